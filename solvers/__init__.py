@@ -1,0 +1,1 @@
+"""Full-order models: the built-in solvers, the contract they satisfy, and the store of their solutions."""

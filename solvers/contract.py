@@ -1,0 +1,163 @@
+"""What a full-order model must offer, what it returns, how it fails, and a check of all three."""
+
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+Json = dict[str, Any]
+
+
+class SolverError(Exception):
+    """A full-order solve failed.
+
+    Attributes:
+        kind: what happened, a word that programs can test: `exception`, `not-finite`, `not-converged`, `bad-output`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class StateLayout:
+    """How the flat state vector is made of named fields on a grid.
+
+    The state is the concatenation of `fields`, each flattened in C order over the axes of `coordinates`.
+
+    Attributes:
+        fields: names of the fields, for example `("u",)` or `("u", "v")`.
+        coordinates: axis name -> coordinates `[n]` of a tensor grid, in the order of the field's axes.
+        field_units, coordinate_units: name -> unit for labels; absent names are dimensionless.
+    """
+
+    fields: tuple[str, ...]
+    coordinates: Mapping[str, Float[np.ndarray, " n"]]
+    field_units: Mapping[str, str] = field(default_factory=dict)
+    coordinate_units: Mapping[str, str] = field(default_factory=dict)
+    time_unit: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Grid shape of one field."""
+        return tuple(len(x) for x in self.coordinates.values())
+
+    @property
+    def n_state(self) -> int:
+        return len(self.fields) * int(np.prod(self.shape))
+
+    def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch *grid"]]:
+        """The fields of a state, each on its grid."""
+        parts = np.split(u, len(self.fields), axis=-1)
+        return {name: part.reshape(*u.shape[:-1], *self.shape) for name, part in zip(self.fields, parts, strict=True)}
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """One trajectory u(t; mu) of the full-order model.
+
+    Attributes:
+        t: times `[time]`, strictly increasing.
+        u: states `[time, state]`, float64.
+    """
+
+    t: Float[np.ndarray, " time"]
+    u: Float[np.ndarray, "time state"]
+
+    def problems(self, n_state: int) -> list[str]:
+        """What is wrong with these snapshots, in words; empty when they can be used."""
+        found = []
+        if self.t.ndim != 1 or self.t.size < 2:
+            found.append(f"times have shape {self.t.shape}; expected [time] with at least 2 entries")
+        elif not (np.isfinite(self.t).all() and (np.diff(self.t) > 0).all()):
+            found.append("times must be finite and strictly increasing")
+        if self.u.shape != (self.t.size, n_state):
+            found.append(f"states have shape {self.u.shape}; expected [time, state] = ({self.t.size}, {n_state})")
+        if self.u.dtype != np.float64:
+            found.append(f"states have dtype {self.u.dtype}; expected float64")
+        elif not np.isfinite(self.u).all():
+            first = int(np.argmax(~np.isfinite(self.u).reshape(self.u.shape[0], -1).all(axis=1)))
+            found.append(f"states are not finite from time index {first}")
+        return found
+
+    def thinned(self, n_time: int | None) -> "Snapshots":
+        """At most `n_time` of the snapshots, evenly spread over the time indices, first and last included."""
+        if n_time is None or n_time >= self.t.size:
+            return self
+        keep = np.unique(np.linspace(0, self.t.size - 1, n_time).round().astype(int))
+        return Snapshots(self.t[keep], self.u[keep])
+
+
+@runtime_checkable
+class FullOrderModel(Protocol):
+    """A solver of the time-dependent PDE. Instances are cheap to build, picklable, and hold no open resources."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters that `solve` takes."""
+        ...
+
+    @property
+    def layout(self) -> StateLayout:
+        """Fields and grid of the state."""
+        ...
+
+    def identity(self) -> Json:
+        """Name, scheme and every setting that changes the solution, as JSON: the solver's part of a store address."""
+        ...
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        """Solve at one parameter point.
+
+        Raises:
+            SolverError: the solve failed, for a reason that `kind` names.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """Outcome of `verify`: what one solve looked like, and every breach of the contract in words."""
+
+    n_time: int
+    n_state: int
+    n_bytes: int
+    solve_s: float
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
+    """Run the contract at one point: parameter names, shapes, dtype, finiteness, times, determinism, picklability.
+
+    Solves twice (the second solve is the timed one, so compilation does not count).
+
+    Raises:
+        SolverError: the solver itself fails at `mu`.
+    """
+    problems = []
+    if set(mu) != set(fom.parameter_names):
+        return ContractReport(0, 0, 0, 0.0, (f"solver takes {list(fom.parameter_names)}, got {sorted(mu)}",))
+    first = fom.solve(mu)
+    start = time.perf_counter()
+    second = fom.solve(mu)
+    solve_s = time.perf_counter() - start
+    problems += first.problems(fom.layout.n_state)
+    if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=1e-12, atol=0, equal_nan=True):
+        problems.append("two solves at the same parameters differ by more than 1e-12 (relative)")
+    try:
+        clone = pickle.loads(pickle.dumps(fom))
+        if clone.identity() != fom.identity():
+            problems.append("a pickled copy has another identity()")
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        problems.append(f"solver cannot be sent to a worker: {error}")
+    n_time, n_state = first.u.shape
+    return ContractReport(n_time, n_state, first.u.nbytes, solve_s, tuple(problems))
