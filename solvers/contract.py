@@ -1,5 +1,6 @@
 """What a full-order model must offer, what it returns, how it fails, and a check of all three."""
 
+import json
 import pickle
 import time
 from collections.abc import Mapping
@@ -16,15 +17,21 @@ class SolverError(Exception):
     """A full-order solve failed.
 
     Attributes:
-        kind: what happened, a word that programs can test: `exception`, `not-finite`, `not-converged`, `bad-output`.
+        kind: what happened, a word that programs can test: `exception`, `bad-parameters`, `not-finite`,
+            `not-converged`, `bad-output`.
+        message: what happened, and where there is one the remedy, in words.
     """
 
     def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(kind, message)  # both, or the exception cannot be unpickled on its way out of a worker
         self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StateLayout:
     """How the flat state vector is made of named fields on a grid.
 
@@ -42,6 +49,17 @@ class StateLayout:
     coordinate_units: Mapping[str, str] = field(default_factory=dict)
     time_unit: str = ""
 
+    def __eq__(self, other: object) -> bool:
+        # The generated comparison asks a whole array for its truth value.
+        if not isinstance(other, StateLayout):
+            return NotImplemented
+        return (
+            (self.fields, self.field_units, self.coordinate_units, self.time_unit)
+            == (other.fields, other.field_units, other.coordinate_units, other.time_unit)
+            and list(self.coordinates) == list(other.coordinates)
+            and all(np.array_equal(x, other.coordinates[name]) for name, x in self.coordinates.items())
+        )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Grid shape of one field."""
@@ -51,13 +69,13 @@ class StateLayout:
     def n_state(self) -> int:
         return len(self.fields) * int(np.prod(self.shape))
 
-    def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch *grid"]]:
+    def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch_and_grid"]]:
         """The fields of a state, each on its grid."""
         parts = np.split(u, len(self.fields), axis=-1)
         return {name: part.reshape(*u.shape[:-1], *self.shape) for name, part in zip(self.fields, parts, strict=True)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshots:
     """One trajectory u(t; mu) of the full-order model.
 
@@ -86,7 +104,13 @@ class Snapshots:
         return found
 
     def thinned(self, n_time: int | None) -> "Snapshots":
-        """At most `n_time` of the snapshots, evenly spread over the time indices, first and last included."""
+        """At most `n_time` of the snapshots, evenly spread over the time indices, first and last included.
+
+        Raises:
+            ValueError: `n_time` is less than 2.
+        """
+        if n_time is not None and n_time < 2:
+            raise ValueError(f"n_time {n_time}: at least 2 snapshots must be kept, the first and the last")
         if n_time is None or n_time >= self.t.size:
             return self
         keep = np.unique(np.linspace(0, self.t.size - 1, n_time).round().astype(int))
@@ -136,28 +160,44 @@ class ContractReport:
 
 
 def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
-    """Run the contract at one point: parameter names, shapes, dtype, finiteness, times, determinism, picklability.
+    """Run the contract at one point: names, shapes, dtype, finiteness, times, determinism, identity, picklability.
 
     Solves twice (the second solve is the timed one, so compilation does not count).
 
     Raises:
         SolverError: the solver itself fails at `mu`.
     """
-    problems = []
     if set(mu) != set(fom.parameter_names):
         return ContractReport(0, 0, 0, 0.0, (f"solver takes {list(fom.parameter_names)}, got {sorted(mu)}",))
     first = fom.solve(mu)
     start = time.perf_counter()
     second = fom.solve(mu)
     solve_s = time.perf_counter() - start
-    problems += first.problems(fom.layout.n_state)
-    if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=1e-12, atol=0, equal_nan=True):
-        problems.append("two solves at the same parameters differ by more than 1e-12 (relative)")
+    if not isinstance(first, Snapshots) or not (isinstance(first.t, np.ndarray) and isinstance(first.u, np.ndarray)):
+        return ContractReport(0, 0, 0, solve_s, ("solve() must return Snapshots of NumPy arrays",))
+    problems = first.problems(fom.layout.n_state) or _differences(first, second)
+    problems = problems + _transport_problems(fom)
+    return ContractReport(first.t.size, fom.layout.n_state, first.u.nbytes, solve_s, tuple(problems))
+
+
+def _differences(first: Snapshots, second: Snapshots) -> list[str]:
+    """How two solves at the same parameters differ, beyond round-off relative to the largest value."""
+    if not np.array_equal(first.t, second.t):
+        return ["two solves at the same parameters return different times"]
+    tolerance = 1e-12 * float(np.abs(first.u).max())
+    if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=0, atol=tolerance):
+        return ["two solves at the same parameters differ by more than 1e-12 (relative)"]
+    return []
+
+
+def _transport_problems(fom: FullOrderModel) -> list[str]:
+    """What keeps the solver from being addressed in the store, or sent to a worker."""
+    try:
+        json.dumps(fom.identity(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return [f"identity() cannot be written as JSON: {error}"]
     try:
         clone = pickle.loads(pickle.dumps(fom))
-        if clone.identity() != fom.identity():
-            problems.append("a pickled copy has another identity()")
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        problems.append(f"solver cannot be sent to a worker: {error}")
-    n_time, n_state = first.u.shape
-    return ContractReport(n_time, n_state, first.u.nbytes, solve_s, tuple(problems))
+    except Exception as error:  # the objects of a user's solver may refuse in their own ways
+        return [f"solver cannot be sent to a worker: {error}"]
+    return [] if clone.identity() == fom.identity() else ["a pickled copy has another identity()"]

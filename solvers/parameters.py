@@ -6,7 +6,7 @@ from itertools import product
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
@@ -29,6 +29,8 @@ class Parameter:
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
+        if self.scale not in ("linear", "log"):
+            raise ValueError(f"parameter '{self.name}': scale '{self.scale}' must be 'linear' or 'log'")
         if not (np.isfinite(self.low) and np.isfinite(self.high)):
             raise ValueError(f"parameter '{self.name}': bounds [{self.low}, {self.high}] must be finite")
         if not self.low < self.high:
@@ -72,12 +74,17 @@ class ParameterSpace:
         return np.array([[p.low for p in self.parameters], [p.high for p in self.parameters]])
 
     def _scaled(self, mu: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [np.log(mu[..., i]) if p.scale == "log" else mu[..., i] for i, p in enumerate(self.parameters)], axis=-1
-        )
+        with np.errstate(divide="ignore"):  # log 0 = -inf: what is not positive lies below every log-scaled box
+            return np.stack(
+                [
+                    np.log(np.maximum(mu[..., i], 0)) if p.scale == "log" else mu[..., i]
+                    for i, p in enumerate(self.parameters)
+                ],
+                axis=-1,
+            )
 
     def to_unit(self, mu: ArrayLike) -> Float[np.ndarray, "*batch n_params"]:
-        """Map physical parameters to the unit cube; points outside the box map outside the cube."""
+        """Map physical parameters to the unit cube; points outside the box map outside the cube (to -inf at worst)."""
         low, high = self._scaled(self.bounds)
         return (self._scaled(np.asarray(mu, dtype=float)) - low) / (high - low)
 
@@ -90,13 +97,15 @@ class ParameterSpace:
             [np.exp(scaled[..., i]) if p.scale == "log" else scaled[..., i] for i, p in enumerate(self.parameters)],
             axis=-1,
         )
-        inside = (x >= 0) & (x <= 1)
-        return np.where(inside, np.clip(mu, *self.bounds), mu)
+        # Rounding must not push a point of the cube out of the box, nor an end of the cube off its bound.
+        lower, upper = self.bounds
+        mu = np.where((x >= 0) & (x <= 1), np.clip(mu, lower, upper), mu)
+        return np.where(x == 0, lower, np.where(x == 1, upper, mu))
 
-    def contains(self, mu: ArrayLike, tolerance: float = 1e-9) -> np.ndarray:
-        """Whether points lie in the box, up to `tolerance` of its width. Shape: that of `mu` without its last axis."""
+    def contains(self, mu: ArrayLike, tolerance: float = 1e-9) -> Bool[np.ndarray, "*batch"]:
+        """Whether points `[*batch, n_params]` lie in the box, up to `tolerance` of its width."""
         x = self.to_unit(mu)
-        return np.all((x >= -tolerance) & (x <= 1 + tolerance), axis=-1)
+        return np.asarray(np.all((x >= -tolerance) & (x <= 1 + tolerance), axis=-1))
 
     def as_array(self, mu: Mapping[str, float] | ArrayLike) -> Float[np.ndarray, "n_mu n_params"]:
         """Parameters from a mapping of names to values, or from one or many rows.

@@ -1,0 +1,67 @@
+"""The built-in solvers by name, and how a name and options from a configuration become a full-order model."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from solvers.contract import FullOrderModel
+
+# "module:Class", imported when built: a configuration can be checked without loading every solver's dependencies.
+# Each class is a frozen dataclass whose fields are its options.
+SOLVERS: dict[str, str] = {
+    "burgers1d": "solvers.burgers:Burgers1D",
+    "multiscale": "solvers.multiscale:Multiscale",
+}
+
+
+def build(name: str, options: Mapping[str, Any]) -> FullOrderModel:
+    """The solver called `name` with the given options; the others keep their defaults.
+
+    Args:
+        name: one of `SOLVERS`, or "package.module:Class" for a frozen dataclass of the user's own.
+
+    Raises:
+        ValueError: there is no such solver or option, or a value is not allowed; the message names what is.
+    """
+    solver_class = _solver_class(name)
+    known = [field.name for field in fields(solver_class)]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"solver '{name}' has no option '{option}'; {nearest(option, known)}")
+    try:
+        return TypeAdapter(solver_class).validate_python(dict(options))
+    except ValidationError as error:
+        raise ValueError(f"solver '{name}': {_first_reason(error)}") from error
+
+
+def _solver_class(name: str) -> type:
+    if name not in SOLVERS and ":" not in name:
+        raise ValueError(f"unknown solver '{name}'; {nearest(name, SOLVERS)}; or package.module:Class for your own")
+    module, _, class_name = SOLVERS.get(name, name).partition(":")
+    try:
+        solver_class = getattr(importlib.import_module(module), class_name)
+    except (ImportError, AttributeError, ValueError) as error:  # ValueError: an empty or relative module name
+        raise ValueError(f"solver '{name}' cannot be loaded: {error}") from error
+    if not (isinstance(solver_class, type) and is_dataclass(solver_class)):
+        raise ValueError(f"solver '{name}' must be a dataclass whose fields are its options")
+    return solver_class
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped word: the most similar known one, if any is similar, and all that are allowed."""
+    allowed = sorted(known)
+    similar = difflib.get_close_matches(word, allowed, n=1)
+    return (f"did you mean '{similar[0]}'? " if similar else "") + f"allowed: {', '.join(allowed)}"
+
+
+def _first_reason(error: ValidationError) -> str:
+    """The first of pydantic's complaints on one line, led by the option where the complaint is about one."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":  # raised by the class itself, which names the option and the value
+        return str(first["ctx"]["error"])
+    option = ".".join(str(part) for part in first["loc"])
+    return f"option {option} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
