@@ -1,0 +1,87 @@
+"""Points, ranges, times and percentages as people type them on a command line."""
+
+from collections.abc import Iterable
+from math import isfinite
+
+import numpy as np
+from jaxtyping import Float
+
+
+def values(texts: Iterable[str]) -> dict[str, float]:
+    """`["a=0.8", "w=1.0"]`, or `["a=0.8,w=1.0"]`, as names and values.
+
+    Raises:
+        ValueError: not of this form, or a name comes twice.
+    """
+    found = {}
+    for name, text in _assignments(",".join(texts)):
+        found[name] = _number(text, f"{name}={text}")
+    return found
+
+
+def ranges(text: str) -> dict[str, float | tuple[float, float]]:
+    """`a=0.8,w=0.9:1.1` as names with a value or with (low, high).
+
+    Raises:
+        ValueError: not of this form, a name comes twice, or a range is reversed.
+    """
+    found: dict[str, float | tuple[float, float]] = {}
+    for name, value in _assignments(text):
+        low, separator, high = value.partition(":")
+        if not separator:
+            found[name] = _number(value, f"{name}={value}")
+            continue
+        bounds = _number(low, f"{name}={value}"), _number(high, f"{name}={value}")
+        if bounds[0] > bounds[1]:
+            raise ValueError(f"'{name}={value}': the range is reversed; write {name}={high}:{low}")
+        found[name] = bounds
+    return found
+
+
+def time_points(text: str) -> Float[np.ndarray, " time"]:
+    """`0:1:101` (start:stop:count, both ends included) or `0,0.5,1`.
+
+    Raises:
+        ValueError: not of this form.
+    """
+    if ":" not in text:
+        return np.array([_number(part, text) for part in text.split(",")])
+    parts = text.split(":")
+    if len(parts) != 3 or not parts[2].isdecimal() or int(parts[2]) < 1:
+        raise ValueError(f"times '{text}': write start:stop:count, for example 0:1:101, or a list such as 0,0.5,1")
+    return np.linspace(_number(parts[0], text), _number(parts[1], text), int(parts[2]))
+
+
+def fraction(text: str) -> float:
+    """`1%` or `0.01`.
+
+    Raises:
+        ValueError: not of this form, or negative.
+    """
+    number = text.strip().removesuffix("%")
+    value = _number(number, text) / (100 if number != text.strip() else 1)
+    if value < 0:
+        raise ValueError(f"'{text}': must not be negative")
+    return value
+
+
+def _assignments(text: str) -> Iterable[tuple[str, str]]:
+    seen = set()
+    for part in text.split(","):
+        name, separator, value = (piece.strip() for piece in part.partition("="))
+        if not (name and separator and value):
+            raise ValueError(f"'{part}': write name=value, for example a=0.8")
+        if name in seen:
+            raise ValueError(f"'{name}' is given twice")
+        seen.add(name)
+        yield name, value
+
+
+def _number(text: str, context: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"'{context}': '{text}' is not a number") from None
+    if not isfinite(number):
+        raise ValueError(f"'{context}': '{text}' must be finite")
+    return number

@@ -1,0 +1,89 @@
+"""When to stop: the budget of a campaign, and the reason it names when it ends."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class StopReason(StrEnum):
+    """Why a campaign ended."""
+
+    SOLVER_RUNS = "solver-runs"
+    WALL_TIME = "wall-time"
+    TARGET_ERROR = "target-error"
+    MAX_FAILURES = "max-failures"
+    NO_NEW_POINT = "no-new-point"
+
+
+def _from_percentage(value: Any) -> Any:
+    """A percentage such as "0.3%" as a fraction; everything else is left to pydantic."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip().removesuffix("%")) / 100
+        except ValueError:
+            raise ValueError(f"'{value}' is not a percentage; write for example 0.3% or 0.003") from None
+    return value
+
+
+def _below_one(value: float | None) -> float | None:
+    if value is not None and value >= 1:
+        raise ValueError(f"must be a fraction below 1, got {value:g}; write '{value:g}%' for a percentage")
+    return value
+
+
+class BudgetSettings(BaseModel):
+    """Limits of a campaign; the first one reached ends it.
+
+    Attributes:
+        solver_runs: full-order solves for training, failed ones included. Solves for validation are not counted.
+        wall_time_s: seconds of wall time, summed over resumed runs; None for no limit.
+        target_error: estimated relative error at which the surrogate is good enough, as a fraction or as text with a
+            percent sign ("0.3%"); None to use up the rest of the budget.
+        max_failures: failed solves at which to give up: then the fault is in the problem, not at a point.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    solver_runs: int = Field(ge=1)
+    wall_time_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    target_error: Annotated[
+        float | None, Field(gt=0, allow_inf_nan=False), AfterValidator(_below_one), BeforeValidator(_from_percentage)
+    ] = None
+    max_failures: int = Field(default=5, ge=1)
+
+
+class Budget:
+    """Compares what a campaign has used with what it may use."""
+
+    def __init__(self, settings: BudgetSettings) -> None:
+        self.settings = settings
+
+    def remaining_runs(self, solver_runs: int) -> int:
+        """Solver runs left after `solver_runs`; never negative."""
+        return max(0, self.settings.solver_runs - solver_runs)
+
+    def stop_reason(
+        self, solver_runs: int, elapsed_s: float, error_estimate: float | None, failures: int
+    ) -> StopReason | None:
+        """The limit that has been reached, or None to go on.
+
+        Where several have been reached at once, success comes first and the limit that explains most comes next:
+        the target error, too many failures, solver runs, wall time.
+
+        Args:
+            solver_runs: full-order solves for training so far, failed ones included.
+            elapsed_s: wall time so far, in seconds.
+            error_estimate: estimated relative error of the surrogate, a fraction; None while there is none.
+            failures: failed solves so far.
+        """
+        s = self.settings
+        if s.target_error is not None and error_estimate is not None and error_estimate <= s.target_error:
+            return StopReason.TARGET_ERROR
+        if failures >= s.max_failures:
+            return StopReason.MAX_FAILURES
+        if solver_runs >= s.solver_runs:
+            return StopReason.SOLVER_RUNS
+        if s.wall_time_s is not None and elapsed_s >= s.wall_time_s:
+            return StopReason.WALL_TIME
+        return None

@@ -1,0 +1,247 @@
+"""The campaign: propose, solve, train, assess, publish, until a budget is used up or the target error is reached.
+
+Every step of a round is recorded in the ledger when it is finished, and skipped when it is found there: a campaign that
+was killed goes on where it stopped, with the same points and models as if nothing had happened.
+"""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.acquisition import initial_design, propose
+from agent.assessment import Assessment, assess
+from agent.budget import Budget, StopReason
+from agent.config import Config
+from agent.executor import Executor, make_executor
+from agent.ledger import CampaignLock, Ledger
+from agent.monitor import Monitor
+from agent.publication import Publisher
+from agent.report import build_report, read_report, write_report
+from agent.solves import Solves, SolvesError
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import fit
+from solvers.store import DamagedSnapshot
+
+# Settings that may change between two runs of one campaign; all others decide its points and models.
+MAY_CHANGE = ("budget", "cluster", "root")
+
+
+class CampaignError(Exception):
+    """A campaign that cannot go on; the message says why and what helps."""
+
+
+def run_campaign(config: Config, monitor: Monitor | None = None) -> dict[str, Any]:
+    """Run a campaign to its end, or resume it, and return its report (also written to `report.json`).
+
+    Raises:
+        CampaignError: too few solves succeed, a solution is lost, or the folder holds a campaign of other settings.
+        LedgerError: another agent is at work on the campaign, or its ledger is damaged.
+    """
+    with CampaignLock(config.folder), Ledger(config.folder / "ledger.db") as ledger:
+        try:
+            with make_executor(config.cluster) as executor:
+                return Campaign(config, ledger, executor, monitor or Monitor()).run()
+        except (SolvesError, DamagedSnapshot) as error:
+            raise CampaignError(str(error)) from error
+
+
+class Campaign:
+    """One campaign: its ledger, its solves, and the models and assessments in its folder."""
+
+    def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor) -> None:
+        self.config, self.ledger, self.monitor = config, ledger, monitor
+        self.space = config.problem.space
+        self._claim_folder()
+        self.solves = Solves(config, ledger, executor, monitor)
+        self.budget = Budget(config.budget)
+        self.publisher = Publisher(config, ledger.get_meta("campaign_id"))
+        self._spent_before = sum(ledger.seconds().values())
+        self._started = time.monotonic()
+
+    def run(self) -> dict[str, Any]:
+        """All rounds, then the report."""
+        if self.ledger.get_meta("finished") == self._digest(self.config.model_dump(mode="json")):
+            return self._repeat_report()
+        self.monitor.started(self.config.name, self.config.folder, self.config.budget.solver_runs, self._runs())
+        with self._clock("publish"):
+            self.publisher.start()
+        round = self._current_round()
+        while True:
+            self.monitor.round_started(round, self._runs())
+            if not self._propose(round):
+                return self._finish(round - 1, StopReason.NO_NEW_POINT)
+            self._solve(round)
+            self._train(round)
+            self._assess(round)
+            self._publish(round)
+            reason = self.budget.stop_reason(
+                self._runs(), self._elapsed_s(), self._surrogate(round).error_estimate, self.ledger.failures("train")
+            )
+            if reason is not None:
+                return self._finish(round, reason)
+            round += 1
+
+    # The steps of a round
+
+    def _propose(self, round: int) -> bool:
+        """Choose the points of the round; False where no point is worth a solve."""
+        if self.ledger.step_payload(round, "propose") is None:
+            with self._clock("acquire"):
+                if round == 0:
+                    mus = initial_design(self.space, self.config.sampling, self.config.seed)
+                    scores = [None] * len(mus)
+                else:
+                    n = min(self.config.sampling.batch, self.budget.remaining_runs(self._runs()))
+                    known = self.solves.mus(self.ledger.points("train"))
+                    surrogate = self._surrogate(round - 1)
+                    mus, values = propose(surrogate, self.config.sampling, known, n, self.config.seed)
+                    scores = values.tolist()
+                self.solves.record(round, "train", mus, scores)
+                self.ledger.complete_step(round, "propose", {"n_points": len(mus)})
+        return self.ledger.step_payload(round, "propose") != {"n_points": 0}
+
+    def _solve(self, round: int) -> None:
+        if self.ledger.step_payload(round, "solve") is None:
+            with self._clock("solve"):
+                self.solves.run("train", self.ledger.points("train", round=round))
+            self.ledger.complete_step(round, "solve", {})
+
+    def _train(self, round: int) -> None:
+        """Fit the surrogate of all solves so far, and save it."""
+        if self.ledger.step_payload(round, "train") is None:
+            with self._clock("train"):
+                folder = self._model_folder(round)
+                if not folder.exists():  # else it was saved, and the agent killed before the ledger knew
+                    seed = int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0])
+                    data = self.solves.training_data(round)
+                    info = {"problem": self.config.problem.solver, "campaign": self.config.name, "round": round}
+                    fit(data, self.config.model, seed=seed, report=self.monitor.training, info=info).save(folder)
+            self.ledger.complete_step(round, "train", {"folder": folder.name})
+
+    def _assess(self, round: int) -> None:
+        """Compare with the validation set, where there is one."""
+        surrogate = self._surrogate(round)
+        if self.ledger.step_payload(round, "assess") is None:
+            if self.config.validation.grid is not None:
+                with self._clock("validate"):
+                    grid = self.space.grid(self.config.validation.grid)
+                    self.solves.record(0, "validate", grid, [None] * len(grid))
+                    self.solves.run("validate", self.ledger.points("validate"))
+                with self._clock("assess"):
+                    points = self.ledger.points("validate", status="solved")
+                    mus = self.solves.mus(points)
+                    truths = ((mu, self.solves.snapshots(point)) for mu, point in zip(mus, points, strict=True))
+                    assess(surrogate, truths, len(points)).save(self._assessment_path(round))
+            self.ledger.complete_step(round, "assess", {"error_estimate": surrogate.error_estimate})
+        assessment = self._assessment(round)
+        errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
+        stages = dict(zip(surrogate.record.stage_names, errors or [None] * surrogate.n_stages, strict=True))
+        worst = None if assessment is None else float(assessment.final.max())
+        self.monitor.assessed(round, self._runs(), surrogate.error_estimate, worst, stages)
+
+    def _publish(self, round: int) -> None:
+        """Maps, a nested run, and a version in the registry."""
+        if self.ledger.step_payload(round, "publish") is None:
+            with self._clock("publish"):
+                version = self.publisher.publish_round(
+                    round, self._surrogate(round), self._model_folder(round), self._assessment(round),
+                    self.ledger.points("train"), self._runs(),
+                )  # fmt: skip
+            self.ledger.complete_step(round, "publish", {"version": version})
+            self.monitor.published(round, version)
+
+    def _finish(self, round: int, reason: StopReason) -> dict[str, Any]:
+        """Figures and report of the whole campaign."""
+        surrogate, assessment = self._surrogate(round), self._assessment(round)
+        with self._clock("publish"):
+            worst = None
+            if assessment is not None:
+                solved = self.ledger.points("validate", status="solved")
+                worst = self.solves.snapshots(solved[int(np.argmax(assessment.final))])
+            history = [(self._surrogate(k), self._assessment(k)) for k in range(round + 1)]
+            figures = self.publisher.draw(history, self.ledger.points("train", status="solved"), worst)
+        report = build_report(self.config, self.ledger, reason, round, surrogate, assessment)
+        report |= self.publisher.identity((self.ledger.step_payload(round, "publish") or {})["version"])
+        report["figures"] = [str(path) for path in figures]
+        report["seconds"]["total"] = self._elapsed_s()
+        path = write_report(self.config.folder, report)
+        self.publisher.finish(report, [*figures, path])
+        self.ledger.set_meta("finished", self._digest(self.config.model_dump(mode="json")))
+        self.monitor.finished(report)
+        return report
+
+    def _repeat_report(self) -> dict[str, Any]:
+        report = read_report(self.config.folder)
+        self.monitor.finished(report)
+        return report
+
+    # State
+
+    def _claim_folder(self) -> None:
+        """Give a new campaign its identity, and refuse to go on with one of other settings."""
+        settings = self.config.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        begun = self.ledger.get_meta("settings")
+        if begun is None:
+            self.ledger.set_meta("campaign_id", uuid.uuid4().hex)
+            self.ledger.set_meta("settings", settings)
+        elif begun != settings:
+            changed = ", ".join(_differences(begun, settings))
+            raise CampaignError(
+                f"campaign '{self.config.name}' was begun with other settings ({changed}): give this one another name, "
+                f"or delete {self.config.folder}"
+            )
+
+    def _current_round(self) -> int:
+        """The last round that was begun."""
+        round = 0
+        while self.ledger.step_payload(round + 1, "propose") is not None:
+            round += 1
+        return round
+
+    def _runs(self) -> int:
+        return self.ledger.solver_runs("train")
+
+    def _surrogate(self, round: int) -> Surrogate:
+        return Surrogate.load(self._model_folder(round))
+
+    def _assessment(self, round: int) -> Assessment | None:
+        path = self._assessment_path(round)
+        return Assessment.load(path) if path.exists() else None
+
+    def _model_folder(self, round: int) -> Path:
+        return self.config.folder / "models" / f"round-{round:03d}"
+
+    def _assessment_path(self, round: int) -> Path:
+        return self.config.folder / "assessments" / f"round-{round:03d}.npz"
+
+    def _elapsed_s(self) -> float:
+        """Seconds spent on the campaign, earlier runs of it included."""
+        return self._spent_before + time.monotonic() - self._started
+
+    @contextmanager
+    def _clock(self, activity: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.ledger.add_seconds(activity, time.monotonic() - start)
+
+    @staticmethod
+    def _digest(settings: dict[str, Any]) -> str:
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
+    """Dotted keys whose values differ, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted({*old, *new}):
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}".removeprefix("."))
+    elif old != new:
+        yield f"{key}: {old}, now {new}"

@@ -1,0 +1,154 @@
+"""What a campaign publishes: figures, MLflow runs, registered versions."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from agent import figures
+from agent.assessment import Assessment
+from agent.config import Config, dump_config
+from agent.ledger import Point
+from agent.tracking import Tracker
+from mlasdi.surrogate import Surrogate
+from solvers.contract import Snapshots
+
+
+class Publisher:
+    """Draws the figures of one campaign and records it with MLflow; every call can be repeated after a kill."""
+
+    def __init__(self, config: Config, campaign_id: str) -> None:
+        self.config = config
+        self.space = config.problem.space
+        self.tracker = Tracker(config.tracking, config.root, config.name, campaign_id)
+        self.folder = config.folder / "figures"
+
+    def start(self) -> None:
+        """Open the campaign's run."""
+        self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
+
+    def publish_round(
+        self,
+        round: int,
+        surrogate: Surrogate,
+        model_folder: Path,
+        assessment: Assessment | None,
+        points: Sequence[Point],
+        solver_runs: int,
+    ) -> str:
+        """Log a round and register its surrogate; returns the version."""
+        maps = self._maps(surrogate, assessment, [p for p in points if p.status == "solved" and p.round <= round])
+        paths = [self._save(figure, f"{name}-round-{round:03d}") for name, figure in maps.items()]
+        metrics = {"solver_runs": solver_runs, "fit_s": surrogate.record.fit_s, "stages": surrogate.n_stages}
+        metrics |= _error_metrics(surrogate, assessment)
+        self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
+        tags = {
+            "problem": self.config.problem.solver,
+            "solver_runs": str(solver_runs),
+            "parameter_box": json.dumps({p.name: [p.low, p.high] for p in self.space.parameters}),
+            "data_hash": hashlib.sha256("".join(sorted(p.address for p in points)).encode()).hexdigest(),
+            "stages": ", ".join(surrogate.record.stage_names),
+            "fields": ", ".join(surrogate.layout.fields),
+            "n_state": str(surrogate.layout.n_state),
+        }
+        if assessment is not None:
+            tags |= {
+                "max_error": repr(float(assessment.final.max())),
+                "mean_error": repr(float(assessment.final.mean())),
+            }
+        estimate = surrogate.error_estimate
+        return self.tracker.register(round, model_folder, tags, float("inf") if estimate is None else estimate)
+
+    def draw(
+        self,
+        history: Sequence[tuple[Surrogate, Assessment | None]],
+        solved: Sequence[Point],
+        worst: Snapshots | None,
+    ) -> list[Path]:
+        """The figures of the whole campaign.
+
+        Args:
+            history: surrogate and assessment of each round.
+            solved: solved training points in the order in which they were chosen.
+            worst: full-order solution at the validation point of the largest error.
+        """
+        surrogate, assessment = history[-1]
+        drawn = self._maps(surrogate, assessment, solved)
+        drawn["convergence"] = figures.convergence(
+            [len(s.model.latent.x) for s, _ in history],
+            [_by_stage(s, a) for s, a in history],
+            [s.error_estimate for s, _ in history],
+            self.config.budget.target_error,
+            validated=assessment is not None,
+        )
+        if assessment is not None and worst is not None:
+            mu = assessment.mu[int(np.argmax(assessment.final))]
+            prediction = surrogate.predict(mu, worst.t)
+            assert prediction.std is not None
+            drawn["worst_point"] = figures.worst_point(
+                surrogate.layout, self.space, mu, worst.t, worst.u, prediction.mean[0], prediction.std[0]
+            )
+        shown = np.vstack([self.space.from_unit(np.full((1, self.space.n_params), 0.5)), self.space.corners()[[0, -1]]])
+        latent = surrogate.propagate(shown)
+        labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
+        drawn["latent_trajectories"] = figures.latent_trajectories(
+            latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
+        )
+        drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
+        return [self._save(figure, name) for name, figure in drawn.items()]
+
+    def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
+        """Close the campaign's run with the numbers of the report."""
+        metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
+        self.tracker.finish(metrics, artifacts)
+
+    def identity(self, version: str) -> dict[str, str]:
+        """Where the campaign and its last model are found in MLflow."""
+        return {
+            "version": version,
+            "model_uri": f"models:/{self.tracker.registered_model}/{version}",
+            "run_id": self.tracker.run_id,
+            "browse": self.tracker.browse_hint,
+        }
+
+    def _maps(self, surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
+        """Error over the box where it is validated, and the surrogate's own estimate of it."""
+        mus = np.array([[p.mu[name] for name in self.space.names] for p in solved])
+        n_initial = sum(p.score is None for p in solved)
+        grid = self.space.grid({1: 101, 2: 21}.get(self.space.n_params, 5))
+        drawn = {
+            "uncertainty_map": figures.uncertainty_map(self.space, grid, surrogate.relative_std(grid), mus, n_initial)
+        }
+        if assessment is not None:
+            drawn["error_map"] = figures.error_map(self.space, assessment.mu, assessment.final, mus, n_initial)
+        return drawn
+
+    def _save(self, figure: Figure, name: str) -> Path:
+        path = self.folder / f"{name}.png"
+        figures.save(figure, path)
+        return path
+
+
+def _by_stage(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:
+    """Stage name -> error with the stages up to it: validated, else leave-one-out."""
+    errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
+    return dict(zip(surrogate.record.stage_names, errors, strict=False))
+
+
+def _error_metrics(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:
+    metrics = {}
+    if surrogate.error_estimate is not None:
+        metrics["error_estimate"] = surrogate.error_estimate
+        metrics["leave_one_out"] = max(surrogate.record.leave_one_out[-1])
+    if assessment is not None:
+        metrics["max_relative_error"] = float(assessment.final.max())
+        metrics["mean_relative_error"] = float(assessment.final.mean())
+        metrics["coverage"] = assessment.coverage
+        for k, errors in enumerate(assessment.errors, start=1):
+            metrics[f"max_relative_error_{k}_stages"] = float(errors.max())
+    return metrics

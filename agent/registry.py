@@ -1,0 +1,289 @@
+"""The model registry: how a surrogate becomes an MLflow model, which ones there are, and where the files of one lie."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from math import inf, isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+from agent.mlflow_store import DEFAULT_ROOT, all_pages, connect, database_file, quiet, store_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+CHAMPION = "champion"
+CAMPAIGN_TAG, ROUND_TAG = "mlasdi.campaign_id", "mlasdi.round"
+
+_ARTIFACT = "surrogate"
+_MODEL_FILE = Path(__file__).with_name("pyfunc_model.py")
+# What `mlasdi.Surrogate` needs to load and predict; the packages `mlasdi` and `solvers` travel with the model as code.
+_MODEL_PACKAGES = ("mlasdi", "solvers")
+_MODEL_REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "scipy",
+    "h5py",
+    "torch",
+    "gpytorch",
+    "botorch",
+    "safetensors",
+    "jaxtyping",
+    "pydantic",
+)
+
+Sort = Literal["error", "newest", "solver_runs", "name"]
+
+
+@dataclass(frozen=True)
+class ModelVersionInfo:
+    """One registered surrogate.
+
+    Attributes:
+        uri: what `Surrogate.load` takes: with the alias where there is one, else with the version.
+        error_estimate: the model's own estimate of its relative error, a fraction.
+        max_error: largest relative error on a validation set, a fraction; `None` where it was not validated.
+        solver_runs: full-order solves it was trained on.
+        parameter_box: name -> (low, high) of the trained box.
+        run_id: MLflow run of the round that made it.
+    """
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    uri: str
+    error_estimate: float
+    max_error: float | None
+    solver_runs: int | None
+    parameter_box: Mapping[str, tuple[float, float]]
+    created_at: datetime
+    campaign: str
+    run_id: str
+    tags: Mapping[str, str] = field(repr=False)
+
+    @property
+    def error(self) -> float:
+        """The validated error where there is one, else the estimate."""
+        return self.error_estimate if self.max_error is None else self.max_error
+
+    def covers(self, wanted: Mapping[str, float | Sequence[float]]) -> bool:
+        """Whether the trained box contains the wanted values, or ranges `[low, high]`, of the named parameters."""
+        for name, value in wanted.items():
+            low, high = self.parameter_box.get(name, (inf, -inf))
+            values = [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+            if not (low <= min(values) and max(values) <= high):
+                return False
+        return True
+
+
+_ORDER: dict[str, Any] = {
+    "error": lambda m: (isnan(m.error), m.error),
+    "newest": lambda m: -m.created_at.timestamp(),
+    "solver_runs": lambda m: inf if m.solver_runs is None else m.solver_runs,
+    "name": lambda m: (m.name, int(m.version)),
+}
+
+
+def save_model(path: Path, surrogate_folder: Path, names: list[str], *, run_id: str, model_id: str) -> None:
+    """Write the model folder: the code that loads it, the surrogate, requirements and signature; nothing pickled."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, len(names)))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, -1, -1))]),
+        params=ParamSchema([ParamSpec("output", "string", "mean"), ParamSpec("n_stages", "long", None)]),
+    )
+    code = [str(Path(spec.origin).parent) for spec in map(find_spec, _MODEL_PACKAGES) if spec and spec.origin]
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(_MODEL_FILE),
+        artifacts={_ARTIFACT: str(surrogate_folder)},
+        code_paths=code,
+        # Without a local build label such as `+cpu`, which only one package index knows.
+        pip_requirements=[f"{name}=={installed_version(name).partition('+')[0]}" for name in _MODEL_REQUIREMENTS],
+        signature=signature,
+        metadata={"inputs": names, "output_axes": ["param", "time", "state"]},
+        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+    )
+
+
+@quiet()
+def find(
+    problem: str | None = None,
+    max_error: float | None = None,
+    covers: Mapping[str, float | Sequence[float]] | None = None,
+    sort: Sort = "error",
+    uri: str | None = None,
+    root: Path | None = None,
+) -> list[ModelVersionInfo]:
+    """Registered surrogates that meet all conditions, the best first.
+
+    Args:
+        problem: name of the registered model, of the campaign, or the version's tag `problem`.
+        max_error: a fraction that the validated error, or else the estimate, must not exceed.
+        covers: parameter name -> value or `[low, high]` that the trained box must contain.
+        sort: `error`, `newest` (first), `solver_runs` (fewest first), or `name`.
+        uri, root: the store; default: the embedded database in `root`, and `root` is `mlruns` in the working directory.
+
+    Raises:
+        ValueError: `sort` is unknown.
+    """
+    if sort not in _ORDER:
+        raise ValueError(f"sort '{sort}' is not known; give one of {', '.join(_ORDER)}")
+    uri = store_uri(uri, root)
+    if _is_absent(uri):
+        return []
+    client = connect(uri)
+    aliases = {model.name: _aliases_by_version(client, model.name) for model in _models(client)}
+    versions = [v for v in all_pages(client.search_model_versions) if CAMPAIGN_TAG in v.tags]
+    found = [_info(version, aliases.get(version.name, {}).get(str(version.version), ())) for version in versions]
+    return sorted(
+        (
+            model
+            for model in found
+            if (problem is None or problem in (model.name, model.campaign, model.tags.get("problem")))
+            and (max_error is None or model.error <= max_error)
+            and (covers is None or model.covers(covers))
+        ),
+        key=_ORDER[sort],
+    )
+
+
+@quiet()
+def resolve(model_uri: str, uri: str | None = None, root: Path | None = None) -> Path:
+    """The local folder of the saved surrogate behind a model URI.
+
+    Files on this machine are used where they lie; those of a remote store are downloaded once, to `root/downloads`.
+
+    Args:
+        model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `models:/NAME/latest`.
+        uri, root: the store, as in `find`.
+
+    Raises:
+        ValueError: the URI has another form, or there is no such store, model, alias or version (the message names
+            those there are), or the version was not registered by this program.
+        FileNotFoundError: the version is registered, but its files are gone.
+    """
+    name, separator, which = _parsed(model_uri)
+    uri = store_uri(uri, root)
+    if _is_absent(uri):
+        raise ValueError(f"{model_uri}: there is no model registry at {uri}; run in the folder that holds 'mlruns'")
+    client = connect(uri)
+    models = {model.name: model for model in _models(client)}
+    if name not in models:
+        raise ValueError(f"{model_uri}: no registered model '{name}'; there are: {_listed(models)}")
+    version = _version(client, model_uri, client.get_registered_model(name), separator, which)
+    location = client.get_model_version_download_uri(name, version)
+    folder = _local(location) or _downloaded(location, f"{name}-{version}", uri, root)
+    return _surrogate_folder(folder, model_uri)
+
+
+def _is_absent(uri: str) -> bool:
+    file = database_file(uri)
+    return file is not None and not file.exists()
+
+
+def _models(client: "MlflowClient") -> "list[RegisteredModel]":
+    return all_pages(client.search_registered_models)
+
+
+def _aliases_by_version(client: "MlflowClient", name: str) -> dict[str, tuple[str, ...]]:
+    """Version -> aliases, the champion first. MLflow's searches leave aliases out, so each model is asked for."""
+    aliases: dict[str, tuple[str, ...]] = {}
+    pairs = client.get_registered_model(name).aliases.items()
+    for alias, version in sorted(pairs, key=lambda pair: (pair[0] != CHAMPION, pair[0])):
+        aliases[str(version)] = (*aliases.get(str(version), ()), alias)
+    return aliases
+
+
+def _info(version: "ModelVersion", aliases: tuple[str, ...]) -> ModelVersionInfo:
+    tags = dict(version.tags)
+    box = json.loads(tags.get("parameter_box", "{}"))
+    return ModelVersionInfo(
+        name=version.name,
+        version=str(version.version),
+        aliases=aliases,
+        uri=f"models:/{version.name}@{aliases[0]}" if aliases else f"models:/{version.name}/{version.version}",
+        error_estimate=float(tags.get("error_estimate", "nan")),
+        max_error=float(tags["max_error"]) if "max_error" in tags else None,
+        solver_runs=int(tags["solver_runs"]) if "solver_runs" in tags else None,
+        parameter_box={name: (float(low), float(high)) for name, (low, high) in box.items()},
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        campaign=tags.get("campaign", ""),
+        run_id=version.run_id or "",
+        tags=tags,
+    )
+
+
+def _parsed(model_uri: str) -> tuple[str, str, str]:
+    """Name, separator (`@` or `/`), and alias or version."""
+    path = model_uri.removeprefix("models:/")
+    for separator in ("@", "/"):
+        name, found, which = path.partition(separator)
+        if path != model_uri and name and found and which and "/" not in name + which:
+            return name, separator, which
+    raise ValueError(f"'{model_uri}' is not a model URI; give models:/NAME@ALIAS or models:/NAME/VERSION")
+
+
+def _version(client: "MlflowClient", model_uri: str, model: "RegisteredModel", separator: str, which: str) -> str:
+    if separator == "@":
+        if which not in model.aliases:
+            raise ValueError(f"{model_uri}: '{model.name}' has no alias '{which}'; it has: {_listed(model.aliases)}")
+        return str(model.aliases[which])
+    found = all_pages(client.search_model_versions, filter_string=f"name = '{model.name}'")
+    versions = sorted((str(v.version) for v in found), key=int)
+    if which == "latest" and versions:
+        return versions[-1]
+    if which not in versions:
+        raise ValueError(f"{model_uri}: '{model.name}' has no version '{which}'; it has: {_listed(versions)}")
+    return which
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(names) or "none"
+
+
+def _local(location: str) -> Path | None:
+    parts = urlparse(location)
+    if parts.scheme == "file":
+        return Path(url2pathname(parts.path))
+    return Path(location) if not parts.scheme else None
+
+
+def _downloaded(location: str, label: str, uri: str, root: Path | None) -> Path:
+    """Versions never change, so one that was downloaded before is not downloaded again."""
+    from mlflow.artifacts import download_artifacts
+
+    downloads = (root or DEFAULT_ROOT).resolve() / "downloads"
+    target = downloads / label
+    if not target.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=downloads, prefix=".partial-") as folder:
+            made = download_artifacts(artifact_uri=location, dst_path=folder, tracking_uri=uri)
+            with suppress(OSError):  # another process was first
+                os.rename(made, target)
+    return target
+
+
+def _surrogate_folder(folder: Path, model_uri: str) -> Path:
+    """The folder of the surrogate inside that of an MLflow model."""
+    from mlflow.models import Model
+
+    if not (folder / "MLmodel").exists():
+        raise FileNotFoundError(f"{model_uri}: its files are not at {folder}; were they moved or deleted?")
+    artifacts = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts") or {}
+    if _ARTIFACT not in artifacts:
+        raise ValueError(f"{model_uri}: the model at {folder} holds no surrogate; it was registered by another program")
+    return folder / artifacts[_ARTIFACT]["path"]

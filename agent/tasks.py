@@ -1,0 +1,157 @@
+"""One full-order solve as a task that any process can do, and its outcome as data."""
+
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solvers import catalog
+from solvers.contract import FullOrderModel, Snapshots, SolverError
+from solvers.store import DamagedSnapshot, SnapshotStore, address
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SolverSpec:
+    """Which solver, with which options (JSON); built anew in each worker, so that no solver object travels."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    def build(self) -> FullOrderModel:
+        """The solver.
+
+        Raises:
+            ValueError: there is no such solver or option, or a value is not allowed.
+        """
+        return catalog.build(self.name, self.options)
+
+
+@dataclass(frozen=True)
+class SolveTask:
+    """One solve to be done.
+
+    Attributes:
+        task_id: chosen by the caller, who finds it in the result.
+        address: where the snapshots go in the store; must be that of the solver, `mu` and `n_time`.
+        store_root: folder of the snapshot store, as the worker sees it.
+        n_time: how many of the times are kept; None for all.
+    """
+
+    task_id: int
+    solver: SolverSpec
+    mu: dict[str, float]
+    address: str
+    store_root: str
+    n_time: int | None = None
+
+
+@dataclass(frozen=True)
+class SolveFailure:
+    """Why a solve failed.
+
+    Attributes:
+        kind: a `SolverError`'s own kind, or `bad-output`, `out-of-memory`, `worker-lost`, `exception`.
+        message: for people, on one line.
+    """
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SolveResult:
+    """How a solve ended.
+
+    Attributes:
+        solve_s: seconds inside the solver; 0 for a solution found in the store and for a failed solve.
+        started_at, ended_at: unix seconds by the worker's clock; where the worker was lost, those of submission and
+            of the loss by the agent's.
+        worker: host and process, `host:pid`; empty where the worker was lost.
+        cached: whether the store had a sound solution, so that the solver did not run.
+        failure: None after success; then the snapshots are in the store.
+    """
+
+    task_id: int
+    address: str
+    solve_s: float
+    started_at: float
+    ended_at: float
+    worker: str
+    cached: bool
+    failure: SolveFailure | None
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+def execute(task: SolveTask) -> SolveResult:
+    """Solve, check and store, unless the store has the solution; runs in the worker.
+
+    A damaged file at the address is set aside. Every exception becomes a failure; only requests to stop the process
+    (KeyboardInterrupt, SystemExit) pass through.
+    """
+    started_at, solve_s, cached = time.time(), 0.0, False
+    failure: SolveFailure | None = None
+    try:
+        store = SnapshotStore(Path(task.store_root))
+        cached = _holds(store, task.address)
+        if not cached:
+            solve_s = _solve_into(store, task)
+    except SolverError as error:
+        failure = SolveFailure(error.kind, str(error))
+    except MemoryError as error:
+        reason = f"the solver ran out of memory ({described(error)}); use a coarser grid or a larger machine"
+        failure = SolveFailure("out-of-memory", reason)
+    except Exception as error:
+        failure = SolveFailure("exception", described(error))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return SolveResult(task.task_id, task.address, solve_s, started_at, time.time(), worker, cached, failure)
+
+
+def _holds(store: SnapshotStore, name: str) -> bool:
+    try:
+        return store.get(name) is not None
+    except DamagedSnapshot as damage:
+        _log.warning("%s; kept as %s", damage, store.set_aside(name))
+        return False
+
+
+def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
+    """Solve and store; returns the seconds that the solver took.
+
+    Raises:
+        SolverError: the solve failed, or its output breaks the contract (`bad-output`).
+        ValueError: the solver cannot be built, or is not the one that the task's address was made for.
+    """
+    fom = task.solver.build()
+    identity = fom.identity()
+    if address(identity, task.mu, task.n_time) != task.address:
+        raise ValueError(
+            f"solver '{task.solver.name}' is {identity} on {socket.gethostname()}, and another one where the task was "
+            "made: install the same versions on every machine"
+        )
+    start = time.perf_counter()
+    snapshots = fom.solve(task.mu)
+    solve_s = time.perf_counter() - start
+    if not isinstance(snapshots, Snapshots):
+        raise SolverError("bad-output", f"solve returned {type(snapshots).__name__}; expected Snapshots")
+    problems = snapshots.problems(fom.layout.n_state)
+    if problems:
+        raise SolverError("bad-output", "; ".join(problems))
+    store.put(task.address, snapshots.thinned(task.n_time), identity=identity, mu=task.mu, solve_s=solve_s)
+    return solve_s
+
+
+def described(error: BaseException) -> str:
+    """Type, message and place of an exception on one line."""
+    summary = " ".join("".join(traceback.format_exception_only(error)).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{summary} (at {frames[-1].filename}:{frames[-1].lineno})" if frames else summary

@@ -1,0 +1,68 @@
+"""Affine latent dynamics dz/dt = A z + b: exact propagation, calibration on trajectories, stability.
+
+The coefficients are one array `xi = [b | A]` of shape `[..., latent, 1 + latent]`, the weights of the SINDy library
+Theta(z) = (1, z). Affine dynamics cannot blow up in finite time, whatever the coefficients interpolated over the
+parameters are. Times are in units of the training interval.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def propagate(
+    xi: Float[Tensor, "*batch latent terms"], z0: Float[Tensor, "*batch latent"], t: Float[Tensor, " time"]
+) -> Float[Tensor, "*batch time latent"]:
+    """Exact solution at times `t` of dz/dt = A z + b with z = z0 at t = 0; differentiable in `xi` and `z0`.
+
+    With y = (1, z) the dynamics are linear, y' = G y, and y(t) = exp(t G) y(0). On equidistant times one matrix
+    exponential is enough: the block of the first k states gives the next k by one product, and k doubles.
+    """
+    generator = torch.cat([torch.zeros_like(xi[..., :1, :]), xi], dim=-2)
+    y0 = torch.cat([torch.ones_like(z0[..., :1]), z0], dim=-1)
+    steps = torch.diff(t)
+    if t.numel() < 3 or not torch.allclose(steps, steps.mean(), rtol=1e-6, atol=0.0):
+        flow = torch.linalg.matrix_exp(generator.unsqueeze(-3) * t[:, None, None])
+        return (flow @ y0[..., None, :, None])[..., 1:, 0]
+    if t[0] != 0:
+        y0 = (torch.linalg.matrix_exp(generator * t[0]) @ y0[..., None])[..., 0]
+    step_transposed = torch.linalg.matrix_exp(generator * steps.mean()).transpose(-1, -2)
+    y = y0.unsqueeze(-2)
+    while y.shape[-2] < t.numel():
+        y = torch.cat([y, y @ step_transposed], dim=-2)
+        step_transposed = step_transposed @ step_transposed
+    return y[..., : t.numel(), 1:]
+
+
+def calibrate(
+    z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"], *, pooled: bool = False, ridge: float = 1e-10
+) -> Float[Tensor, "*fit latent terms"]:
+    """Least-squares coefficients of latent trajectories, in integral form.
+
+    Fits z(t) - z(0) to the time integral (trapezoidal rule) of Theta(z) xi: no derivative of the data is taken.
+    With `pooled`, one set of coefficients `[latent, 1 + latent]` for all trajectories of the batch. `ridge` is relative
+    to the mean square of the regressors.
+    """
+    library = torch.cat([torch.ones_like(z[..., :1]), z], dim=-1)
+    pieces = 0.5 * torch.diff(t)[:, None] * (library[..., 1:, :] + library[..., :-1, :])
+    integral = torch.cumsum(pieces, dim=-2)
+    target = z[..., 1:, :] - z[..., :1, :]
+    if pooled:
+        integral, target = integral.reshape(-1, integral.shape[-1]), target.reshape(-1, target.shape[-1])
+    gram = integral.transpose(-1, -2) @ integral
+    trace = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=z.dtype)
+    return torch.linalg.solve(gram, integral.transpose(-1, -2) @ target).transpose(-1, -2)
+
+
+def derivative_residual(
+    xi: Float[Tensor, "*batch latent terms"], z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"]
+) -> Float[Tensor, "*batch time latent"]:
+    """dz/dt - Theta(z) xi with second-order finite differences in time: the dynamics loss of the LaSDI family."""
+    (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=2)
+    return velocity - (z @ xi[..., 1:].transpose(-1, -2) + xi[..., :1].transpose(-1, -2))
+
+
+def growth_rates(xi: Float[Tensor, "*batch latent terms"]) -> Float[Tensor, "*batch latent"]:
+    """Real parts of the eigenvalues of A: positive ones grow as exp(rate t)."""
+    return torch.linalg.eigvals(xi[..., 1:]).real

@@ -1,0 +1,91 @@
+"""The latent side of a surrogate: coefficients and initial states over the parameters, and their trajectories."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mlasdi.coefficient_gp import CoefficientGP
+from mlasdi.kriging import Kernel, Kriging
+from mlasdi.latent_dynamics import propagate
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Latent trajectories at parameter points, which is all that a stage sees.
+
+    Attributes:
+        x: points of the unit cube `[param, d]`.
+        t: times in units of the training interval `[time]`.
+        z: latent states `[param, time, latent]`.
+    """
+
+    x: Float[Tensor, "param d"]
+    t: Float[Tensor, " time"]
+    z: Float[Tensor, "param time latent"]
+
+    def __getitem__(self, keep: np.ndarray | slice) -> "Trajectories":
+        return Trajectories(self.x[keep], self.t, self.z[keep])
+
+
+@dataclass(frozen=True)
+class LatentModel:
+    """Calibrated coefficients and initial latent states at the training points, interpolated over the unit cube.
+
+    Attributes:
+        x: training points of the unit cube `[point, d]`.
+        xi: coefficients `[point, latent, 1 + latent]`, in units of one over the training interval.
+        z0: initial latent states `[point, latent]`.
+        kernel: the kernel chosen on the field, or None for one per coefficient by marginal likelihood.
+    """
+
+    x: Float[np.ndarray, "point d"]
+    xi: Float[np.ndarray, "point latent terms"]
+    z0: Float[np.ndarray, "point latent"]
+    kernel: Kernel | None
+
+    @property
+    def n_latent(self) -> int:
+        return self.z0.shape[1]
+
+    @cached_property
+    def gp(self) -> CoefficientGP:
+        """GPs of all coefficients and initial states, as one output vector."""
+        flat = np.concatenate([self.xi.reshape(len(self.x), -1), self.z0], axis=1)
+        return CoefficientGP(self.x, flat, self.kernel)
+
+    def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Trajectories:
+        """Trajectories with the mean coefficients."""
+        return self._integrate(x, self.mean_coefficients(x), t)
+
+    def mean_coefficients(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param output"]:
+        """Posterior mean of coefficients and initial states; in closed form where the kernel is shared."""
+        if self.kernel is None:
+            return self.gp.posterior(x)[0]
+        return Kriging(self.x, self.kernel).weights(x) @ self.gp.values
+
+    def deviated(
+        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
+    ) -> tuple[Trajectories, Float[np.ndarray, "direction param output"]]:
+        """Trajectories one standard deviation away along each direction, stacked `[direction * param]`, and the steps.
+
+        Args:
+            gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
+        """
+        steps = (gp or self.gp).deviations(x)
+        flat = (self.mean_coefficients(x) + steps).reshape(-1, steps.shape[-1])
+        return self._integrate(np.tile(x, (len(steps), 1)), flat, t), steps
+
+    def without(self, i: int) -> "LatentModel":
+        """The model without training point `i`: nothing is calibrated again, only the interpolation forgets it."""
+        keep = np.arange(len(self.x)) != i
+        return LatentModel(self.x[keep], self.xi[keep], self.z0[keep], self.kernel)
+
+    def _integrate(self, x: np.ndarray, flat: np.ndarray, t: Tensor) -> Trajectories:
+        coefficients = torch.from_numpy(flat)
+        n = self.n_latent
+        xi, z0 = coefficients[:, : n * (n + 1)].reshape(-1, n, n + 1), coefficients[:, n * (n + 1) :]
+        return Trajectories(torch.from_numpy(x), t, propagate(xi, z0, t))

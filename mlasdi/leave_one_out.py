@@ -1,0 +1,82 @@
+"""What the model would have predicted at each training point, had it not been solved: error and calibration.
+
+Every fold forgets one parameter point: kernels, latent coefficients and networks are kept, while interpolation and
+closed-form stages are fitted again. Folds at the corners of the box extrapolate, so the plain error is pessimistic;
+what the folds do tell is how large errors are in units of the predicted standard deviation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from mlasdi.basis import PodBasis
+from mlasdi.coefficient_gp import CoefficientGP
+from mlasdi.errors import max_relative_error
+from mlasdi.staged_model import StagedModel
+from mlasdi.training_set import TrainingSet
+
+NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Leave-one-parameter-out results.
+
+    Attributes:
+        errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
+            `[stage, point]`.
+        std_factor: factor on the standard deviation that makes the 90 % band cover 90 % of the left-out values.
+        error_factor: median over the folds of error over predicted relative standard deviation, in the same norm.
+    """
+
+    errors: Float[np.ndarray, "stage point"]
+    std_factor: float
+    error_factor: float
+
+
+def relative_std(
+    model: StagedModel,
+    basis: PodBasis,
+    x: Float[np.ndarray, "param d"],
+    t: Float[Tensor, " time"],
+    gp: CoefficientGP | None = None,
+) -> Float[np.ndarray, " param"]:
+    """Standard deviation of the field in the L2 norm, relative to the solution's, maximum over time; uncalibrated.
+
+    Args:
+        gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
+    """
+    spread = basis.scale * model.deviations(x, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
+    return (spread / basis.norm(model.mean(x, t).numpy())).max(axis=-1)
+
+
+def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
+    """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
+    errors = []
+    for i in range(data.n_points):
+        prediction = model.without(i, data).mean(data.x[i : i + 1], data.t)[0]
+        distance = basis.scale * (prediction - data.c[i]).square().sum(dim=-1).sqrt().numpy()
+        errors.append((distance / basis.norm(data.c[i].numpy())).max())
+    return np.array(errors)
+
+
+def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> LeaveOneOut | None:
+    """Run all folds; None where there are fewer than three points, which leave nothing to interpolate."""
+    if data.n_points < 3:
+        return None
+    errors = np.empty((len(model.stages), data.n_points))
+    ratios, spreads = [], []
+    for i in range(data.n_points):
+        fold, x = model.without(i, data), data.x[i : i + 1]
+        truth = basis.lift(data.c[i].numpy())
+        for k in range(len(model.stages)):
+            prediction = basis.lift(fold.mean(x, data.t, k + 1)[0].numpy())
+            errors[k, i] = max_relative_error(truth, prediction)
+        std = basis.lift_std(fold.deviations(x, data.t)[:, 0].numpy())
+        noticeable = std > 1e-3 * std.max()
+        ratios.append(np.abs(truth - prediction)[noticeable] / std[noticeable])
+        spreads.append(relative_std(fold, basis, x, data.t)[0])
+    std_factor = float(np.quantile(np.concatenate(ratios), 0.9)) / NORMAL_90
+    return LeaveOneOut(errors, std_factor, float(np.median(errors[-1] / np.array(spreads))))

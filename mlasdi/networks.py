@@ -1,0 +1,100 @@
+"""Networks in float32: encoder, decoders, and the closed-form feature map that stands in for them."""
+
+import itertools
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, Field
+from torch import Tensor, nn
+
+Activation = Literal["tanh", "softplus", "sine"]
+
+
+class NetworkSettings(BaseModel, frozen=True, extra="forbid"):
+    """Hidden layers of a fully connected network.
+
+    With `activation: sine` the first hidden layer is `sin(kappa (W z + b))` and the others are tanh (arXiv 2506.09207,
+    section 3.3); otherwise all hidden layers are alike.
+    """
+
+    hidden: tuple[int, ...] = Field((20, 100), min_length=1)
+    activation: Activation = "softplus"
+    kappa: float = Field(1.0, gt=0, description="frequency factor of the sine layer")
+
+
+class Sine(nn.Module):
+    """sin(kappa x)."""
+
+    def __init__(self, kappa: float) -> None:
+        super().__init__()
+        self.kappa = kappa
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.kappa * x)
+
+
+def build_network(n_in: int, n_out: int, settings: NetworkSettings, generator: torch.Generator) -> nn.Sequential:
+    """Fully connected network; Xavier normal weights clipped at two standard deviations, zero biases."""
+    sizes = (n_in, *settings.hidden, n_out)
+    layers: list[nn.Module] = []
+    for depth, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        linear = nn.Linear(fan_in, fan_out)
+        std = math.sqrt(2 / (fan_in + fan_out))
+        nn.init.trunc_normal_(linear.weight, std=std, a=-2 * std, b=2 * std, generator=generator)
+        nn.init.zeros_(linear.bias)
+        layers.append(linear)
+        if depth == len(sizes) - 2:
+            break
+        if settings.activation == "softplus":
+            layers.append(nn.Softplus())
+        elif settings.activation == "sine" and depth == 0:
+            layers.append(Sine(settings.kappa))
+        else:
+            layers.append(nn.Tanh())
+    return nn.Sequential(*layers)
+
+
+def network_from_state(tensors: dict[str, Tensor], architecture: NetworkSettings) -> nn.Sequential:
+    """The network that has these weights."""
+    linear = [tensor for name, tensor in sorted(tensors.items(), key=_depth) if name.endswith("weight")]
+    network = build_network(linear[0].shape[1], linear[-1].shape[0], architecture, torch.Generator())
+    network.load_state_dict(tensors)
+    return network
+
+
+def _depth(item: tuple[str, Tensor]) -> int:
+    return int(item[0].split(".")[0])
+
+
+class FeatureMap:
+    """Fixed features of an input s: 1, s, the products s_i s_j, and random sines `sin(kappa (W s + b))`.
+
+    A decoder that is linear in these features has its output weights in closed form (ridge regression).
+    """
+
+    def __init__(self, frequencies: Float[Tensor, "n_in n_sine"], phases: Float[Tensor, " n_sine"]) -> None:
+        self.frequencies = frequencies
+        self.phases = phases
+
+    @classmethod
+    def random(cls, n_in: int, n_sine: int, kappa: float, generator: torch.Generator) -> "FeatureMap":
+        """Normal frequencies of standard deviation `kappa`, uniform phases; float64."""
+        frequencies = kappa * torch.randn(n_in, n_sine, generator=generator, dtype=torch.float64)
+        phases = math.pi * (2 * torch.rand(n_sine, generator=generator, dtype=torch.float64) - 1)
+        return cls(frequencies, phases)
+
+    def __call__(self, s: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_features"]:
+        i, j = torch.triu_indices(s.shape[-1], s.shape[-1])
+        sines = torch.sin(s @ self.frequencies + self.phases)
+        return torch.cat([torch.ones_like(s[..., :1]), s, s[..., i] * s[..., j], sines], dim=-1)
+
+
+def ridge_solve(
+    features: Float[Tensor, "sample n_features"], targets: Float[Tensor, "sample n_out"], ridge: float
+) -> Float[Tensor, "n_features n_out"]:
+    """Weights W that minimise mean |features W - targets|^2 + ridge |W|^2."""
+    gram = features.T @ features
+    gram.diagonal().add_(ridge * len(features))
+    return torch.linalg.solve(gram, features.T @ targets).contiguous()  # as saved weights: products round alike

@@ -1,0 +1,60 @@
+"""What fitting and predicting return."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Trajectories predicted by a surrogate.
+
+    Attributes:
+        t: times `[time]`.
+        mean: states `[param, time, state]`.
+        std: calibrated pointwise standard deviation, of the same shape; None when it was not asked for.
+    """
+
+    t: Float[np.ndarray, " time"]
+    mean: Float[np.ndarray, "param time state"]
+    std: Float[np.ndarray, "param time state"] | None
+
+
+@dataclass(frozen=True)
+class LatentPrediction:
+    """Latent trajectories `[param, time, latent]` with the standard deviation from the coefficient GPs."""
+
+    t: Float[np.ndarray, " time"]
+    mean: Float[np.ndarray, "param time latent"]
+    std: Float[np.ndarray, "param time latent"]
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How the surrogate came about, and how good it is by its own account.
+
+    Attributes:
+        stage_names: one name a stage kept, in order.
+        stage_errors: root mean square over the folds of the leave-one-out error, with the first k stages.
+        leave_one_out: errors of all folds `[stage][point]`; empty below three training points.
+        error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None below three
+            training points.
+        std_factor, error_factor: see `LeaveOneOut`.
+        loss_history: stage name -> (step, loss) pairs.
+        dropped: stages that were tried and did not lower the leave-one-out error, with that error.
+        truncation_error: relative error of the training snapshots that the POD basis leaves out.
+        fit_s: seconds of training.
+    """
+
+    stage_names: tuple[str, ...]
+    stage_errors: tuple[float, ...]
+    leave_one_out: tuple[tuple[float, ...], ...]
+    error_estimate: float | None
+    std_factor: float
+    error_factor: float
+    loss_history: Mapping[str, tuple[tuple[int, float], ...]]
+    dropped: Mapping[str, float]
+    truncation_error: float
+    fit_s: float

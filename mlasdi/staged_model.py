@@ -1,0 +1,81 @@
+"""The multi-stage model in POD coordinates: latent trajectories, and the sum of the stages along them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mlasdi.coefficient_gp import CoefficientGP
+from mlasdi.kriging import Kriging
+from mlasdi.latent_model import LatentModel, Trajectories
+from mlasdi.stages import KrigingStage, Stage
+from mlasdi.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class StagedModel:
+    """Latent dynamics and the stages that decode them; the prediction is the sum of the stages."""
+
+    latent: LatentModel
+    stages: tuple[Stage, ...]
+
+    def mean(
+        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], n_stages: int | None = None
+    ) -> Float[Tensor, "param time rank"]:
+        """POD coordinates with the mean latent coefficients, of the first `n_stages` stages (all by default)."""
+        return decode(self.stages[:n_stages], self.latent.trajectories(x, t))
+
+    def deviations(
+        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
+    ) -> Float[Tensor, "direction param time rank"]:
+        """Steps of one standard deviation of the prediction; the covariance is the sum of their outer products.
+
+        Each direction of the coefficient GPs goes through the latent ODE and all decoders. Where the kernel is shared, a
+        kriged residual varies over the parameters along the same directions, one a training point: the two add up with
+        their signs, as in one joint Gaussian process. Otherwise the residual's directions stand on their own.
+        """
+        gp = gp or self.latent.gp
+        decoders = [stage for stage in self.stages if not isinstance(stage, KrigingStage)]
+        deviated, _ = self.latent.deviated(x, t, gp)
+        centre = decode(decoders, self.latent.trajectories(x, t))
+        steps = decode(decoders, deviated).reshape(-1, *centre.shape) - centre
+        for stage in self.stages:
+            if isinstance(stage, KrigingStage):
+                fraction = gp.process_std(x) if gp.kernel else np.sqrt(Kriging(stage.x, stage.kernel).variance(x))
+                own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t)[:, None]
+                steps = steps + own if gp.kernel else torch.cat([steps, own])
+        return steps
+
+    def refit(self, data: TrainingSet) -> "StagedModel":
+        """Fit each closed-form stage to what the stages before it leave of `data`."""
+        fitted: list[Stage] = []
+        along = self.latent.trajectories(data.all_x, data.t)
+        remaining = data.targets
+        for stage in self.stages:
+            use = slice(None) if stage.uses_anchors else slice(data.n_points)
+            fitted.append(stage.refit(along[use], remaining[use]))
+            remaining = remaining - fitted[-1].evaluate(along)
+        return StagedModel(self.latent, tuple(fitted))
+
+    def without(self, i: int, data: TrainingSet) -> "StagedModel":
+        """The model as it would be without training point `i`, the latent calibration and the networks kept."""
+        return StagedModel(self.latent.without(i), self.stages).refit(data.without(i))
+
+    def extended(self, stage: Stage, data: TrainingSet) -> "StagedModel":
+        """The model with one more stage, which is fitted to the residual of those before it."""
+        residual, along = self.residual(data, stage.uses_anchors)
+        return StagedModel(self.latent, (*self.stages, stage.refit(along, residual)))
+
+    def residual(self, data: TrainingSet, with_anchors: bool) -> tuple[Float[Tensor, "param time rank"], Trajectories]:
+        """What the stages leave of the training data on the *integrated* trajectories, and these trajectories."""
+        use = slice(None) if with_anchors else slice(data.n_points)
+        along = self.latent.trajectories(data.all_x[use], data.t)
+        return data.targets[use] - decode(self.stages, along), along
+
+
+def decode(stages: Sequence[Stage], along: Trajectories) -> Float[Tensor, "param time rank"]:
+    """Sum of the stages along latent trajectories; there is at least one."""
+    return torch.stack([stage.evaluate(along) for stage in stages]).sum(dim=0)

@@ -1,0 +1,204 @@
+"""Stages: each adds to the prediction of the stages before it, in POD coordinates, along given latent trajectories.
+
+A stage is the immutable result of a fit. `refit` fits the same kind, with the same settings and random features, to
+other points: closed-form stages do so in milliseconds, which makes leave-one-parameter-out errors cheap; a network
+stays as it is, since training it again is not.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.interpolate import CubicSpline
+from torch import Tensor, nn
+
+from mlasdi.kriging import Kernel, Kriging
+from mlasdi.latent_model import Trajectories
+from mlasdi.networks import FeatureMap, NetworkSettings, network_from_state, ridge_solve
+
+Json = dict[str, Any]
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """What the surrogate needs of a stage."""
+
+    kind: ClassVar[str]
+    uses_anchors: ClassVar[bool]
+
+    def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
+        """Contribution to the POD coordinates."""
+        ...
+
+    def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "Stage":
+        """The same kind of stage for other data; a stage that cannot be fitted in closed form returns itself."""
+        ...
+
+    def state(self) -> tuple[Json, dict[str, Tensor]]:
+        """Settings as JSON, and tensors: all that `from_state` needs."""
+        ...
+
+    @classmethod
+    def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "Stage": ...
+
+
+@dataclass(frozen=True)
+class FeatureStage:
+    """Fixed features of (z, and mu when `sees_mu`), with a ridge-solved linear output: the closed-form decoder.
+
+    Attributes:
+        features: the random feature map, kept when refitted.
+        shift, scale: standardisation of the inputs `[input]`.
+        weights: output weights `[feature, rank]`.
+        ridge: relative to the mean square of the targets' unit.
+        sees_mu: whether the parameters are inputs beside the latent state.
+    """
+
+    kind: ClassVar[str] = "sine-features"
+    uses_anchors: ClassVar[bool] = True
+
+    features: FeatureMap
+    shift: Float[Tensor, " input"]
+    scale: Float[Tensor, " input"]
+    weights: Float[Tensor, "feature rank"]
+    ridge: float
+    sees_mu: bool
+
+    @classmethod
+    def unfitted(cls, features: FeatureMap, ridge: float, along: Trajectories | None = None) -> "FeatureStage":
+        """A stage without weights: of z as it is, or of (z, mu) standardised on the trajectories `along`."""
+        if along is None:
+            n = features.frequencies.shape[0]
+            return cls(features, torch.zeros(n).double(), torch.ones(n).double(), torch.empty(0, 0), ridge, False)
+        inputs = _inputs(along, sees_mu=True).flatten(0, 1)
+        scale = inputs.std(dim=0).clamp_min(1e-12)
+        return cls(features, inputs.mean(dim=0), scale, torch.empty(0, 0), ridge, True)
+
+    def _features(self, along: Trajectories) -> Float[Tensor, "param time feature"]:
+        return self.features((_inputs(along, self.sees_mu) - self.shift) / self.scale)
+
+    def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
+        return self._features(along) @ self.weights
+
+    def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "FeatureStage":
+        features = self._features(along)
+        targets = residual.reshape(-1, residual.shape[-1])
+        # The residual's own size is the unit of the weights, so one ridge suits stages of any magnitude.
+        unit = targets.square().mean().sqrt().clamp_min(torch.finfo(targets.dtype).tiny)
+        weights = unit * ridge_solve(features.reshape(len(targets), -1), targets / unit, self.ridge)
+        return FeatureStage(self.features, self.shift, self.scale, weights, self.ridge, self.sees_mu)
+
+    def state(self) -> tuple[Json, dict[str, Tensor]]:
+        tensors = {
+            "frequencies": self.features.frequencies,
+            "phases": self.features.phases,
+            "shift": self.shift,
+            "scale": self.scale,
+            "weights": self.weights,
+        }
+        return {"ridge": self.ridge, "sees_mu": self.sees_mu}, tensors
+
+    @classmethod
+    def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "FeatureStage":
+        features = FeatureMap(tensors["frequencies"], tensors["phases"])
+        return cls(features, tensors["shift"], tensors["scale"], tensors["weights"], **settings)
+
+
+@dataclass(frozen=True)
+class NetworkStage:
+    """A decoder network z -> residual / eps, trained by gradient (arXiv 2506.09207, equation 12); float32 inside.
+
+    Attributes:
+        network: the trained decoder.
+        settings: its architecture.
+        scale: eps, the standard deviation of the residual it was trained on.
+    """
+
+    kind: ClassVar[str] = "network"
+    uses_anchors: ClassVar[bool] = False
+
+    network: nn.Sequential
+    settings: NetworkSettings
+    scale: float
+
+    def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
+        with torch.no_grad():
+            return self.scale * self.network(along.z.float()).double()
+
+    def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "NetworkStage":
+        """Itself: a leave-one-out error with networks therefore knows the left-out point, and is optimistic."""
+        return self
+
+    def state(self) -> tuple[Json, dict[str, Tensor]]:
+        weights = dict(self.network.state_dict())
+        return {"settings": self.settings.model_dump(mode="json"), "scale": self.scale}, weights
+
+    @classmethod
+    def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "NetworkStage":
+        architecture = NetworkSettings.model_validate(settings["settings"])
+        network = network_from_state(tensors, architecture)
+        return cls(network, architecture, settings["scale"])
+
+
+@dataclass(frozen=True)
+class KrigingStage:
+    """The remaining residual of the training trajectories, interpolated over the parameters at equal times.
+
+    After it the surrogate reproduces the training trajectories (up to the truncation of the basis) at their times;
+    between these a cubic spline interpolates, and outside the training interval the residual counts as zero.
+
+    Attributes:
+        x: training points of the unit cube `[point, d]`.
+        kernel: covariance over the parameters.
+        t: times of the residual, in units of the training interval.
+        residual: `[point, time, rank]`.
+    """
+
+    kind: ClassVar[str] = "kriging"
+    uses_anchors: ClassVar[bool] = False
+
+    x: Float[np.ndarray, "point d"]
+    kernel: Kernel
+    t: Float[Tensor, " time"]
+    residual: Float[Tensor, "point time rank"]
+
+    def at_times(self, residual: Float[Tensor, "point time rank"], t: Float[Tensor, " n"]) -> Tensor:
+        """A residual at other times."""
+        if t.shape == self.t.shape and torch.equal(t, self.t):
+            return residual
+        spline = CubicSpline(self.t.numpy(), residual.numpy(), axis=1)
+        inside = (t >= self.t[0]) & (t <= self.t[-1])
+        return torch.from_numpy(spline(t.numpy())) * inside[:, None]
+
+    def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
+        weights = torch.from_numpy(Kriging(self.x, self.kernel).weights(along.x.numpy()))
+        return torch.tensordot(weights, self.at_times(self.residual, along.t), dims=1)
+
+    def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "KrigingStage":
+        return KrigingStage(along.x.numpy(), self.kernel, along.t, residual)
+
+    def whitened(self, t: Float[Tensor, " n"]) -> Float[Tensor, "direction n rank"]:
+        """Directions in which the residual varies over the parameters, at times `t` (see `Kriging.whiten`)."""
+        whitened = Kriging(self.x, self.kernel).whiten(self.residual.numpy())
+        return self.at_times(torch.from_numpy(whitened), t) / np.sqrt(max(len(self.x) - 1, 1))
+
+    def state(self) -> tuple[Json, dict[str, Tensor]]:
+        tensors = {"x": torch.from_numpy(self.x), "t": self.t, "residual": self.residual}
+        return {"kernel": self.kernel.model_dump(mode="json")}, tensors
+
+    @classmethod
+    def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "KrigingStage":
+        kernel = Kernel.model_validate(settings["kernel"])
+        return cls(tensors["x"].numpy(), kernel, tensors["t"], tensors["residual"])
+
+
+STAGES: dict[str, type[Stage]] = {cls.kind: cls for cls in (FeatureStage, NetworkStage, KrigingStage)}
+
+
+def _inputs(along: Trajectories, sees_mu: bool) -> Float[Tensor, "param time input"]:
+    if not sees_mu:
+        return along.z
+    mu = along.x[:, None, :].expand(-1, len(along.t), -1)
+    return torch.cat([along.z, mu], dim=-1)

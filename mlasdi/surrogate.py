@@ -1,0 +1,296 @@
+"""The surrogate: predicts whole trajectories from the parameters alone, with uncertainty; saved without pickle."""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from safetensors.torch import load_file, save_file
+
+from mlasdi.basis import PodBasis
+from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
+from mlasdi.kriging import Kernel
+from mlasdi.latent_model import LatentModel
+from mlasdi.leave_one_out import relative_std
+from mlasdi.results import LatentPrediction, Prediction, TrainingRecord
+from mlasdi.staged_model import StagedModel
+from mlasdi.stages import STAGES
+from solvers.contract import StateLayout
+from solvers.parameters import Parameter, ParameterSpace
+
+FORMAT = 1
+ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
+
+
+class SurrogateError(Exception):
+    """A saved surrogate is missing, damaged, or of another format."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """A prediction outside the trained parameter box or time interval."""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A fitted multi-stage latent space dynamics model.
+
+    Attributes:
+        space, layout: the parameter box it was trained on, and the fields and grid of its states.
+        t: the training times `[time]`, and default times of predictions.
+        basis, model, encoder: the parts; see their classes.
+        record: how it was trained and how good it is.
+        info: whatever the caller wants to travel along, as JSON: problem, campaign, data hash.
+    """
+
+    space: ParameterSpace
+    layout: StateLayout
+    t: Float[np.ndarray, " time"]
+    basis: PodBasis
+    model: StagedModel
+    encoder: Encoder
+    record: TrainingRecord
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_stages(self) -> int:
+        return len(self.model.stages)
+
+    @property
+    def error_estimate(self) -> float | None:
+        """Estimate of the largest relative error over the parameter box, as a fraction; None when unknown."""
+        return self.record.error_estimate
+
+    def predict(
+        self,
+        mu: Mapping[str, float] | ArrayLike,
+        t: ArrayLike | None = None,
+        *,
+        n_stages: int | None = None,
+        std: bool = True,
+    ) -> Prediction:
+        """Trajectories at parameters `mu`, from nothing but `mu`.
+
+        Args:
+            mu: one point as a mapping of names to values, or an array `[n_mu, n_params]` in physical units.
+            t: times `[time]`; the training times by default.
+            n_stages: use the first stages only; the standard deviation is that of all stages.
+            std: whether to compute the standard deviation, which costs one decoding a training point.
+
+        Raises:
+            ValueError: unknown or missing parameters, wrong shape, values that are not finite, or a number of stages
+                that there are not.
+
+        Warns:
+            ExtrapolationWarning: outside the trained box or time interval.
+        """
+        x, times = self._inputs(mu, t, n_stages)
+        tau = self._tau(times)
+        mean = np.empty((len(x), len(times), self.layout.n_state))
+        spread = np.empty_like(mean) if std else None
+        for rows in _chunks(len(x), 64):
+            mean[rows] = self.basis.lift(self.model.mean(x[rows], tau, n_stages).numpy())
+            if spread is not None:
+                steps = self.model.deviations(x[rows], tau).numpy()
+                spread[rows] = self.record.std_factor * self.basis.lift_std(steps)
+        return Prediction(times, mean, spread)
+
+    def coordinates(
+        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None, n_stages: int | None = None
+    ) -> Float[np.ndarray, "param time rank"]:
+        """Predicted POD coordinates: the prediction before it is lifted to the mesh; arguments as for `predict`."""
+        x, times = self._inputs(mu, t, n_stages)
+        return self.model.mean(x, self._tau(times), n_stages).numpy()
+
+    def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:
+        """Latent trajectories at parameters `mu`, with the standard deviation that the coefficient GPs give them."""
+        x, times = self._inputs(mu, t)
+        mean = self.model.latent.trajectories(x, self._tau(times)).z.numpy()
+        deviated, _ = self.model.latent.deviated(x, self._tau(times))
+        steps = deviated.z.numpy().reshape(-1, *mean.shape) - mean
+        return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)))
+
+    def relative_std(
+        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
+    ) -> Float[np.ndarray, " param"]:
+        """Estimated relative error at `mu`: the field's standard deviation in the L2 norm, through all stages,
+        relative to the solution, maximum over time, calibrated by leave-one-out errors.
+
+        Args:
+            pending: points `[q, n_params]` whose solves are under way; they count as known.
+        """
+        x = self.space.to_unit(self.space.as_array(mu))
+        gp = self.model.latent.gp
+        if pending is not None and len(np.asarray(pending)):
+            gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
+        tau = self._tau(self.t)
+        parts = [relative_std(self.model, self.basis, x[rows], tau, gp) for rows in _chunks(len(x), 256)]
+        return self.record.error_factor * np.concatenate(parts)
+
+    def coefficient_std(
+        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
+    ) -> Float[np.ndarray, " param"]:
+        """GP standard deviation of the latent coefficients at `mu`, each as a fraction of its own, averaged."""
+        gp = self.model.latent.gp
+        if pending is not None and len(np.asarray(pending)):
+            gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
+        return gp.process_std(self.space.to_unit(self.space.as_array(mu)))
+
+    def _inputs(
+        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None, n_stages: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points of the unit cube and times, checked."""
+        if n_stages is not None and not 1 <= n_stages <= self.n_stages:
+            raise ValueError(f"n_stages {n_stages} given; the model has stages 1 to {self.n_stages}")
+        rows = self.space.as_array(mu)
+        outside = rows[~self.space.contains(rows)]
+        if len(outside):
+            box = {p.name: [p.low, p.high] for p in self.space.parameters}
+            message = f"{self.space.as_dict(outside[0])} lies outside the trained box {box}"
+            warnings.warn(message, ExtrapolationWarning, stacklevel=3)
+        times = self.t if t is None else np.atleast_1d(np.asarray(t, dtype=float))
+        if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
+            raise ValueError(f"times must be a finite array [time] of at least one, got shape {times.shape}")
+        slack = 1e-9 * (self.t[-1] - self.t[0])
+        if times.min() < self.t[0] - slack or times.max() > self.t[-1] + slack:
+            message = f"times reach outside the trained interval [{self.t[0]:g}, {self.t[-1]:g}]"
+            warnings.warn(message, ExtrapolationWarning, stacklevel=3)
+        return self.space.to_unit(rows), times
+
+    def _tau(self, t: Float[np.ndarray, " time"]) -> torch.Tensor:
+        return torch.from_numpy((t - self.t[0]) / (self.t[-1] - self.t[0]))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            raise FileExistsError(f"{folder} exists")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            tensors, description = self._to_state()
+            weights = Path(scratch, "saved", "surrogate.safetensors")
+            weights.parent.mkdir()
+            save_file(tensors, weights)
+            description["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+            (weights.parent / "surrogate.json").write_text(json.dumps(description, indent=1))
+            os.replace(weights.parent, folder)
+        return folder
+
+    def _to_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        latent = self.model.latent
+        arrays = {"t": self.t, "basis.mean": self.basis.mean, "basis.modes": self.basis.modes}
+        arrays |= {"latent.x": latent.x, "latent.xi": latent.xi, "latent.z0": latent.z0}
+        arrays |= {f"layout.{axis}": np.asarray(values) for axis, values in self.layout.coordinates.items()}
+        parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
+        states = {prefix: part.state() for prefix, part in parts.items()}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+        for prefix, (_, own) in states.items():
+            tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in own.items()}
+        description = {
+            "format": FORMAT,
+            "parameters": [asdict(p) for p in self.space.parameters],
+            "layout": {
+                "fields": list(self.layout.fields),
+                "axes": list(self.layout.coordinates),
+                "field_units": dict(self.layout.field_units),
+                "coordinate_units": dict(self.layout.coordinate_units),
+                "time_unit": self.layout.time_unit,
+            },
+            "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
+            "kernel": latent.kernel.model_dump(mode="json") if latent.kernel else None,
+            "encoder": {"kind": self.encoder.kind, "settings": states["encoder"][0]},
+            "stages": [
+                {"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(self.model.stages)
+            ],
+            "record": asdict(self.record),
+            "info": dict(self.info),
+        }
+        return tensors, description
+
+    @classmethod
+    def load(cls, source: str | Path) -> "Surrogate":
+        """Load from a folder, or from an MLflow URI such as `models:/burgers1d@champion`.
+
+        An MLflow URI is looked up on MLflow's tracking URI where one is set, else in `mlruns/mlflow.db`.
+
+        Raises:
+            SurrogateError: there is no surrogate, or it is damaged or of another format.
+        """
+        folder = _fetch(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
+        try:
+            description = json.loads((folder / "surrogate.json").read_text())
+            weights = folder / "surrogate.safetensors"
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
+        except ValueError as error:  # neither JSON nor, perhaps, text
+            raise SurrogateError(f"{source}: surrogate.json is damaged ({error})") from None
+        if not isinstance(description, dict):
+            raise SurrogateError(f"{source}: surrogate.json is damaged (not an object)")
+        if description.get("format") != FORMAT:
+            raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {FORMAT}")
+        try:
+            if digest != description["sha256"]:
+                raise SurrogateError(f"{source}: surrogate.safetensors does not match its checksum")
+            return cls._from_state(load_file(weights), description)
+        except KeyError as error:
+            raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None
+
+    @classmethod
+    def _from_state(cls, tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> "Surrogate":
+        def within(prefix: str) -> dict[str, torch.Tensor]:
+            return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        layout = dict(description["layout"])
+        coordinates = {axis: arrays[f"layout.{axis}"] for axis in layout.pop("axes")}
+        kernel = Kernel.model_validate(description["kernel"]) if description["kernel"] else None
+        latent = LatentModel(arrays["latent.x"], arrays["latent.xi"], arrays["latent.z0"], kernel)
+        stages = [
+            STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
+            for k, stage in enumerate(description["stages"])
+        ]
+        encoder = description["encoder"]
+        record = {name: _tuples(value) for name, value in description["record"].items()}
+        return cls(
+            ParameterSpace(tuple(Parameter(**p) for p in description["parameters"])),
+            StateLayout(tuple(layout.pop("fields")), coordinates, **layout),
+            arrays["t"],
+            PodBasis(arrays["basis.mean"], arrays["basis.modes"], **description["basis"]),
+            StagedModel(latent, tuple(stages)),
+            ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
+            TrainingRecord(**record),
+            description["info"],
+        )
+
+
+def _fetch(uri: str | Path) -> Path:
+    """The folder with the surrogate that an MLflow URI names."""
+    import mlflow
+
+    if not mlflow.is_tracking_uri_set() and Path("mlruns/mlflow.db").exists():
+        mlflow.set_tracking_uri(f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(str(uri)))
+    except mlflow.MlflowException as error:
+        raise SurrogateError(f"{uri}: {error.message}") from None
+    return next((found.parent for found in folder.rglob("surrogate.json")), folder)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON arrays as the tuples they were written from."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _chunks(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))

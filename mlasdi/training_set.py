@@ -1,0 +1,57 @@
+"""What the stages are fitted to: compressed training trajectories, and anchors between them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mlasdi.kriging import Kernel, Kriging
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Trajectories in POD coordinates at training points, and anchor points that follow their kriging prediction.
+
+    Anchors are virtual: they cost no solve. They keep a decoder, which is free between the training points, from doing
+    worse there than plain interpolation of the field.
+
+    Attributes:
+        x: training points of the unit cube `[point, d]`.
+        c: POD coordinates `[point, time, rank]`.
+        t: times in units of the training interval, from 0 to 1 `[time]`.
+        kernel: covariance over the parameters, chosen on the field.
+        anchors: points of the unit cube `[anchor, d]`.
+    """
+
+    x: Float[np.ndarray, "point d"]
+    c: Float[Tensor, "point time rank"]
+    t: Float[Tensor, " time"]
+    kernel: Kernel
+    anchors: Float[np.ndarray, "anchor d"]
+
+    @property
+    def n_points(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def spread(self) -> Float[Tensor, "all point"]:
+        """Interpolation weights from the training points to training points and anchors."""
+        to_anchors = Kriging(self.x, self.kernel).weights(self.anchors)
+        return torch.from_numpy(np.concatenate([np.eye(self.n_points), to_anchors]))
+
+    @cached_property
+    def all_x(self) -> Float[np.ndarray, "all d"]:
+        return np.concatenate([self.x, self.anchors])
+
+    @cached_property
+    def targets(self) -> Float[Tensor, "all time rank"]:
+        """The trajectories at the training points, and their kriging prediction at the anchors."""
+        return torch.tensordot(self.spread, self.c, dims=1)
+
+    def without(self, i: int) -> "TrainingSet":
+        """The set without training point `i`; the anchors stay where they are and follow the remaining points."""
+        keep = np.arange(self.n_points) != i
+        return TrainingSet(self.x[keep], self.c[keep], self.t, self.kernel, self.anchors)

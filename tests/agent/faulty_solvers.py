@@ -1,0 +1,80 @@
+"""Solvers that misbehave on demand; a module of its own, so that worker processes can import them."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solvers.contract import Snapshots, SolverError, StateLayout
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """u(t, x; a) = a t x, unless `fault` asks for trouble; each call of `solve` adds a line to the file `log`."""
+
+    fault: str = ""
+    log: str = ""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return ("a",)
+
+    @property
+    def layout(self) -> StateLayout:
+        return StateLayout(fields=("u",), coordinates={"x": np.linspace(0, 1, 5)})
+
+    def identity(self) -> dict[str, Any]:
+        return {"solver": "faulty", **asdict(self)}
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        if self.log:
+            with Path(self.log).open("a") as log:
+                log.write(f"{mu['a']}\n")
+        t, x = np.linspace(0, 1, 11), np.linspace(0, 1, 5)
+        return self._spoilt(Snapshots(t, mu["a"] * np.outer(t, x)))
+
+    def _spoilt(self, good: Snapshots) -> Any:
+        match self.fault:
+            case "":
+                return good
+            case "exception":
+                return 1 / 0
+            case "solver-error":
+                raise SolverError("not-converged", "try a smaller step")
+            case "memory":
+                raise MemoryError
+            case "nan":
+                return Snapshots(good.t, np.where(good.t[:, None] > 0.55, np.nan, good.u))
+            case "shape":
+                return Snapshots(good.t, good.u[:, :-1])
+            case "type":
+                return {"t": good.t, "u": good.u}
+            case "exit":
+                os._exit(1)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "sleep":
+                time.sleep(600)
+        raise NotImplementedError(self.fault)
+
+
+@dataclass(frozen=True)
+class Meeting(Faulty):
+    """Finishes only if `n_members` of these solves run at the same time: each waits for the others in `folder`."""
+
+    folder: str = ""
+    n_members: int = 2
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        folder, deadline = Path(self.folder), time.monotonic() + 60
+        (folder / str(mu["a"])).touch()
+        while len(list(folder.iterdir())) < self.n_members:
+            if time.monotonic() > deadline:
+                raise SolverError("alone", "the others did not come")
+            time.sleep(0.01)
+        return super().solve(mu)

@@ -1,0 +1,392 @@
+"""Executors: the same behaviour from both, and what only worker processes can do or suffer."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from pydantic import ValidationError
+
+from agent.executor import ClusterSettings, RayExecutor, SerialExecutor, SolverSpec, SolveTask, make_executor
+from agent.executor import _failure_of as failure_of
+from solvers import catalog
+from solvers.store import SnapshotStore, address
+
+BURGERS = SolverSpec("burgers1d", {"n_x": 101, "n_t": 51})
+
+
+def faulty(fault="", **options):
+    return SolverSpec("faulty_solvers:Faulty", {"fault": fault, **options})
+
+
+def solve_task(task_id, solver, mu, folder, n_time=None):
+    where = address(solver.build().identity(), mu, n_time)
+    return SolveTask(task_id, solver, mu, where, str(folder / "store"), n_time)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment():
+    """Test solvers that workers can import, and a RAY_ADDRESS that would lead local runs astray."""
+    here = str(Path(__file__).parent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(here)
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])))
+        patch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray_executor(environment):
+    with RayExecutor(ClusterSettings(cpus=2)) as executor:
+        yield executor
+
+
+@pytest.fixture(params=["serial", "ray"])
+def executor(request):
+    return SerialExecutor() if request.param == "serial" else request.getfixturevalue("ray_executor")
+
+
+# Both executors
+
+
+def test_a_solution_is_stored_as_the_solver_gives_it(executor, tmp_path):
+    mu = {"a": 0.8, "w": 1.0}
+    before = time.time()
+    (result,) = executor.run([solve_task(7, BURGERS, mu, tmp_path)])
+    assert (result.ok, result.failure, result.cached, result.task_id) == (True, None, False, 7)
+    assert before <= result.started_at <= result.ended_at <= time.time()
+    assert 0 < result.solve_s <= result.ended_at - result.started_at
+    stored, truth = SnapshotStore(tmp_path / "store").get(result.address), BURGERS.build().solve(mu)
+    np.testing.assert_array_equal(stored.t, truth.t)
+    np.testing.assert_array_equal(stored.u, truth.u)
+
+
+def test_times_are_thinned(executor, tmp_path):
+    mu = {"a": 0.8, "w": 1.0}
+    (result,) = executor.run([solve_task(0, BURGERS, mu, tmp_path, n_time=6)])
+    stored, truth = SnapshotStore(tmp_path / "store").get(result.address), BURGERS.build().solve(mu)
+    np.testing.assert_array_equal(stored.t, truth.t[::10])
+    np.testing.assert_array_equal(stored.u, truth.u[::10])
+
+
+def test_each_of_many_tasks_gives_one_result(executor, tmp_path):
+    tasks = [solve_task(i, faulty(log=str(tmp_path / "log")), {"a": float(i)}, tmp_path) for i in range(20)]
+    results = {result.task_id: result for result in executor.run(tasks)}
+    assert sorted(results) == list(range(20))
+    store = SnapshotStore(tmp_path / "store")
+    for task in tasks:
+        assert results[task.task_id].address == task.address
+        assert store.get(task.address).u[-1, -1] == task.mu["a"]
+    assert sorted(map(float, (tmp_path / "log").read_text().split())) == [float(i) for i in range(20)]
+
+
+def test_a_stored_solution_is_not_computed_again(executor, tmp_path):
+    task = solve_task(0, faulty(log=str(tmp_path / "log")), {"a": 2.0}, tmp_path)
+    first, again = (next(executor.run([task])) for _ in range(2))
+    assert (first.cached, again.cached, again.ok, again.solve_s) == (False, True, True, 0)
+    assert (tmp_path / "log").read_text() == "2.0\n"
+
+
+def test_a_damaged_solution_is_set_aside_and_computed_again(executor, tmp_path):
+    task = solve_task(0, faulty(), {"a": 2.0}, tmp_path)
+    next(executor.run([task]))
+    path = SnapshotStore(tmp_path / "store").path(task.address)
+    path.write_bytes(path.read_bytes()[:-100])
+    (result,) = executor.run([task])
+    assert (result.ok, result.cached) == (True, False)
+    assert SnapshotStore(tmp_path / "store").get(task.address).u[-1, -1] == 2.0
+    assert len(list(path.parent.glob("*.damaged"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [
+        ("exception", "exception", "ZeroDivisionError: division by zero (at "),
+        ("solver-error", "not-converged", "try a smaller step"),
+        ("memory", "out-of-memory", "a coarser grid or a larger machine"),
+        ("nan", "bad-output", "states are not finite from time index 6"),
+        ("shape", "bad-output", "states have shape (11, 4); expected [time, state] = (11, 5)"),
+        ("type", "bad-output", "solve returned dict; expected Snapshots"),
+    ],
+)
+def test_failures_are_data_and_leave_nothing_in_the_store(executor, tmp_path, fault, kind, told):
+    good, bad = solve_task(0, faulty(), {"a": 1.0}, tmp_path), solve_task(1, faulty(fault), {"a": 1.0}, tmp_path)
+    results = {result.task_id: result for result in executor.run([bad, good])}
+    assert results[0].ok
+    assert not results[1].ok
+    assert results[1].failure.kind == kind
+    assert told in results[1].failure.message
+    assert "\n" not in results[1].failure.message
+    assert SnapshotStore(tmp_path / "store").addresses() == [good.address]
+
+
+def test_an_exception_names_the_line_of_the_solver(executor, tmp_path):
+    (result,) = executor.run([solve_task(0, faulty("exception"), {"a": 1.0}, tmp_path)])
+    assert f"{Path(__file__).parent / 'faulty_solvers.py'}:" in result.failure.message
+
+
+def test_a_solver_that_cannot_be_built_is_a_failure(executor, tmp_path):
+    task = SolveTask(0, SolverSpec("burger1d", {}), {"a": 1.0}, "0" * 32, str(tmp_path / "store"))
+    (result,) = executor.run([task])
+    assert result.failure.kind == "exception"
+    assert "did you mean 'burgers1d'?" in result.failure.message
+
+
+def test_a_solver_other_than_the_addressed_one_is_not_run(executor, tmp_path):
+    """As where a machine of the cluster has another version: its solution must not pass for ours."""
+    meant = solve_task(0, faulty(), {"a": 1.0}, tmp_path)
+    log = tmp_path / "log"
+    task = SolveTask(0, faulty(log=str(log)), meant.mu, meant.address, meant.store_root)
+    (result,) = executor.run([task])
+    assert "install the same versions" in result.failure.message
+    assert not log.exists()
+    assert SnapshotStore(tmp_path / "store").addresses() == []
+
+
+def test_an_abandoned_run_leaves_the_executor_usable(executor, tmp_path):
+    tasks = [solve_task(i, faulty(), {"a": float(i)}, tmp_path) for i in range(6)]
+    run = executor.run(tasks)
+    next(run)
+    run.close()
+    assert {result.task_id for result in executor.run(tasks)} == set(range(6))
+
+
+def test_no_tasks_give_no_results(executor):
+    assert list(executor.run([])) == []
+
+
+# Worker processes
+
+
+def test_solves_run_at_the_same_time(ray_executor, tmp_path):
+    (tmp_path / "meeting").mkdir()
+    solver = SolverSpec("faulty_solvers:Meeting", {"folder": str(tmp_path / "meeting")})
+    results = list(ray_executor.run([solve_task(i, solver, {"a": float(i)}, tmp_path) for i in range(2)]))
+    assert [result.failure for result in results] == [None, None]
+    assert len({result.worker for result in results} | {f"{os.uname().nodename}:{os.getpid()}"}) == 3
+
+
+@pytest.mark.parametrize("fault", ["exit", "kill"])
+def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path, fault):
+    log = tmp_path / "log"
+    tasks = [solve_task(i, faulty(), {"a": float(i)}, tmp_path) for i in range(4)]
+    tasks.insert(1, solve_task(9, faulty(fault, log=str(log)), {"a": 9.0}, tmp_path))
+    results = {result.task_id: result for result in ray_executor.run(tasks)}
+    lost = results.pop(9)
+    assert lost.failure.kind == "worker-lost"
+    assert "the worker died during the solve" in lost.failure.message
+    assert (lost.worker, lost.solve_s, lost.cached) == ("", 0, False)
+    assert lost.started_at <= lost.ended_at <= time.time()
+    assert log.read_text() == "9.0\n"  # the agent, not Ray, decides whether to try again
+    assert all(result.ok for result in results.values())
+    assert len(results) == 4
+
+
+def test_a_lost_worker_does_not_write_on_standard_output(ray_executor, tmp_path, capfd):
+    list(ray_executor.run([solve_task(0, faulty("exit"), {"a": 1.0}, tmp_path)]))
+    time.sleep(1)  # Ray's announcement would come from a thread, after the result
+    assert capfd.readouterr().out == ""
+
+
+def test_abandoning_a_run_stops_its_solves(ray_executor, tmp_path):
+    tasks = [solve_task(0, faulty(), {"a": 0.0}, tmp_path)]
+    tasks += [solve_task(i, faulty("sleep"), {"a": float(i)}, tmp_path) for i in range(1, 5)]
+    run = ray_executor.run(tasks)
+    assert next(run).task_id == 0
+    run.close()
+    # Both cores would be taken for ten minutes by solves that go on.
+    assert all(result.ok for result in ray_executor.run([solve_task(9, faulty(), {"a": 9.0}, tmp_path)]))
+
+
+def test_a_task_that_a_worker_cannot_read_is_a_failure(ray_executor, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("class Option(str):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from only_here import Option
+
+    task = SolveTask(0, SolverSpec("burgers1d", {"n_x": Option()}), {"a": 1.0}, "0" * 32, str(tmp_path))
+    (result,) = ray_executor.run([task])
+    assert result.failure.kind == "exception"
+    assert "only_here" in result.failure.message
+    assert "\n" not in result.failure.message
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (ray.exceptions.OutOfMemoryError("node is\nshort"), "out-of-memory", "(node is short); set cluster.solve_mem"),
+        (ray.exceptions.NodeDiedError("node is gone"), "worker-lost", "(node is gone)"),
+        (ray.exceptions.LocalRayletDiedError(), "worker-lost", "raylet"),
+    ],
+)
+def test_losses_that_cannot_be_staged_here(error, kind, told):
+    failure = failure_of(error)
+    assert failure.kind == kind
+    assert told in failure.message
+
+
+def test_what_does_not_fit_the_machine_is_refused_instead_of_waiting(ray_executor, tmp_path):
+    task = solve_task(0, faulty(), {"a": 1.0}, tmp_path)
+    assert next(ray_executor.run([task])).ok
+    for needs in ({"solve_cpus": 1000}, {"solve_memory_mb": 10**9}):
+        with pytest.raises(ValueError, match=rf"cluster\.{next(iter(needs))} {next(iter(needs.values()))}\b"):
+            next(RayExecutor(ClusterSettings(**needs)).run([task]))
+
+
+def test_a_connection_made_by_others_is_used_and_left_open(ray_executor, tmp_path):
+    tasks = [solve_task(i, faulty(), {"a": float(i)}, tmp_path) for i in range(3)]
+    assert next(ray_executor.run(tasks[:1])).ok
+    with RayExecutor(ClusterSettings(solve_memory_mb=10)) as guest:
+        assert next(guest.run(tasks[1:2])).ok
+    assert ray.is_initialized()
+    assert next(ray_executor.run(tasks[2:])).ok
+
+
+# Starting and closing Ray, in processes of their own
+
+
+def run_script(script, **variables):
+    """Standard output of a Python script, which must end well; `variables` extend the environment."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env={**os.environ, **variables}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+UNUSED = """
+import sys
+from agent.executor import ClusterSettings, RayExecutor
+with RayExecutor(ClusterSettings()) as executor:
+    assert list(executor.run([])) == []
+print("ray" in sys.modules)
+"""
+
+
+def test_ray_is_not_even_imported_without_a_task():
+    assert run_script(UNUSED) == "False\n"
+
+
+# Uses the executor twice, the second time with an exception in the body, and reports what is left after each.
+CLEAN = """
+import json, os, sys
+import psutil
+from agent.executor import ClusterSettings, RayExecutor, SolverSpec, SolveTask
+from solvers.store import address
+
+solver = SolverSpec("faulty_solvers:Faulty", {})
+sleeper = SolverSpec("faulty_solvers:Faulty", {"fault": "sleep"})
+def task(solver, a):
+    return SolveTask(0, solver, {"a": a}, address(solver.build().identity(), {"a": a}), sys.argv[1])
+
+def processes():
+    return psutil.Process().children(recursive=True)
+
+reports, executor = [], RayExecutor(ClusterSettings(cpus=2))
+for a in (1.0, 2.0):
+    try:
+        with executor:
+            run = executor.run([task(solver, a), task(sleeper, a)])
+            assert next(run).ok
+            started, folder = processes(), executor._folder.name
+            assert os.path.isdir(folder)
+            if a == 2.0:
+                raise KeyError
+    except KeyError:
+        pass
+    alive = [p.name() for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    reports.append([len(started), alive, [p.name() for p in processes()], os.path.exists(folder)])
+    del run
+print(json.dumps(reports))
+"""
+
+
+def test_close_leaves_no_process_and_no_folder(tmp_path):
+    script = CLEAN.replace("sys.argv[1]", repr(str(tmp_path)))
+    for n_started, *left in json.loads(run_script(script)):
+        assert n_started >= 3  # the servers of Ray and a worker
+        assert left == [[], [], False]
+
+
+JOIN = """
+import sys
+from agent.executor import ClusterSettings, RayExecutor, SolverSpec, SolveTask
+from solvers.store import address
+solver = SolverSpec("faulty_solvers:Faulty", {})
+with RayExecutor(ClusterSettings(address="auto")) as executor:
+    task = SolveTask(0, solver, {"a": 1.0}, address(solver.build().identity(), {"a": 1.0}), STORE)
+    (result,) = executor.run([task])
+    import ray
+    print(result.ok, ray.get_runtime_context().gcs_address, executor._folder)
+"""
+
+
+def test_a_cluster_is_joined_and_left_running(ray_executor, tmp_path):
+    assert next(ray_executor.run([solve_task(0, faulty(), {"a": 1.0}, tmp_path)])).ok
+    cluster = ray.get_runtime_context().gcs_address
+    script = JOIN.replace("STORE", repr(str(tmp_path / "other")))
+    assert run_script(script, RAY_ADDRESS=cluster) == f"True {cluster} None\n"
+    assert next(ray_executor.run([solve_task(0, faulty(), {"a": 2.0}, tmp_path)])).ok
+
+
+# Stands in for an address without a cluster: Ray looks for one for minutes, and would find that of other tests.
+NOBODY = """
+import ray
+from agent.executor import ClusterSettings, RayExecutor, SolverSpec, SolveTask
+def init(**settings):
+    assert settings["address"] == "ray://head:10001"
+    raise ConnectionError("nobody\\nanswers")
+ray.init = init
+try:
+    next(RayExecutor(ClusterSettings(address="ray://head:10001")).run([SolveTask(0, SolverSpec("x", {}), {}, "", "")]))
+except ConnectionError as error:
+    print(error, ray.is_initialized())
+"""
+
+
+def test_an_absent_cluster_is_reported_with_the_remedy():
+    told = run_script(NOBODY)
+    assert "cluster.address 'ray://head:10001' (nobody answers)" in told
+    assert told.endswith("use cluster.address: local False\n")
+
+
+# Settings
+
+
+def test_settings_choose_the_executor():
+    assert isinstance(make_executor(ClusterSettings(executor="serial")), SerialExecutor)
+    assert isinstance(make_executor(ClusterSettings()), RayExecutor)
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
+def test_addresses(address):
+    assert ClusterSettings(address=address).address == address
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"executor": "dask"}, "'ray' or 'serial'"),
+        ({"address": "somewhere"}, "pattern"),
+        ({"cpus": 0}, "greater than or equal to 1"),
+        ({"cpus": 4, "address": "auto"}, "remove cpus"),
+        ({"solve_cpus": 0}, "greater than 0"),
+        ({"solve_cpus": 1.5}, "whole number"),
+        ({"solve_cpus": 4, "cpus": 2}, "no solve could start"),
+        ({"solve_memory_mb": -1}, "greater than or equal to 1"),
+        ({"workers": 4}, "Extra inputs"),
+    ],
+)
+def test_bad_settings_are_refused(settings, told):
+    with pytest.raises(ValidationError, match=told):
+        ClusterSettings(**settings)
+
+
+def test_a_solver_listed_in_the_catalog_can_be_used(tmp_path, monkeypatch):
+    monkeypatch.setitem(catalog.SOLVERS, "mine", "faulty_solvers:Faulty")
+    (result,) = SerialExecutor().run([solve_task(0, SolverSpec("mine", {}), {"a": 1.0}, tmp_path)])
+    assert result.ok

@@ -1,0 +1,81 @@
+"""Leave-one-out errors and their calibration, recomputed from the folds."""
+
+import numpy as np
+import pytest
+import torch
+
+from mlasdi.leave_one_out import NORMAL_90, fold_errors, leave_one_out, relative_std
+from mlasdi.networks import FeatureMap
+from mlasdi.staged_model import StagedModel
+from mlasdi.stages import FeatureStage, KrigingStage
+
+
+@pytest.fixture(scope="module")
+def data(oscillator, points):
+    return oscillator.training_set(points, np.array([[0.15], [0.62]]))
+
+
+@pytest.fixture(scope="module")
+def model(oscillator, data) -> StagedModel:
+    latent = oscillator.latent_model(data.x)
+    first = FeatureStage.unfitted(FeatureMap.random(2, 4, 0.5, torch.Generator().manual_seed(0)), 1e-2)
+    second = KrigingStage(data.x, data.kernel, data.t, torch.zeros_like(data.c))
+    return StagedModel(latent, (first, second)).refit(data)
+
+
+def predicted(model, data, basis, i: int, n_stages: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction `[time, state]` at a point left out."""
+    prediction = model.without(i, data).mean(data.x[i : i + 1], data.t, n_stages)[0]
+    return basis.lift(data.c[i].numpy()), basis.lift(prediction.numpy())
+
+
+def test_errors_are_those_of_the_folds(model, data, four_coordinates):
+    loo = leave_one_out(model, data, four_coordinates)
+    assert loo.errors.shape == (2, 5)
+    for i in range(5):
+        for k in (0, 1):
+            truth, prediction = predicted(model, data, four_coordinates, i, k + 1)
+            expected = (np.linalg.norm(prediction - truth, axis=1) / np.linalg.norm(truth, axis=1)).max()
+            assert loo.errors[k, i] == pytest.approx(expected, rel=1e-9)
+    np.testing.assert_allclose(fold_errors(model, data, four_coordinates), loo.errors[-1], rtol=1e-9)
+    assert (loo.errors > 0).all()  # the point is not known to its fold
+
+
+def test_the_calibrated_band_covers_nine_tenths(model, data, four_coordinates):
+    """Of all left-out values together, where the standard deviation is not negligible."""
+    loo = leave_one_out(model, data, four_coordinates)
+    inside = []
+    for i in range(5):
+        truth, prediction = predicted(model, data, four_coordinates, i)
+        fold = model.without(i, data)
+        std = four_coordinates.lift_std(fold.deviations(data.x[i : i + 1], data.t)[:, 0].numpy())
+        noticeable = std > 1e-3 * std.max()
+        band = NORMAL_90 * loo.std_factor * std
+        inside.append((np.abs(truth - prediction) <= band)[noticeable])
+    n = sum(map(len, inside))
+    assert np.concatenate(inside).mean() == pytest.approx(0.9, abs=1 / n)
+
+
+def test_error_factor_is_the_median_error_in_predicted_standard_deviations(model, data, four_coordinates):
+    loo = leave_one_out(model, data, four_coordinates)
+    ratios = [
+        loo.errors[-1, i] / relative_std(model.without(i, data), four_coordinates, data.x[i : i + 1], data.t)[0]
+        for i in range(5)
+    ]
+    assert loo.error_factor == pytest.approx(np.median(ratios))
+
+
+def test_relative_std_is_the_norm_of_the_pointwise_one(model, data, four_coordinates):
+    x = np.array([[0.4], [0.9]])
+    std = four_coordinates.lift_std(model.deviations(x, data.t).numpy())
+    mean = four_coordinates.lift(model.mean(x, data.t).numpy())
+    expected = (np.linalg.norm(std, axis=-1) / np.linalg.norm(mean, axis=-1)).max(axis=-1)
+    np.testing.assert_allclose(relative_std(model, four_coordinates, x, data.t), expected, rtol=1e-9)
+
+
+def test_two_points_leave_nothing_to_interpolate(oscillator, four_coordinates):
+    two = oscillator.training_set(np.array([[0.0], [1.0]]), np.empty((0, 1)))
+    model = StagedModel(
+        oscillator.latent_model(two.x), (KrigingStage(two.x, two.kernel, two.t, torch.zeros_like(two.c)),)
+    )
+    assert leave_one_out(model, two, four_coordinates) is None

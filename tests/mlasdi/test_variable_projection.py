@@ -1,0 +1,66 @@
+"""Variable projection on a problem made of a linear latent system and a linear decoder: it must be solved."""
+
+import numpy as np
+import pytest
+import torch
+
+from mlasdi.staged_model import StagedModel
+from mlasdi.stages import FeatureStage
+from mlasdi.variable_projection import VariableProjectionSettings, fit_latent_model
+
+ANCHORS = np.array([[0.1], [0.35], [0.6], [0.9]])
+
+
+@pytest.fixture(scope="module")
+def fitted(oscillator, points):
+    """The model with its decoder, the data, and the reported losses."""
+    data = oscillator.training_set(points, ANCHORS)
+    settings = VariableProjectionSettings(n_sine=0, ridge=1e-10, roughness=1e-6, iterations=500)
+    losses: list[tuple[int, float]] = []
+    report = lambda step, loss: losses.append((step, loss))  # noqa: E731
+    latent, features = fit_latent_model(data, 2, settings, torch.Generator().manual_seed(0), report)
+    model = StagedModel(latent, (FeatureStage.unfitted(features, settings.ridge),)).refit(data)
+    return model, data, losses
+
+
+def relative(prediction: torch.Tensor, truth: torch.Tensor) -> float:
+    return float((prediction - truth).norm(dim=-1).max() / truth.norm(dim=-1).max())
+
+
+def test_training_trajectories_are_reproduced(fitted, points):
+    model, data, _ = fitted
+    assert relative(model.mean(points, data.t), data.c) < 3e-3
+
+
+def test_trajectories_at_unseen_parameters_are_predicted(fitted, oscillator):
+    """Parameters that are neither training points nor anchors, against the exact solution."""
+    model, data, _ = fitted
+    x = np.array([[0.07], [0.44], [0.69], [0.83]])
+    truth = oscillator.solve(x)
+    assert relative(model.mean(x, data.t), truth) < 3e-3
+    nearest = data.c[np.abs(x - data.x.T).argmin(axis=1)]
+    assert relative(model.mean(x, data.t), truth) < 0.05 * relative(nearest, truth)
+
+
+def test_the_dynamics_are_found_up_to_the_choice_of_coordinates(fitted, oscillator, points):
+    """Eigenvalues do not depend on the latent coordinates: -0.5 +- i (4 + x)."""
+    model, _, _ = fitted
+    values = np.linalg.eigvals(model.latent.xi[..., 1:])
+    np.testing.assert_allclose(values.real, -0.5, atol=0.1)
+    np.testing.assert_allclose(np.abs(values.imag), 4 + points @ np.ones((1, 2)), rtol=0.02)
+
+
+def test_initial_states_are_fitted_too(fitted):
+    """They start at the leading coordinates, which the latent state need not be."""
+    model, data, _ = fitted
+    leading = data.c[..., :2] / data.c[..., :2].reshape(-1, 2).std(dim=0).max()
+    assert np.abs(model.latent.z0 - leading[:, 0].numpy()).max() > 0.01
+
+
+def test_the_loss_falls_from_step_to_step(fitted):
+    _, _, losses = fitted
+    steps, values = zip(*losses, strict=True)
+    assert steps == tuple(range(1, len(steps) + 1))
+    assert len(steps) <= 500
+    assert (np.diff(values) <= 0).all()
+    assert values[-1] < 1e-3 * values[0]
