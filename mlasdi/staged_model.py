@@ -33,8 +33,8 @@ class StagedModel:
     ) -> Float[Tensor, "direction param time rank"]:
         """Steps of one standard deviation of the prediction; the covariance is the sum of their outer products.
 
-        Each direction of the coefficient GPs goes through the latent ODE and all decoders. Where the kernel is shared, a
-        kriged residual varies over the parameters along the same directions, one a training point: the two add up with
+        Each direction of the coefficient GPs goes through the latent ODE and all decoders. With a shared kernel, the
+        kriged residual varies over the parameters along the same ones, one a training point: they add up with
         their signs, as in one joint Gaussian process. Otherwise the residual's directions stand on their own.
         """
         gp = gp or self.latent.gp

@@ -47,7 +47,14 @@ def test_a_campaign_leaves_report_ledger_figures_and_a_champion(undisturbed: Pat
     assert report["max_relative_error"] == max(stage["max_error"] for stage in report["stages"][-1:])
     assert all((undisturbed / path).exists() or Path(path).exists() for path in report["figures"])
     names = {Path(path).stem for path in report["figures"]}
-    assert names >= {"error_map", "uncertainty_map", "convergence", "worst_point", "latent_trajectories", "training_loss"}
+    assert names >= {
+        "error_map",
+        "uncertainty_map",
+        "convergence",
+        "worst_point",
+        "latent_trajectories",
+        "training_loss",
+    }
     with Ledger(folder / "ledger.db", read_only=True) as ledger:
         assert ledger.solver_runs("train") == 6
         assert all(attempt.status == "solved" for attempt in ledger.attempts())
