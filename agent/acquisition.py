@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import BaseModel, Field
 from scipy.optimize import minimize
 
@@ -21,6 +21,10 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 # Scores below this are rounding: nothing in the box is uncertain any more.
 NOTHING_LEFT = 1e-12
+# Points closer than this, in the unit cube, are the same point.
+SAME_POINT = 1e-6
+# Step of the central differences that stand for the gradient of a score, in the unit cube.
+STEP = 1e-4
 
 
 class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
@@ -62,41 +66,56 @@ def propose(
         seed: of the candidates.
 
     Returns:
-        Points in physical units and scores; fewer than `n` where nothing in the box is uncertain any more.
+        Points in physical units and scores; fewer than `n` where nothing in the box is uncertain any more, or only
+        what is known already.
     """
     space = surrogate.space
     if settings.acquisition == "sobol":
         return _next_sobol(space, known, n, seed)
     chosen, scores = np.empty((0, space.n_params)), list[float]()
-    trained = surrogate.space.from_unit(surrogate.model.latent.x)
+    # Known points without a solution (failed ones) would be proposed for ever, so they count as pending too.
+    unsolved = known[~_among(space.to_unit(known), surrogate.model.latent.x)]
     for i in range(n):
-        # Known points without a solution (failed ones) would be proposed for ever, so they count as pending too.
-        unsolved = [mu for mu in known if np.abs(space.to_unit(trained) - space.to_unit(mu)).max(axis=1).min() > 1e-9]
-        pending = np.concatenate([np.reshape(unsolved, (-1, space.n_params)), chosen])
+        pending = np.concatenate([unsolved, chosen])
         point, score = _maximise(space, score_function(surrogate, settings.acquisition, pending), settings, seed + i)
-        if score < NOTHING_LEFT:
+        taken = space.to_unit(np.concatenate([known, chosen]))
+        if score < NOTHING_LEFT or _among(space.to_unit(point)[None], taken)[0]:
             break
         chosen, scores = np.vstack([chosen, point]), [*scores, score]
     return chosen, np.array(scores)
 
 
+def _among(x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, " n"]:
+    """Which points of the unit cube are the same as one of the others."""
+    return (np.abs(x[:, None] - others).max(axis=-1) < SAME_POINT).any(axis=1)
+
+
 def _maximise(
     space: ParameterSpace, score: Score, settings: SamplingSettings, seed: int
 ) -> tuple[Float[np.ndarray, " n_params"], float]:
-    """Best point of the box: Sobol candidates and corners, then the best three refined by L-BFGS-B.
+    """Best point of the box: of Sobol candidates and a coarse grid, the best three refined by L-BFGS-B.
 
     The scores are smooth inside the box, and their maxima often lie on its faces, which the bounds reach exactly.
     """
-    x = space.to_unit(np.concatenate([space.sobol(settings.candidates, seed), space.grid(3)[: settings.candidates]]))
-    values = score(space.from_unit(x))
-    bounds = [(0.0, 1.0)] * space.n_params
+    candidates = space.sobol(settings.candidates, seed)
+    if 3**space.n_params <= settings.candidates:
+        candidates = np.concatenate([candidates, space.grid(3)])
+    x = space.to_unit(candidates)
+    values = score(candidates)
     best_x, best = x[np.argmax(values)], float(values.max())
     scale = max(best, NOTHING_LEFT)
+
+    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
+        # All differences in one call: a score of many points costs little more than that of one.
+        steps = STEP * np.eye(space.n_params)
+        around = np.clip(np.concatenate([x + steps, x - steps]), 0, 1)
+        value, *others = -score(space.from_unit(np.vstack([x, around]))) / scale
+        ahead, behind = np.reshape(others, (2, -1))
+        return float(value), (ahead - behind) / (around[: len(x)] - around[len(x) :]).diagonal()
+
     for start in x[np.argsort(values)[-3:]]:
-        refined = minimize(
-            lambda x: -float(score(space.from_unit(x[None]))[0]) / scale, start, method="L-BFGS-B", bounds=bounds,
-            options={"eps": 1e-4, "maxiter": 20},
-        )  # fmt: skip
+        bounds = [(0.0, 1.0)] * space.n_params
+        refined = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
         if -refined.fun * scale > best:
             best_x, best = refined.x, -refined.fun * scale
     return space.from_unit(best_x), best
@@ -107,5 +126,4 @@ def _next_sobol(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The next points of the sequence that are not known yet: the control for every other choice."""
     sequence = space.sobol(len(known) + n, seed)
-    is_known = np.array([np.abs(space.to_unit(known) - x).max(axis=1).min() < 1e-9 for x in space.to_unit(sequence)])
-    return sequence[~is_known][:n], np.zeros(n)
+    return sequence[~_among(space.to_unit(sequence), space.to_unit(known))][:n], np.zeros(n)

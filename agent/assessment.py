@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.errors import covered
+from mlasdi.errors import covered, relative_error
 from mlasdi.leave_one_out import NORMAL_90
 from mlasdi.surrogate import Surrogate
 from solvers.contract import Snapshots
@@ -76,6 +76,7 @@ def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Flo
         basis.scale**2 * np.sum((c - surrogate.coordinates(mu, truth.t, k + 1)[0]) ** 2, axis=-1)
         for k in range(surrogate.n_stages)
     ]
-    # The same norm, and the same treatment of vanishing states, as everywhere: see `relative_error`.
-    norm = np.linalg.norm(truth.u, axis=-1)
-    return np.array([np.max(np.sqrt(part + outside) / norm) for part in inside])
+    # The error is a matter of two lengths. As vectors of one entry they get the norm, and the treatment of vanishing
+    # states, that all errors have.
+    norm = np.linalg.norm(truth.u, axis=-1)[:, None]
+    return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])

@@ -138,7 +138,8 @@ class Campaign:
                     points = self.ledger.points("validate", status="solved")
                     mus = self.solves.mus(points)
                     truths = ((mu, self.solves.snapshots(point)) for mu, point in zip(mus, points, strict=True))
-                    assess(surrogate, truths, len(points)).save(self._assessment_path(round))
+                    if points:  # else they all failed, and there is nothing to compare with
+                        assess(surrogate, truths, len(points)).save(self._assessment_path(round))
             self.ledger.complete_step(round, "assess", {"error_estimate": surrogate.error_estimate})
         assessment = self._assessment(round)
         errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()

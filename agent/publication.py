@@ -41,7 +41,8 @@ class Publisher:
         solver_runs: int,
     ) -> str:
         """Log a round and register its surrogate; returns the version."""
-        maps = self._maps(surrogate, assessment, [p for p in points if p.status == "solved" and p.round <= round])
+        solved = [p for p in points if p.status == "solved" and p.round <= round]
+        maps = self._maps(surrogate, assessment, solved)
         paths = [self._save(figure, f"{name}-round-{round:03d}") for name, figure in maps.items()]
         metrics = {"solver_runs": solver_runs, "fit_s": surrogate.record.fit_s, "stages": surrogate.n_stages}
         metrics |= _error_metrics(surrogate, assessment)
@@ -50,7 +51,7 @@ class Publisher:
             "problem": self.config.problem.solver,
             "solver_runs": str(solver_runs),
             "parameter_box": json.dumps({p.name: [p.low, p.high] for p in self.space.parameters}),
-            "data_hash": hashlib.sha256("".join(sorted(p.address for p in points)).encode()).hexdigest(),
+            "data_hash": hashlib.sha256("".join(sorted(p.address for p in solved)).encode()).hexdigest(),
             "stages": ", ".join(surrogate.record.stage_names),
             "fields": ", ".join(surrogate.layout.fields),
             "n_state": str(surrogate.layout.n_state),

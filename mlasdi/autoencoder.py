@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mlasdi.encoders import NetworkEncoder
-from mlasdi.latent_dynamics import derivative_residual
+from mlasdi.latent_dynamics import calibrate_derivative, derivative_residual
 from mlasdi.latent_model import LatentModel, Trajectories
 from mlasdi.networks import NetworkSettings, build_network
 from mlasdi.stages import NetworkStage
@@ -29,6 +29,9 @@ class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(3e-3, gt=0)
     dynamics_weight: float = Field(0.1, ge=0, description="weight of |dz/dt - Theta(z) Xi|^2")
     coefficient_weight: float = Field(1e-3, ge=0, description="weight of |Xi|^2")
+    calibration: Literal["joint", "least-squares"] = Field(
+        "joint", description="Xi as variables of the training, or by least squares on finite differences at each step"
+    )
 
 
 def fit_autoencoder(
@@ -40,35 +43,40 @@ def fit_autoencoder(
 ) -> tuple[LatentModel, NetworkEncoder, NetworkStage]:
     """Latent model, encoder and decoder that minimise the sum of the named terms in `losses`.
 
-    Weights and coefficients come from the same step.
+    Weights and coefficients belong to the same step.
     """
     n_rank = data.c.shape[-1]
     reverse = settings.network.model_copy(update={"hidden": settings.network.hidden[::-1]})
     encoder = build_network(n_rank, n_latent, reverse, generator)
     decoder = build_network(n_latent, n_rank, settings.network, generator)
     c, t = data.c.float(), data.t.float()
-    xi = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True)
+    variables = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True)
+
+    def coefficients(z: Tensor) -> Tensor:
+        return variables if settings.calibration == "joint" else calibrate_derivative(z, t)
 
     def losses() -> dict[str, Tensor]:
         z = encoder(c)
+        xi = coefficients(z)
         return {
             "reconstruction": (decoder(z) - c).square().mean() / c.square().mean(),
             "dynamics": settings.dynamics_weight * derivative_residual(xi, z, t).square().mean(),
             "coefficients": settings.coefficient_weight * xi.square().mean(),
         }
 
-    parameters = [*encoder.parameters(), *decoder.parameters(), xi]
+    parameters = [*encoder.parameters(), *decoder.parameters(), variables]
     minimise(lambda: sum(losses().values(), torch.zeros(())), parameters, settings, report)
     encoding = NetworkEncoder(encoder, reverse)
-    z0 = encoding.encode(data.c[:, 0])
-    latent = LatentModel(data.x, xi.detach().double().numpy(), z0.numpy(), None)
+    z = encoding.encode(data.c)
+    xi = variables.detach().double() if settings.calibration == "joint" else calibrate_derivative(z, data.t)
+    latent = LatentModel(data.x, xi.numpy(), z[:, 0].numpy(), None)
     return latent, encoding, NetworkStage(decoder, settings.network, 1.0)
 
 
-class SineDecoderSettings(BaseModel, frozen=True, extra="forbid"):
+class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
     """A later stage: a decoder of the residual, trained by Adam; sine in its first layer as published."""
 
-    kind: Literal["sine-decoder"] = "sine-decoder"
+    kind: Literal["decoder"] = "decoder"
     network: NetworkSettings = NetworkSettings(hidden=(20, 200), activation="sine")
     steps: int = Field(5000, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
@@ -77,7 +85,7 @@ class SineDecoderSettings(BaseModel, frozen=True, extra="forbid"):
 def fit_decoder(
     along: Trajectories,
     residual: Float[Tensor, "param time rank"],
-    settings: SineDecoderSettings,
+    settings: DecoderSettings,
     generator: torch.Generator,
     report: Callable[[int, float], None],
 ) -> NetworkStage:
@@ -92,7 +100,7 @@ def fit_decoder(
 def minimise(
     loss: Callable[[], Tensor],
     parameters: list[Tensor],
-    settings: AutoencoderSettings | SineDecoderSettings,
+    settings: AutoencoderSettings | DecoderSettings,
     report: Callable[[int, float], None],
 ) -> None:
     """Full-batch Adam, its learning rate falling along a cosine, ending in the parameters of the smallest loss seen.

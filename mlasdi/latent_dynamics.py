@@ -55,6 +55,22 @@ def calibrate(
     return torch.linalg.solve(gram, integral.transpose(-1, -2) @ target).transpose(-1, -2)
 
 
+def calibrate_derivative(
+    z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"], ridge: float = 1e-6
+) -> Float[Tensor, "*batch latent terms"]:
+    """Least-squares coefficients on finite-difference velocities, differentiable in `z`.
+
+    The calibration of GPLaSDI (arXiv 2308.05882, section 2.3). `ridge` is relative to the mean square of the
+    regressors.
+    """
+    library = torch.cat([torch.ones_like(z[..., :1]), z], dim=-1)
+    (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=2)
+    gram = library.transpose(-1, -2) @ library
+    trace = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=z.dtype)
+    return torch.linalg.solve(gram, library.transpose(-1, -2) @ velocity).transpose(-1, -2)
+
+
 def derivative_residual(
     xi: Float[Tensor, "*batch latent terms"], z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"]
 ) -> Float[Tensor, "*batch time latent"]:

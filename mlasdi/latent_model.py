@@ -47,6 +47,11 @@ class LatentModel:
     z0: Float[np.ndarray, "point latent"]
     kernel: Kernel | None
 
+    @classmethod
+    def trivial(cls, x: Float[np.ndarray, "point d"], kernel: Kernel) -> "LatentModel":
+        """One latent state that stays zero: for stages that look at the parameters and the time alone."""
+        return cls(x, np.zeros((len(x), 1, 2)), np.zeros((len(x), 1)), kernel)
+
     @property
     def n_latent(self) -> int:
         return self.z0.shape[1]

@@ -8,15 +8,18 @@ what the folds do tell is how large errors are in units of the predicted standar
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.basis import PodBasis
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.errors import max_relative_error
+from mlasdi.kriging import Kriging
 from mlasdi.staged_model import StagedModel
 from mlasdi.training_set import TrainingSet
 
+MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
 NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 
 
@@ -80,3 +83,44 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
         spreads.append(relative_std(fold, basis, x, data.t)[0])
     std_factor = float(np.quantile(np.concatenate(ratios), 0.9)) / NORMAL_90
     return LeaveOneOut(errors, std_factor, float(np.median(errors[-1] / np.array(spreads))))
+
+
+def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
+    """How far to believe what the stages know of the way between the training points, from 0 to 1.
+
+    Kriging of the field errs at a left-out point by e; the stages would correct it by d: their own prediction there
+    less the kriging of their own predictions. The trust is the least-squares factor on d over all folds. Below five
+    points the folds leave too little: there, d is compared with the noise that the training residual makes of it.
+    """
+    if data.n_points < MIN_FOLDS:
+        return _trust_by_size(model, data)
+    together, alone = 0.0, 0.0
+    for i in range(data.n_points):
+        fold, rest = model.without(i, data), data.without(i)
+        error = data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0]
+        correction = _correction(fold, rest, data.x[i : i + 1])[0]
+        together += float((error * correction).sum())
+        alone += float(correction.square().sum())
+    return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
+
+
+def _trust_by_size(model: StagedModel, data: TrainingSet) -> float:
+    """Share of the corrections' mean square at the anchors that is not explained by the training residual."""
+    if not len(data.anchors):
+        return 1.0
+    _, residual = model.residual(data, with_anchors=False)
+    correction = _correction(model, data, data.anchors).square().mean()
+    return float(torch.clamp(1 - residual.square().mean() / correction, 0.0, 1.0)) if correction > 0 else 1.0
+
+
+def _correction(
+    model: StagedModel, data: TrainingSet, x: Float[np.ndarray, "param d"]
+) -> Float[Tensor, "param time rank"]:
+    """What the model predicts at `x` beyond the kriging of its own predictions at the training points."""
+    return model.mean(x, data.t) - _kriged(model.mean(data.x, data.t), data, x)
+
+
+def _kriged(
+    values: Float[Tensor, "point time rank"], data: TrainingSet, x: Float[np.ndarray, "param d"]
+) -> Float[Tensor, "param time rank"]:
+    return torch.tensordot(torch.from_numpy(Kriging(data.x, data.kernel).weights(x)), values, dims=1)

@@ -55,6 +55,6 @@ class TrainingRecord:
     std_factor: float
     error_factor: float
     loss_history: Mapping[str, tuple[tuple[int, float], ...]]
-    dropped: Mapping[str, float]
+    dropped: Mapping[str, float | None]
     truncation_error: float
     fit_s: float

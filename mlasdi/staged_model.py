@@ -17,7 +17,7 @@ from mlasdi.training_set import TrainingSet
 
 @dataclass(frozen=True)
 class StagedModel:
-    """Latent dynamics and the stages that decode them; the prediction is the sum of the stages."""
+    """Latent dynamics and the stages that decode them; the prediction accumulates over the stages (see `stages`)."""
 
     latent: LatentModel
     stages: tuple[Stage, ...]
@@ -38,26 +38,28 @@ class StagedModel:
         their signs, as in one joint Gaussian process. Otherwise the residual's directions stand on their own.
         """
         gp = gp or self.latent.gp
-        decoders = [stage for stage in self.stages if not isinstance(stage, KrigingStage)]
-        deviated, _ = self.latent.deviated(x, t, gp)
-        centre = decode(decoders, self.latent.trajectories(x, t))
-        steps = decode(decoders, deviated).reshape(-1, *centre.shape) - centre
+        deviated, directions = self.latent.deviated(x, t, gp)
+        along = self.latent.trajectories(x, t)
+        steps = torch.zeros(1, dtype=torch.float64)
         for stage in self.stages:
             if isinstance(stage, KrigingStage):
                 fraction = gp.process_std(x) if gp.kernel else np.sqrt(Kriging(stage.x, stage.kernel).variance(x))
                 own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t)[:, None]
-                steps = steps + own if gp.kernel else torch.cat([steps, own])
+                steps = stage.trust * steps + own if gp.kernel else torch.cat([stage.trust * steps, own])
+            else:
+                centre = stage.evaluate(along)
+                steps = steps + stage.evaluate(deviated).reshape(len(directions), *centre.shape) - centre
         return steps
 
     def refit(self, data: TrainingSet) -> "StagedModel":
         """Fit each closed-form stage to what the stages before it leave of `data`."""
+        along, targets = self.latent.trajectories(data.all_x, data.t), data.targets
         fitted: list[Stage] = []
-        along = self.latent.trajectories(data.all_x, data.t)
-        remaining = data.targets
+        predicted = torch.zeros_like(targets)
         for stage in self.stages:
             use = slice(None) if stage.uses_anchors else slice(data.n_points)
-            fitted.append(stage.refit(along[use], remaining[use]))
-            remaining = remaining - fitted[-1].evaluate(along)
+            fitted.append(stage.refit(along[use], targets[use] - stage.trust * predicted[use]))
+            predicted = stage.trust * predicted + fitted[-1].evaluate(along)
         return StagedModel(self.latent, tuple(fitted))
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
@@ -65,17 +67,27 @@ class StagedModel:
         return StagedModel(self.latent.without(i), self.stages).refit(data.without(i))
 
     def extended(self, stage: Stage, data: TrainingSet) -> "StagedModel":
-        """The model with one more stage, which is fitted to the residual of those before it."""
-        residual, along = self.residual(data, stage.uses_anchors)
+        """The model with one more stage, which is fitted to what the stages before it leave."""
+        along, residual = self.residual(data, stage.uses_anchors, stage.trust)
         return StagedModel(self.latent, (*self.stages, stage.refit(along, residual)))
 
-    def residual(self, data: TrainingSet, with_anchors: bool) -> tuple[Float[Tensor, "param time rank"], Trajectories]:
-        """What the stages leave of the training data on the *integrated* trajectories, and these trajectories."""
+    def residual(
+        self, data: TrainingSet, with_anchors: bool, trust: float = 1.0
+    ) -> tuple[Trajectories, Float[Tensor, "param time rank"]]:
+        """The *integrated* latent trajectories of the training data, and what the stages along them leave of it.
+
+        Args:
+            trust: factor on the prediction before it is taken off the data.
+        """
         use = slice(None) if with_anchors else slice(data.n_points)
         along = self.latent.trajectories(data.all_x[use], data.t)
-        return data.targets[use] - decode(self.stages, along), along
+        targets = data.targets[use]
+        return along, targets - trust * decode(self.stages, along) if self.stages else targets
 
 
 def decode(stages: Sequence[Stage], along: Trajectories) -> Float[Tensor, "param time rank"]:
-    """Sum of the stages along latent trajectories; there is at least one."""
-    return torch.stack([stage.evaluate(along) for stage in stages]).sum(dim=0)
+    """Prediction of one or more stages along latent trajectories."""
+    total = stages[0].evaluate(along)
+    for stage in stages[1:]:
+        total = stage.trust * total + stage.evaluate(along)
+    return total

@@ -1,5 +1,8 @@
 """Stages: each adds to the prediction of the stages before it, in POD coordinates, along given latent trajectories.
 
+With k stages the prediction is `trust_k * (prediction with k - 1 stages) + stage_k`; `trust` is 1 but for a kriging
+stage that has found the stages before it to be of little help between the training points.
+
 A stage is the immutable result of a fit. `refit` fits the same kind, with the same settings and random features, to
 other points: closed-form stages do so in milliseconds, which makes leave-one-parameter-out errors cheap; a network
 stays as it is, since training it again is not.
@@ -27,6 +30,11 @@ class Stage(Protocol):
 
     kind: ClassVar[str]
     uses_anchors: ClassVar[bool]
+
+    @property
+    def trust(self) -> float:
+        """Factor on the prediction of the stages before."""
+        ...
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
         """Contribution to the POD coordinates."""
@@ -58,6 +66,7 @@ class FeatureStage:
 
     kind: ClassVar[str] = "sine-features"
     uses_anchors: ClassVar[bool] = True
+    trust: ClassVar[float] = 1.0
 
     features: FeatureMap
     shift: Float[Tensor, " input"]
@@ -118,6 +127,7 @@ class NetworkStage:
 
     kind: ClassVar[str] = "network"
     uses_anchors: ClassVar[bool] = False
+    trust: ClassVar[float] = 1.0
 
     network: nn.Sequential
     settings: NetworkSettings
@@ -144,16 +154,19 @@ class NetworkStage:
 
 @dataclass(frozen=True)
 class KrigingStage:
-    """The remaining residual of the training trajectories, interpolated over the parameters at equal times.
+    """What the stages before, times `trust`, leave of the training trajectories, interpolated over the parameters.
 
-    After it the surrogate reproduces the training trajectories (up to the truncation of the basis) at their times;
-    between these a cubic spline interpolates, and outside the training interval the residual counts as zero.
+    This is kriging with an external drift: the prediction is the kriged field plus `trust` times what the stages before
+    know of the way between the training points. With trust 0 it is plain kriging of the field. Up to the nugget and the
+    truncation of the basis, the training trajectories are reproduced at their times; between these a cubic spline
+    interpolates, and outside the training interval the residual counts as zero.
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
         kernel: covariance over the parameters.
         t: times of the residual, in units of the training interval.
         residual: `[point, time, rank]`.
+        trust: factor on the prediction of the stages before, from 0 to 1.
     """
 
     kind: ClassVar[str] = "kriging"
@@ -163,6 +176,7 @@ class KrigingStage:
     kernel: Kernel
     t: Float[Tensor, " time"]
     residual: Float[Tensor, "point time rank"]
+    trust: float = 1.0
 
     def at_times(self, residual: Float[Tensor, "point time rank"], t: Float[Tensor, " n"]) -> Tensor:
         """A residual at other times."""
@@ -177,7 +191,7 @@ class KrigingStage:
         return torch.tensordot(weights, self.at_times(self.residual, along.t), dims=1)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "KrigingStage":
-        return KrigingStage(along.x.numpy(), self.kernel, along.t, residual)
+        return KrigingStage(along.x.numpy(), self.kernel, along.t, residual, self.trust)
 
     def whitened(self, t: Float[Tensor, " n"]) -> Float[Tensor, "direction n rank"]:
         """Directions in which the residual varies over the parameters, at times `t` (see `Kriging.whiten`)."""
@@ -186,12 +200,12 @@ class KrigingStage:
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:
         tensors = {"x": torch.from_numpy(self.x), "t": self.t, "residual": self.residual}
-        return {"kernel": self.kernel.model_dump(mode="json")}, tensors
+        return {"kernel": self.kernel.model_dump(mode="json"), "trust": self.trust}, tensors
 
     @classmethod
     def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "KrigingStage":
         kernel = Kernel.model_validate(settings["kernel"])
-        return cls(tensors["x"].numpy(), kernel, tensors["t"], tensors["residual"])
+        return cls(tensors["x"].numpy(), kernel, tensors["t"], tensors["residual"], settings["trust"])
 
 
 STAGES: dict[str, type[Stage]] = {cls.kind: cls for cls in (FeatureStage, NetworkStage, KrigingStage)}

@@ -657,10 +657,10 @@ def test_terminal_shows_where_the_campaign_stands() -> None:
         monitor.assessed(0, 4, 0.0075, None, {})
         monitor.published(0, "1")
         monitor.round_started(1, 4)
-        monitor.training(Progress("sine-decoder-2", 30, 200, 1.5e-3))
+        monitor.training(Progress("decoder-2", 30, 200, 1.5e-3))
         for part in ("round 1", "4 of 9", "estimated error 0.75 %", "left"):
             assert part in drawn(monitor).splitlines()[0]
-        assert "training sine-decoder-2 step 30 of 200, loss 1.50e-03" in drawn(monitor)
+        assert "training decoder-2 step 30 of 200, loss 1.50e-03" in drawn(monitor)
         monitor.solving("validate", 441)
         assert "solving validation points, 0 of 441 done" in drawn(monitor)
     shown = screen.getvalue()

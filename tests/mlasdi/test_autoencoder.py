@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.autoencoder import AutoencoderSettings, SineDecoderSettings, fit_autoencoder, fit_decoder, minimise
+from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder, minimise
 from mlasdi.latent_dynamics import derivative_residual
 from mlasdi.latent_model import Trajectories
 from mlasdi.networks import NetworkSettings
@@ -52,7 +52,7 @@ def test_a_sine_decoder_learns_an_oscillating_residual(oscillator, points):
     along = oscillator.latent_model(points).trajectories(points, oscillator.t)
     residual = 1e-3 * torch.sin(8 * along.z @ torch.tensor([[1.0, 0.3], [-0.5, 1.0]], dtype=torch.float64))
     network = NetworkSettings(hidden=(40, 40), activation="sine", kappa=8.0)
-    settings = SineDecoderSettings(network=network, steps=600, learning_rate=5e-3)
+    settings = DecoderSettings(network=network, steps=600, learning_rate=5e-3)
     stage = fit_decoder(along, residual, settings, torch.Generator().manual_seed(0), lambda step, loss: None)
     assert stage.scale == pytest.approx(float(residual.std()))
     assert (stage.evaluate(along) - residual).square().mean() < 0.05 * residual.square().mean()
@@ -62,7 +62,7 @@ def test_minimise_ends_in_the_best_parameters_reported():
     """With a learning rate that overshoots, the last parameters are worse than some before."""
     x = torch.tensor([1.0], requires_grad=True)
     seen: list[float] = []
-    settings = SineDecoderSettings(steps=20, learning_rate=3.0)
+    settings = DecoderSettings(steps=20, learning_rate=3.0)
     minimise(lambda: (x**2).sum(), [x], settings, lambda step, loss: seen.append(loss))
     assert len(seen) == 20
     assert float(x.detach() ** 2) == pytest.approx(min(seen))

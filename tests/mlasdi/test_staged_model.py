@@ -52,14 +52,14 @@ def test_each_stage_is_fitted_to_what_is_left(model, data):
         assert gradient.abs().max() < 1e-10
         left = left - stage.evaluate(along)
     torch.testing.assert_close(model.stages[2].residual, left[: data.n_points])
-    residual, _ = StagedModel(model.latent, model.stages[:2]).residual(data, with_anchors=True)
+    _, residual = StagedModel(model.latent, model.stages[:2]).residual(data, with_anchors=True)
     torch.testing.assert_close(residual, left)
 
 
 def test_with_a_kriged_residual_the_training_data_are_reproduced(model, data):
     """Up to the nugget, which a long length scale amplifies: a hundredth of what the stage was given."""
-    before, _ = StagedModel(model.latent, model.stages[:2]).residual(data, with_anchors=False)
-    residual, along = model.residual(data, with_anchors=False)
+    _, before = StagedModel(model.latent, model.stages[:2]).residual(data, with_anchors=False)
+    along, residual = model.residual(data, with_anchors=False)
     torch.testing.assert_close(model.mean(data.x, data.t), data.c - residual)
     assert residual.shape == data.c.shape
     assert len(along.x) == data.n_points

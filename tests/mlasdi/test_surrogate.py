@@ -29,7 +29,7 @@ def published(burgers_data) -> Surrogate:
         "latent_dim": 2,
         "n_time": 11,
         "first_stage": {"steps": 3, "network": {"hidden": [6]}},
-        "stages": [{"kind": "sine-decoder", "steps": 3, "network": {"hidden": [5, 4], "activation": "sine"}}],
+        "stages": [{"kind": "decoder", "steps": 3, "network": {"hidden": [5, 4], "activation": "sine"}}],
     }
     return fit(burgers_data, ModelSettings.model_validate(settings), seed=0, info={"problem": "burgers1d"})
 

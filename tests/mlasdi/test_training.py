@@ -10,7 +10,8 @@ from mlasdi.errors import covered, max_relative_error
 from mlasdi.kriging import Kriging, select_kernel
 from mlasdi.latent_dynamics import growth_rates
 from mlasdi.leave_one_out import NORMAL_90
-from mlasdi.training import PRESETS, ModelSettings, Progress, TrainingData, fit
+from mlasdi.model_settings import PRESETS
+from mlasdi.training import ModelSettings, Progress, TrainingData, fit
 from solvers.multiscale import Multiscale
 from solvers.parameters import Parameter, ParameterSpace
 
@@ -80,10 +81,10 @@ def test_the_published_model_learns(burgers_data, burgers_truth):
         latent_dim=3,
         n_time=26,
         first_stage={"steps": 600, "learning_rate": 3e-3},
-        stages=[{"kind": "sine-decoder", "steps": 400, "learning_rate": 3e-3}],
+        stages=[{"kind": "decoder", "steps": 400, "learning_rate": 3e-3}],
     )
     surrogate = fit(burgers_data, given, seed=0)
-    assert surrogate.record.stage_names == ("autoencoder", "sine-decoder-2")
+    assert surrogate.record.stage_names == ("autoencoder", "sine-decoder")
     known = burgers_data.thinned(26)
     first, both = (np.linalg.norm(surrogate.predict(known.mu, n_stages=k).mean - known.u) for k in (1, 2))
     assert both < 0.7 * first
@@ -113,8 +114,9 @@ def test_the_record_describes_the_surrogate(surrogate):
 
 
 def test_a_stage_that_does_not_help_is_dropped_and_recorded(burgers_data):
-    """A residual interpolated over the same points as everything else says nothing new about a point left out."""
-    judged = fit(burgers_data, settings(**QUICK | {"stages": [{"kind": "kriging"}], "min_gain": 0.9}), seed=0)
+    """No stage lowers the error of a good model to a tenth."""
+    stages = [{"kind": "sine-features", "kappa": [0.1], "ridge": [1e-2]}]
+    judged = fit(burgers_data, settings(**QUICK | {"stages": stages, "min_gain": 0.9}), seed=0)
     assert judged.n_stages == 1
     assert list(judged.record.dropped) == ["kriging"]
     assert judged.record.dropped["kriging"] > 0.1 * judged.record.stage_errors[0]
@@ -193,7 +195,7 @@ def test_repeated_points_are_refused(burgers_data):
         fit(replace(burgers_data, mu=mu), settings(**QUICK), seed=0)
 
 
-@pytest.mark.parametrize("kind", PRESETS)
+@pytest.mark.parametrize("kind", set(PRESETS) - {"snapshot-gp"})
 def test_a_latent_dimension_above_the_rank_is_refused(burgers_data, kind):
     given = settings(kind=kind, latent_dim=4, n_time=11, basis={"max_rank": 3})
     with pytest.raises(ValueError, match="latent_dim 4 exceeds the POD rank 3"):
@@ -207,7 +209,7 @@ def test_presets_fill_what_is_not_given():
     assert [stage.kind for stage in default.stages] == ["sine-features", "kriging"]
     published = settings(kind="mlasdi-paper")
     assert published.first_stage.kind == "autoencoder"
-    assert [stage.kind for stage in published.stages] == ["sine-decoder"]
+    assert [stage.kind for stage in published.stages] == ["decoder"]
     assert (published.anchors, published.interpolation, published.min_gain) == (0, "marginal-likelihood", None)
 
 
@@ -221,7 +223,7 @@ def test_given_values_override_the_preset():
 @pytest.mark.parametrize(
     ("bad", "named"),
     [
-        ({"kind": "gplasdi"}, "kind"),
+        ({"kind": "pod-rbf"}, "kind"),
         ({"latent_dim": 0}, "latent_dim"),
         ({"n_time": 4}, "n_time"),
         ({"anchors": -1}, "anchors"),

@@ -1,0 +1,100 @@
+"""Which model to fit: its stages, and the presets that users name."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings
+from mlasdi.basis import BasisSettings
+from mlasdi.variable_projection import VariableProjectionSettings
+
+
+class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid"):
+    """A later stage: random sine features of (z, mu), closed-form output; kappa and ridge by leave-one-out error."""
+
+    kind: Literal["sine-features"] = "sine-features"
+    n_sine: int = Field(200, ge=1)
+    kappa: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.3, 1.0), min_length=1)
+    ridge: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-2), min_length=1)
+
+
+class KrigingSettings(BaseModel, frozen=True, extra="forbid"):
+    """A later stage: the remaining residual, interpolated over the parameters; stays unless it raises the error."""
+
+    kind: Literal["kriging"] = "kriging"
+
+
+class NoLatentSettings(BaseModel, frozen=True, extra="forbid"):
+    """No first stage: later stages see the parameters and the time alone."""
+
+    kind: Literal["none"] = "none"
+
+
+FirstStageSettings = Annotated[
+    VariableProjectionSettings | AutoencoderSettings | NoLatentSettings, Field(discriminator="kind")
+]
+StageSettings = Annotated[SineFeaturesSettings | KrigingSettings | DecoderSettings, Field(discriminator="kind")]
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "mlasdi": {
+        "first_stage": {"kind": "variable-projection"},
+        "stages": [{"kind": "sine-features"}, {"kind": "kriging"}],
+        "anchors": 16,
+        "interpolation": "field",
+        "min_gain": 0.1,
+    },
+    # arXiv 2506.09207, as published: gradient training, GPs by the marginal likelihood of each coefficient
+    "mlasdi-paper": {
+        "first_stage": {"kind": "autoencoder"},
+        "stages": [{"kind": "decoder"}],
+        "anchors": 0,
+        "interpolation": "marginal-likelihood",
+        "min_gain": None,
+    },
+    # arXiv 2308.05882, as published: one stage, coefficients by least squares on finite differences
+    "gplasdi": {
+        "first_stage": {"kind": "autoencoder", "calibration": "least-squares"},
+        "stages": [],
+        "anchors": 0,
+        "interpolation": "marginal-likelihood",
+        "min_gain": None,
+    },
+    # no latent dynamics: Gaussian process interpolation of the snapshots at equal times
+    "snapshot-gp": {
+        "first_stage": {"kind": "none"},
+        "stages": [{"kind": "kriging"}],
+        "anchors": 0,
+        "interpolation": "field",
+        "min_gain": None,
+    },
+}
+
+
+class ModelSettings(BaseModel, frozen=True, extra="forbid"):
+    """The surrogate model. `kind` is a preset for the keys below it; each can be overridden."""
+
+    kind: Literal["mlasdi", "mlasdi-paper", "gplasdi", "snapshot-gp"] = "mlasdi"
+    latent_dim: int = Field(4, ge=1)
+    n_time: int = Field(101, ge=5, description="snapshots of a trajectory used in training, evenly spread")
+    basis: BasisSettings = BasisSettings()
+    first_stage: FirstStageSettings
+    stages: tuple[StageSettings, ...]
+    anchors: int = Field(ge=0, description="virtual points between the training points that follow the kriged field")
+    interpolation: Literal["field", "marginal-likelihood"]
+    min_gain: float | None = Field(
+        ge=0,
+        lt=1,
+        description="a later stage stays only if it lowers the leave-one-out error by this fraction; null: all stay",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        preset = PRESETS.get(str(given.get("kind")), PRESETS["mlasdi"])
+        filled = preset | dict(given)
+        if isinstance(filled.get("first_stage"), Mapping):
+            filled["first_stage"] = {"kind": preset["first_stage"]["kind"]} | dict(filled["first_stage"])
+        return filled

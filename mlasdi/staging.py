@@ -1,0 +1,142 @@
+"""How a staged model grows: which stages are fitted, in which variant, and which of them stay."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+import torch
+
+from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder
+from mlasdi.basis import PodBasis
+from mlasdi.encoders import Encoder, LinearEncoder
+from mlasdi.latent_model import LatentModel
+from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriging_trust
+from mlasdi.model_settings import KrigingSettings, ModelSettings, NoLatentSettings, StageSettings
+from mlasdi.networks import FeatureMap
+from mlasdi.staged_model import StagedModel
+from mlasdi.stages import FeatureStage, KrigingStage
+from mlasdi.training_set import TrainingSet
+from mlasdi.variable_projection import fit_latent_model
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the training stands."""
+
+    stage: str
+    step: int
+    n_steps: int
+    loss: float
+
+
+@dataclass
+class Staging:
+    """Grows a staged model: the first stage, then one stage after the other, with a record of what was tried.
+
+    Attributes:
+        names: the stages kept, in order.
+        losses: stage name -> (step, loss) pairs.
+        dropped: stages that did not lower the leave-one-out error enough -> that error.
+    """
+
+    settings: ModelSettings
+    data: TrainingSet
+    basis: PodBasis
+    generator: torch.Generator
+    report: Callable[[Progress], None]
+    names: list[str] = field(default_factory=list)
+    losses: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
+    dropped: dict[str, float | None] = field(default_factory=dict)
+
+    def reporter(self, name: str, n_steps: int) -> Callable[[int, float], None]:
+        """Record and pass on the loss of one stage."""
+
+        def record(step: int, loss: float) -> None:
+            self.losses[name].append((step, loss))
+            self.report(Progress(name, step, n_steps, loss))
+
+        return record
+
+    def first_stage(self) -> tuple[StagedModel, Encoder]:
+        """Latent dynamics with their decoder, and an encoder that belongs to them."""
+        settings, n_latent = self.settings.first_stage, self.settings.latent_dim
+        if isinstance(settings, NoLatentSettings):
+            latent = LatentModel.trivial(self.data.x, self.data.kernel)
+            return StagedModel(latent, ()), LinearEncoder(torch.zeros(1 + self.data.c.shape[-1], 1).double())
+        self.names.append(settings.kind)
+        if isinstance(settings, AutoencoderSettings):
+            report = self.reporter(settings.kind, settings.steps)
+            latent, encoder, decoder = fit_autoencoder(self.data, n_latent, settings, self.generator, report)
+            if self.settings.interpolation == "field":
+                latent = replace(latent, kernel=self.data.kernel)
+            return StagedModel(latent, (decoder,)), encoder
+        report = self.reporter(settings.kind, settings.iterations)
+        latent, features = fit_latent_model(self.data, n_latent, settings, self.generator, report)
+        if self.settings.interpolation == "marginal-likelihood":
+            latent = replace(latent, kernel=None)
+        model = StagedModel(latent, (FeatureStage.unfitted(features, settings.ridge),)).refit(self.data)
+        z = latent.trajectories(self.data.x, self.data.t).z
+        return model, LinearEncoder.fit(self.data.c, z)
+
+    def add_stages(self, model: StagedModel) -> StagedModel:
+        """Add the configured stages in order, each in its best variant, those that pay.
+
+        A kriging stage reproduces the training data, and its trust guards it: it stays unless the error rises. Others
+        have to lower it by `min_gain`, and with fewer than `MIN_FOLDS` points none can show that it does.
+        """
+        judged = self.settings.min_gain is not None
+        error = self.judge(model) if judged and model.stages else np.inf
+        for settings in self.settings.stages:
+            candidates = self.candidates(model, settings)
+            scores = [self.judge(candidate) for _, candidate in candidates] if judged else [0.0]
+            best = int(np.argmin(scores))
+            name, candidate = candidates[best]
+            if judged and not self._stays(settings, scores[best], error):
+                self.dropped[name] = scores[best] if np.isfinite(scores[best]) else None
+                continue
+            model, error = candidate, scores[best]
+            self.names.append(name)
+            if name not in self.losses:
+                _, residual = model.residual(self.data, with_anchors=False)
+                self.reporter(name, 1)(1, float(residual.square().sum(dim=-1).mean()))
+        return model
+
+    def _stays(self, settings: StageSettings, score: float, error: float) -> bool:
+        few = self.data.n_points < MIN_FOLDS
+        if isinstance(settings, KrigingSettings):
+            return few or score <= error
+        return not few and score <= (1 - (self.settings.min_gain or 0.0)) * error
+
+    def judge(self, model: StagedModel) -> float:
+        """Root mean square over the folds of the leave-one-out error; infinite below three points."""
+        if self.data.n_points < 3:
+            return np.inf
+        return float(np.sqrt(np.mean(fold_errors(model, self.data, self.basis) ** 2)))
+
+    def candidates(self, model: StagedModel, settings: StageSettings) -> list[tuple[str, StagedModel]]:
+        """The model with one more stage, by name, in each of the variants that the settings leave open."""
+        if isinstance(settings, KrigingSettings):
+            trust = kriging_trust(model, self.data) if model.stages and self.settings.min_gain is not None else 1.0
+            blank = KrigingStage(self.data.x, self.data.kernel, self.data.t, torch.zeros_like(self.data.c), trust)
+            return [(self._named(settings.kind), model.extended(blank, self.data))]
+        if isinstance(settings, DecoderSettings):
+            name = self._named(f"{settings.network.activation}-decoder")
+            along, residual = model.residual(self.data, with_anchors=False)
+            report = self.reporter(name, settings.steps)
+            decoder = fit_decoder(along, residual, settings, self.generator, report)
+            return [(name, StagedModel(model.latent, (*model.stages, decoder)))]
+        along, _ = model.residual(self.data, with_anchors=True)
+        found = []
+        for kappa, ridge in product(settings.kappa, settings.ridge):
+            n_in = along.z.shape[-1] + along.x.shape[-1]
+            features = FeatureMap.random(n_in, settings.n_sine, kappa, self.generator)
+            stage = FeatureStage.unfitted(features, ridge, along)
+            name = self._named(f"{settings.kind} (kappa {kappa:g}, ridge {ridge:g})")
+            found.append((name, model.extended(stage, self.data)))
+        return found
+
+    def _named(self, name: str) -> str:
+        """The name, numbered where a stage of that name is there already."""
+        return name if name not in self.names else f"{name} #{len(self.names) + 1}"
