@@ -20,9 +20,10 @@ Score = Callable[[np.ndarray], np.ndarray]
 """Physical parameters `[n_mu, n_params]` to scores `[n_mu]`; larger is more wanted."""
 
 # Scores below this are rounding: nothing in the box is uncertain any more.
-NOTHING_LEFT = 1e-12
-# Points closer than this, in the unit cube, are the same point.
-SAME_POINT = 1e-6
+NOTHING_LEFT = 1e-8
+# A solve this close to another one, in every parameter of the unit cube, would tell nothing new. It may score highest
+# all the same, where kernels are so smooth that only their nugget is left.
+APART = 0.01
 # Step of the central differences that stand for the gradient of a score, in the unit cube.
 STEP = 1e-4
 
@@ -66,42 +67,46 @@ def propose(
         seed: of the candidates.
 
     Returns:
-        Points in physical units and scores; fewer than `n` where nothing in the box is uncertain any more, or only
-        what is known already.
+        Points in physical units and scores; fewer than `n` where nothing in the box is uncertain any more.
     """
     space = surrogate.space
     if settings.acquisition == "sobol":
         return _next_sobol(space, known, n, seed)
     chosen, scores = np.empty((0, space.n_params)), list[float]()
     # Known points without a solution (failed ones) would be proposed for ever, so they count as pending too.
-    unsolved = known[~_among(space.to_unit(known), surrogate.model.latent.x)]
+    unsolved = known[~_near(space.to_unit(known), surrogate.model.latent.x, 1e-9)]
     for i in range(n):
-        pending = np.concatenate([unsolved, chosen])
-        point, score = _maximise(space, score_function(surrogate, settings.acquisition, pending), settings, seed + i)
+        score = score_function(surrogate, settings.acquisition, np.concatenate([unsolved, chosen]))
         taken = space.to_unit(np.concatenate([known, chosen]))
-        if score < NOTHING_LEFT or _among(space.to_unit(point)[None], taken)[0]:
+        point, value = _maximise(space, score, taken, settings, seed + i)
+        if value < NOTHING_LEFT:
             break
-        chosen, scores = np.vstack([chosen, point]), [*scores, score]
+        chosen, scores = np.vstack([chosen, point]), [*scores, value]
     return chosen, np.array(scores)
 
 
-def _among(x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, " n"]:
-    """Which points of the unit cube are the same as one of the others."""
-    return (np.abs(x[:, None] - others).max(axis=-1) < SAME_POINT).any(axis=1)
+def _near(x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"], limit: float) -> Bool[np.ndarray, " n"]:
+    """Which points lie within `limit` of one of the others, in every parameter of the unit cube."""
+    return (np.abs(x[:, None] - others).max(axis=-1) < limit).any(axis=1)
 
 
 def _maximise(
-    space: ParameterSpace, score: Score, settings: SamplingSettings, seed: int
+    space: ParameterSpace, score: Score, taken: Float[np.ndarray, "m n_params"], settings: SamplingSettings, seed: int
 ) -> tuple[Float[np.ndarray, " n_params"], float]:
-    """Best point of the box: of Sobol candidates and a coarse grid, the best three refined by L-BFGS-B.
+    """Best point of the box that is not taken: the best three of a coarse grid and Sobol points, refined by L-BFGS-B.
 
     The scores are smooth inside the box, and their maxima often lie on its faces, which the bounds reach exactly.
+
+    Args:
+        taken: points of the unit cube. Where they fill it, no score is above zero.
     """
     candidates = space.sobol(settings.candidates, seed)
     if 3**space.n_params <= settings.candidates:
         candidates = np.concatenate([candidates, space.grid(3)])
-    x = space.to_unit(candidates)
-    values = score(candidates)
+    candidates = candidates[~_near(space.to_unit(candidates), taken, APART)]
+    if not len(candidates):
+        return space.from_unit(taken[0]), 0.0
+    x, values = space.to_unit(candidates), score(candidates)
     best_x, best = x[np.argmax(values)], float(values.max())
     scale = max(best, NOTHING_LEFT)
 
@@ -116,7 +121,7 @@ def _maximise(
     for start in x[np.argsort(values)[-3:]]:
         bounds = [(0.0, 1.0)] * space.n_params
         refined = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
-        if -refined.fun * scale > best:
+        if -refined.fun * scale > best and not _near(refined.x[None], taken, APART)[0]:
             best_x, best = refined.x, -refined.fun * scale
     return space.from_unit(best_x), best
 
@@ -126,4 +131,4 @@ def _next_sobol(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The next points of the sequence that are not known yet: the control for every other choice."""
     sequence = space.sobol(len(known) + n, seed)
-    return sequence[~_among(space.to_unit(sequence), space.to_unit(known))][:n], np.zeros(n)
+    return sequence[~_near(space.to_unit(sequence), space.to_unit(known), 1e-9)][:n], np.zeros(n)

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,17 @@ from agent.monitor import Monitor
 from agent.publication import Publisher
 from agent.report import build_report, read_report, write_report
 from agent.solves import Solves, SolvesError
+from mlasdi.diagnostics import diagnose
+from mlasdi.error_split import ErrorSplit, error_split, mean_split
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import fit
 from solvers.store import DamagedSnapshot
 
 # Settings that may change between two runs of one campaign; all others decide its points and models.
 MAY_CHANGE = ("budget", "cluster", "root")
+
+# The error is split at this many validation points: each takes two small least-squares problems.
+SPLIT_POINTS = 25
 
 
 class CampaignError(Exception):
@@ -140,7 +146,9 @@ class Campaign:
                     truths = ((mu, self.solves.snapshots(point)) for mu, point in zip(mus, points, strict=True))
                     if points:  # else they all failed, and there is nothing to compare with
                         assess(surrogate, truths, len(points)).save(self._assessment_path(round))
-            self.ledger.complete_step(round, "assess", {"error_estimate": surrogate.error_estimate})
+            found = [asdict(finding) for finding in diagnose(surrogate, self.config.budget.target_error)]
+            judgement = {"error_estimate": surrogate.error_estimate, "diagnostics": found}
+            self.ledger.complete_step(round, "assess", judgement)
         assessment = self._assessment(round)
         errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
         stages = dict(zip(surrogate.record.stage_names, errors or [None] * surrogate.n_stages, strict=True))
@@ -161,6 +169,8 @@ class Campaign:
     def _finish(self, round: int, reason: StopReason) -> dict[str, Any]:
         """Figures and report of the whole campaign."""
         surrogate, assessment = self._surrogate(round), self._assessment(round)
+        with self._clock("assess"):
+            split = self._error_split(surrogate)
         with self._clock("publish"):
             worst = None
             if assessment is not None:
@@ -168,7 +178,7 @@ class Campaign:
                 worst = self.solves.snapshots(solved[int(np.argmax(assessment.final))])
             history = [(self._surrogate(k), self._assessment(k)) for k in range(round + 1)]
             figures = self.publisher.draw(history, self.ledger.points("train", status="solved"), worst)
-        report = build_report(self.config, self.ledger, reason, round, surrogate, assessment)
+        report = build_report(self.config, self.ledger, reason, round, surrogate, assessment, split)
         report |= self.publisher.identity((self.ledger.step_payload(round, "publish") or {})["version"])
         report["figures"] = [str(path) for path in figures]
         report["seconds"]["total"] = self._elapsed_s()
@@ -177,6 +187,15 @@ class Campaign:
         self.ledger.set_meta("finished", self._digest(self.config.model_dump(mode="json")))
         self.monitor.finished(report)
         return report
+
+    def _error_split(self, surrogate: Surrogate) -> ErrorSplit | None:
+        """Where the error comes from, on average over validation points, evenly spread; None without any."""
+        solved = self.ledger.points("validate", status="solved")
+        if not solved:
+            return None
+        keep = np.unique(np.linspace(0, len(solved) - 1, min(SPLIT_POINTS, len(solved))).round().astype(int))
+        truths = ((solved[i].mu, self.solves.snapshots(solved[i])) for i in keep)
+        return mean_split([error_split(surrogate, mu, truth.t, truth.u) for mu, truth in truths])
 
     def _repeat_report(self) -> dict[str, Any]:
         report = read_report(self.config.folder)

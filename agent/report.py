@@ -2,6 +2,8 @@
 
 import json
 import os
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,29 @@ from agent.assessment import Assessment
 from agent.budget import StopReason
 from agent.config import Config
 from agent.ledger import Ledger
+from mlasdi.diagnostics import diagnose
+from mlasdi.error_split import ErrorSplit
 from mlasdi.surrogate import Surrogate
 
 
 def build_report(
-    config: Config, ledger: Ledger, reason: StopReason, round: int, surrogate: Surrogate, assessment: Assessment | None
+    config: Config,
+    ledger: Ledger,
+    reason: StopReason,
+    round: int,
+    surrogate: Surrogate,
+    assessment: Assessment | None,
+    split: ErrorSplit | None,
 ) -> dict[str, Any]:
-    """All that the ledger, the last surrogate and its assessment know; errors are fractions, times are seconds."""
+    """All that the ledger, the last surrogate and its assessment know; errors are fractions, times are seconds.
+
+    What is not finite, such as the error of a prediction that diverged, is None, since JSON has no number for it.
+
+    Args:
+        split: mean error split over validation points; None without them.
+    """
     record = surrogate.record
-    return {
+    report = {
         "campaign": config.name,
         "problem": config.problem.solver,
         "folder": str(config.folder),
@@ -35,8 +51,20 @@ def build_report(
         "mean_relative_error": None if assessment is None else float(assessment.final.mean()),
         "coverage": None if assessment is None else assessment.coverage,
         "truncation_error": record.truncation_error,
+        "error_split": None if split is None else _by_stages(split),
+        "diagnostics": [asdict(finding) for finding in diagnose(surrogate, config.budget.target_error, split)],
         "seconds": ledger.seconds(),
     }
+    return {name: _finite(value) for name, value in report.items()}
+
+
+def _finite(value: Any) -> Any:
+    """A value with None in place of all numbers in it that are not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _stages(surrogate: Surrogate, assessment: Assessment | None) -> list[dict[str, Any]]:
@@ -53,6 +81,13 @@ def _stages(surrogate: Surrogate, assessment: Assessment | None) -> list[dict[st
             }
         )
     return found
+
+
+def _by_stages(split: ErrorSplit) -> list[dict[str, float]]:
+    """The parts of the error with the first stage, with the first two, and so on."""
+    names = ("autoencoder", "latent_dynamics", "interpolation", "total")
+    rows = zip(*(getattr(split, name).tolist() for name in names), strict=True)
+    return [{"projection": split.projection} | dict(zip(names, row, strict=True)) for row in rows]
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> Path:

@@ -19,19 +19,19 @@ def campaign_status(config: Config) -> dict[str, Any]:
         return about | {"state": "not started", "solver_runs": 0}
     with Ledger(path, read_only=True) as ledger:
         stop_reason = _stop_reason(config, ledger)
-        return (
-            about
-            | {
-                "state": "started" if stop_reason is None else "finished",
-                "stop_reason": stop_reason,
-                "solver_runs": ledger.solver_runs("train"),
-                "validation_runs": ledger.solver_runs("validate"),
-                "points": _points_by_status(ledger),
-                "seconds": ledger.seconds(),
-                "failures": _failures(ledger),
-            }
-            | _progress(ledger)
-        )
+        found = about | {
+            "state": "started" if stop_reason is None else "finished",
+            "stop_reason": stop_reason,
+            "solver_runs": ledger.solver_runs("train"),
+            "validation_runs": ledger.solver_runs("validate"),
+            "points": _points_by_status(ledger),
+            "seconds": ledger.seconds(),
+            "failures": _failures(ledger),
+        }
+        found |= _progress(ledger)
+    if stop_reason is not None:  # the report's findings know the validation set, too
+        found["diagnostics"] = read_report(config.folder).get("diagnostics", found["diagnostics"])
+    return found
 
 
 def _stop_reason(config: Config, ledger: Ledger) -> str | None:
@@ -71,4 +71,5 @@ def _progress(ledger: Ledger) -> dict[str, Any]:
         "rounds_begun": rounds,
         "rounds_finished": len(finished),
         "error_estimate": last.get("error_estimate"),
+        "diagnostics": last.get("diagnostics", []),
     }

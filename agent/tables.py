@@ -41,6 +41,8 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
             f"mean {percent(report['mean_relative_error'])}, at {report['validation_runs']} points",
             "coverage of 90 % band": percent(report["coverage"]),
         }
+    if report.get("error_split"):  # reports of earlier versions have none
+        facts["mean error, by part"] = _split(report["error_split"][-1])
     failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""
     facts |= {
         "solver runs": f"{report['solver_runs']}{failed}, in {report['rounds']} rounds",
@@ -49,6 +51,7 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
         "model": report["model_uri"],
     }
     _print_facts(console, facts)
+    _print_findings(console, report.get("diagnostics", ()))
     root = Path(report["folder"]).parent.parent
     elsewhere = "" if root == Path("mlruns") else f" --root {shlex.quote(str(root))}"
     console.print("\nwhere to look next", style="bold")
@@ -114,6 +117,7 @@ def show_status(console: Console, found: Mapping[str, Any]) -> None:
         "folder": found["folder"],
     }
     _print_facts(console, facts)
+    _print_findings(console, found["diagnostics"])
     for failure in found["failures"]:
         line = f"failed at {point(failure['mu'])}: {failure['kind']}: {failure['message']}"
         console.print(line, style="red", soft_wrap=True)
@@ -181,6 +185,19 @@ def _print_facts(console: Console, facts: Mapping[str, str]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         console.print(f"  {name:<{width}}  {value}", soft_wrap=True)
+
+
+def _print_findings(console: Console, findings: Sequence[Mapping[str, str]]) -> None:
+    """What is doubtful about the surrogate, each with what helps."""
+    for finding in findings:
+        console.print(f"  {finding['kind']}: {finding['message']}", style="yellow", soft_wrap=True)
+        console.print(f"    try {finding['remedy']}", soft_wrap=True)
+
+
+def _split(parts: Mapping[str, float | None]) -> str:
+    """The parts of the error in one line, and their whole."""
+    named = ", ".join(f"{name.replace('_', ' ')} {percent(part)}" for name, part in parts.items() if name != "total")
+    return f"{named}; together {percent(parts['total'])}"
 
 
 def _by_activity(spent: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 class BasisSettings(BaseModel, frozen=True, extra="forbid"):
     """Size of the POD basis: the smallest rank that meets `tolerance`, but at most `max_rank`."""
 
-    tolerance: float = Field(1e-6, gt=0, lt=1, description="relative L2 error of all training snapshots together")
+    tolerance: float = Field(1e-7, gt=0, lt=1, description="relative L2 error of all training snapshots together")
     max_rank: int = Field(400, ge=1)
 
 

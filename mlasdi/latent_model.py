@@ -1,6 +1,6 @@
 """The latent side of a surrogate: coefficients and initial states over the parameters, and their trajectories."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -40,12 +40,14 @@ class LatentModel:
         xi: coefficients `[point, latent, 1 + latent]`, in units of one over the training interval.
         z0: initial latent states `[point, latent]`.
         kernel: the kernel chosen on the field, or None for one per coefficient by marginal likelihood.
+        uncertainty_kernel: the kernel of the standard deviation where `kernel` is shared; `kernel` itself by default.
     """
 
     x: Float[np.ndarray, "point d"]
     xi: Float[np.ndarray, "point latent terms"]
     z0: Float[np.ndarray, "point latent"]
     kernel: Kernel | None
+    uncertainty_kernel: Kernel | None = None
 
     @classmethod
     def trivial(cls, x: Float[np.ndarray, "point d"], kernel: Kernel) -> "LatentModel":
@@ -60,7 +62,7 @@ class LatentModel:
     def gp(self) -> CoefficientGP:
         """GPs of all coefficients and initial states, as one output vector."""
         flat = np.concatenate([self.xi.reshape(len(self.x), -1), self.z0], axis=1)
-        return CoefficientGP(self.x, flat, self.kernel)
+        return CoefficientGP(self.x, flat, self.kernel and (self.uncertainty_kernel or self.kernel))
 
     def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Trajectories:
         """Trajectories with the mean coefficients."""
@@ -87,7 +89,7 @@ class LatentModel:
     def without(self, i: int) -> "LatentModel":
         """The model without training point `i`: nothing is calibrated again, only the interpolation forgets it."""
         keep = np.arange(len(self.x)) != i
-        return LatentModel(self.x[keep], self.xi[keep], self.z0[keep], self.kernel)
+        return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
 
     def _integrate(self, x: np.ndarray, flat: np.ndarray, t: Tensor) -> Trajectories:
         coefficients = torch.from_numpy(flat)

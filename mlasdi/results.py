@@ -1,7 +1,7 @@
 """What fitting and predicting return."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -46,6 +46,11 @@ class TrainingRecord:
         dropped: stages that were tried and did not lower the leave-one-out error, with that error.
         truncation_error: relative error of the training snapshots that the POD basis leaves out.
         fit_s: seconds of training.
+        training_errors: root mean square over the training points of the error there, with the first k stages.
+        latent_correlations: correlation ratio of the latent states with what the first k stages leave of the training
+            trajectories (see `correlation_ratio`); None where they leave nothing, or there is no latent state.
+        dropped_ratios: stages that were tried and dropped -> training error and leave-one-out error with the stage,
+            relative to those without it; only where both are known.
     """
 
     stage_names: tuple[str, ...]
@@ -58,3 +63,7 @@ class TrainingRecord:
     dropped: Mapping[str, float | None]
     truncation_error: float
     fit_s: float
+    # With defaults, since surrogates that were saved without them can be loaded.
+    training_errors: tuple[float, ...] = ()
+    latent_correlations: tuple[float | None, ...] = ()
+    dropped_ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)

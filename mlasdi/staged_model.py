@@ -44,7 +44,7 @@ class StagedModel:
         for stage in self.stages:
             if isinstance(stage, KrigingStage):
                 fraction = gp.process_std(x) if gp.kernel else np.sqrt(Kriging(stage.x, stage.kernel).variance(x))
-                own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t)[:, None]
+                own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t, gp.kernel or stage.kernel)[:, None]
                 steps = stage.trust * steps + own if gp.kernel else torch.cat([stage.trust * steps, own])
             else:
                 centre = stage.evaluate(along)

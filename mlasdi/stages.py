@@ -193,9 +193,9 @@ class KrigingStage:
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "KrigingStage":
         return KrigingStage(along.x.numpy(), self.kernel, along.t, residual, self.trust)
 
-    def whitened(self, t: Float[Tensor, " n"]) -> Float[Tensor, "direction n rank"]:
-        """Directions in which the residual varies over the parameters, at times `t` (see `Kriging.whiten`)."""
-        whitened = Kriging(self.x, self.kernel).whiten(self.residual.numpy())
+    def whitened(self, t: Float[Tensor, " n"], kernel: Kernel) -> Float[Tensor, "direction n rank"]:
+        """Directions in which the residual varies over the parameters under `kernel`, at times `t`."""
+        whitened = Kriging(self.x, kernel).whiten(self.residual.numpy())
         return self.at_times(torch.from_numpy(whitened), t) / np.sqrt(max(len(self.x) - 1, 1))
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:

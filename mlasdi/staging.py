@@ -15,6 +15,7 @@ from mlasdi.latent_model import LatentModel
 from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriging_trust
 from mlasdi.model_settings import KrigingSettings, ModelSettings, NoLatentSettings, StageSettings
 from mlasdi.networks import FeatureMap
+from mlasdi.stage_measures import training_errors
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
 from mlasdi.training_set import TrainingSet
@@ -39,6 +40,7 @@ class Staging:
         names: the stages kept, in order.
         losses: stage name -> (step, loss) pairs.
         dropped: stages that did not lower the leave-one-out error enough -> that error.
+        dropped_ratios: such stages -> training and leave-one-out error relative to those without the stage.
     """
 
     settings: ModelSettings
@@ -49,6 +51,7 @@ class Staging:
     names: list[str] = field(default_factory=list)
     losses: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     dropped: dict[str, float | None] = field(default_factory=dict)
+    dropped_ratios: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def reporter(self, name: str, n_steps: int) -> Callable[[int, float], None]:
         """Record and pass on the loss of one stage."""
@@ -63,22 +66,25 @@ class Staging:
         """Latent dynamics with their decoder, and an encoder that belongs to them."""
         settings, n_latent = self.settings.first_stage, self.settings.latent_dim
         if isinstance(settings, NoLatentSettings):
-            latent = LatentModel.trivial(self.data.x, self.data.kernel)
+            latent = self._interpolated(LatentModel.trivial(self.data.x, self.data.kernel))
             return StagedModel(latent, ()), LinearEncoder(torch.zeros(1 + self.data.c.shape[-1], 1).double())
         self.names.append(settings.kind)
         if isinstance(settings, AutoencoderSettings):
             report = self.reporter(settings.kind, settings.steps)
             latent, encoder, decoder = fit_autoencoder(self.data, n_latent, settings, self.generator, report)
-            if self.settings.interpolation == "field":
-                latent = replace(latent, kernel=self.data.kernel)
-            return StagedModel(latent, (decoder,)), encoder
+            return StagedModel(self._interpolated(latent), (decoder,)), encoder
         report = self.reporter(settings.kind, settings.iterations)
         latent, features = fit_latent_model(self.data, n_latent, settings, self.generator, report)
-        if self.settings.interpolation == "marginal-likelihood":
-            latent = replace(latent, kernel=None)
+        latent = self._interpolated(latent)
         model = StagedModel(latent, (FeatureStage.unfitted(features, settings.ridge),)).refit(self.data)
         z = latent.trajectories(self.data.x, self.data.t).z
         return model, LinearEncoder.fit(self.data.c, z)
+
+    def _interpolated(self, latent: LatentModel) -> LatentModel:
+        """The latent model with the kernels that the settings ask for."""
+        if self.settings.interpolation == "marginal-likelihood":
+            return replace(latent, kernel=None, uncertainty_kernel=None)
+        return replace(latent, kernel=self.data.kernel, uncertainty_kernel=self.data.uncertainty_kernel)
 
     def add_stages(self, model: StagedModel) -> StagedModel:
         """Add the configured stages in order, each in its best variant, those that pay.
@@ -95,6 +101,7 @@ class Staging:
             name, candidate = candidates[best]
             if judged and not self._stays(settings, scores[best], error):
                 self.dropped[name] = scores[best] if np.isfinite(scores[best]) else None
+                self._compare_dropped(name, (model, error), (candidate, scores[best]))
                 continue
             model, error = candidate, scores[best]
             self.names.append(name)
@@ -108,6 +115,21 @@ class Staging:
         if isinstance(settings, KrigingSettings):
             return few or score <= error
         return not few and score <= (1 - (self.settings.min_gain or 0.0)) * error
+
+    def _compare_dropped(self, name: str, before: tuple[StagedModel, float], after: tuple[StagedModel, float]) -> None:
+        """Record what a dropped stage does to the training error and to the leave-one-out error, where both are known.
+
+        Args:
+            before, after: the model without and with the stage, and its leave-one-out error.
+        """
+        if not (before[0].stages and np.isfinite([before[1], after[1]]).all()):
+            return
+        without, with_it = (
+            float(np.sqrt(np.mean(training_errors(model, self.data, self.basis)[-1] ** 2)))
+            for model, _ in (before, after)
+        )
+        if without > 0 and before[1] > 0:
+            self.dropped_ratios[name] = (with_it / without, after[1] / before[1])
 
     def judge(self, model: StagedModel) -> float:
         """Root mean square over the folds of the leave-one-out error; infinite below three points."""

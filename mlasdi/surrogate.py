@@ -205,7 +205,7 @@ class Surrogate:
                 "time_unit": self.layout.time_unit,
             },
             "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
-            "kernel": latent.kernel.model_dump(mode="json") if latent.kernel else None,
+            "kernels": [k and k.model_dump(mode="json") for k in (latent.kernel, latent.uncertainty_kernel)],
             "encoder": {"kind": self.encoder.kind, "settings": states["encoder"][0]},
             "stages": [
                 {"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(self.model.stages)
@@ -252,8 +252,8 @@ class Surrogate:
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         layout = dict(description["layout"])
         coordinates = {axis: arrays[f"layout.{axis}"] for axis in layout.pop("axes")}
-        kernel = Kernel.model_validate(description["kernel"]) if description["kernel"] else None
-        latent = LatentModel(arrays["latent.x"], arrays["latent.xi"], arrays["latent.z0"], kernel)
+        kernels = [k and Kernel.model_validate(k) for k in description["kernels"]]
+        latent = LatentModel(arrays["latent.x"], arrays["latent.xi"], arrays["latent.z0"], *kernels)
         stages = [
             STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
             for k, stage in enumerate(description["stages"])

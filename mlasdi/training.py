@@ -15,6 +15,7 @@ from mlasdi.kriging import select_kernel
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, relative_std
 from mlasdi.model_settings import ModelSettings
 from mlasdi.results import TrainingRecord
+from mlasdi.stage_measures import latent_correlations, training_errors
 from mlasdi.staged_model import StagedModel
 from mlasdi.staging import Progress, Staging
 from mlasdi.surrogate import Surrogate
@@ -79,10 +80,12 @@ def fit(
         allowed = f"allowed: 1 to {basis.rank}"
         raise ValueError(f"model.latent_dim {settings.latent_dim} exceeds the POD rank {basis.rank}; {allowed}")
     c = basis.project(thinned.u)
-    kernel = select_kernel(x, c.reshape(len(x), -1))
+    flat = c.reshape(len(x), -1)
+    # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
+    kernel, rougher = select_kernel(x, flat), select_kernel(x, flat, families=("matern52",))
     anchors = qmc.Sobol(x.shape[1], rng=np.random.default_rng(seed)).random(settings.anchors)
     tau = torch.from_numpy((thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0]))
-    training_set = TrainingSet(x, torch.from_numpy(c), tau, kernel, anchors)
+    training_set = TrainingSet(x, torch.from_numpy(c), tau, kernel, anchors, rougher)
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
@@ -97,6 +100,9 @@ def fit(
         loss_history={name: tuple(staging.losses[name]) for name in staging.names},
         dropped=staging.dropped,
         truncation_error=basis.truncation_error,
+        training_errors=tuple(np.sqrt(np.mean(training_errors(model, training_set, basis) ** 2, axis=1)).tolist()),
+        latent_correlations=latent_correlations(model, training_set),
+        dropped_ratios=staging.dropped_ratios,
         fit_s=time.perf_counter() - start,
     )
     return Surrogate(data.space, data.layout, thinned.t, basis, model, encoder, record, dict(info or {}))

@@ -1,6 +1,6 @@
 """What the stages are fitted to: compressed training trajectories, and anchors between them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ class TrainingSet:
         t: times in units of the training interval, from 0 to 1 `[time]`.
         kernel: covariance over the parameters, chosen on the field.
         anchors: points of the unit cube `[anchor, d]`.
+        uncertainty_kernel: covariance for standard deviations, of a rougher family; `kernel` by default.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -31,6 +32,7 @@ class TrainingSet:
     t: Float[Tensor, " time"]
     kernel: Kernel
     anchors: Float[np.ndarray, "anchor d"]
+    uncertainty_kernel: Kernel | None = None
 
     @property
     def n_points(self) -> int:
@@ -54,4 +56,4 @@ class TrainingSet:
     def without(self, i: int) -> "TrainingSet":
         """The set without training point `i`; the anchors stay where they are and follow the remaining points."""
         keep = np.arange(self.n_points) != i
-        return TrainingSet(self.x[keep], self.c[keep], self.t, self.kernel, self.anchors)
+        return replace(self, x=self.x[keep], c=self.c[keep])

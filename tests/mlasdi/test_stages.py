@@ -132,6 +132,6 @@ def test_a_kriged_residual_is_zero_outside_the_training_interval(along):
 
 def test_whitened_residual_carries_its_covariance_over_the_parameters(along):
     stage = stages(along)["kriging"]
-    whitened = stage.whitened(along.t).reshape(5, -1).numpy()
+    whitened = stage.whitened(along.t, stage.kernel).reshape(5, -1).numpy()
     values = Kriging(stage.x, stage.kernel).whiten(stage.residual.reshape(5, -1).numpy())
     np.testing.assert_allclose(whitened.T @ whitened, values.T @ values / 4, rtol=1e-9, atol=1e-12)

@@ -119,7 +119,7 @@ def test_latent_trajectories_belong_to_the_prediction(surrogate):
     along = surrogate.model.latent.trajectories(surrogate.space.to_unit(SEVERAL), tau)
     np.testing.assert_allclose(latent.mean, along.z.numpy(), atol=1e-12)
     assert latent.std.shape == latent.mean.shape == (3, 51, 4)
-    assert latent.std[2].max() < 0.05 * latent.std[:2].max()
+    assert latent.std[2].max() < 0.1 * latent.std[:2].max()
 
 
 def test_relative_std_knows_solved_and_pending_points(surrogate, burgers_data):
@@ -283,7 +283,7 @@ def test_damage_is_reported(saved, name, damage, message):
     assert str(saved) in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["sha256", "stages", "kernel", "layout", "record"])
+@pytest.mark.parametrize("key", ["sha256", "stages", "kernels", "layout", "record"])
 def test_an_incomplete_description_is_reported(saved, key):
     description = json.loads((saved / "surrogate.json").read_text())
     del description[key]

@@ -1,0 +1,56 @@
+"""Small numbers about the stages on their own training data; what `diagnostics` goes by."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from mlasdi.basis import PodBasis
+from mlasdi.staged_model import StagedModel, decode
+from mlasdi.training_set import TrainingSet
+
+
+def training_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, "stage point"]:
+    """Largest relative L2 error over time at each training point, in POD coordinates, with the first k stages."""
+    along = model.latent.trajectories(data.x, data.t)
+    norm = basis.norm(data.c.numpy())
+    errors = [
+        (basis.scale * (decode(model.stages[: k + 1], along) - data.c).norm(dim=-1).numpy() / norm).max(axis=-1)
+        for k in range(len(model.stages))
+    ]
+    return np.array(errors).reshape(len(model.stages), data.n_points)
+
+
+def latent_correlations(model: StagedModel, data: TrainingSet) -> tuple[float | None, ...]:
+    """Correlation ratio of the latent states with what the first k stages leave of the training trajectories."""
+    along = model.latent.trajectories(data.x, data.t)
+    return tuple(
+        correlation_ratio(along.z.flatten(0, 1), (data.c - decode(model.stages[: k + 1], along)).flatten(0, 1))
+        for k in range(len(model.stages))
+    )
+
+
+def correlation_ratio(z: Float[Tensor, "sample latent"], residual: Float[Tensor, "sample rank"]) -> float | None:
+    """Largest correlation with the residual that any function of z can have, from 0 (noise) to 1 (a function of z).
+
+    Its square is the share of the residual's variance that the conditional mean E[residual | z] explains. The variance
+    that it does not explain is half the mean squared difference between the residuals of nearest neighbours in z,
+    neighbours in time among them (the Gamma test; Stefansson et al., Neural Comput. Appl. 5, 1997).
+
+    A linear (Pearson) correlation would not do: it is zero by construction for a decoder that is linear in features
+    with z among them, and a later stage is not linear in z. The ratio is never below it.
+
+    Returns:
+        None where z or the residual does not vary.
+    """
+    varies = z.std(dim=0) > 1e-12 * z.abs().max()
+    centred = residual - residual.mean(dim=0)
+    if len(z) < 3 or not varies.any() or not centred.any():
+        return None
+    inputs = (z[:, varies] / z[:, varies].std(dim=0)).numpy()
+    _, found = cKDTree(inputs).query(inputs, k=2)
+    # Where states coincide, a state need not be the first of its own neighbours.
+    neighbour = np.where(found[:, 0] == np.arange(len(z)), found[:, 1], found[:, 0])
+    unexplained = 0.5 * (residual - residual[torch.from_numpy(neighbour)]).square().sum()
+    return float((1 - unexplained / centred.square().sum()).clamp(0.0, 1.0).sqrt())
