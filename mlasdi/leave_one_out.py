@@ -30,7 +30,9 @@ class LeaveOneOut:
     Attributes:
         errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
             `[stage, point]`.
-        std_factor: factor on the standard deviation that makes the 90 % band cover 90 % of the left-out values.
+        std_factor: factor on the standard deviation: the square root of the one that makes the 90 % band cover 90 % of
+            the left-out values. The folds are few and extrapolate, so they move the factor half the way (in its
+            logarithm) from one, which is what the Gaussian process says of itself.
         error_factor: median over the folds of error over predicted relative standard deviation, in the same norm; at
             least one, because folds that happen to come out well are no reason to believe in less than the deviation.
     """
@@ -82,7 +84,7 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
         noticeable = std > 1e-3 * std.max()
         ratios.append(np.abs(truth - prediction)[noticeable] / std[noticeable])
         spreads.append(relative_std(fold, basis, x, data.t)[0])
-    std_factor = float(np.quantile(np.concatenate(ratios), 0.9)) / NORMAL_90
+    std_factor = float(np.sqrt(np.quantile(np.concatenate(ratios), 0.9) / NORMAL_90))
     return LeaveOneOut(errors, std_factor, max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
 
 

@@ -319,6 +319,7 @@ def test_status_on_the_way() -> None:
         "error_estimate": 0.025,
         "seconds": {"solve": 2.0, "train": 130.0},
         "failures": [{"mu": {"a": 0.8, "w": 1}, "kind": "not-finite", "message": "overflow"}],
+        "diagnostics": [],
     }
     text = mlasdi("status", "pulse.yaml").stdout
     for line in (

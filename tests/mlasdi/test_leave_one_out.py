@@ -50,7 +50,7 @@ def test_the_calibrated_band_covers_nine_tenths(model, data, four_coordinates):
         fold = model.without(i, data)
         std = four_coordinates.lift_std(fold.deviations(data.x[i : i + 1], data.t)[:, 0].numpy())
         noticeable = std > 1e-3 * std.max()
-        band = NORMAL_90 * loo.std_factor * std
+        band = NORMAL_90 * loo.std_factor**2 * std
         inside.append((np.abs(truth - prediction) <= band)[noticeable])
     n = sum(map(len, inside))
     assert np.concatenate(inside).mean() == pytest.approx(0.9, abs=1 / n)
