@@ -23,6 +23,8 @@ from mlasdi.kriging import Kernel, Kriging
 # An uncertain constant mean, as a kernel: ten times the standard deviation of the process is flat enough, and keeps
 # the covariance matrix well conditioned.
 MEAN_VARIANCE = 100.0
+# Points evaluated at once: BoTorch forms their joint covariance for every output, though only its diagonal is used.
+CHUNK = 64
 
 
 class CoefficientGP:
@@ -70,20 +72,28 @@ class CoefficientGP:
                 )  # fmt: skip
         return model.eval()
 
+    def _standardised(
+        self, x_new: Float[np.ndarray, "n d"]
+    ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
+        """Mean and standard deviation of the standardised outputs."""
+        means, stds = [], []
+        with torch.no_grad():
+            for part in torch.from_numpy(x_new).split(CHUNK):
+                posterior = self.model.posterior(part)
+                means.append(posterior.mean.numpy())
+                stds.append(posterior.variance.clamp_min(0).sqrt().numpy())
+        return np.concatenate(means), np.concatenate(stds)
+
     def posterior(
         self, x_new: Float[np.ndarray, "n d"]
     ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
         """Mean and standard deviation of the coefficients at new points."""
-        with torch.no_grad():
-            posterior = self.model.posterior(torch.from_numpy(x_new))
-            mean, std = posterior.mean.numpy(), posterior.variance.clamp_min(0).sqrt().numpy()
+        mean, std = self._standardised(x_new)
         return self._centre + self.scale * mean, np.where(self._varies, self.scale * std, 0.0)
 
     def process_std(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Posterior standard deviation as a fraction of that of the process; one for all outputs of a shared kernel."""
-        with torch.no_grad():
-            variance = self.model.posterior(torch.from_numpy(x_new)).variance
-        return variance.clamp_min(0).sqrt().mean(dim=-1).numpy()
+        return self._standardised(x_new)[1].mean(axis=-1)
 
     def deviations(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "direction n output"]:
         """Directions of one standard deviation, such that the posterior covariance is the sum of their outer products.

@@ -111,8 +111,9 @@ def fit(
 def _error_estimate(
     model: StagedModel, basis: PodBasis, t: torch.Tensor, loo: LeaveOneOut | None, seed: int
 ) -> float | None:
-    """Largest calibrated relative standard deviation over 256 points of the box."""
+    """Largest calibrated relative standard deviation over 256 points of the box; None where it is not finite."""
     if loo is None:
         return None
     x = qmc.Sobol(model.latent.x.shape[1], rng=np.random.default_rng(seed)).random(256)
-    return float(loo.error_factor * relative_std(model, basis, x, t).max())
+    estimate = float(loo.error_factor * relative_std(model, basis, x, t).max())
+    return estimate if np.isfinite(estimate) else None

@@ -1,7 +1,8 @@
 """Small campaigns in processes of their own, which can be killed (SIGKILL) at a chosen moment.
 
-Run as a script it is a server: it imports everything once and forks a process for each campaign it is asked for, since
-a fresh interpreter needs longer to start than such a campaign to run. `CampaignServer` is its client.
+Run as a script it is a server: it runs one campaign itself and then forks a process for each that it is asked for. A
+fresh interpreter would need longer to import and load everything than such a campaign to run. `CampaignServer` is its
+client.
 """
 
 import json
@@ -10,9 +11,8 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -39,25 +39,37 @@ def write_config(root: Path, **changes: object) -> Path:
 
 
 class CampaignServer:
-    """Runs campaigns in processes forked from one that has imported everything."""
+    """Runs the campaign in `root`, then others in processes forked from its own."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, root: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, root],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # PyTorch's autograd cannot go on in a forked process where it has threads for accelerators.
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        )
+        if self._answer() != "ready":
+            raise RuntimeError("the first campaign failed; its traceback is on standard error")
 
-    def run(self, root: Path, moment: str = "never", *, figures: bool = True) -> int:
-        """Run the campaign whose configuration lies in `root`, and return the exit code of its process.
+    def run(self, root: Path, event: str = "nothing") -> int:
+        """Run the campaign whose configuration lies in `root`, without figures; returns the exit code of its process.
 
         Args:
-            moment: when the process kills itself; see `MOMENTS`.
-            figures: whether figures are drawn, or left blank.
+            event: what happens to it; see `EVENTS`.
         """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([str(root), moment, figures]).encode() + b"\n")
+        self._process.stdin.write(json.dumps([str(root), event]) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return int(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
 
     def close(self) -> None:
+        self._process.kill()
         self._process.communicate(timeout=60)
 
 
@@ -119,14 +131,31 @@ def _after_registration() -> None:
     _after(Tracker, "register")
 
 
-MOMENTS: dict[str, Callable[[], None]] = {
-    "never": lambda: None,
-    "solve": _in_third_solve,
-    "train": _in_second_training,
-    "saved": _after_saving,
-    "register": _in_registration,
-    "promote": _before_promotion,
-    "registered": _after_registration,
+def _fail_where(fails: Callable[[Mapping[str, float]], bool]) -> None:
+    """Let the solver fail at some points."""
+    from solvers.burgers import Burgers1D
+    from solvers.contract import SolverError
+
+    solve = Burgers1D.solve
+
+    def failing(self: Burgers1D, mu: Mapping[str, float]) -> object:
+        if fails(mu):
+            raise SolverError("not-converged", "this point is out of reach")
+        return solve(self, mu)
+
+    Burgers1D.solve = failing  # type: ignore[method-assign,assignment]
+
+
+EVENTS: dict[str, Callable[[], None]] = {
+    "nothing": lambda: None,
+    "killed in a solve": _in_third_solve,
+    "killed in training": _in_second_training,
+    "killed after saving": _after_saving,
+    "killed in registration": _in_registration,
+    "killed before promotion": _before_promotion,
+    "killed after registration": _after_registration,
+    "fails at large a": lambda: _fail_where(lambda mu: mu["a"] > 0.85),
+    "fails in the centre": lambda: _fail_where(lambda mu: mu == {"a": 0.8, "w": 1.0}),
 }
 
 
@@ -139,26 +168,24 @@ def _leave_figures_blank() -> None:
         setattr(figures, name, lambda *args, **kwargs: Figure(figsize=(0.1, 0.1)))
 
 
-def _run(root: Path, moment: str, figures: bool) -> None:
+def _run(root: Path) -> None:
     from agent.campaign import run_campaign
     from agent.config import load_config
 
-    MOMENTS[moment]()
-    if not figures:
-        _leave_figures_blank()
     run_campaign(load_config(root / "small.yaml"))
 
 
-def _fork(request: list[Any]) -> int:
+def _fork(root: Path, event: str) -> int:
     """Run one campaign in a forked process, and return its exit code once it has ended."""
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    root, moment, figures = request
     code = 1
     try:
         os.dup2(2, 1)  # the answers on standard output are the server's
-        _run(Path(root), moment, figures)
+        EVENTS[event]()
+        _leave_figures_blank()
+        _run(root)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -166,21 +193,14 @@ def _fork(request: list[Any]) -> int:
         os._exit(code)
 
 
-def serve() -> None:
-    """Answer each request, a line on standard input, with the exit code of its campaign."""
-    from agent.mlflow_store import quiet
-
-    with quiet():  # which also imports MLflow
-        import mlflow.pyfunc
-        import mlflow.store.model_registry.sqlalchemy_store
-        import mlflow.store.tracking.sqlalchemy_store
-        import torch
-
-        import agent.campaign  # noqa: F401
-    torch.set_num_threads(1)
+def serve(root: Path) -> None:
+    """Run the campaign in `root`; then answer each request, a line on standard input, with an exit code."""
+    _run(root)
+    print("ready", flush=True)
     for line in sys.stdin:
-        print(_fork(json.loads(line)), flush=True)
+        where, event = json.loads(line)
+        print(_fork(Path(where), event), flush=True)
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Path(sys.argv[1]))

@@ -1,0 +1,79 @@
+"""A registered surrogate as MLflow loads it, for those who know nothing of this package."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+import numpy as np
+import pytest
+from small_campaign import write_config
+
+from agent.config import load_config
+from agent.ledger import Point
+from agent.mlflow_store import quiet, store_uri
+from agent.publication import Publisher
+from mlasdi.surrogate import Surrogate
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel  # warns when imported, of type hints of its own
+
+MU = np.array([[0.78, 1.04], [0.71, 0.95]])
+
+
+@pytest.fixture(scope="module")
+def loaded(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, burgers_surrogate: Surrogate
+) -> "Iterator[PyFuncModel]":
+    """The champion, loaded by its name from the registry, with the code that travels with it."""
+    root = tmp_path_factory.mktemp("root")
+    (root / "mlruns").mkdir()
+    shutil.copyfile(empty_store, root / "mlruns" / "mlflow.db")
+    config = load_config(write_config(root))
+    publisher = Publisher(config, "c1")
+    publisher.start()
+    model = burgers_surrogate.save(config.folder / "models" / "round-000")
+    solved = Point(1, 0, "train", {"a": 0.8, "w": 1.0}, "0", None, "solved")
+    publisher.publish_round(0, burgers_surrogate, model, None, [solved], 1)
+    uri = store_uri(None, config.root)
+    with pytest.MonkeyPatch.context() as patch, quiet():
+        # Both are changed by MLflow: the store that every later test would use, and where modules are found.
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.setenv("MLFLOW_REGISTRY_URI", uri)
+        patch.setattr(sys, "path", list(sys.path))
+        yield mlflow.pyfunc.load_model("models:/small@champion")
+
+
+def test_it_predicts_what_the_surrogate_predicts(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
+    expected = burgers_surrogate.predict(MU)
+    np.testing.assert_array_equal(loaded.predict(MU), expected.mean)
+    np.testing.assert_array_equal(loaded.predict(MU, params={"output": "mean"}), expected.mean)
+    np.testing.assert_array_equal(loaded.predict(MU, params={"output": "std"}), expected.std)
+
+
+def test_it_predicts_with_the_first_stages_alone(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
+    first = burgers_surrogate.predict(MU, n_stages=1).mean
+    np.testing.assert_array_equal(loaded.predict(MU, params={"n_stages": 1}), first)
+    assert not np.array_equal(first, burgers_surrogate.predict(MU).mean)
+
+
+def test_its_metadata_name_the_columns(loaded: "PyFuncModel") -> None:
+    assert loaded.metadata.metadata == {"inputs": ["a", "w"], "output_axes": ["param", "time", "state"]}
+
+
+@pytest.mark.parametrize(
+    "mu", [MU.astype(np.float32), MU[:, :1], MU[0], np.hstack([MU, MU])], ids=["float32", "one column", "1-d", "four"]
+)
+def test_other_inputs_are_refused(loaded: "PyFuncModel", mu: np.ndarray) -> None:
+    """Parameters in single precision would be other points than those asked for."""
+    with pytest.raises(mlflow.MlflowException, match="schema"):
+        loaded.predict(mu)
+
+
+def test_other_outputs_are_refused(loaded: "PyFuncModel") -> None:
+    with pytest.raises(ValueError, match="output 'variance' is not known; give 'mean' or 'std'"):
+        loaded.predict(MU, params={"output": "variance"})
+    with pytest.raises(ValueError, match="n_stages 3 given; the model has stages 1 to 2"):
+        loaded.predict(MU, params={"n_stages": 3})
