@@ -131,7 +131,7 @@ def latent_trajectories(
         axes.set_xlabel(with_unit("t", time_unit))
         axes.tick_params(labelbottom=True)
     shown = "" if n_shown == mean.shape[2] else f", the first {n_shown} of {mean.shape[2]}"
-    figure.suptitle(f"latent states{shown}; bands: ± 2 standard deviations")
+    figure.suptitle(f"latent states{shown}; bands: ± 2 standard deviations, at most ± {2 * np.max(std):.1g}")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=n_legend_columns)
     return figure
 

@@ -93,7 +93,7 @@ class Publisher:
             drawn["worst_point"] = figures.worst_point(
                 surrogate.layout, self.space, mu, worst.t, worst.u, prediction.mean[0], prediction.std[0]
             )
-        shown = np.vstack([self.space.from_unit(np.full((1, self.space.n_params), 0.5)), self.space.corners()[[0, -1]]])
+        shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
         latent = surrogate.propagate(shown)
         labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
         drawn["latent_trajectories"] = figures.latent_trajectories(
