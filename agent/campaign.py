@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from agent.acquisition import initial_design, propose
 from agent.assessment import Assessment, assess
@@ -78,6 +79,13 @@ class Campaign:
         self.monitor.started(self.config.name, self.config.folder, self.config.budget.solver_runs, self._runs())
         with self._clock("publish"):
             self.publisher.start()
+        try:
+            return self._rounds()
+        except BaseException as error:
+            self.publisher.abort("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+            raise
+
+    def _rounds(self) -> dict[str, Any]:
         round = self._current_round()
         while True:
             self.monitor.round_started(round, self._runs())
@@ -100,18 +108,21 @@ class Campaign:
         """Choose the points of the round; False where no point is worth a solve."""
         if self.ledger.step_payload(round, "propose") is None:
             with self._clock("acquire"):
-                if round == 0:
-                    mus = initial_design(self.space, self.config.sampling, self.config.seed)
-                    scores = [None] * len(mus)
-                else:
-                    n = min(self.config.sampling.batch, self.budget.remaining_runs(self._runs()))
-                    known = self.solves.mus(self.ledger.points("train"))
-                    surrogate = self._surrogate(round - 1)
-                    mus, values = propose(surrogate, self.config.sampling, known, n, self.config.seed)
-                    scores = values.tolist()
-                self.solves.record(round, "train", mus, scores)
-                self.ledger.complete_step(round, "propose", {"n_points": len(mus)})
+                if not self.ledger.points("train", round=round):  # else recorded, and killed before the step was
+                    self.solves.record(round, "train", *self._choose(round))
+                n_points = len(self.ledger.points("train", round=round))
+                self.ledger.complete_step(round, "propose", {"n_points": n_points})
         return self.ledger.step_payload(round, "propose") != {"n_points": 0}
+
+    def _choose(self, round: int) -> tuple[np.ndarray, list[float | None]]:
+        """Points of a round and their scores: the initial design, then what the acquisition function wants."""
+        if round == 0:
+            design = initial_design(self.space, self.config.sampling, self.config.seed)
+            return design, [None] * len(design)
+        n = min(self.config.sampling.batch, self.budget.remaining_runs(self._runs()))
+        known = self.solves.mus(self.ledger.points("train"))
+        mus, scores = propose(self._surrogate(round - 1), self.config.sampling, known, n, self.config.seed)
+        return mus, scores.tolist()
 
     def _solve(self, round: int) -> None:
         if self.ledger.step_payload(round, "solve") is None:
@@ -179,7 +190,7 @@ class Campaign:
             history = [(self._surrogate(k), self._assessment(k)) for k in range(round + 1)]
             figures = self.publisher.draw(history, self.ledger.points("train", status="solved"), worst)
         report = build_report(self.config, self.ledger, reason, round, surrogate, assessment, split)
-        report |= self.publisher.identity((self.ledger.step_payload(round, "publish") or {})["version"])
+        report |= self.publisher.identity(self._version(round))
         report["figures"] = [str(path) for path in figures]
         report["seconds"]["total"] = self._elapsed_s()
         path = write_report(self.config.folder, report)
@@ -195,7 +206,12 @@ class Campaign:
             return None
         keep = np.unique(np.linspace(0, len(solved) - 1, min(SPLIT_POINTS, len(solved))).round().astype(int))
         truths = ((solved[i].mu, self.solves.snapshots(solved[i])) for i in keep)
-        return mean_split([error_split(surrogate, mu, truth.t, truth.u) for mu, truth in truths])
+        try:
+            return mean_split([error_split(surrogate, mu, truth.t, truth.u) for mu, truth in truths])
+        except (ValueError, np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:
+            # A diverged surrogate cannot be split, and must not cost the report of the solves that were paid for.
+            self.monitor.warning(f"the error cannot be split into its parts: {error}")
+            return None
 
     def _repeat_report(self) -> dict[str, Any]:
         report = read_report(self.config.folder)
@@ -240,6 +256,11 @@ class Campaign:
 
     def _assessment_path(self, round: int) -> Path:
         return self.config.folder / "assessments" / f"round-{round:03d}.npz"
+
+    def _version(self, round: int) -> str:
+        published = self.ledger.step_payload(round, "publish")
+        assert published is not None  # a round is finished after it is published
+        return published["version"]
 
     def _elapsed_s(self) -> float:
         """Seconds spent on the campaign, earlier runs of it included."""

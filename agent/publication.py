@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -108,6 +109,11 @@ class Publisher:
         metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
         self.tracker.finish(metrics, artifacts)
 
+    def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
+        """Close the campaign's run as it stands; `start` opens it again."""
+        with suppress(Exception):  # the error that ended the campaign is the one to report
+            self.tracker.finish({}, [], status)
+
     def identity(self, version: str) -> dict[str, str]:
         """Where the campaign and its last model are found in MLflow."""
         return {
@@ -121,7 +127,8 @@ class Publisher:
         """Error over the box where it is validated, and the surrogate's own estimate of it."""
         mus = np.array([[p.mu[name] for name in self.space.names] for p in solved])
         n_initial = sum(p.score is None for p in solved)
-        grid = self.space.grid({1: 101, 2: 21}.get(self.space.n_params, 5))
+        n_params = self.space.n_params
+        grid = self.space.grid({1: 101, 2: 21}[n_params]) if n_params <= 2 else self.space.sobol(1024, seed=0)
         drawn = {
             "uncertainty_map": figures.uncertainty_map(self.space, grid, surrogate.relative_std(grid), mus, n_initial)
         }

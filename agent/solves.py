@@ -83,7 +83,10 @@ class Solves:
         """
         points = [point for point in self.ledger.points("train", status="solved") if point.round <= round]
         if len(points) < 2:
-            raise SolvesError(f"only {len(points)} solves succeeded, and a surrogate needs 2. {self._last_failure()}")
+            raise SolvesError(
+                f"only {len(points)} solves succeeded, and a surrogate needs 2: mend the cause and "
+                f"delete the campaign folder to start afresh. {self._last_failure()}"
+            )
         found = [self.snapshots(point) for point in points]
         for point, snapshots in zip(points, found, strict=True):
             if not np.array_equal(snapshots.t, found[0].t):

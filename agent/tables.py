@@ -132,7 +132,7 @@ def models_as_json(models: Sequence[ModelVersionInfo]) -> list[dict[str, Any]]:
             "version": model.version,
             "aliases": list(model.aliases),
             "error_estimate": model.error_estimate if isfinite(model.error_estimate) else None,
-            "max_error": model.max_error,
+            "max_error": model.max_error if model.max_error is not None and isfinite(model.max_error) else None,
             "solver_runs": model.solver_runs,
             "parameter_box": {name: list(bounds) for name, bounds in model.parameter_box.items()},
             "created_at": model.created_at.isoformat(timespec="seconds"),

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from mlasdi.basis import PodBasis
 from mlasdi.coefficient_gp import CoefficientGP
-from mlasdi.errors import max_relative_error
+from mlasdi.errors import max_relative_error, relative
 from mlasdi.kriging import Kriging
 from mlasdi.staged_model import StagedModel
 from mlasdi.training_set import TrainingSet
 
 MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
+CHUNK = 32  # points whose standard deviation is computed at once
 NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 
 
@@ -54,8 +55,11 @@ def relative_std(
     Args:
         gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
     """
-    spread = basis.scale * model.deviations(x, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
-    return (spread / basis.norm(model.mean(x, t).numpy())).max(axis=-1)
+    found = []
+    for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own
+        spread = basis.scale * model.deviations(part, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
+        found.append(relative(spread, basis.norm(model.mean(part, t).numpy())).max(axis=-1))
+    return np.concatenate(found)
 
 
 def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
@@ -64,7 +68,7 @@ def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float
     for i in range(data.n_points):
         prediction = model.without(i, data).mean(data.x[i : i + 1], data.t)[0]
         distance = basis.scale * (prediction - data.c[i]).square().sum(dim=-1).sqrt().numpy()
-        errors.append((distance / basis.norm(data.c[i].numpy())).max())
+        errors.append(relative(distance, basis.norm(data.c[i].numpy())).max())
     return np.array(errors)
 
 

@@ -26,7 +26,7 @@ class KrigingSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 class NoLatentSettings(BaseModel, frozen=True, extra="forbid"):
-    """No first stage: later stages see the parameters and the time alone."""
+    """No first stage and no latent dynamics: what follows is kriging of the snapshots at equal times."""
 
     kind: Literal["none"] = "none"
 
@@ -98,3 +98,14 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
         if isinstance(filled.get("first_stage"), Mapping):
             filled["first_stage"] = {"kind": preset["first_stage"]["kind"]} | dict(filled["first_stage"])
         return filled
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "ModelSettings":
+        if self.first_stage.kind == "none":
+            if not self.stages or self.stages[0].kind != "kriging":
+                raise ValueError(
+                    "first_stage none has no latent state to decode: stages must begin with {kind: kriging}"
+                )
+            if self.interpolation != "field":
+                raise ValueError("first_stage none has no coefficients: interpolation must be field")
+        return self

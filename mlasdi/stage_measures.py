@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mlasdi.basis import PodBasis
+from mlasdi.errors import relative
 from mlasdi.staged_model import StagedModel, decode
 from mlasdi.training_set import TrainingSet
 
@@ -16,7 +17,7 @@ def training_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> F
     along = model.latent.trajectories(data.x, data.t)
     norm = basis.norm(data.c.numpy())
     errors = [
-        (basis.scale * (decode(model.stages[: k + 1], along) - data.c).norm(dim=-1).numpy() / norm).max(axis=-1)
+        relative(basis.scale * (decode(model.stages[: k + 1], along) - data.c).norm(dim=-1).numpy(), norm).max(axis=-1)
         for k in range(len(model.stages))
     ]
     return np.array(errors).reshape(len(model.stages), data.n_points)

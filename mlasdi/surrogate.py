@@ -132,8 +132,7 @@ class Surrogate:
         if pending is not None and len(np.asarray(pending)):
             gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
         tau = self._tau(self.t)
-        parts = [relative_std(self.model, self.basis, x[rows], tau, gp) for rows in _chunks(len(x), 256)]
-        return self.record.error_factor * np.concatenate(parts)
+        return self.record.error_factor * relative_std(self.model, self.basis, x, tau, gp)
 
     def coefficient_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
@@ -156,6 +155,10 @@ class Surrogate:
             box = {p.name: [p.low, p.high] for p in self.space.parameters}
             message = f"{self.space.as_dict(outside[0])} lies outside the trained box {box}"
             warnings.warn(message, ExtrapolationWarning, stacklevel=3)
+        x = self.space.to_unit(rows)
+        if not np.isfinite(x).all():
+            at = self.space.as_dict(rows[~np.isfinite(x).all(axis=1)][0])
+            raise ValueError(f"{at}: parameters with a log scale must be positive")
         times = self.t if t is None else np.atleast_1d(np.asarray(t, dtype=float))
         if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
             raise ValueError(f"times must be a finite array [time] of at least one, got shape {times.shape}")
@@ -163,7 +166,7 @@ class Surrogate:
         if times.min() < self.t[0] - slack or times.max() > self.t[-1] + slack:
             message = f"times reach outside the trained interval [{self.t[0]:g}, {self.t[-1]:g}]"
             warnings.warn(message, ExtrapolationWarning, stacklevel=3)
-        return self.space.to_unit(rows), times
+        return x, times
 
     def _tau(self, t: Float[np.ndarray, " time"]) -> torch.Tensor:
         return torch.from_numpy((t - self.t[0]) / (self.t[-1] - self.t[0]))

@@ -107,6 +107,26 @@ def _after(owner: type, step: str) -> None:
     setattr(owner, step, lambda *args, **kwargs: (original(*args, **kwargs), die()))
 
 
+def _after_recording_points() -> None:
+    """Die when the points of round 1 are in the ledger, and its step is not."""
+    from agent.solves import Solves
+
+    record = Solves.record
+
+    def deadly_record(self: Solves, round: int, *args: object) -> None:
+        record(self, round, *args)  # type: ignore[arg-type]
+        if round == 1:
+            die()
+
+    Solves.record = deadly_record  # type: ignore[method-assign,assignment]
+
+
+def _in_finishing() -> None:
+    from agent.publication import Publisher
+
+    _after(Publisher, "draw")
+
+
 def _after_saving() -> None:
     from mlasdi.surrogate import Surrogate
 
@@ -150,6 +170,8 @@ EVENTS: dict[str, Callable[[], None]] = {
     "nothing": lambda: None,
     "killed in a solve": _in_third_solve,
     "killed in training": _in_second_training,
+    "killed after recording points": _after_recording_points,
+    "killed in finishing": _in_finishing,
     "killed after saving": _after_saving,
     "killed in registration": _in_registration,
     "killed before promotion": _before_promotion,

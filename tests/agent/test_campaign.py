@@ -169,6 +169,8 @@ def solved_attempts(root: Path) -> list[Attempt]:
         ("in registration", 4, 13, 0),
         ("before promotion", 4, 13, 1),
         ("after registration", 4, 13, 1),
+        ("after recording points", 5, 13, 1),
+        ("in finishing", 10, 14, 2),
     ],
 )
 def test_killed_and_run_again_it_ends_as_if_undisturbed(

@@ -46,3 +46,10 @@ def test_a_band_covers_what_it_should():
     inside = covered(truth, np.full_like(std, 5.0), std, float(norm.ppf(0.95)))
     assert inside.mean() == pytest.approx(0.9, abs=0.01)  # five standard errors
     assert covered(np.zeros(1), np.zeros(1), np.zeros(1), 1.0).all()  # the edge belongs to the band
+
+
+def test_a_solution_that_starts_from_rest_is_judged_by_its_largest_state() -> None:
+    """Rounding at a time when nothing has happened yet is no error of 100 %."""
+    truth = np.array([[1e-17, -1e-17], [0.0, 1.0], [3.0, 4.0]])
+    prediction = np.array([[1e-9, 0.0], [0.0, 1.1], [3.0, 4.0]])
+    np.testing.assert_allclose(relative_error(truth, prediction), [2e-10, 0.1, 0.0], rtol=1e-6)

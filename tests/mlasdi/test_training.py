@@ -226,6 +226,8 @@ def test_given_values_override_the_preset():
     [
         ({"kind": "pod-rbf"}, "kind"),
         ({"latent_dim": 0}, "latent_dim"),
+        ({"kind": "snapshot-gp", "stages": []}, "stages must begin with"),
+        ({"kind": "snapshot-gp", "interpolation": "marginal-likelihood"}, "interpolation must be field"),
         ({"n_time": 4}, "n_time"),
         ({"anchors": -1}, "anchors"),
         ({"min_gain": 1.0}, "min_gain"),
