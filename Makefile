@@ -29,6 +29,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/pytest -m bench tests/benchmarks -s
 
 clean:

@@ -1,6 +1,6 @@
 """Orthogonal compression of snapshots: a POD basis, computed in float64, with its error under control."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -73,6 +73,11 @@ class PodBasis:
         for step in steps:  # one at a time: all together would be as large as that many predictions
             variance += np.square((self.scale * step) @ self.modes.T)
         return np.sqrt(variance)
+
+    def sampled(self, n_state: int) -> "PodBasis":
+        """The basis on at most `n_state` entries of the state, evenly spread; to lift with, not to project."""
+        rows = np.unique(np.linspace(0, len(self.mean) - 1, min(n_state, len(self.mean))).round().astype(int))
+        return replace(self, mean=self.mean[rows], modes=self.modes[rows])
 
     def norm(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch"]:
         """L2 norm of the states of POD coordinates, without forming the states."""

@@ -1,0 +1,106 @@
+"""What each part of the model does to the error, with everything else as it is; one seed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from methods import from_surrogate, settings_for
+from problems import Problem
+from scoring import Score, judge, processor_seconds
+
+from mlasdi.autoencoder import DecoderSettings
+from mlasdi.kriging import select_kernel
+from mlasdi.model_settings import KrigingSettings, SineFeaturesSettings, StageSettings
+from mlasdi.networks import NetworkSettings
+from mlasdi.staging import Staging
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import fit
+from mlasdi.training_set import TrainingSet
+
+SEED = 0
+KAPPAS = (0.3, 1.0, 3.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant of the model on one problem; `group` says what it varies."""
+
+    problem: str
+    group: str
+    name: str
+    score: Score
+
+
+def second_stages() -> list[tuple[str, StageSettings]]:
+    """Every kind of second stage, by the name it has in the table."""
+    hidden = DecoderSettings().network.hidden
+    stages: list[tuple[str, StageSettings]] = [
+        (f"{activation} decoder", DecoderSettings(network=NetworkSettings(hidden=hidden, activation=activation)))
+        for activation in ("tanh", "softplus")
+    ]
+    for kappa in KAPPAS:
+        network = NetworkSettings(hidden=hidden, activation="sine", kappa=kappa)
+        stages.append((f"sine decoder, kappa {kappa:g}", DecoderSettings(network=network)))
+    for kappa in KAPPAS:
+        features = SineFeaturesSettings(kappa=(kappa,), ridge=(1e-5,))
+        stages.append((f"closed-form sine features, kappa {kappa:g}", features))
+    return [*stages, ("kriging of the residual", KrigingSettings())]
+
+
+def after_published_first_stage(problem: Problem) -> Iterator[Variant]:
+    """Each second stage on one and the same published first stage; the seconds are those of the second alone."""
+    group = "second stage, after the published first stage"
+    settings = settings_for(problem, "mlasdi-paper", stages=[])
+    first, train_s = processor_seconds(partial(fit, problem.train, settings, seed=SEED))
+    yield Variant(problem.label, group, "none", judge(problem, from_surrogate(first), train_s, band=False))
+    for name, stage in second_stages():
+        extended, train_s = processor_seconds(partial(extend, first, problem, stage))
+        yield Variant(problem.label, group, name, judge(problem, from_surrogate(extended), train_s, band=False))
+
+
+def extend(surrogate: Surrogate, problem: Problem, stage: StageSettings) -> Surrogate:
+    """The surrogate with one more stage, fitted to what it leaves of the training data, and never dropped."""
+    x = surrogate.space.to_unit(problem.train.mu)
+    c = surrogate.basis.project(problem.train.u)
+    kernel = select_kernel(x, c.reshape(len(x), -1))
+    t = problem.train.t
+    tau = torch.from_numpy((t - t[0]) / (t[-1] - t[0]))
+    data = TrainingSet(x, torch.from_numpy(c), tau, kernel, np.empty((0, x.shape[1])))
+    settings = settings_for(problem, "mlasdi-paper")
+    generator = torch.Generator().manual_seed(SEED)
+    staging = Staging(settings, data, surrogate.basis, generator, lambda progress: None)
+    ((_, model),) = staging.candidates(surrogate.model, stage)
+    return replace(surrogate, model=model)
+
+
+def variants_of_default(problem: Problem) -> Iterator[Variant]:
+    """The default model with one thing changed at a time."""
+    features = {"kind": "sine-features", "kappa": [0.3], "ridge": [1e-5]}
+    kriging = {"kind": "kriging"}
+    fixed: dict[str, dict[str, Any]] = {
+        "as it is": {},
+        "variable projection alone": {"stages": [], "min_gain": None},
+        "variable projection, sine features": {"stages": [features], "min_gain": None},
+        "variable projection, kriging": {"stages": [kriging], "min_gain": None},
+        "variable projection, sine features, kriging": {"stages": [features, kriging], "min_gain": None},
+    }
+    changed: dict[str, dict[str, Any]] = {
+        "without anchors": {"anchors": 0},
+        "first_stage.iterations 10": {"first_stage": {"kind": "variable-projection", "iterations": 10}},
+        "first_stage.roughness 1": {"first_stage": {"kind": "variable-projection", "roughness": 1.0}},
+        **{f"latent_dim {n}": {"latent_dim": n} for n in (3, 4, 5)},
+    }
+    for group, variants in (("stages of the default: judged, or fixed", fixed), ("default, one key changed", changed)):
+        for name, overrides in variants.items():
+            settings = settings_for(problem, "mlasdi", **overrides)
+            surrogate, train_s = processor_seconds(partial(fit, problem.train, settings, seed=SEED))
+            scored = judge(problem, from_surrogate(surrogate), train_s, band=False)
+            yield Variant(problem.label, group, name, scored)
+
+
+def ablation(problem: Problem) -> Iterator[Variant]:
+    yield from variants_of_default(problem)
+    yield from after_published_first_stage(problem)

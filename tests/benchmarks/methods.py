@@ -1,0 +1,156 @@
+"""The methods that are compared, all behind one call: fit to a problem, get something that predicts.
+
+The peers see the same snapshots as the project's own models, and get the parameters scaled to the unit cube.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from problems import Problem
+
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings, fit
+
+Predict = Callable[[Float[np.ndarray, "param n_params"]], Float[np.ndarray, "param time state"]]
+SEEDS = (0, 1, 2)
+# Latent states of the published networks: arXiv 2506.09207 (multiscale), arXiv 2308.05882 (burgers1d).
+PUBLISHED_LATENT_DIM = {"multiscale": 10, "burgers1d": 5}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model: predicts trajectories at parameters in physical units.
+
+    Attributes:
+        surrogate: the project's own models, which also give a standard deviation and an error estimate.
+    """
+
+    predict: Predict
+    surrogate: Surrogate | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method by name; what is random in it is fitted once with each seed."""
+
+    name: str
+    fit: Callable[[Problem, int], Fitted]
+    seeds: tuple[int, ...] = (0,)
+
+
+def settings_for(problem: Problem, kind: str, **overrides: Any) -> ModelSettings:
+    """A preset with all times of the problem, and the published latent dimension where the method is published."""
+    given: dict[str, Any] = {"kind": kind, "n_time": len(problem.train.t)}
+    if kind in ("mlasdi-paper", "gplasdi"):
+        given["latent_dim"] = PUBLISHED_LATENT_DIM[problem.name]
+    return ModelSettings.model_validate(given | overrides)
+
+
+def own(kind: str, **overrides: Any) -> Callable[[Problem, int], Fitted]:
+    """One of the project's models, by preset and keys that override it."""
+
+    def fit_own(problem: Problem, seed: int) -> Fitted:
+        return from_surrogate(fit(problem.train, settings_for(problem, kind, **overrides), seed=seed))
+
+    return fit_own
+
+
+def from_surrogate(surrogate: Surrogate) -> Fitted:
+    return Fitted(lambda mu: surrogate.predict(mu, std=False).mean, surrogate)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What the peers warn of (conditioning, optimisers that stop early) is theirs, and shows in their errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def ezyrb(approximation: Callable[[int], Any]) -> Callable[[Problem, int], Fitted]:
+    """EZyRB's reduced-order model of whole trajectories: POD, and its coefficients approximated over the parameters.
+
+    Args:
+        approximation: number of parameters -> EZyRB's approximation of the POD coefficients.
+    """
+
+    def fit_ezyrb(problem: Problem, seed: int) -> Fitted:
+        with quiet():
+            from ezyrb import POD, Database, ReducedOrderModel
+
+        np.random.seed(seed)  # noqa: NPY002 - scikit-learn's restarts draw from it
+        data = problem.train
+        flat = data.u.reshape(len(data.u), -1)
+        pod = POD("svd", rank=min(flat.shape))
+        rom = ReducedOrderModel(Database(data.space.to_unit(data.mu), flat), pod, approximation(data.mu.shape[1]))
+        with quiet():
+            rom.fit()
+        return Fitted(lambda mu: rom.predict(data.space.to_unit(mu)).reshape(len(mu), *data.u.shape[1:]))
+
+    return fit_ezyrb
+
+
+def rbf(n_params: int) -> Any:
+    """EZyRB's default: thin-plate splines."""
+    from ezyrb import RBF
+
+    return RBF()
+
+
+def gpr(n_params: int) -> Any:
+    """EZyRB's Gaussian process at its best: fitted length scale per parameter, POD coefficients not normalised.
+
+    Its default normalises them. The coefficients of as many trajectories as POD modes are orthogonal, so normalised
+    they look like white noise, and the length scale collapses.
+    """
+    from ezyrb import GPR
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
+    amplitude = ConstantKernel(1.0, (1e-3, 1e6))
+    return GPR(kern=amplitude * RBF(np.ones(n_params), (0.05, 50.0)), normalizer=False)
+
+
+def gpr_defaults(n_params: int) -> Any:
+    """EZyRB's Gaussian process as shipped."""
+    from ezyrb import GPR
+
+    return GPR()
+
+
+def parametric_dmd(problem: Problem, seed: int) -> Fitted:
+    """PyDMD's monolithic ParametricDMD: POD, one DMD of all trajectories stacked, interpolation at each time.
+
+    Of its variants (partitioned; POD ranks 5 to 40; DMD ranks automatic, full, 10) this one was stable on all
+    problems, and no other was more accurate on burgers1d.
+    """
+    with quiet():
+        from ezyrb import POD, RBF
+        from pydmd import DMD, ParametricDMD
+
+    data = problem.train
+    model = ParametricDMD(DMD(svd_rank=0), POD("svd", rank=20), RBF())
+    with quiet():
+        model.fit(data.u.swapaxes(1, 2), data.space.to_unit(data.mu))
+
+    def predict(mu: Float[np.ndarray, "param n_params"]) -> Float[np.ndarray, "param time state"]:
+        model.parameters = data.space.to_unit(mu)
+        return model.reconstructed_data.real.swapaxes(1, 2)
+
+    return Fitted(predict)
+
+
+METHODS = (
+    Method("mlasdi", own("mlasdi"), SEEDS),
+    Method("mlasdi-paper", own("mlasdi-paper"), SEEDS),
+    Method("gplasdi", own("gplasdi")),
+    Method("snapshot-gp", own("snapshot-gp")),
+    Method("ezyrb POD + RBF", ezyrb(rbf)),
+    Method("ezyrb POD + GPR", ezyrb(gpr)),
+    Method("ezyrb POD + GPR, defaults", ezyrb(gpr_defaults)),
+    Method("pydmd ParametricDMD", parametric_dmd),
+)

@@ -1,0 +1,168 @@
+"""RESULTS.md: the benchmark's tables in Markdown."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from ablation import Variant
+from scoring import Score
+from state_size import SizeTiming
+from targets import REFERENCES, SIZE_RATIO, TARGETS
+
+PACKAGES = ("numpy", "scipy", "torch", "gpytorch", "botorch", "scikit-learn", "ezyrb", "PyDMD")
+
+
+@dataclass
+class Results:
+    """All that one run of the benchmarks found.
+
+    Attributes:
+        scores: problem label -> method name -> one score a seed.
+        solves: problem label -> number of training solves.
+    """
+
+    scores: dict[str, dict[str, list[Score]]] = field(default_factory=dict)
+    solves: dict[str, int] = field(default_factory=dict)
+    variants: list[Variant] = field(default_factory=list)
+    sizes: list[SizeTiming] = field(default_factory=list)
+
+    def median_error(self, problem: str, method: str) -> float:
+        return median(score.max_error for score in self.scores[problem][method])
+
+    def median_seconds(self, problem: str, method: str) -> float:
+        return median(score.train_s for score in self.scores[problem][method])
+
+    @property
+    def size_ratio(self) -> float:
+        small, large = self.sizes
+        return large.training_s / small.training_s
+
+
+def page(results: Results) -> str:
+    """The whole page."""
+    sections = [_header(), _targets(results), *_comparisons(results), _references(), _ablation(results)]
+    return "\n\n".join([*sections, _state_size(results)]) + "\n"
+
+
+def _header() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    load = os.getloadavg()[0]
+    return "\n".join(
+        [
+            "# Benchmark results",
+            "",
+            "Written by `make bench` (`pytest -m bench tests/benchmarks -s`); do not edit.",
+            "",
+            f"- Date: {date.today().isoformat()}",
+            f"- Machine: {os.cpu_count()} cores, {_cpu_name()}, {platform.system()} {platform.machine()}; one thread "
+            f"for everything; load average {load:.1f} when this was written",
+            f"- Versions: Python {platform.python_version()}, {versions}",
+            "- Error: relative L2 error over the state, its maximum over time; its maximum and mean over the test set",
+            "- Training: processor seconds of the fit alone, after a warm-up, all methods in one process",
+            "- Several seeds: median, with the smallest and largest in brackets",
+            "- Estimate: the model's own estimate of its largest error, from leave-one-out; needs three points",
+            "- Coverage: share of the values inside the 90 % band, at test points that are no training points",
+        ]
+    )
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor()
+
+
+def _targets(results: Results) -> str:
+    rows = []
+    for target in TARGETS:
+        error = results.median_error(target.problem, "mlasdi")
+        seconds = results.median_seconds(target.problem, "mlasdi")
+        within = target.must_train_s is None or seconds <= target.must_train_s
+        must = f"{_percent(target.must)}" + (f" in {target.must_train_s:g} s" if target.must_train_s else "")
+        held = "goal" if within and error <= target.goal else "must" if within and error <= target.must else "none"
+        rows.append([target.problem, must, _percent(target.goal), f"{_percent(error)} in {seconds:.1f} s", held])
+    table = _table(["problem", "must", "goal", "default model", "reached"], rows)
+    return f"## Targets of the default model (largest error)\n\n{table}"
+
+
+def _comparisons(results: Results) -> list[str]:
+    head = ["method", "max error", "mean error", "training s", "solver runs", "estimate", "estimate / max error"]
+    sections = []
+    for problem, methods in results.scores.items():
+        rows = [_comparison_row(name, scores, results.solves[problem]) for name, scores in methods.items()]
+        table = _table([*head, "90 % coverage", "stages kept"], rows)
+        sections.append(f"## {problem[0].upper()}{problem[1:]}\n\n{table}")
+    return sections
+
+
+def _comparison_row(name: str, scores: list[Score], n_solves: int) -> list[str]:
+    ratio = [s.estimate / s.max_error if s.estimate else None for s in scores]
+    return [
+        name,
+        _spread([s.max_error for s in scores], _percent),
+        _spread([s.mean_error for s in scores], _percent),
+        _spread([s.train_s for s in scores], lambda seconds: f"{seconds:.1f}"),
+        str(n_solves),
+        _spread([s.estimate for s in scores], _percent),
+        _spread(ratio, lambda value: f"{value:.1f}"),
+        _spread([s.coverage for s in scores], lambda share: f"{100 * share:.0f} %"),
+        "; ".join(dict.fromkeys(", ".join(s.stages) for s in scores)),
+    ]
+
+
+def _references() -> str:
+    rows = [[r.problem, r.source, r.max_error, r.train_s] for r in REFERENCES]
+    table = _table(["problem", "source", "max error", "training s"], rows)
+    note = "Not of this run: other authors' public code as they configured it, on one core of another machine."
+    return f"## Published methods as published\n\n{note}\n\n{table}"
+
+
+def _ablation(results: Results) -> str:
+    problems = list(dict.fromkeys(v.problem for v in results.variants))
+    head = ["variant", *(f"{problem}: {column}" for problem in problems for column in ("max", "mean", "s"))]
+    parts = ["## Ablation", "One seed; seconds of a second stage after the published first one are its own."]
+    for group in dict.fromkeys(v.group for v in results.variants):
+        cells = {(v.name, v.problem): _ablation_cells(v.score) for v in results.variants if v.group == group}
+        names = dict.fromkeys(name for name, _ in cells)
+        rows = [[name, *(c for p in problems for c in cells.get((name, p), [""] * 3))] for name in names]
+        parts.append(f"### {group[0].upper()}{group[1:]}\n\n{_table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def _ablation_cells(score: Score) -> list[str]:
+    return [_percent(score.max_error), _percent(score.mean_error), f"{score.train_s:.1f}"]
+
+
+def _state_size(results: Results) -> str:
+    rows = [
+        [f"{s.n_state:,}", str(s.rank), f"{s.basis_s:.1f}", f"{s.training_s:.1f}", ", ".join(s.stages)]
+        for s in results.sizes
+    ]
+    table = _table(["state values", "POD rank", "basis s", "training s, basis aside", "stages kept"], rows)
+    ratio = f"Ratio of the training times, basis aside: {results.size_ratio:.2f} (must: at most {SIZE_RATIO})."
+    note = "The burgers1d snapshots of 9 solves, as they are and linearly interpolated."
+    return f"## Training time and the size of the state\n\n{note}\n\n{table}\n\n{ratio}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
+
+
+def _spread(values: Sequence[float | None], write: Callable[[float], str]) -> str:
+    """Median, and smallest to largest where they differ as written; empty where a value is unknown."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return ""
+    low, high = write(min(known)), write(max(known))
+    return write(median(known)) + (f" [{low} to {high}]" if low != high else "")

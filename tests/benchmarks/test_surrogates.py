@@ -1,0 +1,94 @@
+"""All methods on all problems, side by side in one run; writes RESULTS.md, then checks it against the targets."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+from ablation import ablation
+from methods import METHODS, Method, own
+from problems import Problem, all_problems, burgers1d, multiscale
+from results_page import Results, page
+from scoring import Score, score
+from state_size import time_state_sizes
+from targets import SIZE_RATIO, STAGE_CHOICE, TARGETS, Target
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
+PAGE = Path(__file__).with_name("RESULTS.md")
+
+
+@pytest.fixture(scope="module")
+def plain_signatures() -> Iterator[None]:
+    """The run-time checks of shapes, which other tests want, would count as training time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def results(plain_signatures: None) -> Results:
+    assert torch.get_num_threads() == 1
+    found = Results()
+    warm_up(multiscale())
+    for problem in all_problems():
+        found.solves[problem.label] = problem.n_solves
+        found.scores[problem.label] = {m.name: scores_of(m, problem) for m in METHODS}
+    for problem in (multiscale(), burgers1d(3)):
+        for variant in ablation(problem):
+            report(problem.label, variant.name, variant.score.max_error, variant.score.train_s)
+            found.variants.append(variant)
+    found.sizes = time_state_sizes(burgers1d(3))
+    PAGE.write_text(page(found))
+    print(f"written: {PAGE}")
+    return found
+
+
+def warm_up(problem: Problem) -> None:
+    """Imports and caches of every method, at little cost: the networks are trained for one step."""
+    short = {"first_stage": {"kind": "autoencoder", "steps": 1}, "stages": [{"kind": "decoder", "steps": 1}]}
+    own("mlasdi", first_stage={"kind": "variable-projection", "iterations": 1})(problem, 0)
+    own("mlasdi-paper", **short)(problem, 0)
+    for method in METHODS:
+        if method.name not in ("mlasdi", "mlasdi-paper", "gplasdi"):
+            method.fit(problem, 0)
+
+
+def scores_of(method: Method, problem: Problem) -> list[Score]:
+    scores = []
+    for seed in method.seeds:
+        scores.append(score(problem, method, seed))
+        report(problem.label, f"{method.name}, seed {seed}", scores[-1].max_error, scores[-1].train_s)
+    return scores
+
+
+def report(problem: str, name: str, max_error: float, train_s: float) -> None:
+    print(f"{problem}: {name}: max error {100 * max_error:.4g} %, {train_s:.1f} s", flush=True)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.problem)
+def test_default_model_reaches_the_required_error(results: Results, target: Target):
+    assert results.median_error(target.problem, "mlasdi") <= target.must
+
+
+@pytest.mark.parametrize(("problem", "must_s"), [(t.problem, t.must_train_s) for t in TARGETS if t.must_train_s])
+def test_default_model_trains_in_the_required_time(results: Results, problem: str, must_s: float):
+    assert results.median_seconds(problem, "mlasdi") <= must_s
+
+
+def test_training_time_does_not_depend_on_the_state_size(results: Results):
+    small, large = results.sizes
+    assert (small.rank, small.stages) == (large.rank, large.stages)
+    assert results.size_ratio <= SIZE_RATIO
+
+
+@pytest.mark.parametrize("problem", [multiscale, lambda: burgers1d(3)], ids=["multiscale", "burgers1d"])
+def test_judged_stages_are_close_to_the_best_fixed_ones(results: Results, problem: Callable[[], Problem]):
+    errors = {
+        v.name: v.score.max_error
+        for v in results.variants
+        if v.problem == problem().label and v.group.startswith("stages of the default")
+    }
+    judged = errors.pop("as it is")
+    assert judged <= STAGE_CHOICE * min(errors.values())
+    assert judged <= errors["variable projection alone"]
