@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -42,7 +43,8 @@ def worst_point(
     """Truth, prediction, their difference and the predicted standard deviation at one parameter point.
 
     With one coordinate the panels span space and time; with two they show the time of the largest relative error, and
-    with more a slice through the largest difference at that time. Of several fields the first is shown.
+    with more a slice through the largest difference at that time. Of several fields the first is shown. Scattered
+    points are coloured each in its place; more than two coordinates of them are seen from the third.
     """
     error = relative_error(truth, mean)
     time = int(np.argmax(error))
@@ -51,11 +53,17 @@ def worst_point(
     grid = [(with_unit(name, layout.coordinate_units.get(name, "")), x) for name, x in layout.coordinates.items()]
     when = f"t = {t[time]:.4g} {layout.time_unit}".rstrip()
     places = []
-    if len(grid) == 1:
+    if layout.scattered and len(grid) > 1:
+        images = [u[time] for u in fields]
+        plane, places = grid[:2], [when]
+    elif len(grid) == 1:
+        if layout.scattered:
+            order = np.argsort(grid[0][1])
+            grid, fields = [(grid[0][0], grid[0][1][order])], [u[:, order] for u in fields]
         images = [u.T for u in fields]
         plane = [grid[0], (with_unit("t", layout.time_unit), t)]
     else:
-        peak = np.unravel_index(np.argmax(np.abs(fields[2][time])), layout.shape)
+        peak = np.unravel_index(np.nanargmax(np.abs(fields[2][time])), layout.shape)
         images = [u[time][(slice(None), slice(None), *peak[2:])] for u in fields]
         plane = grid[:2]
         places = [when, *(f"{label} = {x[i]:.4g}" for (label, x), i in zip(grid[2:], peak[2:], strict=True))]
@@ -73,7 +81,7 @@ def _shown(fields: Sequence[str], places: Sequence[str]) -> str:
 
 
 def _four_panels(
-    images: Sequence[Float[np.ndarray, "n_x n_y"]],
+    images: Sequence[Float[np.ndarray, "*shape"]],
     plane: Sequence[tuple[str, np.ndarray]],
     quantity: tuple[str, str],
     title: str,
@@ -130,21 +138,30 @@ def _range(image: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
+def _coloured(
+    axes: Axes, coordinates: tuple[np.ndarray, np.ndarray], image: Float[np.ndarray, "*shape"], look: Mapping
+) -> ScalarMappable:
+    """The image as cells of a grid; as coloured points where it has one value for each point."""
+    if image.ndim == 1:
+        return axes.scatter(*coordinates, c=image, s=min(4e4 / len(image), 20), linewidths=0, rasterized=True, **look)
+    steps = [-(-n // _MAX_CELLS) for n in image.shape]
+    edges = [cell_edges(x[::step]) for x, step in zip(coordinates, steps, strict=True)]
+    for along, x in zip(edges, coordinates, strict=True):
+        along[-1] = max(along[-1], x[-1])
+    return axes.pcolormesh(*edges, image[:: steps[0], :: steps[1]].T, rasterized=True, **look)
+
+
 def _panel(
     figure: Figure,
     axes: Axes,
     coordinates: tuple[np.ndarray, np.ndarray],
-    image: Float[np.ndarray, "n_x n_y"],
+    image: Float[np.ndarray, "*shape"],
     look: Mapping,
     quantity: tuple[str, str],
     width: float,
 ) -> None:
     """One image and its colour bar, whose arrows tell of values beyond it; `width` is the panel's, in inches."""
-    steps = [-(-n // _MAX_CELLS) for n in image.shape]
-    edges = [cell_edges(x[::step]) for x, step in zip(coordinates, steps, strict=True)]
-    for along, x in zip(edges, coordinates, strict=True):
-        along[-1] = max(along[-1], x[-1])
-    mesh = axes.pcolormesh(*edges, image[:: steps[0], :: steps[1]].T, rasterized=True, **look)
+    mesh = _coloured(axes, coordinates, image, look)
     # Overshoots that nobody could see in the colours are no news.
     visible = 0.01 * (look["vmax"] - look["vmin"])
     low, high = _range(image)

@@ -97,7 +97,7 @@ def measured_plan(config: Config) -> Plan:
     snapshots, solve_s = _timed_solve(fom, mu)
     if solve_s < _WARM_UP_S:
         snapshots, solve_s = _timed_solve(fom, mu)
-    return Plan.of(config, n_time=snapshots.t.size, n_state=fom.layout.n_state, solve_s=solve_s)
+    return Plan.of(config, n_time=snapshots.t.size, n_state=snapshots.u.shape[1], solve_s=solve_s)
 
 
 def _timed_solve(fom: FullOrderModel, mu: Mapping[str, float]) -> tuple[Snapshots, float]:

@@ -92,7 +92,10 @@ class Solves:
             if not np.array_equal(snapshots.t, found[0].t):
                 raise SolvesError(f"the solution at {point.mu} has other times than that at {points[0].mu}")
         u = np.stack([snapshots.u for snapshots in found])
-        return TrainingData(self.space, self.fom.layout, self.mus(points), found[0].t, u)
+        layout = self.fom.layout or found[0].layout
+        if layout is None:
+            raise SolvesError(f"the solution at {points[0].mu} says nothing of its fields and grid")
+        return TrainingData(self.space, layout, self.mus(points), found[0].t, u)
 
     def _last_failure(self) -> str:
         failed: list[Mapping[str, str | None]] = [

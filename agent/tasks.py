@@ -143,7 +143,7 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
     solve_s = time.perf_counter() - start
     if not isinstance(snapshots, Snapshots):
         raise SolverError("bad-output", f"solve returned {type(snapshots).__name__}; expected Snapshots")
-    problems = snapshots.problems(fom.layout.n_state)
+    problems = snapshots.problems(fom.layout)
     if problems:
         raise SolverError("bad-output", "; ".join(problems))
     store.put(task.address, snapshots.thinned(task.n_time), identity=identity, mu=task.mu, solve_s=solve_s)

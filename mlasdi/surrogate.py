@@ -27,7 +27,7 @@ from mlasdi.stages import STAGES
 from solvers.contract import StateLayout
 from solvers.parameters import Parameter, ParameterSpace
 
-FORMAT = 1
+FORMAT = 2
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
 
 
@@ -191,7 +191,8 @@ class Surrogate:
         latent = self.model.latent
         arrays = {"t": self.t, "basis.mean": self.basis.mean, "basis.modes": self.basis.modes}
         arrays |= {"latent.x": latent.x, "latent.xi": latent.xi, "latent.z0": latent.z0}
-        arrays |= {f"layout.{axis}": np.asarray(values) for axis, values in self.layout.coordinates.items()}
+        layout, layout_arrays = self.layout.parts()
+        arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
         parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
         states = {prefix: part.state() for prefix, part in parts.items()}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
@@ -200,13 +201,7 @@ class Surrogate:
         description = {
             "format": FORMAT,
             "parameters": [asdict(p) for p in self.space.parameters],
-            "layout": {
-                "fields": list(self.layout.fields),
-                "axes": list(self.layout.coordinates),
-                "field_units": dict(self.layout.field_units),
-                "coordinate_units": dict(self.layout.coordinate_units),
-                "time_unit": self.layout.time_unit,
-            },
+            "layout": layout,
             "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
             "kernels": [k and k.model_dump(mode="json") for k in (latent.kernel, latent.uncertainty_kernel)],
             "encoder": {"kind": self.encoder.kind, "settings": states["encoder"][0]},
@@ -253,8 +248,7 @@ class Surrogate:
             return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
 
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        layout = dict(description["layout"])
-        coordinates = {axis: arrays[f"layout.{axis}"] for axis in layout.pop("axes")}
+        layout_arrays = {name: tensor.numpy() for name, tensor in within("layout").items()}
         kernels = [k and Kernel.model_validate(k) for k in description["kernels"]]
         latent = LatentModel(arrays["latent.x"], arrays["latent.xi"], arrays["latent.z0"], *kernels)
         stages = [
@@ -265,7 +259,7 @@ class Surrogate:
         record = {name: _tuples(value) for name, value in description["record"].items()}
         return cls(
             ParameterSpace(tuple(Parameter(**p) for p in description["parameters"])),
-            StateLayout(tuple(layout.pop("fields")), coordinates, **layout),
+            StateLayout.from_parts(description["layout"], layout_arrays),
             arrays["t"],
             PodBasis(arrays["basis.mean"], arrays["basis.modes"], **description["basis"]),
             StagedModel(latent, tuple(stages)),

@@ -4,11 +4,11 @@ import json
 import pickle
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 Json = dict[str, Any]
 
@@ -39,8 +39,14 @@ class StateLayout:
 
     Attributes:
         fields: names of the fields, for example `("u",)` or `("u", "v")`.
-        coordinates: axis name -> coordinates `[n]` of a tensor grid, in the order of the field's axes.
+        coordinates: axis name -> coordinates `[n]` of a tensor grid, in the order of the field's axes; or, where
+            `scattered`, name -> coordinate `[n]` of each of the points.
         field_units, coordinate_units: name -> unit for labels; absent names are dimensionless.
+        mask: the points of a tensor grid that the state holds, where it does not hold all (a body in a flow).
+        scattered: the points form no tensor grid, as the nodes of an unstructured mesh.
+
+    Raises:
+        ValueError: the parts do not fit together.
     """
 
     fields: tuple[str, ...]
@@ -48,31 +54,73 @@ class StateLayout:
     field_units: Mapping[str, str] = field(default_factory=dict)
     coordinate_units: Mapping[str, str] = field(default_factory=dict)
     time_unit: str = ""
+    mask: Bool[np.ndarray, "*grid"] | None = None
+    scattered: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.fields or not self.coordinates:
+            raise ValueError("a state needs at least one field and one coordinate")
+        if self.scattered and len({len(x) for x in self.coordinates.values()}) > 1:
+            sizes = {name: len(x) for name, x in self.coordinates.items()}
+            raise ValueError(f"scattered points need coordinates of one length, got {sizes}")
+        if self.mask is not None and self.mask.shape != self.shape:
+            raise ValueError(f"the mask has shape {self.mask.shape}, the grid {self.shape}")
 
     def __eq__(self, other: object) -> bool:
         # The generated comparison asks a whole array for its truth value.
         if not isinstance(other, StateLayout):
             return NotImplemented
-        return (
-            (self.fields, self.field_units, self.coordinate_units, self.time_unit)
-            == (other.fields, other.field_units, other.coordinate_units, other.time_unit)
-            and list(self.coordinates) == list(other.coordinates)
-            and all(np.array_equal(x, other.coordinates[name]) for name, x in self.coordinates.items())
-        )
+        (mine, arrays), (theirs, other_arrays) = self.parts(), other.parts()
+        return mine == theirs and all(np.array_equal(array, other_arrays[name]) for name, array in arrays.items())
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Grid shape of one field."""
-        return tuple(len(x) for x in self.coordinates.values())
+        lengths = tuple(len(x) for x in self.coordinates.values())
+        return lengths[:1] if self.scattered else lengths
+
+    @property
+    def n_points(self) -> int:
+        """Values of one field."""
+        return int(np.prod(self.shape)) if self.mask is None else int(self.mask.sum())
 
     @property
     def n_state(self) -> int:
-        return len(self.fields) * int(np.prod(self.shape))
+        return len(self.fields) * self.n_points
 
     def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch_and_grid"]]:
-        """The fields of a state, each on its grid."""
+        """The fields of a state, each on its grid; not a number where a mask leaves a point out."""
         parts = np.split(u, len(self.fields), axis=-1)
-        return {name: part.reshape(*u.shape[:-1], *self.shape) for name, part in zip(self.fields, parts, strict=True)}
+        return {name: self._on_grid(part) for name, part in zip(self.fields, parts, strict=True)}
+
+    def _on_grid(self, values: Float[np.ndarray, "*batch point"]) -> Float[np.ndarray, "*batch_and_grid"]:
+        if self.mask is None:
+            return values.reshape(*values.shape[:-1], *self.shape)
+        grid = np.full((*values.shape[:-1], *self.shape), np.nan)
+        grid[..., self.mask] = values
+        return grid
+
+    def parts(self) -> tuple[Json, dict[str, np.ndarray]]:
+        """Names and units as JSON, and arrays by name: what is written to files."""
+        description = {
+            "fields": list(self.fields),
+            "axes": list(self.coordinates),
+            "field_units": dict(self.field_units),
+            "coordinate_units": dict(self.coordinate_units),
+            "time_unit": self.time_unit,
+            "masked": self.mask is not None,
+            "scattered": self.scattered,
+        }
+        arrays = {f"x.{axis}": np.asarray(values) for axis, values in self.coordinates.items()}
+        return description, arrays if self.mask is None else arrays | {"mask": self.mask}
+
+    @classmethod
+    def from_parts(cls, description: Json, arrays: Mapping[str, np.ndarray]) -> "StateLayout":
+        """The layout of which `parts` gave these."""
+        rest = dict(description)
+        fields, axes = tuple(rest.pop("fields")), rest.pop("axes")
+        mask = arrays["mask"].astype(bool) if rest.pop("masked") else None
+        return cls(fields, {axis: arrays[f"x.{axis}"] for axis in axes}, mask=mask, **rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +130,23 @@ class Snapshots:
     Attributes:
         t: times `[time]`, strictly increasing.
         u: states `[time, state]`, float64.
+        layout: fields and grid of the states, where only the solution tells and the solver has none.
     """
 
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "time state"]
+    layout: StateLayout | None = None
 
-    def problems(self, n_state: int) -> list[str]:
-        """What is wrong with these snapshots, in words; empty when they can be used."""
-        found = []
+    def problems(self, layout: StateLayout | None) -> list[str]:
+        """What is wrong with these snapshots, in words; empty when they can be used.
+
+        Args:
+            layout: the solver's; None where it leaves that to its solutions.
+        """
+        layout = layout or self.layout
+        if layout is None:
+            return ["neither the solver nor its solution has a layout"]
+        n_state, found = layout.n_state, []
         if self.t.ndim != 1 or self.t.size < 2:
             found.append(f"times have shape {self.t.shape}; expected [time] with at least 2 entries")
         elif not (np.isfinite(self.t).all() and (np.diff(self.t) > 0).all()):
@@ -114,7 +171,7 @@ class Snapshots:
         if n_time is None or n_time >= self.t.size:
             return self
         keep = np.unique(np.linspace(0, self.t.size - 1, n_time).round().astype(int))
-        return Snapshots(self.t[keep], self.u[keep])
+        return replace(self, t=self.t[keep], u=self.u[keep])
 
 
 @runtime_checkable
@@ -127,8 +184,8 @@ class FullOrderModel(Protocol):
         ...
 
     @property
-    def layout(self) -> StateLayout:
-        """Fields and grid of the state."""
+    def layout(self) -> StateLayout | None:
+        """Fields and grid of the state; None where only a solution tells (`Snapshots.layout`)."""
         ...
 
     def identity(self) -> Json:
@@ -175,9 +232,9 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
     solve_s = time.perf_counter() - start
     if not isinstance(first, Snapshots) or not (isinstance(first.t, np.ndarray) and isinstance(first.u, np.ndarray)):
         return ContractReport(0, 0, 0, solve_s, ("solve() must return Snapshots of NumPy arrays",))
-    problems = first.problems(fom.layout.n_state) or _differences(first, second)
+    problems = first.problems(fom.layout) or _differences(first, second)
     problems = problems + _transport_problems(fom)
-    return ContractReport(first.t.size, fom.layout.n_state, first.u.nbytes, solve_s, tuple(problems))
+    return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, tuple(problems))
 
 
 def _differences(first: Snapshots, second: Snapshots) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from solvers.contract import Json, Snapshots
+from solvers.contract import Json, Snapshots, StateLayout
 
 _SUFFIX = ".h5"
 # HDF5 leaves a user block of this many bytes at the start of a file to the application. Ours holds the digest of all
@@ -59,7 +59,8 @@ class SnapshotStore:
 
     A file appears under its final name only when complete and on disk, is never changed afterwards, and every byte of
     it is checked whenever it is read. It is plain HDF5, which any tool opens: data sets `t` [time] and `u`
-    [time, state], attributes `address`, `identity` and `mu` (JSON), and `solve_s`.
+    [time, state], attributes `address`, `identity` and `mu` (JSON), and `solve_s`; a group `layout` where the solution
+    brings its own.
     """
 
     def __init__(self, root: Path) -> None:
@@ -121,7 +122,7 @@ class SnapshotStore:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs["address"] != address:
                 raise DamagedSnapshot(path, f"holds the solution with address {file.attrs['address']}")
-            return Snapshots(file["t"][()], file["u"][()])
+            return Snapshots(file["t"][()], file["u"][()], _read_layout(file) if "layout" in file else None)
 
     def set_aside(self, address: str) -> Path:
         """Rename a damaged file to `<address>.h5.damaged`, numbered when that exists; returns the new name."""
@@ -149,10 +150,22 @@ def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | floa
     with h5py.File(path, "x", userblock_size=_USER_BLOCK, locking=False) as file:
         file["t"] = np.asarray(snapshots.t, dtype="<f8")
         file["u"] = np.asarray(snapshots.u, dtype="<f8")
+        if snapshots.layout is not None:
+            description, arrays = snapshots.layout.parts()
+            layout = file.create_group("layout")
+            layout.attrs["description"] = _canonical(description)
+            for name, array in arrays.items():
+                layout[name] = array
         file.attrs.update(attributes)
     user_block = _user_block(path)
     with path.open("r+b") as stream:
         stream.write(user_block)
+
+
+def _read_layout(file: h5py.File) -> StateLayout:
+    layout = file["layout"]
+    arrays = {name: np.asarray(values) for name, values in layout.items()}
+    return StateLayout.from_parts(json.loads(layout.attrs["description"]), arrays)
 
 
 def _user_block(path: Path) -> bytes:

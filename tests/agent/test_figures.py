@@ -52,7 +52,9 @@ def state_layout(n_axes, n_fields=1):
 def field_data(layout, n_time=5):
     """Times, truth, a prediction that is worst at the third time, and its standard deviation."""
     t = np.linspace(0, 2, n_time)
-    grid = np.meshgrid(*layout.coordinates.values(), indexing="ij")
+    axes = list(layout.coordinates.values())
+    grid = axes if layout.scattered else np.meshgrid(*axes, indexing="ij")
+    grid = [x if layout.mask is None else x[layout.mask] for x in grid]
     one = np.stack([np.cos(sum(grid) - time) + 0.3 * grid[0] for time in t]).reshape(n_time, -1)
     truth = np.concatenate([one * (i + 1) for i in range(len(layout.fields))], axis=1)
     mean = truth + 1e-3 * np.array([0, 1, -3, 1, 1])[:, None] * np.linspace(-0.2, 1, truth.shape[1])
@@ -336,6 +338,30 @@ def test_worst_point_is_readable_and_labelled(n_axes, n_fields, monkeypatch):
     assert "t = 1 ms" in title
     assert ("field u (of u, v)" in title) == (n_fields == 2)
     assert ("z = " in title) == (n_axes == 3)
+
+
+def test_points_outside_a_mask_are_left_blank(monkeypatch):
+    x, y = np.linspace(0, 2, 20), np.linspace(0, 1, 10)
+    mask = np.hypot(x[:, None] - 0.5, y - 0.5) > 0.2
+    layout = StateLayout(("u",), {"x": x, "y": y}, mask=mask)
+    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), *field_data(layout))
+    assert_readable(figure, monkeypatch)
+    for values, _ in worst_panels(figure).values():
+        np.testing.assert_array_equal(np.isnan(values), ~mask.T)
+
+
+@pytest.mark.parametrize("n_axes", [1, 2, 3])
+def test_scattered_points_of_a_field_are_coloured_in_their_places(n_axes, monkeypatch):
+    rng = np.random.default_rng(0)
+    layout = StateLayout(("u",), {name: rng.random(40) for name in "xyz"[:n_axes]}, scattered=True)
+    t, truth, mean, std = field_data(layout)
+    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), t, truth, mean, std)
+    assert_readable(figure, monkeypatch)
+    if n_axes > 1:
+        panel = next(axes for axes in figure.axes if axes.get_title(loc="left") == "truth")
+        (points,) = panel.collections
+        np.testing.assert_array_equal(points.get_offsets(), np.column_stack([layout.coordinates[n] for n in "xy"]))
+        np.testing.assert_array_equal(points.get_array(), truth[2])
 
 
 def worst_panels(figure):

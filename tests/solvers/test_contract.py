@@ -271,3 +271,46 @@ def test_layouts_compare_by_value():
     assert layout() != layout(coordinates={"y": np.arange(3.0)})
     assert layout() != layout(field_units={})
     assert layout() != "layout"
+    masked = layout(mask=np.array([True, False, True]))
+    assert masked == layout(mask=np.array([True, False, True]))
+    assert masked != layout()
+    assert masked != layout(mask=np.array([True, True, False]))
+
+
+def test_a_mask_leaves_points_out_of_the_state_and_blank_in_the_fields():
+    mask = np.array([[True, False], [True, True], [False, True]])
+    layout = StateLayout(("u", "v"), {"x": np.arange(3.0), "y": np.arange(2.0)}, mask=mask)
+    assert (layout.shape, layout.n_points, layout.n_state) == ((3, 2), 4, 8)
+    v = layout.split(np.arange(16.0).reshape(2, 8))["v"]
+    np.testing.assert_array_equal(v[1][mask], [12, 13, 14, 15])
+    assert np.isnan(v[:, ~mask]).all()
+
+
+def test_scattered_points_are_one_axis():
+    layout = StateLayout(("u",), {"x": np.array([0.0, 1.0, 0.5]), "y": np.array([0.0, 0.0, 1.0])}, scattered=True)
+    assert (layout.shape, layout.n_state) == ((3,), 3)
+    np.testing.assert_array_equal(layout.split(np.arange(3.0))["u"], np.arange(3.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fields": ()}, "at least one field"),
+        ({"mask": np.array([True, False])}, r"mask has shape \(2,\), the grid \(3,\)"),
+        ({"scattered": True, "coordinates": {"x": np.arange(3.0), "y": np.arange(2.0)}}, "one length"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        StateLayout(**({"fields": ("u",), "coordinates": {"x": np.arange(3.0)}} | change))
+
+
+def test_layouts_come_back_from_their_parts():
+    layout = StateLayout(("u",), {"x": np.arange(3.0)}, {"u": "m/s"}, {"x": "m"}, "s", np.array([True, False, True]))
+    assert StateLayout.from_parts(*layout.parts()) == layout
+
+
+def test_the_solution_tells_the_layout_where_the_solver_does_not():
+    t, u = np.arange(2.0), np.ones((2, 3))
+    assert Snapshots(t, u).problems(None) == ["neither the solver nor its solution has a layout"]
+    assert not Snapshots(t, u, StateLayout(("u",), {"x": np.arange(3.0)})).problems(None)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import solvers.store
-from solvers.contract import Snapshots
+from solvers.contract import Snapshots, StateLayout
 from solvers.store import DamagedSnapshot, SnapshotStore, address
 
 IDENTITY = {"solver": "burgers1d", "n_x": 1001, "newton_tolerance": 1e-8}
@@ -68,6 +68,13 @@ def test_arrays_that_are_views_are_stored_as_they_look(store):
     read = store.get("a" * 32)
     np.testing.assert_array_equal(read.t, snapshots.t)
     np.testing.assert_array_equal(read.u, snapshots.u)
+
+
+def test_a_solution_keeps_the_layout_that_it_brings(store):
+    mask = np.array([[True, False], [True, True]])
+    layout = StateLayout(("p",), {"x": np.arange(2.0), "y": np.arange(2.0)}, {"p": "Pa"}, time_unit="s", mask=mask)
+    store.put("a", Snapshots(np.arange(2.0), np.ones((2, 3)), layout), identity={}, mu={}, solve_s=0.0)
+    assert store.get("a").layout == layout
 
 
 def test_an_absent_solution_is_none(store):
