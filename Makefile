@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One BLAS thread: the small matrices of a surrogate gain nothing from more, and runs stay comparable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint bench clean setup
+.PHONY: demo test test-all lint bench docs-figures clean setup
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -31,6 +31,10 @@ lint: setup
 bench: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/pytest -m bench tests/benchmarks -s
+
+# Figures and numbers of docs/method.md; takes a few minutes.
+docs-figures: setup
+	$(BIN)/python docs/method_page.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,23 @@ def values(texts: Iterable[str]) -> dict[str, float]:
     return found
 
 
+def texts(pairs: Iterable[str]) -> dict[str, str]:
+    """`["reviewed=yes", "note=a, b"]` as names and texts.
+
+    Raises:
+        ValueError: not of this form, or a name comes twice.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not (name.strip() and separator):
+            raise ValueError(f"'{pair}': write name=value, for example reviewed=yes")
+        if name.strip() in found:
+            raise ValueError(f"'{name.strip()}' is given twice")
+        found[name.strip()] = text.strip()
+    return found
+
+
 def ranges(text: str) -> dict[str, float | tuple[float, float]]:
     """`a=0.8,w=0.9:1.1` as names with a value or with (low, high).
 
@@ -50,6 +67,31 @@ def time_points(text: str) -> Float[np.ndarray, " time"]:
     if len(parts) != 3 or not parts[2].isdecimal() or int(parts[2]) < 1:
         raise ValueError(f"times '{text}': write start:stop:count, for example 0:1:101, or a list such as 0,0.5,1")
     return np.linspace(_number(parts[0], text), _number(parts[1], text), int(parts[2]))
+
+
+def sensors(texts: Iterable[str]) -> dict[str, Float[np.ndarray, " sensor"]]:
+    """`["x=0.5,y=1", "x=0.7,y=1"]`, one sensor each, as coordinates by name.
+
+    Raises:
+        ValueError: not of this form, or the sensors have different coordinates.
+    """
+    found = [values([text]) for text in texts]
+    for text, one in zip(texts, found, strict=True):
+        if set(one) != set(found[0]):
+            raise ValueError(f"sensor '{text}': give {', '.join(found[0])}, as for the first")
+    return {name: np.array([one[name] for one in found]) for name in found[0]}
+
+
+def levels(text: str) -> tuple[float, ...]:
+    """`5%,95%` or `0.05,0.95` as fractions.
+
+    Raises:
+        ValueError: not of this form, or not between 0 and 1.
+    """
+    found = tuple(fraction(part) for part in text.split(","))
+    if not all(0 < level < 1 for level in found):
+        raise ValueError(f"quantiles '{text}': give levels between 0 and 1, such as 0.05,0.95")
+    return found
 
 
 def fraction(text: str) -> float:

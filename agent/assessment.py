@@ -4,16 +4,20 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import norm
 
 from mlasdi.errors import covered, relative_error
-from mlasdi.leave_one_out import NORMAL_90
 from mlasdi.surrogate import Surrogate
 from solvers.contract import Snapshots
 
-# The band is checked at this many validation points, evenly spread; a standard deviation costs many decodings.
+# Probabilities of the central bands that are checked, and half the width of each in standard deviations.
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))
+# The bands are checked at this many validation points, evenly spread; a standard deviation costs many decodings.
 COVERAGE_POINTS = 50
 
 
@@ -25,24 +29,31 @@ class Assessment:
         mu: validation points `[param, n_params]`, physical.
         errors: largest relative L2 error over time, with the first k stages `[stage, param]`; fractions.
         coverage: part of the values that the 90 % band contains.
+        reliability: part of the values that the central band of each probability in `LEVELS` contains `[level]`; None
+            in an assessment that was saved before it was recorded.
     """
 
     mu: Float[np.ndarray, "param n_params"]
     errors: Float[np.ndarray, "stage param"]
     coverage: float
+    reliability: Float[np.ndarray, " level"] | None = None
 
     def save(self, path: Path) -> None:
         """Write as NPZ, complete or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
+        arrays: dict[str, Any] = {"mu": self.mu, "errors": self.errors, "coverage": self.coverage}
+        if self.reliability is not None:
+            arrays["reliability"] = self.reliability
         with open(partial, "wb") as file:
-            np.savez(file, mu=self.mu, errors=self.errors, coverage=self.coverage)
+            np.savez(file, **arrays)
         os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> "Assessment":
         with np.load(path, allow_pickle=False) as saved:
-            return cls(saved["mu"], saved["errors"], float(saved["coverage"]))
+            reliability = saved.get("reliability")
+            return cls(saved["mu"], saved["errors"], float(saved["coverage"]), reliability)
 
     @property
     def final(self) -> Float[np.ndarray, " param"]:
@@ -64,8 +75,10 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         if i % every == 0:
             prediction = surrogate.predict(mu, truth.t)
             assert prediction.std is not None
-            shares.append(covered(truth.u, prediction.mean[0], prediction.std[0], NORMAL_90).mean())
-    return Assessment(np.array(points), np.array(errors).T, float(np.mean(shares)))
+            # One band at a time: all together would take as many arrays of the size of a trajectory.
+            shares.append([covered(truth.u, prediction.mean[0], prediction.std[0], z).mean() for z in HALF_WIDTHS])
+    reliability = np.mean(shares, axis=0)
+    return Assessment(np.array(points), np.array(errors).T, float(reliability[LEVELS.index(0.9)]), reliability)
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:

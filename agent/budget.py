@@ -36,11 +36,12 @@ class BudgetSettings(BaseModel):
     """Limits of a campaign; the first one reached ends it.
 
     Attributes:
-        solver_runs: full-order solves for training, failed ones included. Solves for validation are not counted.
+        solver_runs: full-order solves for training. Solves for validation are not counted.
         wall_time_s: seconds of wall time, summed over resumed runs; None for no limit.
         target_error: estimated relative error at which the surrogate is good enough, as a fraction or as text with a
             percent sign ("0.3%"); None to use up the rest of the budget.
         max_failures: failed solves at which to give up: then the fault is in the problem, not at a point.
+        charge_failures: whether a failed point costs a solver run. A point costs one run, however often it was tried.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +52,7 @@ class BudgetSettings(BaseModel):
         float | None, Field(gt=0, allow_inf_nan=False), AfterValidator(_below_one), BeforeValidator(_from_percentage)
     ] = None
     max_failures: int = Field(default=5, ge=1)
+    charge_failures: bool = True
 
 
 class Budget:
@@ -58,6 +60,10 @@ class Budget:
 
     def __init__(self, settings: BudgetSettings) -> None:
         self.settings = settings
+
+    def charged(self, solved: int, failed: int) -> int:
+        """Solver runs that so many solved and failed points cost."""
+        return solved + failed if self.settings.charge_failures else solved
 
     def remaining_runs(self, solver_runs: int) -> int:
         """Solver runs left after `solver_runs`; never negative."""
@@ -72,10 +78,10 @@ class Budget:
         the target error, too many failures, solver runs, wall time.
 
         Args:
-            solver_runs: full-order solves for training so far, failed ones included.
+            solver_runs: solver runs charged so far.
             elapsed_s: wall time so far, in seconds.
             error_estimate: estimated relative error of the surrogate, a fraction; None while there is none.
-            failures: failed solves so far.
+            failures: failed points so far.
         """
         s = self.settings
         if s.target_error is not None and error_estimate is not None and error_estimate <= s.target_error:

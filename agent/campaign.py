@@ -96,7 +96,7 @@ class Campaign:
             self._assess(round)
             self._publish(round)
             reason = self.budget.stop_reason(
-                self._runs(), self._elapsed_s(), self._surrogate(round).error_estimate, self.ledger.failures("train")
+                self._runs(), self._elapsed_s(), self._surrogate(round).error_estimate, self._failed()
             )
             if reason is not None:
                 return self._finish(round, reason)
@@ -117,18 +117,29 @@ class Campaign:
     def _choose(self, round: int) -> tuple[np.ndarray, list[float | None]]:
         """Points of a round and their scores: the initial design, then what the acquisition function wants."""
         if round == 0:
-            design = initial_design(self.space, self.config.sampling, self.config.seed)
+            design = initial_design(self.space, self.config.sampling, self.config.seed, self.solves.available)
             return design, [None] * len(design)
         n = min(self.config.sampling.batch, self.budget.remaining_runs(self._runs()))
         known = self.solves.mus(self.ledger.points("train"))
-        mus, scores = propose(self._surrogate(round - 1), self.config.sampling, known, n, self.config.seed)
+        failed = self.solves.mus(self.ledger.points("train", status="failed"))
+        mus, scores = propose(
+            self._surrogate(round - 1), self.config.sampling, known, n, self.config.seed,
+            failed=failed, available=self.solves.available,
+        )  # fmt: skip
         return mus, scores.tolist()
 
     def _solve(self, round: int) -> None:
         if self.ledger.step_payload(round, "solve") is None:
             with self._clock("solve"):
                 self.solves.run("train", self.ledger.points("train", round=round))
+                while self._needs_more() and self.solves.record_spare(round, self.config.seed):
+                    self.solves.run("train", self.ledger.points("train", round=round))
             self.ledger.complete_step(round, "solve", {})
+
+    def _needs_more(self) -> bool:
+        """Whether there are too few solutions for a surrogate, while the budget and the failures still allow more."""
+        few = len(self.ledger.points("train", status="solved")) < 2
+        return few and self.budget.stop_reason(self._runs(), self._elapsed_s(), None, self._failed()) is None
 
     def _train(self, round: int) -> None:
         """Fit the surrogate of all solves so far, and save it."""
@@ -139,6 +150,7 @@ class Campaign:
                     seed = int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0])
                     data = self.solves.training_data(round)
                     info = {"problem": self.config.problem.solver, "campaign": self.config.name, "round": round}
+                    info["time_interpolation_error"] = self.solves.time_error
                     fit(data, self.config.model, seed=seed, report=self.monitor.training, info=info).save(folder)
             self.ledger.complete_step(round, "train", {"folder": folder.name})
 
@@ -146,15 +158,17 @@ class Campaign:
         """Compare with the validation set, where there is one."""
         surrogate = self._surrogate(round)
         if self.ledger.step_payload(round, "assess") is None:
-            if self.config.validation.grid is not None:
+            if self.config.validation.wanted:
                 with self._clock("validate"):
-                    grid = self.space.grid(self.config.validation.grid)
-                    self.solves.record(0, "validate", grid, [None] * len(grid))
+                    wanted = self.solves.validation_set()
+                    self.solves.record(0, "validate", wanted, [None] * len(wanted))
                     self.solves.run("validate", self.ledger.points("validate"))
                 with self._clock("assess"):
-                    points = self.ledger.points("validate", status="solved")
+                    points = self.solves.validated()
                     mus = self.solves.mus(points)
-                    truths = ((mu, self.solves.snapshots(point)) for mu, point in zip(mus, points, strict=True))
+                    truths = (
+                        (mu, self.solves.truth(point, surrogate.t)) for mu, point in zip(mus, points, strict=True)
+                    )
                     if points:  # else they all failed, and there is nothing to compare with
                         assess(surrogate, truths, len(points)).save(self._assessment_path(round))
             found = [asdict(finding) for finding in diagnose(surrogate, self.config.budget.target_error)]
@@ -185,10 +199,9 @@ class Campaign:
         with self._clock("publish"):
             worst = None
             if assessment is not None:
-                solved = self.ledger.points("validate", status="solved")
-                worst = self.solves.snapshots(solved[int(np.argmax(assessment.final))])
+                worst = self.solves.truth(self.solves.validated()[int(np.argmax(assessment.final))], surrogate.t)
             history = [(self._surrogate(k), self._assessment(k)) for k in range(round + 1)]
-            figures = self.publisher.draw(history, self.ledger.points("train", status="solved"), worst)
+            figures = self.publisher.draw(history, self.ledger.points("train", status="solved"), worst, split)
         report = build_report(self.config, self.ledger, reason, round, surrogate, assessment, split)
         report |= self.publisher.identity(self._version(round))
         report["figures"] = [str(path) for path in figures]
@@ -201,11 +214,11 @@ class Campaign:
 
     def _error_split(self, surrogate: Surrogate) -> ErrorSplit | None:
         """Where the error comes from, on average over validation points, evenly spread; None without any."""
-        solved = self.ledger.points("validate", status="solved")
+        solved = self.solves.validated()
         if not solved:
             return None
         keep = np.unique(np.linspace(0, len(solved) - 1, min(SPLIT_POINTS, len(solved))).round().astype(int))
-        truths = ((solved[i].mu, self.solves.snapshots(solved[i])) for i in keep)
+        truths = ((solved[i].mu, self.solves.truth(solved[i], surrogate.t)) for i in keep)
         try:
             return mean_split([error_split(surrogate, mu, truth.t, truth.u) for mu, truth in truths])
         except (ValueError, np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:
@@ -242,7 +255,11 @@ class Campaign:
         return round
 
     def _runs(self) -> int:
-        return self.ledger.solver_runs("train")
+        """Solver runs that the budget is charged with."""
+        return self.budget.charged(len(self.ledger.points("train", status="solved")), self._failed())
+
+    def _failed(self) -> int:
+        return len(self.ledger.points("train", status="failed"))
 
     def _surrogate(self, round: int) -> Surrogate:
         return Surrogate.load(self._model_folder(round))

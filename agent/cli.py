@@ -12,10 +12,10 @@ import typer
 from typer.core import TyperGroup
 
 from agent.answers import BAD_INPUT, FAILED, Answer, BadInput, WorkFailed, answering, complain, described
+from agent.model_commands import Debug, Json, add_model_commands
 
 if TYPE_CHECKING:
     from agent.config import Config
-    from mlasdi.surrogate import Surrogate
 
 
 class _Commands(TyperGroup):
@@ -42,9 +42,6 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Settings in place of the file's: budget.solver_runs=12"),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Root = Annotated[Path, typer.Option(help="Folder of all state, with the model registry.")]
 
 
 def main() -> None:
@@ -96,6 +93,33 @@ def run(
 
 
 @app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign: letters, digits, underscores.")],
+    solver: Annotated[
+        str, typer.Option(help="callable: a Python function; command: any program; data-set: runs that exist.")
+    ] = "callable",
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("."),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a commented configuration for your own solver, with a working example solver beside it.
+
+    Example: mlasdi init pulse --solver command
+    """
+    with answering(as_json, debug) as answer:
+        from agent.scaffold import SOLVER_KINDS, write_starter
+
+        if solver not in SOLVER_KINDS:
+            raise BadInput(f"--solver '{solver}': allowed: {', '.join(SOLVER_KINDS)}")
+        try:
+            written = write_starter(name, solver, folder)
+        except (ValueError, OSError) as error:
+            raise BadInput(str(error)) from error
+        texts = [str(path) for path in written]
+        answer({"written": texts}, lambda: typer.echo("\n".join([*texts, f"next: mlasdi check {texts[0]}"])))
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
     """Check the solver, and what a campaign costs.
 
@@ -106,18 +130,27 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
     with answering(as_json, debug) as answer:
         settings = _load(config, overrides)
         from agent.console import output
-        from agent.plan import Plan, centre
+        from agent.plan import Plan, concerns, trial_point
+        from agent.remedies import with_remedies
         from agent.tables import show_check
         from solvers.contract import verify
 
-        mu = centre(settings.problem.space)
+        mu = trial_point(settings)
         try:
             report = verify(settings.problem.spec.build(), mu)
         except Exception as error:  # a user's solver may fail in any way
-            raise WorkFailed(f"the solver fails at the centre of the box, {mu}: {described(error)}") from error
+            raise _solver_failed(settings, mu, error) from error
         plan = Plan.of(settings, n_time=report.n_time, n_state=report.n_state, solve_s=report.solve_s)
-        found = {"ok": report.ok, "problems": list(report.problems), "checked_at": mu, **asdict(plan)}
-        answer(found, lambda: show_check(output(), plan, mu, report.problems))
+        problems = with_remedies(report.problems, settings.problem.solver)
+        doubts = concerns(settings, plan)
+        found = {
+            "ok": report.ok,
+            "problems": [asdict(problem) for problem in problems],
+            "concerns": [asdict(doubt) for doubt in doubts],
+            "checked_at": mu,
+            **asdict(plan),
+        }
+        answer(found, lambda: show_check(output(), plan, mu, problems, doubts))
         if not report.ok:
             raise typer.Exit(FAILED)
 
@@ -145,80 +178,42 @@ def status(config: ConfigFile, overrides: Overrides = None, as_json: Json = Fals
 
 
 @app.command()
-def models(
-    problem: Annotated[str | None, typer.Option(help="Only this problem, campaign or registered model.")] = None,
-    max_error: Annotated[str | None, typer.Option(help="Only errors up to this: 1% or 0.01.")] = None,
-    covers: Annotated[
-        str | None, typer.Option(help="Only boxes that hold this point or these ranges: a=0.8,w=0.9:1.1")
+def report(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default: report.html in the campaign's folder.")
     ] = None,
-    sort: Annotated[str, typer.Option(help="error, newest, solver_runs or name.")] = "error",
-    root: Root = Path("mlruns"),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List registered surrogates, the best first.
+    """Write the report of a campaign, one HTML file that opens without a network.
 
-    Example: mlasdi models --problem burgers1d --max-error 1% --covers a=0.8,w=1.0
+    Errors and uncertainty over the box, truth against prediction, stages, cost, solves; of a running campaign, too.
+
+    Example: mlasdi report configs/burgers1d.yaml --out burgers1d.html
     """
     with answering(as_json, debug) as answer:
-        from agent.arguments import fraction, ranges
+        settings = _load(config, overrides)
+        if out is not None and not out.parent.is_dir():
+            raise BadInput(f"--out {out}: there is no folder {out.parent}")
+        if out is not None and out.is_dir():
+            raise BadInput(f"--out {out}: that is a folder; name a file in it")
+        from agent.html_report import NothingToReport, write_html_report
+        from agent.ledger import LedgerError
+        from mlasdi.surrogate import SurrogateError
 
         try:
-            limit = None if max_error is None else fraction(max_error)
-            box = None if covers is None else ranges(covers)
-            from agent.registry import find
-
-            found = find(problem, limit, box, sort, root=root)  # type: ignore[arg-type]  # `find` checks `sort`
-        except ValueError as error:
-            raise BadInput(str(error)) from error
-        from agent.console import output
-        from agent.tables import models_as_json, show_models
-
-        answer({"models": models_as_json(found)}, lambda: show_models(output(), found, root))
+            page = write_html_report(settings, out)
+        except NothingToReport as error:
+            raise WorkFailed(f"{error}; start it with: mlasdi run {config}") from error
+        except (LedgerError, SurrogateError) as error:
+            raise WorkFailed(str(error)) from error
+        found = {"campaign": settings.name, "file": str(page), "bytes": page.stat().st_size}
+        answer(found, lambda: typer.echo(str(page)))
 
 
-@app.command()
-def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a surrogate, or models:/NAME@ALIAS.")],
-    at: Annotated[list[str], typer.Option("--at", metavar="NAME=VALUE ...", help="The parameters: --at a=0.8 w=1.0")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE", hidden=True)] = None,
-    times: Annotated[
-        str | None, typer.Option(help="start:stop:count, or 0,0.5,1; default: the times of training.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the trajectory to this file, .h5 or .npz.")] = None,
-    std: Annotated[bool, typer.Option("--std/--no-std", help="Compute the standard deviation.")] = True,
-    root: Root = Path("mlruns"),
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Predict the trajectory at one parameter point.
-
-    Example: mlasdi predict models:/burgers1d@champion --at a=0.8 w=1.0 --times 0:1:101 --out u.h5
-    """
-    with answering(as_json, debug) as answer:
-        from agent.arguments import time_points, values
-
-        if "=" in model:
-            raise BadInput(f"MODEL is missing: mlasdi predict MODEL --at {' '.join([*at, model, *(more or [])])}")
-        try:
-            mu = values([*at, *(more or [])])
-            t = None if times is None else time_points(times)
-            from agent.prediction import check_target, predicted, write
-
-            check_target(out)
-            surrogate = _load_surrogate(model, root)
-            prediction, summary = predicted(surrogate, mu, t, std)
-        except ValueError as error:
-            raise BadInput(str(error)) from error
-        from agent.console import output
-        from agent.tables import show_prediction
-
-        for warning in summary["warnings"]:
-            typer.echo(f"warning: {warning}", err=True)
-        if out is not None:
-            write(out, surrogate, mu, prediction)
-        found = {"model": model, **summary, "file": None if out is None else str(out)}
-        answer(found, lambda: show_prediction(output(), found))
+add_model_commands(app)
 
 
 def _answer_run(settings: "Config", answer: Answer) -> None:
@@ -239,7 +234,7 @@ def _answer_run(settings: "Config", answer: Answer) -> None:
 def _answer_plan(settings: "Config", answer: Answer) -> None:
     from agent.console import output
     from agent.ledger import LedgerError
-    from agent.plan import centre, measured_plan
+    from agent.plan import concerns, measured_plan, trial_point
     from agent.tables import show_plan
 
     try:
@@ -247,9 +242,18 @@ def _answer_plan(settings: "Config", answer: Answer) -> None:
     except LedgerError as error:
         raise WorkFailed(str(error)) from error
     except Exception as error:  # a user's solver may fail in any way
-        mu = centre(settings.problem.space)
-        raise WorkFailed(f"the solver fails at the centre of the box, {mu}: {described(error)}") from error
-    answer(asdict(plan), lambda: show_plan(output(), plan))
+        raise _solver_failed(settings, trial_point(settings), error) from error
+    doubts = concerns(settings, plan)
+    found = asdict(plan) | {"concerns": [asdict(doubt) for doubt in doubts]}
+    answer(found, lambda: show_plan(output(), plan, doubts))
+
+
+def _solver_failed(settings: "Config", mu: dict[str, float], error: Exception) -> WorkFailed:
+    """What to say of a solver that fails where it is tried out."""
+    from agent.remedies import remedy_of
+
+    helps = remedy_of(error, settings.problem.solver)
+    return WorkFailed(f"the solver fails at {mu}: {described(error)}" + (f"; try {helps}" if helps else ""))
 
 
 def _load(path: Path, overrides: list[str] | None) -> "Config":
@@ -258,18 +262,4 @@ def _load(path: Path, overrides: list[str] | None) -> "Config":
     try:
         return load_config(path, overrides or ())
     except ConfigError as error:
-        raise BadInput(str(error)) from error
-
-
-def _load_surrogate(model: str, root: Path) -> "Surrogate":
-    from mlasdi.surrogate import Surrogate, SurrogateError
-
-    try:
-        folder: str | Path = model
-        if model.startswith("models:/"):
-            from agent.registry import resolve
-
-            folder = resolve(model, root=root)
-        return Surrogate.load(folder)
-    except (SurrogateError, FileNotFoundError) as error:
         raise BadInput(str(error)) from error

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -14,6 +15,7 @@ from agent.tasks import SolverSpec
 from agent.tracking import TrackingSettings
 from mlasdi.training import ModelSettings
 from solvers.catalog import nearest
+from solvers.contract import FixedPoints
 from solvers.parameters import Parameter, ParameterSpace
 
 
@@ -59,6 +61,15 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
     def spec(self) -> SolverSpec:
         return SolverSpec(self.solver, self.options)
 
+    def available(self) -> np.ndarray | None:
+        """Points of the box at which the solver has solutions `[point, n_params]`; None where it solves anywhere."""
+        fom = self.spec.build()
+        if not isinstance(fom, FixedPoints):
+            return None
+        order = [fom.parameter_names.index(name) for name in self.space.names]
+        points = fom.available()[:, order]
+        return points[self.space.contains(points)]
+
 
 class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
     """Solves that only judge the surrogate; never candidates, never training data, and not part of the budget."""
@@ -66,7 +77,13 @@ class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
     grid: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None, description="points per parameter of a tensor grid"
     )
+    rest: bool = Field(False, description="the solutions of a data set that are not training data")
     n_time: int | None = Field(101, ge=2, description="times at which a validation solve is kept; null: all")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any validation."""
+        return self.rest or self.grid is not None
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -94,7 +111,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"problem.parameters: got {list(given)}, solver '{self.problem.solver}' takes {list(wanted)}"
             )
-        n_initial = len(initial_design(self.problem.space, self.sampling, self.seed))
+        available = self.problem.available()
+        if self.validation.rest and available is None:
+            raise ValueError("validation.rest: true is for a data set; give validation.grid")
+        if self.validation.grid is not None and available is not None:
+            raise ValueError("validation.grid: a data set has solutions at its own points only; use validation.rest")
+        n_initial = len(initial_design(self.problem.space, self.sampling, self.seed, available))
         if n_initial < 2:
             raise ValueError(
                 f"sampling.initial: the initial design has {n_initial} points; a surrogate needs at least 2"

@@ -61,6 +61,15 @@ def seconds(duration: float) -> str:
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
+def size(n_bytes: float) -> str:
+    """An amount of data, three digits."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"
+
+
 def point(mu: Mapping[str, float]) -> str:
     """A parameter point as it is typed on the command line."""
     return " ".join(f"{name}={value:.6g}" for name, value in mu.items())

@@ -40,6 +40,7 @@ class ClusterSettings(BaseModel):
         cpus: cores for solves on this machine; None for all. A cluster knows its own.
         solve_cpus: cores that one solve uses; a fraction lets several share a core.
         solve_memory_mb: memory that one solve needs, in MB: limits how many run at once, not what they take.
+        retries: how often a point is tried again after a failure of a kind in `agent.tasks.TRANSIENT`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class ClusterSettings(BaseModel):
     cpus: int | None = Field(default=None, ge=1)
     solve_cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     solve_memory_mb: int | None = Field(default=None, ge=1)
+    retries: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -167,7 +169,7 @@ class RayExecutor:
             # Said explicitly, "local" holds against a RAY_ADDRESS in the environment.
             ray.init(
                 address="local",
-                num_cpus=self.settings.cpus or _n_cores(),
+                num_cpus=self.settings.cpus or n_cores(),
                 object_store_memory=_OBJECT_STORE_BYTES,
                 include_dashboard=False,
                 _temp_dir=self._folder.name,
@@ -221,7 +223,7 @@ class RayExecutor:
         self.close()
 
 
-def _n_cores() -> int:
+def n_cores() -> int:
     """Cores that this process may use, which on a shared machine are fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

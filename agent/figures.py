@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from agent.figure_fields import worst_point
+from agent.figure_judgement import error_split, reliability
 from agent.figure_maps import error_map, uncertainty_map
 from agent.figure_style import (
     OKABE_ITO,
@@ -29,7 +30,9 @@ from agent.figure_style import (
 __all__ = [
     "convergence",
     "error_map",
+    "error_split",
     "latent_trajectories",
+    "reliability",
     "save",
     "training_loss",
     "uncertainty_map",

@@ -7,12 +7,16 @@ because its defaults follow environment variables and the working directory.
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,6 +33,15 @@ _QUIET_ENVIRONMENT = {
 }
 
 
+# Where databases listen unless the address says otherwise.
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_PATIENCE_S = 10
+
+
+class StoreUnreachable(ConnectionError):
+    """Nothing answers at the address of the store."""
+
+
 def scheme(uri: str) -> str:
     """The kind of store, without a database driver's name."""
     return uri.partition(":")[0].partition("+")[0]
@@ -40,11 +53,32 @@ def is_database(uri: str) -> bool:
 
 
 def store_uri(uri: str | None = None, root: Path | None = None) -> str:
-    """The tracking URI to use, absolute: `uri`, or the embedded database in `root` (default: `mlruns` here)."""
+    """The tracking URI to use, absolute: `uri`, or the embedded database in `root` (default: `mlruns` here).
+
+    Raises:
+        ValueError: the URI is not one of a store, or it holds a password.
+    """
     if uri is None:
         return f"sqlite:///{(root or DEFAULT_ROOT).resolve() / 'mlflow.db'}"
+    check_uri(uri)
     file = database_file(uri)
     return uri if file is None else f"sqlite:///{file}"
+
+
+def check_uri(uri: str) -> None:
+    """Refuse what is no address of a store, and passwords, which would end up in logs and artifacts.
+
+    Raises:
+        ValueError: so it is; the message does not repeat the password.
+    """
+    if scheme(uri) not in DATABASES + SERVERS:
+        raise ValueError(f"'{uri}' is not a tracking URI; give one of {', '.join(DATABASES + SERVERS)}://...")
+    if scheme(uri) != "sqlite" and urlsplit(uri).password is not None:
+        where = urlsplit(uri).hostname
+        raise ValueError(
+            f"the tracking URI of {where} holds a password; leave it out, and set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD for a server, or PGPASSWORD for PostgreSQL, in the environment"
+        )
 
 
 def database_file(uri: str) -> Path | None:
@@ -83,13 +117,33 @@ def quiet() -> Iterator[None]:
 
 @quiet()
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store at `uri`, for runs and registry alike; creates an embedded database that is absent."""
+    """A client of the store at `uri`, for runs and registry alike; creates an embedded database that is absent.
+
+    Raises:
+        StoreUnreachable: nothing answers there. MLflow would find out after minutes of retries.
+    """
     from mlflow import MlflowClient
 
+    _check_reachable(uri)
     file = database_file(uri)
     if file is not None and not file.exists():
         _create_database(file)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _check_reachable(uri: str) -> None:
+    """One short attempt to talk to a server or to a distant database; any answer will do."""
+    address = urlsplit(uri)
+    try:
+        if scheme(uri) in ("http", "https"):
+            with suppress(HTTPError), urlopen(f"{uri.rstrip('/')}/health", timeout=_PATIENCE_S):
+                pass
+        elif address.hostname and scheme(uri) in _PORTS:
+            place = (address.hostname, address.port or _PORTS[scheme(uri)])
+            socket.create_connection(place, timeout=_PATIENCE_S).close()
+    except (URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise StoreUnreachable(f"no MLflow store answers at {uri} ({reason}); is the server running?") from None
 
 
 def _create_database(file: Path) -> None:

@@ -1,15 +1,21 @@
 """What a campaign is going to do, and what its solves will cost."""
 
+import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil, floor, prod
 
 import numpy as np
 
 from agent.acquisition import initial_design
 from agent.config import Config
+from agent.console import seconds, size
+from agent.executor import ClusterSettings, n_cores
 from agent.status import campaign_status
+from mlasdi.diagnostics import Finding
+from solvers.command import Command
 from solvers.contract import FullOrderModel, Snapshots
 from solvers.parameters import ParameterSpace
 
@@ -17,11 +23,25 @@ _BYTES_PER_VALUE = 8
 # The first solve of a compiled solver may take seconds of compilation. Where it took longer than this, that hardly
 # matters, and a second solve would cost too much.
 _WARM_UP_S = 10.0
+# A solve of more seconds than this is too good to be spent on validation alone.
+_EXPENSIVE_S = 10.0
+# Shares of what there is beyond which a plan is worth a warning: the other points of the box may take longer than the
+# one that was tried, and training needs memory for more than the snapshots.
+_SHARE_OF_TIME_LIMIT, _SHARE_OF_MEMORY = 0.5, 0.5
 
 
 def centre(space: ParameterSpace) -> dict[str, float]:
     """The middle of the box, each parameter in its own scale."""
     return space.as_dict(space.from_unit(np.full(space.n_params, 0.5)))
+
+
+def trial_point(config: Config) -> dict[str, float]:
+    """Where a solver is tried out: the centre of the box, or the point of a data set that is nearest to it."""
+    space, available = config.problem.space, config.problem.available()
+    if available is None or not len(available):
+        return centre(space)
+    distance = np.linalg.norm(space.to_unit(available) - 0.5, axis=1)
+    return space.as_dict(available[np.argmin(distance)])
 
 
 @dataclass(frozen=True)
@@ -32,7 +52,9 @@ class Plan:
         initial_points, rounds: size of the initial design, and rounds in all if only the solver runs end it.
         solver_runs, solver_runs_done: the budget, and what an earlier start has used of it.
         n_time, n_state: of one trajectory.
+        side_by_side: solves that can run at once, as far as this machine can tell.
         solve_s: seconds of one solve; the others are sums of such, one after the other.
+        wall_s: seconds of all solves with `side_by_side` at once; training and judging the models come on top.
         disk_bytes: snapshots of training, and of validation at the times that are kept.
         memory_bytes: snapshots of training, which are read and then stacked: twice their size.
     """
@@ -47,9 +69,11 @@ class Plan:
     validation_solves: int
     n_time: int
     n_state: int
+    side_by_side: int
     solve_s: float
     training_solves_s: float
     validation_solves_s: float
+    wall_s: float
     trajectory_bytes: int
     disk_bytes: int
     memory_bytes: int
@@ -62,38 +86,76 @@ class Plan:
             LedgerError: the campaign was started, and its ledger cannot be read.
         """
         n_runs, n_validation = config.budget.solver_runs, _n_validation(config)
-        n_initial = len(initial_design(config.problem.space, config.sampling, config.seed))
+        n_initial = len(initial_design(config.problem.space, config.sampling, config.seed, config.problem.available()))
         trajectory = n_time * n_state * _BYTES_PER_VALUE
         kept = min(n_time, config.validation.n_time or n_time)
+        rounds, batch = 1 + ceil((n_runs - n_initial) / config.sampling.batch), config.sampling.batch
+        at_once = _side_by_side(config.cluster, most=max(n_initial, batch, n_validation))
+        turns = ceil(n_initial / at_once) + (rounds - 1) * ceil(batch / at_once) + ceil(n_validation / at_once)
         return cls(
             campaign=config.name,
             folder=str(config.folder),
             solver=config.problem.solver,
             initial_points=n_initial,
-            rounds=1 + ceil((n_runs - n_initial) / config.sampling.batch),
+            rounds=rounds,
             solver_runs=n_runs,
             solver_runs_done=campaign_status(config)["solver_runs"],
             validation_solves=n_validation,
             n_time=n_time,
             n_state=n_state,
+            side_by_side=at_once,
             solve_s=solve_s,
             training_solves_s=n_runs * solve_s,
             validation_solves_s=n_validation * solve_s,
+            wall_s=turns * solve_s,
             disk_bytes=n_runs * trajectory + n_validation * kept * n_state * _BYTES_PER_VALUE,
             trajectory_bytes=trajectory,
             memory_bytes=2 * n_runs * trajectory,
         )
 
 
+def concerns(config: Config, plan: Plan) -> list[Finding]:
+    """What is doubtful about a plan on this machine, each with the key that changes it."""
+    return [Finding(*found) for found in (*_time_concerns(config, plan), *_space_concerns(config, plan))]
+
+
+def _time_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]:
+    limit = config.budget.wall_time_s
+    if limit is not None and plan.wall_s > limit:
+        message = f"the solves alone take about {seconds(plan.wall_s)}, and the campaign may take {seconds(limit)}"
+        yield "wall-time", message, "budget.wall_time_s: more; or fewer budget.solver_runs, or a larger sampling.batch"
+    fom = config.problem.spec.build()
+    of_a_run = fom.time_limit_s if isinstance(fom, Command) else None
+    if of_a_run is not None and plan.solve_s > _SHARE_OF_TIME_LIMIT * of_a_run:
+        message = f"a solve takes {seconds(plan.solve_s)} of at most {seconds(of_a_run)}; others may take longer"
+        yield "time-limit", message, "problem.options.time_limit_s: more seconds"
+    if plan.validation_solves > plan.solver_runs and plan.solve_s > _EXPENSIVE_S:
+        message = f"{plan.validation_solves} solves only judge the result, and {plan.solver_runs} make it"
+        yield "validation", message, "validation.grid: fewer points, or null"
+
+
+def _space_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]:
+    memory = _memory_bytes()
+    if plan.memory_bytes > _SHARE_OF_MEMORY * memory:
+        message = f"training reads {size(plan.memory_bytes)} of snapshots; this machine has {size(memory)} of memory"
+        yield "memory", message, "problem.options: fewer times or a coarser grid; or fewer budget.solver_runs"
+    root = config.root.absolute()
+    there = next(folder for folder in (root, *root.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if plan.disk_bytes > free:
+        message = f"the snapshots take {size(plan.disk_bytes)}, and {there} has {size(free)} left"
+        yield "disk", message, "root: a folder on a larger disk; or a smaller validation.n_time"
+
+
 def measured_plan(config: Config) -> Plan:
-    """The plan, with the cost of a solve measured at the centre of the box; nothing is stored.
+    """The plan, with the cost of a solve measured at `trial_point`; nothing is stored.
 
     Raises:
         LedgerError: the campaign was started, and its ledger cannot be read.
         Exception: whatever the solver raises.
     """
     fom = config.problem.spec.build()
-    mu = centre(config.problem.space)
+    mu = trial_point(config)
     snapshots, solve_s = _timed_solve(fom, mu)
     if solve_s < _WARM_UP_S:
         snapshots, solve_s = _timed_solve(fom, mu)
@@ -106,7 +168,27 @@ def _timed_solve(fom: FullOrderModel, mu: Mapping[str, float]) -> tuple[Snapshot
     return snapshots, time.perf_counter() - start
 
 
+def _side_by_side(cluster: ClusterSettings, most: int) -> int:
+    """Solves that run at once; of a cluster that is not this machine nothing is known, and it may take all."""
+    if cluster.executor == "serial":
+        return 1
+    if cluster.address != "local":
+        return most
+    room = [floor((cluster.cpus or n_cores()) / cluster.solve_cpus)]
+    if cluster.solve_memory_mb is not None:
+        room.append(_memory_bytes() // (cluster.solve_memory_mb * 2**20))
+    return min(max(min(room), 1), most)
+
+
+def _memory_bytes() -> int:
+    """Of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _n_validation(config: Config) -> int:
+    available = config.problem.available()
+    if config.validation.rest and available is not None:
+        return max(len(available) - config.budget.solver_runs, 0)
     grid = config.validation.grid
     if grid is None:
         return 0

@@ -1,82 +1,186 @@
-"""One predicted trajectory: its summary, and the file it is written to."""
+"""Predictions for people: what is asked for, checked; computed block by block; and what there is to say about it."""
 
-import os
-import tempfile
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.results import Prediction
+from agent.prediction_files import Block, Contents, check_suffix, opened
+from mlasdi.probes import Probes
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate
+from solvers.contract import StateLayout
 
-_SUFFIXES = (".h5", ".npz")
+# Bytes of predicted values that are in memory at once.
+BLOCK_BYTES = 1 << 26
+# Points whose error is estimated at once: each takes a trajectory in POD coordinates for every training point.
+_ESTIMATED = 64
 
 
-def predicted(
-    surrogate: Surrogate, mu: Mapping[str, float], t: Float[np.ndarray, " time"] | None, std: bool
-) -> tuple[Prediction, dict[str, Any]]:
-    """The trajectory at `mu`, and what there is to say about it, as JSON.
+@dataclass(frozen=True)
+class Selection:
+    """Which values of the state to predict.
 
-    Extrapolation is told in the summary, not by Python's warnings.
-
-    Raises:
-        ValueError: unknown or missing parameters, or values that are not finite.
+    Attributes:
+        fields: names of fields; `None`: all.
+        sensors: coordinate name -> coordinates of the sensors; `None`: the whole grid.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ExtrapolationWarning)
-        prediction = surrogate.predict(dict(mu), t, std=std)
-    # Below three training points nothing calibrates the estimate.
-    is_calibrated = surrogate.error_estimate is not None
-    summary = {
-        "mu": dict(mu),
-        "shape": dict(zip(("param", "time", "state"), prediction.mean.shape, strict=True)),
-        "times": [float(prediction.t[0]), float(prediction.t[-1])],
-        "range": [float(prediction.mean.min()), float(prediction.mean.max())],
-        "max_std": None if prediction.std is None else float(prediction.std.max()),
-        "estimated_relative_error": float(surrogate.relative_std(dict(mu))[0]) if is_calibrated else None,
-        "inside_box": bool(surrogate.space.contains(surrogate.space.as_array(mu))[0]),
-        "warnings": list(dict.fromkeys(str(w.message) for w in caught)),
-    }
-    return prediction, summary
+
+    fields: tuple[str, ...] | None = None
+    sensors: Mapping[str, Float[np.ndarray, " sensor"]] | None = None
+
+    def probes(self, layout: StateLayout) -> Probes | None:
+        """The values, or `None` for the whole state.
+
+        Raises:
+            ValueError: an unknown field, or sensors that are not on the grid.
+        """
+        if self.sensors is not None:
+            return Probes.at_points(layout, self.sensors, self.fields)
+        return None if self.fields is None else Probes.of_fields(layout, self.fields)
+
+    def layout(self, layout: StateLayout) -> StateLayout:
+        """What the predicted values are: chosen fields on the grid, or at scattered points, the sensors."""
+        chosen = replace(layout, fields=layout.fields if self.fields is None else self.fields)
+        if self.sensors is None:
+            return chosen
+        places = {name: np.atleast_1d(np.asarray(self.sensors[name], dtype=float)) for name in layout.coordinates}
+        return replace(chosen, coordinates=places, mask=None, scattered=True)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to predict.
+
+    Attributes:
+        points: parameters `[param, n_params]`, in physical units.
+        times: `None`: those of training.
+        std: whether the standard deviation is wanted.
+        levels: quantiles that are wanted, as fractions.
+        extrapolate: whether points and times outside the trained ranges are allowed.
+    """
+
+    points: Float[np.ndarray, "param n_params"]
+    times: Float[np.ndarray, " time"] | None = None
+    std: bool = True
+    levels: tuple[float, ...] = ()
+    selection: Selection = Selection()
+    extrapolate: bool = False
+
+
+def outside(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"], t: Float[np.ndarray, " time"]) -> str:
+    """Which points or times lie outside the trained ranges, in words; empty if none do."""
+    beyond = points[~surrogate.space.contains(points)]
+    if len(beyond):
+        box = {p.name: [p.low, p.high] for p in surrogate.space.parameters}
+        others = f" and {len(beyond) - 1} more points lie" if len(beyond) > 1 else " lies"
+        return f"{surrogate.space.as_dict(beyond[0])}{others} outside the trained box {box}"
+    slack = 1e-9 * (surrogate.t[-1] - surrogate.t[0])
+    if t.min() < surrogate.t[0] - slack or t.max() > surrogate.t[-1] + slack:
+        return f"times reach outside the trained interval [{surrogate.t[0]:g}, {surrogate.t[-1]:g}]"
+    return ""
 
 
 def check_target(path: Path | None) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
     Raises:
-        ValueError: unknown suffix, or no such folder.
+        ValueError: unknown suffix, no such folder, or a package that the format needs is not installed.
     """
     if path is None:
         return
-    if path.suffix not in _SUFFIXES:
-        raise ValueError(f"--out {path}: write to a file that ends in {' or '.join(_SUFFIXES)}")
+    check_suffix(path)
     if not path.parent.is_dir():
         raise ValueError(f"--out {path}: there is no folder {path.parent}")
 
 
-def write(path: Path, surrogate: Surrogate, mu: Mapping[str, float], prediction: Prediction) -> None:
-    """Write times, states, parameters and grid to HDF5 or NumPy's format; the file appears complete or not at all.
+def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dict[str, Any]:
+    """Predict all that is asked for, into a file where one is named, and return what there is to say, as JSON.
 
-    Arrays: `t` [time], `mean` and `std` [param, time, state], `mu` [param, n_params] in the order of
-    `parameter_names`, and each axis of the grid under `x_<name>`.
+    Memory is bounded whatever the number of points: blocks of points and times are computed and written in turn.
+
+    Raises:
+        ValueError: parameters, times or sensors that cannot be used, points outside the trained box without
+            `extrapolate`, or more values than the disk holds.
     """
-    arrays: dict[str, Any] = {"t": prediction.t, "mean": prediction.mean, "mu": surrogate.space.as_array(mu)}
-    if prediction.std is not None:
-        arrays["std"] = prediction.std
-    arrays |= {f"x_{axis}": np.asarray(values) for axis, values in surrogate.layout.coordinates.items()}
-    texts = {"parameter_names": surrogate.space.names, "fields": surrogate.layout.fields}
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-        partial = Path(folder, path.name)
-        if path.suffix == ".npz":
-            np.savez_compressed(partial, allow_pickle=False, **arrays, **texts)
-        else:
-            with h5py.File(partial, "x") as file:
-                for name, array in arrays.items():
-                    file[name] = array
-                file.attrs.update({name: list(text) for name, text in texts.items()})
-        os.replace(partial, path)
+    contents = _contents(surrogate, request)
+    strayed = outside(surrogate, request.points, contents.t)
+    if strayed and not request.extrapolate:
+        raise ValueError(f"{strayed}; --extrapolate predicts there all the same")
+    probes = request.selection.probes(surrogate.layout)
+    if path is None:
+        summary = _summary(_predicted(surrogate, request, contents, probes))
+    else:
+        _check_room(path, contents)
+        with opened(path, contents) as file:
+            summary = _summary(_written(_predicted(surrogate, request, contents, probes), file.write))
+    errors = _estimated_errors(surrogate, request.points)
+    n_time, n_values = len(contents.t), contents.layout.n_state
+    one = surrogate.space.as_dict(request.points[0]) if len(request.points) == 1 else None
+    return {
+        **({} if one is None else {"mu": one}),
+        "shape": {"param": len(request.points), "time": n_time, "state": n_values},
+        "times": [float(contents.t[0]), float(contents.t[-1])],
+        **summary,
+        "estimated_relative_error": errors,
+        "inside_box": bool(surrogate.space.contains(request.points).all()),
+        "warnings": [strayed] if strayed else [],
+    }
+
+
+def _contents(surrogate: Surrogate, request: Request) -> Contents:
+    t = surrogate.t if request.times is None else request.times
+    layout = request.selection.layout(surrogate.layout)
+    return Contents(surrogate.space, layout, t, request.points, request.std, request.levels)
+
+
+def _predicted(surrogate: Surrogate, request: Request, contents: Contents, probes: Probes | None) -> Iterator[Block]:
+    """Blocks of points and times, in turn."""
+    n_points, n_time = len(contents.points), len(contents.t)
+    n_times = min(max(BLOCK_BYTES // contents.bytes_a_time, 1), n_time)
+    n_rows = min(max(BLOCK_BYTES // (contents.bytes_a_time * n_times), 1), n_points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)  # it was told, or refused, for all points at once
+        for row in range(0, n_points, n_rows):
+            for time in range(0, n_time, n_times):
+                rows, times = slice(row, row + n_rows), slice(time, time + n_times)
+                wants_std = contents.has_std or bool(contents.levels)
+                found = surrogate.predict(contents.points[rows], contents.t[times], std=wants_std, probes=probes)
+                quantiles = found.quantiles(contents.levels) if contents.levels else None
+                yield Block(rows, times, found.mean, found.std if contents.has_std else None, quantiles)
+
+
+def _written(blocks: Iterator[Block], write: Any) -> Iterator[Block]:
+    for block in blocks:
+        write(block)
+        yield block
+
+
+def _summary(blocks: Iterator[Block]) -> dict[str, Any]:
+    low, high, spread = np.inf, -np.inf, None
+    for block in blocks:
+        low, high = min(low, float(block.mean.min())), max(high, float(block.mean.max()))
+        if block.std is not None:
+            spread = max(spread or 0.0, float(block.std.max()))
+    return {"range": [low, high], "max_std": spread}
+
+
+def _estimated_errors(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"]) -> float | None:
+    """The largest estimate over the points; None below three training points, where nothing calibrates it."""
+    if surrogate.error_estimate is None:
+        return None
+    parts: Sequence[np.ndarray] = [points[k : k + _ESTIMATED] for k in range(0, len(points), _ESTIMATED)]
+    return max(float(surrogate.relative_std(part).max()) for part in parts)
+
+
+def _check_room(path: Path, contents: Contents) -> None:
+    needed, free = contents.n_bytes, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"--out {path}: the values take {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; "
+            "ask for fewer points, times, fields or sensors"
+        )

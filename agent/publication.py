@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from agent import figures
-from agent.assessment import Assessment
+from agent.assessment import LEVELS, Assessment
 from agent.config import Config, dump_config
+from agent.html_report import NothingToReport, write_html_report
 from agent.ledger import Point
+from agent.model_card import model_card
 from agent.tracking import Tracker
+from mlasdi.error_split import ErrorSplit
 from mlasdi.surrogate import Surrogate
 from solvers.contract import Snapshots
 
@@ -56,20 +60,24 @@ class Publisher:
             "stages": ", ".join(surrogate.record.stage_names),
             "fields": ", ".join(surrogate.layout.fields),
             "n_state": str(surrogate.layout.n_state),
+            "solver_identity": json.dumps(self.config.problem.spec.build().identity(), sort_keys=True),
         }
         if assessment is not None:
             tags |= {
                 "max_error": repr(float(assessment.final.max())),
                 "mean_error": repr(float(assessment.final.mean())),
+                "coverage": repr(float(assessment.coverage)),
             }
-        estimate = surrogate.error_estimate
-        return self.tracker.register(round, model_folder, tags, float("inf") if estimate is None else estimate)
+        estimate = float("inf") if surrogate.error_estimate is None else surrogate.error_estimate
+        card = model_card(surrogate, tags)
+        return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
 
     def draw(
         self,
         history: Sequence[tuple[Surrogate, Assessment | None]],
         solved: Sequence[Point],
         worst: Snapshots | None,
+        split: ErrorSplit | None = None,
     ) -> list[Path]:
         """The figures of the whole campaign.
 
@@ -77,6 +85,7 @@ class Publisher:
             history: surrogate and assessment of each round.
             solved: solved training points in the order in which they were chosen.
             worst: full-order solution at the validation point of the largest error.
+            split: mean error split of the last surrogate over validation points.
         """
         surrogate, assessment = history[-1]
         drawn = self._maps(surrogate, assessment, solved)
@@ -94,6 +103,7 @@ class Publisher:
             drawn["worst_point"] = figures.worst_point(
                 surrogate.layout, self.space, mu, worst.t, worst.u, prediction.mean[0], prediction.std[0]
             )
+        drawn |= _judgement(surrogate, assessment, split)
         shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
         latent = surrogate.propagate(shown)
         labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
@@ -104,10 +114,10 @@ class Publisher:
         return [self._save(figure, name) for name, figure in drawn.items()]
 
     def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
-        """Close the campaign's run with the numbers of the report."""
+        """Close the campaign's run with the numbers of the report, and the report as a page."""
         metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
-        self.tracker.finish(metrics, artifacts)
+        self.tracker.finish(metrics, [*artifacts, *self._page(report)])
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Close the campaign's run as it stands; `start` opens it again."""
@@ -136,10 +146,37 @@ class Publisher:
             drawn["error_map"] = figures.error_map(self.space, assessment.mu, assessment.final, mus, n_initial)
         return drawn
 
+    def _page(self, report: dict[str, Any]) -> list[Path]:
+        """The HTML report. A fault in it must not keep a campaign whose solves were paid for from its end."""
+        try:
+            return [write_html_report(self.config, report=report)]
+        except NothingToReport:
+            return []
+        except Exception as error:
+            warnings.warn(f"the HTML report cannot be written: {type(error).__name__}: {error}", stacklevel=2)
+            return []
+
     def _save(self, figure: Figure, name: str) -> Path:
         path = self.folder / f"{name}.png"
         figures.save(figure, path)
         return path
+
+
+def _judgement(surrogate: Surrogate, assessment: Assessment | None, split: ErrorSplit | None) -> dict[str, Figure]:
+    """How far the bands can be believed, and where the error comes from, as far as validation tells."""
+    drawn = {}
+    if assessment is not None and assessment.reliability is not None:
+        runs = len(surrogate.model.latent.x)
+        drawn["reliability"] = figures.reliability(LEVELS, {f"{runs} solver runs": assessment.reliability})
+    if split is not None:
+        parts = {
+            "projection": np.full(surrogate.n_stages, split.projection),
+            "autoencoder": split.autoencoder,
+            "latent dynamics": split.latent_dynamics,
+            "interpolation": split.interpolation,
+        }
+        drawn["error_split"] = figures.error_split(surrogate.record.stage_names, parts, split.total)
+    return drawn
 
 
 def _by_stage(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:

@@ -9,6 +9,8 @@ import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+OUTPUTS = ("mean", "std", "quantiles", "samples")
+
 
 class SurrogateModel(PythonModel):
     """A saved surrogate as an MLflow model."""
@@ -27,20 +29,47 @@ class SurrogateModel(PythonModel):
 
         Args:
             model_input: parameters `[n_mu, n_params]`, float64, columns as `inputs` in the model's metadata names them.
-            params: `output`: `"mean"` (default) or `"std"`; `n_stages`: how many stages to sum (default: all).
+            params: `output`: `"mean"` (default), `"std"`, `"quantiles"` or `"samples"`; the last two are also what
+                `quantiles` (levels between 0 and 1) and `n_samples` alone ask for. `seed` of the samples; `times`
+                (default: those of training); `n_stages`: how many stages the mean sums (default: all).
 
         Returns:
-            `[param, time, state]`, float64.
+            `[param, time, state]`, float64, with an axis after the first for quantiles or samples.
 
         Raises:
-            ValueError: `output` is neither of the two.
+            ValueError: the parameters contradict each other or cannot be used.
         """
         params = params or {}
-        output = params.get("output") or "mean"
-        if output not in ("mean", "std"):
-            raise ValueError(f"output '{output}' is not known; give 'mean' or 'std'")
-        prediction = self.surrogate.predict(model_input, n_stages=params.get("n_stages"), std=output == "std")
+        levels, n_samples = list(_given(params, "quantiles", ())), _given(params, "n_samples", 0)
+        times = list(_given(params, "times", ())) or None
+        output = _output(_given(params, "output", "mean"), bool(levels), bool(n_samples))
+        if output == "samples":
+            generator = np.random.default_rng(int(_given(params, "seed", 0)))
+            return self.surrogate.sample(model_input, int(n_samples), generator, times)
+        is_mean = output == "mean"
+        prediction = self.surrogate.predict(model_input, times, n_stages=params.get("n_stages"), std=not is_mean)
+        if output == "quantiles":
+            return prediction.quantiles(levels)
         return np.asarray(getattr(prediction, output), dtype=np.float64)
+
+
+def _given(params: dict[str, Any], name: str, otherwise: Any) -> Any:
+    value = params.get(name)
+    return otherwise if value is None else value
+
+
+def _output(output: str, has_levels: bool, has_samples: bool) -> str:
+    """What is asked for, said or implied."""
+    if output not in OUTPUTS:
+        raise ValueError(f"output '{output}' is not known; give one of {', '.join(OUTPUTS)}")
+    if has_levels and has_samples:
+        raise ValueError("quantiles and n_samples are both given; ask for one of them at a time")
+    if output == "mean":
+        return "quantiles" if has_levels else "samples" if has_samples else "mean"
+    if (output == "quantiles") != has_levels or (output == "samples") != has_samples:
+        needs = {"quantiles": "levels in `quantiles`", "samples": "a number `n_samples`"}
+        raise ValueError(f"output '{output}' needs {needs.get(output, 'neither quantiles nor n_samples')}")
+    return output
 
 
 set_model(SurrogateModel())

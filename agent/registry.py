@@ -1,4 +1,4 @@
-"""The model registry: how a surrogate becomes an MLflow model, which ones there are, and where the files of one lie."""
+"""The model registry: which surrogates there are, and where the files of one lie."""
 
 import json
 import os
@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version as installed_version
-from importlib.util import find_spec
 from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +14,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from agent.mlflow_store import DEFAULT_ROOT, all_pages, connect, database_file, quiet, store_uri
+from agent.model_package import SURROGATE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,23 +22,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CAMPAIGN_TAG, ROUND_TAG = "mlasdi.campaign_id", "mlasdi.round"
-
-_ARTIFACT = "surrogate"
-_MODEL_FILE = Path(__file__).with_name("pyfunc_model.py")
-# What `mlasdi.Surrogate` needs to load and predict; the packages `mlasdi` and `solvers` travel with the model as code.
-_MODEL_PACKAGES = ("mlasdi", "solvers")
-_MODEL_REQUIREMENTS = (
-    "mlflow",
-    "numpy",
-    "scipy",
-    "h5py",
-    "torch",
-    "gpytorch",
-    "botorch",
-    "safetensors",
-    "jaxtyping",
-    "pydantic",
-)
+ARCHIVED_TAG = "mlasdi.archived"
 
 Sort = Literal["error", "newest", "solver_runs", "name"]
 
@@ -75,6 +58,19 @@ class ModelVersionInfo:
         """The validated error where there is one, else the estimate."""
         return self.error_estimate if self.max_error is None else self.max_error
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tags.get("fields", "").split(", ") if name)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the saved surrogate; `None` where it was registered without."""
+        return int(self.tags["size_bytes"]) if "size_bytes" in self.tags else None
+
+    @property
+    def is_archived(self) -> bool:
+        return ARCHIVED_TAG in self.tags
+
     def covers(self, wanted: Mapping[str, float | Sequence[float]]) -> bool:
         """Whether the trained box contains the wanted values, or ranges `[low, high]`, of the named parameters."""
         for name, value in wanted.items():
@@ -93,32 +89,6 @@ _ORDER: dict[str, Any] = {
 }
 
 
-def save_model(path: Path, surrogate_folder: Path, names: list[str], *, run_id: str, model_id: str) -> None:
-    """Write the model folder: the code that loads it, the surrogate, requirements and signature; nothing pickled."""
-    import mlflow.pyfunc
-    import numpy as np
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, len(names)))]),
-        outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, -1, -1))]),
-        params=ParamSchema([ParamSpec("output", "string", "mean"), ParamSpec("n_stages", "long", None)]),
-    )
-    code = [str(Path(spec.origin).parent) for spec in map(find_spec, _MODEL_PACKAGES) if spec and spec.origin]
-    mlflow.pyfunc.save_model(
-        path=str(path),
-        python_model=str(_MODEL_FILE),
-        artifacts={_ARTIFACT: str(surrogate_folder)},
-        code_paths=code,
-        # Without a local build label such as `+cpu`, which only one package index knows.
-        pip_requirements=[f"{name}=={installed_version(name).partition('+')[0]}" for name in _MODEL_REQUIREMENTS],
-        signature=signature,
-        metadata={"inputs": names, "output_axes": ["param", "time", "state"]},
-        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
-    )
-
-
 @quiet()
 def find(
     problem: str | None = None,
@@ -127,6 +97,7 @@ def find(
     sort: Sort = "error",
     uri: str | None = None,
     root: Path | None = None,
+    archived: bool = False,
 ) -> list[ModelVersionInfo]:
     """Registered surrogates that meet all conditions, the best first.
 
@@ -136,9 +107,11 @@ def find(
         covers: parameter name -> value or `[low, high]` that the trained box must contain.
         sort: `error`, `newest` (first), `solver_runs` (fewest first), or `name`.
         uri, root: the store; default: the embedded database in `root`, and `root` is `mlruns` in the working directory.
+        archived: whether to list archived versions, too.
 
     Raises:
         ValueError: `sort` is unknown.
+        StoreUnreachable: no server answers at `uri`.
     """
     if sort not in _ORDER:
         raise ValueError(f"sort '{sort}' is not known; give one of {', '.join(_ORDER)}")
@@ -146,14 +119,15 @@ def find(
     if _is_absent(uri):
         return []
     client = connect(uri)
-    aliases = {model.name: _aliases_by_version(client, model.name) for model in _models(client)}
     versions = [v for v in all_pages(client.search_model_versions) if CAMPAIGN_TAG in v.tags]
+    aliases = {name: _aliases_by_version(client, name) for name in {version.name for version in versions}}
     found = [_info(version, aliases.get(version.name, {}).get(str(version.version), ())) for version in versions]
     return sorted(
         (
             model
             for model in found
             if (problem is None or problem in (model.name, model.campaign, model.tags.get("problem")))
+            and (archived or not model.is_archived)
             and (max_error is None or model.error <= max_error)
             and (covers is None or model.covers(covers))
         ),
@@ -161,9 +135,15 @@ def find(
     )
 
 
-@quiet()
 def resolve(model_uri: str, uri: str | None = None, root: Path | None = None) -> Path:
-    """The local folder of the saved surrogate behind a model URI.
+    """The local folder of the saved surrogate behind a model URI; arguments and errors as for `locate`."""
+    folder = locate(model_uri, uri, root)[1]
+    return surrogate_folder(folder, model_uri)
+
+
+@quiet()
+def locate(model_uri: str, uri: str | None = None, root: Path | None = None) -> tuple[ModelVersionInfo, Path]:
+    """What is known of the version behind a model URI, and the local folder of its MLflow model.
 
     Files on this machine are used where they lie; those of a remote store are downloaded once, to `root/downloads`.
 
@@ -175,7 +155,20 @@ def resolve(model_uri: str, uri: str | None = None, root: Path | None = None) ->
         ValueError: the URI has another form, or there is no such store, model, alias or version (the message names
             those there are), or the version was not registered by this program.
         FileNotFoundError: the version is registered, but its files are gone.
+        StoreUnreachable: no server answers at `uri`.
     """
+    client, version = registered_version(model_uri, uri, root)
+    location = client.get_model_version_download_uri(version.name, version.version)
+    folder = _local(location) or _downloaded(location, f"{version.name}-{version.version}", store_uri(uri, root), root)
+    aliases = _aliases_by_version(client, version.name).get(str(version.version), ())
+    return _info(version, aliases), folder
+
+
+@quiet()
+def registered_version(
+    model_uri: str, uri: str | None = None, root: Path | None = None
+) -> "tuple[MlflowClient, ModelVersion]":
+    """A client of the store, and the version behind a model URI; arguments and errors as for `locate`."""
     name, separator, which = _parsed(model_uri)
     uri = store_uri(uri, root)
     if _is_absent(uri):
@@ -185,9 +178,7 @@ def resolve(model_uri: str, uri: str | None = None, root: Path | None = None) ->
     if name not in models:
         raise ValueError(f"{model_uri}: no registered model '{name}'; there are: {_listed(models)}")
     version = _version(client, model_uri, client.get_registered_model(name), separator, which)
-    location = client.get_model_version_download_uri(name, version)
-    folder = _local(location) or _downloaded(location, f"{name}-{version}", uri, root)
-    return _surrogate_folder(folder, model_uri)
+    return client, client.get_model_version(name, version)
 
 
 def _is_absent(uri: str) -> bool:
@@ -277,13 +268,13 @@ def _downloaded(location: str, label: str, uri: str, root: Path | None) -> Path:
     return target
 
 
-def _surrogate_folder(folder: Path, model_uri: str) -> Path:
+def surrogate_folder(folder: Path, model_uri: str) -> Path:
     """The folder of the surrogate inside that of an MLflow model."""
     from mlflow.models import Model
 
     if not (folder / "MLmodel").exists():
         raise FileNotFoundError(f"{model_uri}: its files are not at {folder}; were they moved or deleted?")
     artifacts = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts") or {}
-    if _ARTIFACT not in artifacts:
+    if SURROGATE not in artifacts:
         raise ValueError(f"{model_uri}: the model at {folder} holds no surrogate; it was registered by another program")
-    return folder / artifacts[_ARTIFACT]["path"]
+    return folder / artifacts[SURROGATE]["path"]

@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from agent.assessment import Assessment
+from agent.assessment import LEVELS, Assessment
 from agent.budget import StopReason
 from agent.config import Config
 from agent.ledger import Ledger
@@ -19,7 +19,7 @@ from mlasdi.surrogate import Surrogate
 def build_report(
     config: Config,
     ledger: Ledger,
-    reason: StopReason,
+    reason: StopReason | None,
     round: int,
     surrogate: Surrogate,
     assessment: Assessment | None,
@@ -30,6 +30,7 @@ def build_report(
     What is not finite, such as the error of a prediction that diverged, is None, since JSON has no number for it.
 
     Args:
+        reason: why the campaign ended; None while it has not.
         split: mean error split over validation points; None without them.
     """
     record = surrogate.record
@@ -37,9 +38,10 @@ def build_report(
         "campaign": config.name,
         "problem": config.problem.solver,
         "folder": str(config.folder),
-        "stop_reason": str(reason),
+        "stop_reason": None if reason is None else str(reason),
         "solver_runs": ledger.solver_runs("train"),
         "failed_runs": ledger.failures("train"),
+        "failures": failures(ledger),
         "validation_runs": ledger.solver_runs("validate"),
         "rounds": round + 1,
         "points": [point.mu for point in ledger.points("train", status="solved")],
@@ -50,12 +52,24 @@ def build_report(
         "max_relative_error": None if assessment is None else float(assessment.final.max()),
         "mean_relative_error": None if assessment is None else float(assessment.final.mean()),
         "coverage": None if assessment is None else assessment.coverage,
+        "reliability": _reliability(assessment),
         "truncation_error": record.truncation_error,
+        "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),
         "diagnostics": [asdict(finding) for finding in diagnose(surrogate, config.budget.target_error, split)],
         "seconds": ledger.seconds(),
     }
     return {name: _finite(value) for name, value in report.items()}
+
+
+def failures(ledger: Ledger) -> list[dict[str, Any]]:
+    """Failed attempts, with where and why."""
+    points = {point.id: point for point in ledger.points()}
+    return [
+        {"mu": points[a.point_id].mu, "kind": a.failure_kind, "message": a.failure_message}
+        for a in ledger.attempts()
+        if a.status == "failed"
+    ]
 
 
 def _finite(value: Any) -> Any:
@@ -81,6 +95,13 @@ def _stages(surrogate: Surrogate, assessment: Assessment | None) -> list[dict[st
             }
         )
     return found
+
+
+def _reliability(assessment: Assessment | None) -> dict[str, float] | None:
+    """Probability of a central band -> share of the values inside it."""
+    if assessment is None or assessment.reliability is None:
+        return None
+    return {f"{level:g}": share for level, share in zip(LEVELS, assessment.reliability.tolist(), strict=True)}
 
 
 def _by_stages(split: ErrorSplit) -> list[dict[str, float]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.ledger import Ledger
-from agent.report import read_report
+from agent.report import failures, read_report
 
 
 def campaign_status(config: Config) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
             "validation_runs": ledger.solver_runs("validate"),
             "points": _points_by_status(ledger),
             "seconds": ledger.seconds(),
-            "failures": _failures(ledger),
+            "failures": failures(ledger),
         }
         found |= _progress(ledger)
     if stop_reason is not None:  # the report's findings know the validation set, too
@@ -49,16 +49,6 @@ def _points_by_status(ledger: Ledger) -> dict[str, dict[str, int]]:
         of_purpose = counts.setdefault(point.purpose, {"proposed": 0, "solved": 0, "failed": 0})
         of_purpose[point.status] += 1
     return counts
-
-
-def _failures(ledger: Ledger) -> list[dict[str, Any]]:
-    """Failed attempts, with where and why."""
-    points = {point.id: point for point in ledger.points()}
-    return [
-        {"mu": points[a.point_id].mu, "kind": a.failure_kind, "message": a.failure_message}
-        for a in ledger.attempts()
-        if a.status == "failed"
-    ]
 
 
 def _progress(ledger: Ledger) -> dict[str, Any]:

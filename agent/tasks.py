@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from solvers import catalog
-from solvers.contract import FullOrderModel, Snapshots, SolverError
+from solvers.contract import Continuable, FullOrderModel, Snapshots, SolverError
 from solvers.store import DamagedSnapshot, SnapshotStore, address
 
 _log = logging.getLogger(__name__)
+
+# Failures that may be the machine's and not the point's, so that trying again makes sense: a lost worker, and memory,
+# which depends on what else was running. A run that meets its time limit hangs, most often, and would again, at the
+# full price; all other kinds repeat themselves.
+TRANSIENT = ("worker-lost", "out-of-memory")
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class SolveFailure:
     """Why a solve failed.
 
     Attributes:
-        kind: a `SolverError`'s own kind, or `bad-output`, `out-of-memory`, `worker-lost`, `exception`.
+        kind: one of `FAILURE_KINDS`, or a `SolverError`'s own.
         message: for people, on one line.
     """
 
@@ -128,7 +133,7 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
     """Solve and store; returns the seconds that the solver took.
 
     Raises:
-        SolverError: the solve failed, or its output breaks the contract (`bad-output`).
+        SolverError: the solve failed, or its output breaks the contract.
         ValueError: the solver cannot be built, or is not the one that the task's address was made for.
     """
     fom = task.solver.build()
@@ -139,15 +144,20 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
             "made: install the same versions on every machine"
         )
     start = time.perf_counter()
-    snapshots = fom.solve(task.mu)
+    snapshots = _solution(fom, task.mu, store)
     solve_s = time.perf_counter() - start
     if not isinstance(snapshots, Snapshots):
         raise SolverError("bad-output", f"solve returned {type(snapshots).__name__}; expected Snapshots")
-    problems = snapshots.problems(fom.layout)
-    if problems:
-        raise SolverError("bad-output", "; ".join(problems))
+    snapshots.check(fom.layout)
     store.put(task.address, snapshots.thinned(task.n_time), identity=identity, mu=task.mu, solve_s=solve_s)
     return solve_s
+
+
+def _solution(fom: FullOrderModel, mu: Mapping[str, float], store: SnapshotStore) -> Snapshots:
+    """Solve, where the solver can from an earlier solution."""
+    if isinstance(fom, Continuable):
+        return fom.solve_from(mu, store.starts(fom.identity()))
+    return fom.solve(mu)
 
 
 def described(error: BaseException) -> str:

@@ -7,16 +7,17 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from math import inf, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from agent.mlflow_store import DATABASES, SERVERS, all_pages, connect, is_database, quiet, scheme, store_uri
-from agent.registry import CAMPAIGN_TAG, CHAMPION, ROUND_TAG, save_model
+from agent.mlflow_runs import find_run, log_metrics, log_params, unless_it_exists, where
+from agent.mlflow_store import all_pages, check_uri, connect, is_database, quiet, store_uri
+from agent.model_package import packages, save_model
+from agent.registry import CAMPAIGN_TAG, CHAMPION, ROUND_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _KIND_TAG = "mlasdi.kind"
-_MAX_BATCH, _MAX_PARAM_BATCH, _MAX_PARAM_LENGTH = 500, 100, 6000
+_MAX_DESCRIPTION = 5000  # of a version, in MLflow's databases
 
 
 class TrackingSettings(BaseModel):
@@ -45,8 +46,8 @@ class TrackingSettings(BaseModel):
     @field_validator("uri")
     @classmethod
     def _known_scheme(cls, uri: str | None) -> str | None:
-        if uri is not None and scheme(uri) not in DATABASES + SERVERS:
-            raise ValueError(f"'{uri}' is not a tracking URI; give one of {', '.join(DATABASES + SERVERS)}://...")
+        if uri is not None:
+            check_uri(uri)
         return uri
 
 
@@ -68,6 +69,7 @@ class Tracker:
         self.experiment = settings.experiment or campaign
         self.registered_model = settings.registered_model or campaign
         self._artifacts = root.resolve() / "artifacts"
+        self._config_text = ""
         self._opened: tuple[MlflowClient, str, str] | None = None
 
     @property
@@ -107,13 +109,14 @@ class Tracker:
         client = connect(self.uri)
         experiment_id = self._open_experiment(client)
         tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "campaign"}
-        run = _find_run(client, experiment_id, tags)
+        run = find_run(client, experiment_id, tags)
         if run is None:
             run = client.create_run(experiment_id, tags=tags, run_name=self.campaign)
         elif run.info.status != "RUNNING":
             client.update_run(run.info.run_id, status="RUNNING")
-        _log_params(client, run, params)
+        log_params(client, run, params)
         client.log_text(run.info.run_id, config_text, "config.yaml")
+        self._config_text = config_text
         self._opened = (client, experiment_id, run.info.run_id)
         return run.info.run_id
 
@@ -133,19 +136,28 @@ class Tracker:
         run_id = run.info.run_id
         if run.info.status == "FINISHED":
             return run_id
-        _log_params(self._client, run, params)
+        log_params(self._client, run, params)
         for path in artifacts:
             self._client.log_artifact(run_id, str(path))
         # What an interrupted call logged stays: MLflow keeps every value. Equal values with equal times count once, so
         # the time is that of the run's creation.
         metrics = {**metrics, **run.data.metrics}
         for target in (run_id, self.run_id):
-            _log_metrics(self._client, target, metrics, step=round, timestamp=run.info.start_time)
+            log_metrics(self._client, target, metrics, step=round, timestamp=run.info.start_time)
         self._client.set_terminated(run_id)
         return run_id
 
     @quiet()
-    def register(self, round: int, surrogate_folder: Path, tags: Mapping[str, str], error_estimate: float) -> str:
+    def register(
+        self,
+        round: int,
+        surrogate_folder: Path,
+        tags: Mapping[str, str],
+        error_estimate: float,
+        *,
+        card: str = "",
+        figures: Sequence[Path] = (),
+    ) -> str:
         """Make the saved surrogate of a round a version of the registered model, and return the version.
 
         The alias `champion` moves to it if nothing has the alias, or if `error_estimate` is less than the champion's.
@@ -156,16 +168,24 @@ class Tracker:
             tags: version tags, of which `parameter_box` is required: JSON `{name: [low, high]}` in the order of the
                 model's input columns.
             error_estimate: the model's own estimate of its relative error, a fraction.
+            card: the model card, Markdown; MLflow shows it as the description of the version.
+            figures: files that travel with the model, as do the card and the campaign's configuration.
 
         Raises:
             ValueError: `parameter_box` is missing.
         """
         if "parameter_box" not in tags:
             raise ValueError(f"version tags need 'parameter_box', got {sorted(tags)}")
-        this_round = _where({CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)})
+        this_round = where({CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)})
         query = f"name = '{self.registered_model}' and {this_round}"
         found = all_pages(self._client.search_model_versions, filter_string=query)
-        version = found[0] if found else self._create_version(round, surrogate_folder, tags, error_estimate)
+        if found:
+            version = found[0]
+        else:
+            documents = {"card": card, "config": self._config_text, "figures": figures}
+            model = self._log_model(round, surrogate_folder, json.loads(tags["parameter_box"]), documents)
+            own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
+            version = self._create_version(round, model, {**tags, **own}, card)
         self._promote(version)
         return str(version.version)
 
@@ -185,16 +205,16 @@ class Tracker:
         """Log the campaign's final metrics and files, and close its run."""
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path))
-        rounds = _where({CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round"})
+        rounds = where({CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round"})
         n_rounds = len(all_pages(self._client.search_runs, experiment_ids=[self._experiment_id], filter_string=rounds))
         # Later than every round's, and later than those of an earlier finish: these are the values MLflow shows.
-        _log_metrics(self._client, self.run_id, metrics, step=n_rounds, timestamp=time.time_ns() // 1_000_000)
+        log_metrics(self._client, self.run_id, metrics, step=n_rounds, timestamp=time.time_ns() // 1_000_000)
         self._client.set_terminated(self.run_id, status)
 
     def _open_experiment(self, client: "MlflowClient") -> str:
         """Create, find or restore the experiment. A server chooses the place of artifacts; for a database we do."""
         location = self._artifacts.as_uri() if is_database(self.uri) else None
-        with _unless_it_exists():
+        with unless_it_exists():
             return client.create_experiment(self.experiment, artifact_location=location)
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
@@ -206,26 +226,23 @@ class Tracker:
     def _round_run(self, round: int) -> "Run":
         """The run of a round, created when there is none yet."""
         tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round", ROUND_TAG: str(round)}
-        return _find_run(self._client, self._experiment_id, tags) or self._client.create_run(
+        return find_run(self._client, self._experiment_id, tags) or self._client.create_run(
             self._experiment_id, tags={**tags, "mlflow.parentRunId": self.run_id}, run_name=f"round {round}"
         )
 
-    def _create_version(
-        self, round: int, surrogate_folder: Path, tags: Mapping[str, str], error_estimate: float
-    ) -> "ModelVersion":
-        run_id = self._round_run(round).info.run_id
-        model = self._log_model(round, run_id, surrogate_folder, list(json.loads(tags["parameter_box"])))
-        with _unless_it_exists():
+    def _create_version(self, round: int, model: "LoggedModel", tags: Mapping[str, str], card: str) -> "ModelVersion":
+        with unless_it_exists():
             self._client.create_registered_model(self.registered_model)
         return self._client.create_model_version(
             self.registered_model,
             # MLflow's database store would look a `models:/` source up in its global default store.
             source=model.artifact_location if is_database(self.uri) else f"models:/{model.model_id}",
-            run_id=run_id,
+            run_id=model.source_run_id,
             model_id=model.model_id,
+            description=card[:_MAX_DESCRIPTION] or None,
             tags={
                 **tags,
-                "error_estimate": repr(float(error_estimate)),
+                "packages": json.dumps(packages()),
                 "campaign": self.campaign,
                 "round": str(round),
                 CAMPAIGN_TAG: self.campaign_id,
@@ -233,13 +250,15 @@ class Tracker:
             },
         )
 
-    def _log_model(self, round: int, run_id: str, surrogate_folder: Path, names: list[str]) -> "LoggedModel":
+    def _log_model(
+        self, round: int, surrogate_folder: Path, box: dict[str, list[float]], documents: dict[str, Any]
+    ) -> "LoggedModel":
         """Log the surrogate as an MLflow model of the round's run; one that was left incomplete is completed."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
-        client = self._client
+        client, run_id = self._client, self._round_run(round).info.run_id
         tags = {CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)}
-        found = client.search_logged_models([self._experiment_id], _where(tags))
+        found = client.search_logged_models([self._experiment_id], where(tags))
         model = found[0] if found else client.create_logged_model(self._experiment_id, "surrogate", run_id, tags)
         if model.status == LoggedModelStatus.READY:
             return model
@@ -248,7 +267,7 @@ class Tracker:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=round)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model")
-            save_model(path, surrogate_folder, names, run_id=run_id, model_id=model.model_id)
+            save_model(path, surrogate_folder, box, run_id=run_id, model_id=model.model_id, **documents)
             client.log_model_artifacts(model.model_id, str(path))
         return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
@@ -266,54 +285,11 @@ class Tracker:
             self._client.set_registered_model_alias(name, CHAMPION, version.version)
 
 
+def _size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _or_inf(error: str) -> float:
     """An error from its tag; one that is not a number is worse than any that is."""
     return inf if isnan(float(error)) else float(error)
-
-
-@contextmanager
-def _unless_it_exists() -> Iterator[None]:
-    """Let a creation pass that came second, after an earlier round or another campaign in the same store."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def _where(tags: Mapping[str, str]) -> str:
-    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-
-
-def _find_run(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
-    runs = client.search_runs([experiment_id], _where(tags), order_by=["attributes.start_time ASC"], max_results=1)
-    return runs[0] if runs else None
-
-
-def _log_params(client: "MlflowClient", run: "Run", params: Mapping[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    flat = {name: str(value)[:_MAX_PARAM_LENGTH] for name, value in _flattened(params)}
-    new = [Param(name, value) for name, value in flat.items() if name not in run.data.params]
-    for i in range(0, len(new), _MAX_PARAM_BATCH):
-        client.log_batch(run.info.run_id, params=new[i : i + _MAX_PARAM_BATCH])
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _log_metrics(
-    client: "MlflowClient", run_id: str, metrics: Mapping[str, float], *, step: int, timestamp: int
-) -> None:
-    from mlflow.entities import Metric
-
-    values = [Metric(name, float(value), timestamp, step) for name, value in metrics.items()]
-    for i in range(0, len(values), _MAX_BATCH):
-        client.log_batch(run_id, metrics=values[i : i + _MAX_BATCH])

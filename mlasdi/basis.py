@@ -1,10 +1,14 @@
 """Orthogonal compression of snapshots: a POD basis, computed in float64, with its error under control."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
+
+# Values that are lifted at once: they stay in a core's cache until they are complete.
+_BLOCK = 1 << 16
 
 
 class BasisSettings(BaseModel, frozen=True, extra="forbid"):
@@ -63,16 +67,40 @@ class PodBasis:
         """POD coordinates of states."""
         return (u - self.mean) @ self.modes / self.scale
 
-    def lift(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch state"]:
-        """States of POD coordinates."""
-        return self.mean + (self.scale * c) @ self.modes.T
+    def lift(
+        self, c: Float[np.ndarray, "*batch rank"], out: Float[np.ndarray, "*batch state"] | None = None
+    ) -> Float[np.ndarray, "*batch state"]:
+        """States of POD coordinates, written to `out` (in C order) where it is given."""
+        out = np.empty((*c.shape[:-1], len(self.mean))) if out is None else out
+        states, scaled = out.reshape(-1, out.shape[-1]), self.scale * c.reshape(-1, self.rank)
+        for rows in self._blocks(len(states)):
+            np.matmul(scaled[rows], self.modes.T, out=states[rows])
+            states[rows] += self.mean
+        return out
 
     def lift_std(self, steps: Float[np.ndarray, "direction *batch rank"]) -> Float[np.ndarray, "*batch state"]:
         """Pointwise standard deviation of states whose covariance is the sum of outer products of `steps`."""
-        variance = np.zeros((*steps.shape[1:-1], len(self.mean)))
-        for step in steps:  # one at a time: all together would be as large as that many predictions
-            variance += np.square((self.scale * step) @ self.modes.T)
-        return np.sqrt(variance)
+        std = np.zeros((*steps.shape[1:-1], len(self.mean)))
+        states, scaled = std.reshape(-1, std.shape[-1]), self.scale * steps.reshape(len(steps), -1, self.rank)
+        for rows in self._blocks(len(states)):
+            for step in scaled[:, rows]:  # one at a time: all together would be as large as that many predictions
+                states[rows] += np.square(step @ self.modes.T)
+            np.sqrt(states[rows], out=states[rows])
+        return std
+
+    def _blocks(self, n: int) -> Iterator[slice]:
+        size = max(_BLOCK // len(self.mean), 1)
+        return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+    def combined(
+        self, entries: Int[np.ndarray, "value corner"], weights: Float[np.ndarray, "value corner"]
+    ) -> "PodBasis":
+        """The basis of weighted sums of entries of the state; to lift with, not to project."""
+        if entries.shape[1] == 1:
+            rows = entries[:, 0]
+            return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows])
+        mean = np.sum(weights * self.mean[entries], axis=1)
+        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]))
 
     def sampled(self, n_state: int) -> "PodBasis":
         """The basis on at most `n_state` entries of the state, evenly spread; to lift with, not to project."""

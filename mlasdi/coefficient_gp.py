@@ -17,6 +17,7 @@ from gpytorch.kernels import Kernel as GPyTorchKernel
 from gpytorch.means import ZeroMean
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from jaxtyping import Float
+from scipy.linalg import cholesky, solve_triangular
 
 from mlasdi.kriging import Kernel, Kriging
 
@@ -45,6 +46,7 @@ class CoefficientGP:
         self, x: Float[np.ndarray, "point d"], values: Float[np.ndarray, "point output"], kernel: Kernel | None
     ) -> None:
         self.x, self.values, self.kernel = x, values, kernel
+        self._is_conditioned = False
         if kernel is None:
             self._centre = values.mean(axis=0)
             spread = values.std(axis=0, ddof=1) if len(x) > 1 else np.zeros(values.shape[1])
@@ -76,6 +78,8 @@ class CoefficientGP:
         self, x_new: Float[np.ndarray, "n d"]
     ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
         """Mean and standard deviation of the standardised outputs."""
+        if self.kernel is not None and not self._is_conditioned:
+            return self._in_closed_form(x_new, self.kernel)
         means, stds = [], []
         with torch.no_grad():
             for part in torch.from_numpy(x_new).split(CHUNK):
@@ -83,6 +87,22 @@ class CoefficientGP:
                 means.append(posterior.mean.numpy())
                 stds.append(posterior.variance.clamp_min(0).sqrt().numpy())
         return np.concatenate(means), np.concatenate(stds)
+
+    def _in_closed_form(
+        self, x_new: Float[np.ndarray, "n d"], kernel: Kernel
+    ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
+        """The posterior of `model` where all outputs share a kernel: a few small products, in place of milliseconds."""
+        covariance = kernel(self.x, x_new) + MEAN_VARIANCE
+        half = solve_triangular(self._factor, covariance, lower=True)
+        mean = half.T @ solve_triangular(self._factor, (self.values - self._centre) / self.scale, lower=True)
+        variance = np.clip(1 + MEAN_VARIANCE - np.sum(half**2, axis=0), 0, None)
+        return mean, np.repeat(np.sqrt(variance)[:, None], mean.shape[1], axis=1)
+
+    @functools.cached_property
+    def _factor(self) -> Float[np.ndarray, "point point"]:
+        assert self.kernel is not None  # each output has its own otherwise
+        covariance = self.kernel(self.x, self.x) + MEAN_VARIANCE + self.kernel.nugget * np.eye(len(self.x))
+        return cholesky(covariance, lower=True)
 
     def posterior(
         self, x_new: Float[np.ndarray, "n d"]
@@ -110,6 +130,7 @@ class CoefficientGP:
     def with_pending(self, x_pending: Float[np.ndarray, "q d"]) -> "CoefficientGP":
         """The same GPs, conditioned on points whose solves are under way, as if they came out at the posterior mean."""
         conditioned = copy.copy(self)
+        conditioned._is_conditioned = True
         x = torch.from_numpy(x_pending)
         with torch.no_grad(), _quiet_and_exact():
             posterior = self.model.posterior(x)  # also fills the caches that conditioning needs

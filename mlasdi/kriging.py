@@ -18,6 +18,10 @@ from scipy.optimize import minimize
 Family = Literal["rbf", "matern52"]
 FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
 
+# Before any data, a length scale is log-normal around this many widths of the box, with this standard deviation of its
+# logarithm.
+PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
+
 
 class Kernel(BaseModel, frozen=True, extra="forbid"):
     """A stationary covariance function on the unit cube with one length scale per parameter and unit variance."""
@@ -106,28 +110,31 @@ def select_kernel(
     families: tuple[Family, ...] = FAMILIES,
     bounds: tuple[float, float] = (0.1, 20.0),
 ) -> Kernel:
-    """Kernel for all outputs jointly: length scales by restricted likelihood, the family by leave-one-out error.
+    """Kernel for all outputs jointly: length scales by restricted likelihood, the rest by leave-one-out error.
 
     Chosen on the field (its POD coordinates at all times) instead of on latent coefficients, the length scales come out
-    as long as smooth solutions allow. A weak log-normal prior around 4 decides what few points leave open.
+    as long as smooth solutions allow. A log-normal prior decides what few points leave open: the data speak with the
+    weight of as many outputs as they can have directions. On smooth fields the likelihood is flat, up to the nugget,
+    along valleys in which each start of the search ends elsewhere; of these, and of the families, the leave-one-out
+    error chooses.
     """
-    d = x.shape[1]
-    if len(x) < 2:
-        return Kernel(family=families[0], lengthscale=(4.0,) * d)
+    n, d = x.shape
+    if n < 2:
+        return Kernel(family=families[0], lengthscale=(PRIOR_SCALE,) * d)
     gram, n_outputs = y @ y.T, y.shape[1]
     # Any factor of the Gram matrix has the same squared errors as the outputs themselves.
     values, vectors = np.linalg.eigh(gram)
     compressed = vectors * np.sqrt(np.clip(values, 0, None))
 
-    def best_of(family: Family) -> Kernel:
+    def fitted(family: Family, start: float) -> Kernel:
         def objective(log_scale: np.ndarray) -> float:
             kernel = Kernel(family=family, lengthscale=tuple(np.exp(log_scale)))
-            prior = 0.01 * float(np.sum((log_scale - np.log(4.0)) ** 2))
-            return restricted_likelihood(x, gram, n_outputs, kernel) + prior
+            prior = 0.5 * float(np.sum((log_scale - np.log(PRIOR_SCALE)) ** 2)) / PRIOR_LOG_STD**2
+            return restricted_likelihood(x, gram, n_outputs, kernel) + prior / (n - 1)
 
         limits = [tuple(np.log(bounds))] * d
-        fits = [minimize(objective, np.full(d, np.log(s)), method="L-BFGS-B", bounds=limits) for s in (1.0, 4.0)]
-        return Kernel(family=family, lengthscale=tuple(np.exp(min(fits, key=lambda fit: fit.fun).x).tolist()))
+        found = minimize(objective, np.full(d, np.log(start)), method="L-BFGS-B", bounds=limits)
+        return Kernel(family=family, lengthscale=tuple(np.exp(found.x).tolist()))
 
-    kernels = [best_of(family) for family in families]
+    kernels = [fitted(family, start) for family in families for start in (1.0, 4.0)]
     return min(kernels, key=lambda kernel: float(np.sum(Kriging(x, kernel).leave_one_out(compressed) ** 2)))

@@ -16,22 +16,57 @@ def propagate(
     """Exact solution at times `t` of dz/dt = A z + b with z = z0 at t = 0; differentiable in `xi` and `z0`.
 
     With y = (1, z) the dynamics are linear, y' = G y, and y(t) = exp(t G) y(0). On equidistant times one matrix
-    exponential is enough: the block of the first k states gives the next k by one product, and k doubles.
+    exponential is enough: the block of the first k states gives the next k by one product, and k doubles. Other times
+    are reached from the closest of a few equidistant ones by the Taylor series of the exponential, to rounding.
     """
     generator = torch.cat([torch.zeros_like(xi[..., :1, :]), xi], dim=-2)
     y0 = torch.cat([torch.ones_like(z0[..., :1]), z0], dim=-1)
     steps = torch.diff(t)
-    if t.numel() < 3 or not torch.allclose(steps, steps.mean(), rtol=1e-6, atol=0.0):
-        flow = torch.linalg.matrix_exp(generator.unsqueeze(-3) * t[:, None, None])
-        return (flow @ y0[..., None, :, None])[..., 1:, 0]
-    if t[0] != 0:
-        y0 = (torch.linalg.matrix_exp(generator * t[0]) @ y0[..., None])[..., 0]
-    step_transposed = torch.linalg.matrix_exp(generator * steps.mean()).transpose(-1, -2)
+    if t.numel() > 2 and torch.allclose(steps, steps.mean(), rtol=1e-6, atol=0.0):
+        return _at_equidistant(generator, y0, t[0], steps.mean(), t.numel())[..., 1:]
+    reach = (float(t.max()) - min(float(t.min()), 0.0)) * float(generator.detach().abs().sum(dim=-1).max())
+    if 4 * reach < t.numel():
+        return _between_nodes(generator, y0, t, reach)[..., 1:]
+    flow = torch.linalg.matrix_exp(generator.unsqueeze(-3) * t[:, None, None])
+    return (flow @ y0[..., None, :, None])[..., 1:, 0]
+
+
+def _at_equidistant(
+    generator: Float[Tensor, "*batch n n"], y0: Float[Tensor, "*batch n"], start: Tensor, step: Tensor, count: int
+) -> Float[Tensor, "*batch time n"]:
+    """States exp(t G) y0 at `count` times t from `start` on."""
+    if start != 0:
+        y0 = (torch.linalg.matrix_exp(generator * start) @ y0[..., None])[..., 0]
+    step_transposed = torch.linalg.matrix_exp(generator * step).transpose(-1, -2)
     y = y0.unsqueeze(-2)
-    while y.shape[-2] < t.numel():
+    while y.shape[-2] < count:
         y = torch.cat([y, y @ step_transposed], dim=-2)
         step_transposed = step_transposed @ step_transposed
-    return y[..., : t.numel(), 1:]
+    return y[..., :count, :]
+
+
+def _between_nodes(
+    generator: Float[Tensor, "*batch n n"], y0: Float[Tensor, "*batch n"], t: Float[Tensor, " time"], reach: float
+) -> Float[Tensor, "*batch time n"]:
+    """States exp(t G) y0 at any times, by a Taylor series from the closest of some equidistant ones.
+
+    Args:
+        reach: norm of G times the interval from 0, or from the earliest time before it, to the last time.
+    """
+    start = t.min().clamp_max(0)  # from 0 itself, where that can be, one exponential less is needed
+    n_nodes = max(t.numel() // 4, int(4 * reach)) + 2
+    step = (t.max() - start) / (n_nodes - 1)
+    closest = ((t - start) / step.clamp_min(torch.finfo(t.dtype).tiny)).round().long()
+    offset = (t - start - closest * step)[:, None]
+    term = _at_equidistant(generator, y0, start, step, n_nodes)[..., closest, :]
+    y, transposed = term, generator.transpose(-1, -2)
+    order, size = 0, 1.0
+    while size > 1e-17:  # relative to the state, the largest that the term may be
+        order += 1
+        size *= reach / (2 * (n_nodes - 1) * order)
+        term = offset / order * (term @ transposed)
+        y = y + term
+    return y
 
 
 def calibrate(

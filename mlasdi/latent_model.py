@@ -64,15 +64,20 @@ class LatentModel:
         flat = np.concatenate([self.xi.reshape(len(self.x), -1), self.z0], axis=1)
         return CoefficientGP(self.x, flat, self.kernel and (self.uncertainty_kernel or self.kernel))
 
+    @cached_property
+    def kriging(self) -> Kriging | None:
+        """What interpolates coefficients and initial states, where their kernel is shared."""
+        return None if self.kernel is None else Kriging(self.x, self.kernel)
+
     def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Trajectories:
         """Trajectories with the mean coefficients."""
         return self._integrate(x, self.mean_coefficients(x), t)
 
     def mean_coefficients(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param output"]:
         """Posterior mean of coefficients and initial states; in closed form where the kernel is shared."""
-        if self.kernel is None:
+        if self.kriging is None:
             return self.gp.posterior(x)[0]
-        return Kriging(self.x, self.kernel).weights(x) @ self.gp.values
+        return self.kriging.weights(x) @ self.gp.values
 
     def deviated(
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None

@@ -1,10 +1,11 @@
 """What fitting and predicting return."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import ndtri
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,44 @@ class Prediction:
     t: Float[np.ndarray, " time"]
     mean: Float[np.ndarray, "param time state"]
     std: Float[np.ndarray, "param time state"] | None
+
+    def quantiles(self, levels: Sequence[float] | np.ndarray | float) -> Float[np.ndarray, "param level time state"]:
+        """Quantiles of the normal distribution that mean and standard deviation describe, at each value by itself.
+
+        Raises:
+            ValueError: a level is not between 0 and 1, or there is no standard deviation.
+        """
+        scores = normal_scores(levels)
+        if self.std is None:
+            raise ValueError("quantiles need the standard deviation: predict with std=True")
+        return self.mean[:, None] + scores[:, None, None] * self.std[:, None]
+
+
+@dataclass(frozen=True)
+class ProbePrediction:
+    """Values at probes, each at its own time.
+
+    Attributes:
+        t: time of each probe `[probe]`.
+        mean: values `[param, probe]`.
+        std: calibrated standard deviation, of the same shape; None when it was not asked for.
+    """
+
+    t: Float[np.ndarray, " probe"]
+    mean: Float[np.ndarray, "param probe"]
+    std: Float[np.ndarray, "param probe"] | None
+
+
+def normal_scores(levels: Sequence[float] | np.ndarray | float) -> Float[np.ndarray, " level"]:
+    """Standard deviations from the mean at which a normal distribution has these quantiles.
+
+    Raises:
+        ValueError: a level is not between 0 and 1.
+    """
+    values = np.atleast_1d(np.asarray(levels, dtype=float))
+    if values.ndim != 1 or not ((values > 0) & (values < 1)).all():
+        raise ValueError(f"quantiles {values.tolist()}: give levels between 0 and 1, without both ends")
+    return ndtri(values)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ stays as it is, since training it again is not.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline, PPoly
 from torch import Tensor, nn
 
 from mlasdi.kriging import Kernel, Kriging
@@ -178,25 +179,41 @@ class KrigingStage:
     residual: Float[Tensor, "point time rank"]
     trust: float = 1.0
 
-    def at_times(self, residual: Float[Tensor, "point time rank"], t: Float[Tensor, " n"]) -> Tensor:
-        """A residual at other times."""
+    @cached_property
+    def kriging(self) -> Kriging:
+        return Kriging(self.x, self.kernel)
+
+    @cached_property
+    def _spline(self) -> CubicSpline:
+        return CubicSpline(self.t.numpy(), self.residual.numpy(), axis=1)
+
+    @cached_property
+    def _polynomials(self) -> Float[np.ndarray, "point power piece rank"]:
+        return np.ascontiguousarray(np.moveaxis(self._spline.c, 2, 0))
+
+    def combined(self, weights: Float[np.ndarray, "sum point"], t: Float[Tensor, " n"]) -> Float[Tensor, "sum n rank"]:
+        """Weighted sums of the residuals of the training points, at times `t`."""
+        w = torch.from_numpy(weights)
         if t.shape == self.t.shape and torch.equal(t, self.t):
-            return residual
-        spline = CubicSpline(self.t.numpy(), residual.numpy(), axis=1)
+            return torch.tensordot(w, self.residual, dims=1)
         inside = (t >= self.t[0]) & (t <= self.t[-1])
-        return torch.from_numpy(spline(t.numpy())) * inside[:, None]
+        if len(w) >= len(self.x):
+            return torch.tensordot(w, torch.from_numpy(self._spline(t.numpy())), dims=1) * inside[:, None]
+        # Few sums of many residuals: sums of their polynomials are cheaper than all their values.
+        sums = np.moveaxis(np.tensordot(weights, self._polynomials, axes=1), 0, 2)
+        values = PPoly.construct_fast(np.ascontiguousarray(sums), self._spline.x)(t.numpy())
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 1, 0))) * inside[:, None]
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        weights = torch.from_numpy(Kriging(self.x, self.kernel).weights(along.x.numpy()))
-        return torch.tensordot(weights, self.at_times(self.residual, along.t), dims=1)
+        return self.combined(self.kriging.weights(along.x.numpy()), along.t)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "KrigingStage":
         return KrigingStage(along.x.numpy(), self.kernel, along.t, residual, self.trust)
 
     def whitened(self, t: Float[Tensor, " n"], kernel: Kernel) -> Float[Tensor, "direction n rank"]:
         """Directions in which the residual varies over the parameters under `kernel`, at times `t`."""
-        whitened = Kriging(self.x, kernel).whiten(self.residual.numpy())
-        return self.at_times(torch.from_numpy(whitened), t) / np.sqrt(max(len(self.x) - 1, 1))
+        kriging = self.kriging if kernel == self.kernel else Kriging(self.x, kernel)
+        return self.combined(kriging.whiten(np.eye(len(self.x))), t) / np.sqrt(max(len(self.x) - 1, 1))
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:
         tensors = {"x": torch.from_numpy(self.x), "t": self.t, "residual": self.residual}

@@ -1,7 +1,7 @@
 """How a staged model grows: which stages are fitted, in which variant, and which of them stay."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -74,11 +74,27 @@ class Staging:
             latent, encoder, decoder = fit_autoencoder(self.data, n_latent, settings, self.generator, report)
             return StagedModel(self._interpolated(latent), (decoder,)), encoder
         report = self.reporter(settings.kind, settings.iterations)
-        latent, features = fit_latent_model(self.data, n_latent, settings, self.generator, report)
-        latent = self._interpolated(latent)
-        model = StagedModel(latent, (FeatureStage.unfitted(features, settings.ridge),)).refit(self.data)
-        z = latent.trajectories(self.data.x, self.data.t).z
-        return model, LinearEncoder.fit(self.data.c, z)
+        latents, features = fit_latent_model(self.data, n_latent, settings, self.generator, report)
+        closed_form = FeatureStage.unfitted(features, settings.ridge)
+        models = {
+            step: StagedModel(self._interpolated(latent), (closed_form,)).refit(self.data)
+            for step, latent in latents.items()
+        }
+        step = self._best_step(models)
+        self.losses[settings.kind] = [entry for entry in self.losses[settings.kind] if entry[0] <= step]
+        z = models[step].latent.trajectories(self.data.x, self.data.t).z
+        return models[step], LinearEncoder.fit(self.data.c, z)
+
+    def _best_step(self, models: Mapping[int, StagedModel]) -> int:
+        """The number of steps after which to stop: the best by leave-one-out, the last where that tells nothing.
+
+        What the decoder leaves will be kriged, where that is among the stages to come: it is judged with it.
+        """
+        if self.settings.min_gain is None or self.data.n_points < MIN_FOLDS:
+            return max(models)
+        kriging = next((stage for stage in self.settings.stages if isinstance(stage, KrigingSettings)), None)
+        complete = {step: self.candidates(model, kriging)[0][1] if kriging else model for step, model in models.items()}
+        return min(complete, key=lambda step: self.judge(complete[step]))
 
     def _interpolated(self, latent: LatentModel) -> LatentModel:
         """The latent model with the kernels that the settings ask for."""
@@ -89,8 +105,9 @@ class Staging:
     def add_stages(self, model: StagedModel) -> StagedModel:
         """Add the configured stages in order, each in its best variant, those that pay.
 
-        A kriging stage reproduces the training data, and its trust guards it: it stays unless the error rises. Others
-        have to lower it by `min_gain`, and with fewer than `MIN_FOLDS` points none can show that it does.
+        A kriging stage reproduces the training data, and its trust guards it: it stays unless the error rises by
+        `min_gain`. Others have to lower it by as much, and with fewer than `MIN_FOLDS` points none can show that it
+        does.
         """
         judged = self.settings.min_gain is not None
         error = self.judge(model) if judged and model.stages else np.inf
@@ -111,10 +128,10 @@ class Staging:
         return model
 
     def _stays(self, settings: StageSettings, score: float, error: float) -> bool:
-        few = self.data.n_points < MIN_FOLDS
+        few, gain = self.data.n_points < MIN_FOLDS, self.settings.min_gain or 0.0
         if isinstance(settings, KrigingSettings):
-            return few or score <= error
-        return not few and score <= (1 - (self.settings.min_gain or 0.0)) * error
+            return few or score <= (1 + gain) * error
+        return not few and score <= (1 - gain) * error
 
     def _compare_dropped(self, name: str, before: tuple[StagedModel, float], after: tuple[StagedModel, float]) -> None:
         """Record what a dropped stage does to the training error and to the leave-one-out error, where both are known.

@@ -1,9 +1,5 @@
 """The surrogate: predicts whole trajectories from the parameters alone, with uncertainty; saved without pickle."""
 
-import hashlib
-import json
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,25 +10,22 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from safetensors.torch import load_file, save_file
 
+from mlasdi import surrogate_files
 from mlasdi.basis import PodBasis
 from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
 from mlasdi.kriging import Kernel
 from mlasdi.latent_model import LatentModel
 from mlasdi.leave_one_out import relative_std
-from mlasdi.results import LatentPrediction, Prediction, TrainingRecord
+from mlasdi.probes import Probes
+from mlasdi.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import STAGES
+from mlasdi.surrogate_files import SurrogateError as SurrogateError
 from solvers.contract import StateLayout
 from solvers.parameters import Parameter, ParameterSpace
 
-FORMAT = 2
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
-
-
-class SurrogateError(Exception):
-    """A saved surrogate is missing, damaged, or of another format."""
 
 
 class ExtrapolationWarning(UserWarning):
@@ -76,6 +69,7 @@ class Surrogate:
         *,
         n_stages: int | None = None,
         std: bool = True,
+        probes: Probes | None = None,
     ) -> Prediction:
         """Trajectories at parameters `mu`, from nothing but `mu`.
 
@@ -84,6 +78,7 @@ class Surrogate:
             t: times `[time]`; the training times by default.
             n_stages: use the first stages only; the standard deviation is that of all stages.
             std: whether to compute the standard deviation, which costs one decoding a training point.
+            probes: the values to predict in place of the whole state, which is then not decoded.
 
         Raises:
             ValueError: unknown or missing parameters, wrong shape, values that are not finite, or a number of stages
@@ -93,15 +88,64 @@ class Surrogate:
             ExtrapolationWarning: outside the trained box or time interval.
         """
         x, times = self._inputs(mu, t, n_stages)
-        tau = self._tau(times)
-        mean = np.empty((len(x), len(times), self.layout.n_state))
+        tau, basis = self._tau(times), self._basis(probes)
+        mean = np.empty((len(x), len(times), len(basis.mean)))
         spread = np.empty_like(mean) if std else None
         for rows in _chunks(len(x), 64):
-            mean[rows] = self.basis.lift(self.model.mean(x[rows], tau, n_stages).numpy())
+            basis.lift(self.model.mean(x[rows], tau, n_stages).numpy(), out=mean[rows])
             if spread is not None:
-                steps = self.model.deviations(x[rows], tau).numpy()
-                spread[rows] = self.record.std_factor * self.basis.lift_std(steps)
+                steps = self.record.std_factor * self.model.deviations(x[rows], tau).numpy()
+                spread[rows] = basis.lift_std(steps)
         return Prediction(times, mean, spread)
+
+    def probe(
+        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, probes: Probes, *, std: bool = True
+    ) -> ProbePrediction:
+        """Single values in space and time: the k-th probe at the k-th time; arguments as for `predict`.
+
+        Raises:
+            ValueError: as `predict`, or there is not one time for each probe.
+        """
+        x, times = self._inputs(mu, t)
+        if len(times) != len(probes):
+            raise ValueError(f"{len(times)} times given for {len(probes)} probes; give one for each")
+        tau, basis = self._tau(times), self._basis(probes)
+        c = basis.scale * self.model.mean(x, tau).numpy()
+        mean = basis.mean + np.einsum("ptr,tr->pt", c, basis.modes)
+        if not std:
+            return ProbePrediction(times, mean, None)
+        steps = self.record.std_factor * basis.scale * self.model.deviations(x, tau).numpy()
+        return ProbePrediction(times, mean, np.linalg.norm(np.einsum("dptr,tr->dpt", steps, basis.modes), axis=0))
+
+    def sample(
+        self,
+        mu: Mapping[str, float] | ArrayLike,
+        n_samples: int,
+        generator: np.random.Generator,
+        t: ArrayLike | None = None,
+        *,
+        probes: Probes | None = None,
+    ) -> Float[np.ndarray, "param sample time state"]:
+        """Trajectories drawn from the normal distribution of the prediction; arguments as for `predict`.
+
+        The mean and the standard deviation at each value are those of `predict`; over space, time and parameters the
+        samples vary together as the directions of the coefficient GPs make them.
+
+        Raises:
+            ValueError: as `predict`, or `n_samples` is less than 1.
+        """
+        if n_samples < 1:
+            raise ValueError(f"n_samples {n_samples} given; at least 1 is needed")
+        x, times = self._inputs(mu, t)
+        tau = self._tau(times)
+        steps = self.record.std_factor * self.model.deviations(x, tau).numpy()
+        draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
+        coordinates = self.model.mean(x, tau).numpy()[:, None] + np.moveaxis(draws, 0, 1)
+        return self._basis(probes).lift(coordinates)
+
+    def _basis(self, probes: Probes | None) -> PodBasis:
+        """What lifts to the values that are asked for."""
+        return self.basis if probes is None else self.basis.combined(probes.entries, probes.weights)
 
     def coordinates(
         self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None, n_stages: int | None = None
@@ -173,19 +217,8 @@ class Surrogate:
 
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            raise FileExistsError(f"{folder} exists")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            tensors, description = self._to_state()
-            weights = Path(scratch, "saved", "surrogate.safetensors")
-            weights.parent.mkdir()
-            save_file(tensors, weights)
-            description["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-            (weights.parent / "surrogate.json").write_text(json.dumps(description, indent=1))
-            os.replace(weights.parent, folder)
-        return folder
+        surrogate_files.write(Path(folder), *self._to_state())
+        return Path(folder)
 
     def _to_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         latent = self.model.latent
@@ -195,11 +228,12 @@ class Surrogate:
         arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
         parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
         states = {prefix: part.state() for prefix, part in parts.items()}
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+        tensors = {
+            name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()
+        }  # no two may share memory
         for prefix, (_, own) in states.items():
             tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in own.items()}
         description = {
-            "format": FORMAT,
             "parameters": [asdict(p) for p in self.space.parameters],
             "layout": layout,
             "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
@@ -222,23 +256,9 @@ class Surrogate:
         Raises:
             SurrogateError: there is no surrogate, or it is damaged or of another format.
         """
-        folder = _fetch(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
+        tensors, description = surrogate_files.read(source)
         try:
-            description = json.loads((folder / "surrogate.json").read_text())
-            weights = folder / "surrogate.safetensors"
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
-        except ValueError as error:  # neither JSON nor, perhaps, text
-            raise SurrogateError(f"{source}: surrogate.json is damaged ({error})") from None
-        if not isinstance(description, dict):
-            raise SurrogateError(f"{source}: surrogate.json is damaged (not an object)")
-        if description.get("format") != FORMAT:
-            raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {FORMAT}")
-        try:
-            if digest != description["sha256"]:
-                raise SurrogateError(f"{source}: surrogate.safetensors does not match its checksum")
-            return cls._from_state(load_file(weights), description)
+            return cls._from_state(tensors, description)
         except KeyError as error:
             raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None
 
@@ -267,19 +287,6 @@ class Surrogate:
             TrainingRecord(**record),
             description["info"],
         )
-
-
-def _fetch(uri: str | Path) -> Path:
-    """The folder with the surrogate that an MLflow URI names."""
-    import mlflow
-
-    if not mlflow.is_tracking_uri_set() and Path("mlruns/mlflow.db").exists():
-        mlflow.set_tracking_uri(f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(str(uri)))
-    except mlflow.MlflowException as error:
-        raise SurrogateError(f"{uri}: {error.message}") from None
-    return next((found.parent for found in folder.rglob("surrogate.json")), folder)
 
 
 def _tuples(value: Any) -> Any:

@@ -10,7 +10,7 @@ ODE with *interpolated* coefficients has to decode to the kriging prediction of 
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -32,8 +32,11 @@ class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid"):
     n_sine: int = Field(100, ge=0, description="random sine features of the decoder, beside 1, z and z z")
     kappa: float = Field(0.3, gt=0, description="scale of the frequencies of these features")
     ridge: float = Field(1e-8, gt=0)
-    roughness: float = Field(1e-2, ge=0, description="penalty on coefficients that are not linear in the parameters")
+    roughness: float = Field(1.0, ge=0, description="penalty on coefficients that are not linear in the parameters")
     iterations: int = Field(150, ge=1, description="L-BFGS steps")
+    checkpoints: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (2, 5, 15, 50), description="steps at which to stop early, where the leave-one-out error is smaller there"
+    )
 
 
 def fit_latent_model(
@@ -42,11 +45,14 @@ def fit_latent_model(
     settings: VariableProjectionSettings,
     generator: torch.Generator,
     report: Callable[[int, float], None],
-) -> tuple[LatentModel, FeatureMap]:
+) -> tuple[dict[int, LatentModel], FeatureMap]:
     """Coefficients and initial states of the latent ODEs, and the features on which the decoder is linear.
 
     Starts from the leading POD coordinates and one affine model of them all (`_start`); each training point then gets
     its own coefficients. The loss is the mean squared error of the decoded trajectories, plus ridge and roughness.
+
+    Returns:
+        The latent model after each number of steps in `settings.checkpoints`, and after the last; and the features.
     """
     features = FeatureMap.random(n_latent, settings.n_sine, settings.kappa, generator)
     xi0, z0 = _start(data, n_latent)
@@ -72,15 +78,26 @@ def fit_latent_model(
         last[:] = [float(loss.detach())]
         return float(logarithm.detach()), gradient.numpy()
 
+    def as_model(v: np.ndarray) -> LatentModel:
+        xi, initial = unpack(torch.from_numpy(v.copy()))
+        return LatentModel(data.x, xi.numpy(), initial.numpy(), data.kernel)
+
+    def after_step(v: np.ndarray) -> None:
+        step = next(steps)
+        report(step, last[0])
+        if step in settings.checkpoints:
+            models[step] = as_model(v)
+
     last: list[float] = []
+    models: dict[int, LatentModel] = {}
     steps = iter(range(1, settings.iterations + 2))
     start = torch.cat([xi0.reshape(-1), z0.reshape(-1)]).numpy()
     solution = minimize(
-        log_loss, start, jac=True, method="L-BFGS-B", callback=lambda _: report(next(steps), last[0]),
+        log_loss, start, jac=True, method="L-BFGS-B", callback=after_step,
         options={"maxiter": settings.iterations, "maxcor": 20},
     )  # fmt: skip
-    xi, initial = unpack(torch.from_numpy(solution.x))
-    return LatentModel(data.x, xi.numpy(), initial.numpy(), data.kernel), features
+    models[int(solution.nit)] = as_model(solution.x)
+    return models, features
 
 
 def _start(

@@ -1,7 +1,6 @@
 """The built-in solvers by name, and how a name and options from a configuration become a full-order model."""
 
 import difflib
-import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -9,12 +8,23 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from solvers.contract import FullOrderModel
+from solvers.imports import imported
 
 # "module:Class", imported when built: a configuration can be checked without loading every solver's dependencies.
 # Each class is a frozen dataclass whose fields are its options.
 SOLVERS: dict[str, str] = {
     "burgers1d": "solvers.burgers:Burgers1D",
+    "burgers2d": "solvers.burgers2d:Burgers2D",
     "multiscale": "solvers.multiscale:Multiscale",
+    "vlasov": "solvers.vlasov:Vlasov",
+    "wake": "solvers.wake:Wake",
+}
+
+# For the user's own code, programs and files: their options say which.
+ADAPTERS: dict[str, str] = {
+    "callable": "solvers.python_function:PythonFunction",
+    "command": "solvers.command:Command",
+    "data-set": "solvers.data_set:DataSet",
 }
 
 
@@ -22,7 +32,7 @@ def build(name: str, options: Mapping[str, Any]) -> FullOrderModel:
     """The solver called `name` with the given options; the others keep their defaults.
 
     Args:
-        name: one of `SOLVERS`, or "package.module:Class" for a frozen dataclass of the user's own.
+        name: one of `SOLVERS` or `ADAPTERS`, or "package.module:Class" for a frozen dataclass of the user's own.
 
     Raises:
         ValueError: there is no such solver or option, or a value is not allowed; the message names what is.
@@ -39,13 +49,13 @@ def build(name: str, options: Mapping[str, Any]) -> FullOrderModel:
 
 
 def _solver_class(name: str) -> type:
-    if name not in SOLVERS and ":" not in name:
-        raise ValueError(f"unknown solver '{name}'; {nearest(name, SOLVERS)}; or package.module:Class for your own")
-    module, _, class_name = SOLVERS.get(name, name).partition(":")
+    listed = SOLVERS | ADAPTERS
+    if name not in listed and ":" not in name:
+        raise ValueError(f"unknown solver '{name}'; {nearest(name, listed)}; or package.module:Class for your own")
     try:
-        solver_class = getattr(importlib.import_module(module), class_name)
-    except (ImportError, AttributeError, ValueError) as error:  # ValueError: an empty or relative module name
-        raise ValueError(f"solver '{name}' cannot be loaded: {error}") from error
+        solver_class = imported(listed.get(name, name))
+    except ValueError as error:
+        raise ValueError(f"solver {error}") from error
     if not (isinstance(solver_class, type) and is_dataclass(solver_class)):
         raise ValueError(f"solver '{name}' must be a dataclass whose fields are its options")
     return solver_class

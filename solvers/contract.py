@@ -3,7 +3,7 @@
 import json
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,13 +12,37 @@ from jaxtyping import Bool, Float
 
 Json = dict[str, Any]
 
+FAILURE_KINDS = {
+    "bad-parameters": "the solver has no solution at these parameters",
+    "not-converged": "an iteration of the solver did not converge",
+    "exception": "the solver raised an exception, or could not be started",
+    "exit-code": "the program ended with an exit code other than 0",
+    "signal": "the program was ended by a signal",
+    "time-out": "the time limit of a solve passed",
+    "out-of-memory": "memory was exhausted",
+    "worker-lost": "the process that solved died",
+    "missing-output": "the program wrote no output file",
+    "bad-output": "the output is empty, cut off, unreadable or of the wrong type",
+    "bad-times": "times do not increase",
+    "wrong-shape": "arrays do not fit together",
+    "not-finite": "the solution has infinite values, or none",
+}
+"""How a solve can fail."""
+
+BREACH_KINDS = {
+    "wrong-parameters": "the solver takes parameters of other names",
+    "not-repeatable": "two solves at the same parameters differ",
+    "not-addressable": "identity() is not JSON, by which stored solutions are found again",
+    "not-portable": "the solver cannot be sent to a worker, or arrives there as another one",
+}
+"""How a solver can break its contract without a failed solve."""
+
 
 class SolverError(Exception):
     """A full-order solve failed.
 
     Attributes:
-        kind: what happened, a word that programs can test: `exception`, `bad-parameters`, `not-finite`,
-            `not-converged`, `bad-output`.
+        kind: what happened, a word that programs can test: one of `FAILURE_KINDS`, or a solver's own.
         message: what happened, and where there is one the remedy, in words.
     """
 
@@ -29,6 +53,17 @@ class SolverError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+class Problem(str):
+    """What is wrong with a solution or a solver, in words; `kind` is one of `FAILURE_KINDS` or `BREACH_KINDS`."""
+
+    kind: str
+
+    def __new__(cls, kind: str, text: str) -> "Problem":
+        problem = super().__new__(cls, text)
+        problem.kind = kind
+        return problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +166,15 @@ class Snapshots:
         t: times `[time]`, strictly increasing.
         u: states `[time, state]`, float64.
         layout: fields and grid of the states, where only the solution tells and the solver has none.
+        restart: numbers of the solver's own, from which it can go on at other parameters (`Continuable`).
     """
 
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "time state"]
     layout: StateLayout | None = None
+    restart: Float[np.ndarray, "..."] | None = None
 
-    def problems(self, layout: StateLayout | None) -> list[str]:
+    def problems(self, layout: StateLayout | None) -> "list[Problem]":
         """What is wrong with these snapshots, in words; empty when they can be used.
 
         Args:
@@ -145,20 +182,32 @@ class Snapshots:
         """
         layout = layout or self.layout
         if layout is None:
-            return ["neither the solver nor its solution has a layout"]
-        n_state, found = layout.n_state, []
+            return [Problem("bad-output", "neither the solver nor its solution has a layout")]
+        n_state, found = layout.n_state, list[Problem]()
         if self.t.ndim != 1 or self.t.size < 2:
-            found.append(f"times have shape {self.t.shape}; expected [time] with at least 2 entries")
+            shape = f"times have shape {self.t.shape}; expected [time] with at least 2 entries"
+            found.append(Problem("bad-times", shape))
         elif not (np.isfinite(self.t).all() and (np.diff(self.t) > 0).all()):
-            found.append("times must be finite and strictly increasing")
+            found.append(Problem("bad-times", "times must be finite and strictly increasing"))
         if self.u.shape != (self.t.size, n_state):
-            found.append(f"states have shape {self.u.shape}; expected [time, state] = ({self.t.size}, {n_state})")
+            expected = f"[time, state] = ({self.t.size}, {n_state})"
+            found.append(Problem("wrong-shape", f"states have shape {self.u.shape}; expected {expected}"))
         if self.u.dtype != np.float64:
-            found.append(f"states have dtype {self.u.dtype}; expected float64")
+            found.append(Problem("bad-output", f"states have dtype {self.u.dtype}; expected float64"))
         elif not np.isfinite(self.u).all():
             first = int(np.argmax(~np.isfinite(self.u).reshape(self.u.shape[0], -1).all(axis=1)))
-            found.append(f"states are not finite from time index {first}")
+            found.append(Problem("not-finite", f"states are not finite from time index {first}"))
         return found
+
+    def check(self, layout: StateLayout | None) -> None:
+        """Raise what is wrong with these snapshots, if anything is.
+
+        Raises:
+            SolverError: of the kind of the first problem.
+        """
+        problems = self.problems(layout)
+        if problems:
+            raise SolverError(problems[0].kind, "; ".join(problems))
 
     def thinned(self, n_time: int | None) -> "Snapshots":
         """At most `n_time` of the snapshots, evenly spread over the time indices, first and last included.
@@ -202,6 +251,44 @@ class FullOrderModel(Protocol):
 
 
 @dataclass(frozen=True)
+class Start:
+    """An earlier solve by the same solver, with the same settings, that left a state to go on from.
+
+    Attributes:
+        mu: its parameters.
+        load: reads `Snapshots.restart`; None where it cannot be read any more.
+    """
+
+    mu: Mapping[str, float]
+    load: Callable[[], Float[np.ndarray, "..."] | None]
+
+
+@runtime_checkable
+class Continuable(FullOrderModel, Protocol):
+    """A full-order model that finds a solution sooner from the state that another solve has left.
+
+    The solution may depend on the start by less than its own error only: it is stored under the parameters alone.
+    """
+
+    def solve_from(self, mu: Mapping[str, float], starts: Sequence[Start]) -> Snapshots:
+        """Solve at one parameter point, from whichever of the starts suits, or from none.
+
+        Raises:
+            SolverError: the solve failed, for a reason that `kind` names.
+        """
+        ...
+
+
+@runtime_checkable
+class FixedPoints(Protocol):
+    """What a full-order model offers beside the rest where it has solutions at some points only."""
+
+    def available(self) -> Float[np.ndarray, "point n_params"]:
+        """These points, with parameters in the order of `parameter_names`."""
+        ...
+
+
+@dataclass(frozen=True)
 class ContractReport:
     """Outcome of `verify`: what one solve looked like, and every breach of the contract in words."""
 
@@ -209,7 +296,7 @@ class ContractReport:
     n_state: int
     n_bytes: int
     solve_s: float
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
     @property
     def ok(self) -> bool:
@@ -225,36 +312,40 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
         SolverError: the solver itself fails at `mu`.
     """
     if set(mu) != set(fom.parameter_names):
-        return ContractReport(0, 0, 0, 0.0, (f"solver takes {list(fom.parameter_names)}, got {sorted(mu)}",))
+        names = f"solver takes {list(fom.parameter_names)}, got {sorted(mu)}"
+        return ContractReport(0, 0, 0, 0.0, (Problem("wrong-parameters", names),))
     first = fom.solve(mu)
     start = time.perf_counter()
     second = fom.solve(mu)
     solve_s = time.perf_counter() - start
     if not isinstance(first, Snapshots) or not (isinstance(first.t, np.ndarray) and isinstance(first.u, np.ndarray)):
-        return ContractReport(0, 0, 0, solve_s, ("solve() must return Snapshots of NumPy arrays",))
+        returned = Problem("bad-output", "solve() must return Snapshots of NumPy arrays")
+        return ContractReport(0, 0, 0, solve_s, (returned,))
     problems = first.problems(fom.layout) or _differences(first, second)
     problems = problems + _transport_problems(fom)
     return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, tuple(problems))
 
 
-def _differences(first: Snapshots, second: Snapshots) -> list[str]:
+def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
     """How two solves at the same parameters differ, beyond round-off relative to the largest value."""
     if not np.array_equal(first.t, second.t):
-        return ["two solves at the same parameters return different times"]
+        return [Problem("not-repeatable", "two solves at the same parameters return different times")]
     tolerance = 1e-12 * float(np.abs(first.u).max())
     if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=0, atol=tolerance):
-        return ["two solves at the same parameters differ by more than 1e-12 (relative)"]
+        return [Problem("not-repeatable", "two solves at the same parameters differ by more than 1e-12 (relative)")]
     return []
 
 
-def _transport_problems(fom: FullOrderModel) -> list[str]:
+def _transport_problems(fom: FullOrderModel) -> list[Problem]:
     """What keeps the solver from being addressed in the store, or sent to a worker."""
     try:
         json.dumps(fom.identity(), allow_nan=False)
     except (TypeError, ValueError) as error:
-        return [f"identity() cannot be written as JSON: {error}"]
+        return [Problem("not-addressable", f"identity() cannot be written as JSON: {error}")]
     try:
         clone = pickle.loads(pickle.dumps(fom))
     except Exception as error:  # the objects of a user's solver may refuse in their own ways
-        return [f"solver cannot be sent to a worker: {error}"]
-    return [] if clone.identity() == fom.identity() else ["a pickled copy has another identity()"]
+        return [Problem("not-portable", f"solver cannot be sent to a worker: {error}")]
+    if clone.identity() != fom.identity():
+        return [Problem("not-portable", "a pickled copy has another identity()")]
+    return []

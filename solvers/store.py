@@ -5,12 +5,14 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from solvers.contract import Json, Snapshots, StateLayout
+from solvers.contract import Json, Snapshots, Start, StateLayout
 
 _SUFFIX = ".h5"
 # HDF5 leaves a user block of this many bytes at the start of a file to the application. Ours holds the digest of all
@@ -60,7 +62,7 @@ class SnapshotStore:
     A file appears under its final name only when complete and on disk, is never changed afterwards, and every byte of
     it is checked whenever it is read. It is plain HDF5, which any tool opens: data sets `t` [time] and `u`
     [time, state], attributes `address`, `identity` and `mu` (JSON), and `solve_s`; a group `layout` where the solution
-    brings its own.
+    brings its own, and a data set `restart` where it left a state from which other solves can go on.
     """
 
     def __init__(self, root: Path) -> None:
@@ -111,18 +113,51 @@ class SnapshotStore:
         Raises:
             DamagedSnapshot: there is a file, but not the one that was written.
         """
+        with self._opened(address) as file:
+            if file is None:
+                return None
+            layout = _read_layout(file) if "layout" in file else None
+            restart = file["restart"][()] if "restart" in file else None
+            return Snapshots(file["t"][()], file["u"][()], layout, restart)
+
+    @contextmanager
+    def _opened(self, address: str) -> Iterator[h5py.File | None]:
+        """The checked file of a solution, or None when there is none.
+
+        Raises:
+            DamagedSnapshot: there is a file, but not the one that was written.
+        """
         path = self.path(address)
         try:
             with path.open("rb") as stream:
                 sound = stream.read(_USER_BLOCK) == _user_block(path)
         except FileNotFoundError:
-            return None
+            yield None
+            return
         if not sound:
             raise DamagedSnapshot(path, "the check sum does not agree with the contents")
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs["address"] != address:
                 raise DamagedSnapshot(path, f"holds the solution with address {file.attrs['address']}")
-            return Snapshots(file["t"][()], file["u"][()], _read_layout(file) if "layout" in file else None)
+            yield file
+
+    def starts(self, identity: Json) -> list[Start]:
+        """The solves of this solver that left a state to go on from; files that cannot be read are passed over.
+
+        Every file is read once, for its check sum: that takes hundredths of a second where the solves take minutes.
+        """
+        wanted = _canonical(identity)
+        found = []
+        for name in self.addresses():
+            with suppress(DamagedSnapshot, OSError), self._opened(name) as file:
+                if file is not None and "restart" in file and file.attrs["identity"] == wanted:
+                    found.append(Start(json.loads(file.attrs["mu"]), partial(self._restart, name)))
+        return found
+
+    def _restart(self, address: str) -> np.ndarray | None:
+        with suppress(DamagedSnapshot, OSError), self._opened(address) as file:
+            return None if file is None else file["restart"][()]
+        return None
 
     def set_aside(self, address: str) -> Path:
         """Rename a damaged file to `<address>.h5.damaged`, numbered when that exists; returns the new name."""
@@ -150,6 +185,8 @@ def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | floa
     with h5py.File(path, "x", userblock_size=_USER_BLOCK, locking=False) as file:
         file["t"] = np.asarray(snapshots.t, dtype="<f8")
         file["u"] = np.asarray(snapshots.u, dtype="<f8")
+        if snapshots.restart is not None:
+            file["restart"] = np.asarray(snapshots.restart, dtype="<f8")
         if snapshots.layout is not None:
             description, arrays = snapshots.layout.parts()
             layout = file.create_group("layout")

@@ -18,7 +18,10 @@ MODULES = {
 # Library -> the only modules that may import it.
 CONFINED = {
     "ray": {"agent.executor"},
-    "mlflow": {"agent.tracking", "agent.registry", "agent.mlflow_store", "agent.pyfunc_model", "mlasdi.surrogate"},
+    "mlflow": {
+        *(f"agent.{name}" for name in ("tracking", "registry", "curation", "model_package", "pyfunc_model")),
+        *("agent.mlflow_store", "agent.mlflow_runs", "mlasdi.surrogate_files"),
+    },
     "pickle": {"solvers.contract"},
     "cloudpickle": set(),
     "dill": set(),

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import agent.acquisition
-from agent.acquisition import APART, SamplingSettings, initial_design, propose, score_function
+from agent.acquisition import (
+    APART,
+    SamplingSettings,
+    chance_of_success,
+    initial_design,
+    propose,
+    score_function,
+)
 from mlasdi.kriging import Kriging
 from mlasdi.model_settings import ModelSettings
 from mlasdi.surrogate import Surrogate
@@ -194,6 +201,72 @@ def test_where_nothing_is_uncertain_nothing_is_proposed() -> None:
     mus, scores = propose(surrogate, SamplingSettings(candidates=16), space.corners(), 3, seed=0)
     assert mus.shape == (0, 2)
     assert scores.shape == (0,)
+
+
+# Where solves fail
+
+
+def test_the_choice_keeps_away_from_where_solves_fail(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score that wants the middle of the upper end of `w`, where solves fail."""
+    space, known = burgers_surrogate.space, trained_on(burgers_surrogate)
+
+    def wanted(mu: np.ndarray) -> np.ndarray:
+        x = space.to_unit(mu)
+        return 1 + x[:, 1] - (x[:, 0] - 0.5) ** 2
+
+    monkeypatch.setattr(agent.acquisition, "score_function", lambda *args: wanted)
+    failed = space.from_unit(np.array([[0.25, 0.95], [0.5, 0.95], [0.75, 0.95]]))
+    settings, all_known = SamplingSettings(candidates=64), np.concatenate([known, failed])
+    (heedless,), _ = propose(burgers_surrogate, settings, all_known, 1, seed=0)
+    (careful,), (score,) = propose(burgers_surrogate, settings, all_known, 1, seed=0, failed=failed)
+    chance = chance_of_success(space, known, failed)
+    assert chance(heedless[None])[0] < 0.1
+    assert chance(careful[None])[0] > 0.8
+    assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-9)
+    grid = dense_grid(burgers_surrogate)
+    grid = grid[[distance(burgers_surrogate, mu[None], all_known) > 2 * APART for mu in grid]]
+    assert score >= 0.9 * (chance(grid) * wanted(grid)).max()
+
+
+# Data sets
+
+
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_of_available_points_the_best_is_taken(surrogate: Surrogate, acquisition: str) -> None:
+    settings, space, known = SamplingSettings(acquisition=acquisition), surrogate.space, trained_on(surrogate)
+    available = np.concatenate([space.sobol(20, seed=3), known])
+    mus, scores = propose(surrogate, settings, known, 3, seed=0, available=available)
+    assert {tuple(mu) for mu in mus} <= {tuple(mu) for mu in available[:20]}
+    assert len({tuple(mu) for mu in mus}) == 3
+    for i in range(3):
+        expected = score_function(surrogate, acquisition, mus[:i])(available[:20])
+        assert scores[i] == pytest.approx(expected.max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("acquisition", [*SCORED, "sobol"])
+def test_available_points_are_used_up_even_where_they_lie_close(one: Surrogate, acquisition: str) -> None:
+    settings, known = SamplingSettings(acquisition=acquisition), trained_on(one)
+    available = np.concatenate([known, one.space.from_unit(np.array([[0.400], [0.401], [0.402]]))])
+    mus, _ = propose(one, settings, known, 2, seed=0, available=available)
+    rest, _ = propose(one, settings, np.concatenate([known, mus]), 2, seed=0, available=available)
+    np.testing.assert_allclose(np.sort(np.concatenate([mus, rest]), axis=0), available[len(known) :])
+    nothing, _ = propose(one, settings, available, 2, seed=0, available=available)
+    assert nothing.shape == (0, 1)
+
+
+def test_initial_designs_of_a_data_set() -> None:
+    """The nearest to the corners, each once, in the scale of the parameters."""
+    space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("b", 1.0, 100.0, scale="log")))
+    available = np.array([[0.5, 10.0], [0.1, 2.0], [0.0, 1.5], [0.9, 1.0], [0.8, 90.0], [0.2, 60.0]])
+    design = initial_design(space, SamplingSettings(), 0, available)
+    np.testing.assert_array_equal(design, available[[2, 5, 3, 4]])
+    np.testing.assert_array_equal(initial_design(space, SamplingSettings(initial="all"), 0, available), available)
+    few = initial_design(space, SamplingSettings(), 0, available[:2])
+    np.testing.assert_array_equal(few, available[[1, 0]])
+    with pytest.raises(ValueError, match="'all' is for a data set"):
+        initial_design(space, SamplingSettings(initial="all"), 0)
 
 
 # The control

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 import agent.assessment
-from agent.assessment import Assessment, assess
+from agent.assessment import LEVELS, Assessment, assess
 from mlasdi.surrogate import Surrogate
 from solvers.burgers import Burgers1D
 from solvers.contract import Snapshots
@@ -35,12 +35,12 @@ def brute_force_errors(surrogate: Surrogate, truths: Truths) -> np.ndarray:
     return errors
 
 
-def brute_force_coverage(surrogate: Surrogate, truths: Truths) -> float:
+def brute_force_coverage(surrogate: Surrogate, truths: Truths, level: float = 0.9) -> float:
     inside = []
     for mu, truth in truths:
         prediction = surrogate.predict(mu, truth.t)
         assert prediction.std is not None
-        half_width = norm.ppf(0.95) * prediction.std[0]
+        half_width = norm.ppf(0.5 + level / 2) * prediction.std[0]
         inside.append((prediction.mean[0] - half_width <= truth.u) & (truth.u <= prediction.mean[0] + half_width))
     return float(np.mean(inside))
 
@@ -53,6 +53,10 @@ def test_errors_of_every_stage_and_coverage(burgers_surrogate: Surrogate, truths
     np.testing.assert_allclose(found.final, expected[-1], rtol=1e-8)
     assert not np.allclose(found.errors[0], found.errors[1], rtol=1e-3)  # the stages do differ
     assert found.coverage == pytest.approx(brute_force_coverage(burgers_surrogate, truths), abs=1e-12)
+    assert found.reliability is not None
+    expected = [brute_force_coverage(burgers_surrogate, truths, level) for level in LEVELS]
+    np.testing.assert_allclose(found.reliability, expected, atol=1e-12)
+    assert (np.diff(found.reliability) > 0).all()
 
 
 def test_what_lies_outside_the_basis_counts(burgers_surrogate: Surrogate, truths: Truths) -> None:
@@ -84,7 +88,10 @@ def test_coverage_of_truths_at_a_known_distance(
         prediction = burgers_surrogate.predict(mu, truth.t)
         assert prediction.std is not None
         made.append((mu, Snapshots(truth.t, prediction.mean[0] + deviations * prediction.std[0])))
-    assert assess(burgers_surrogate, made, len(made)).coverage == coverage
+    found = assess(burgers_surrogate, made, len(made))
+    assert found.coverage == coverage
+    assert found.reliability is not None
+    np.testing.assert_array_equal(found.reliability, norm.cdf(deviations) - norm.cdf(-deviations) < LEVELS)
 
 
 def test_of_many_truths_some_are_checked_for_coverage(
@@ -98,7 +105,9 @@ def test_of_many_truths_some_are_checked_for_coverage(
 
 # On disk
 
-SAVED = Assessment(np.array([[0.1, 1 / 3], [2.0, 5e-324]]), np.array([[0.2, np.pi], [0.1, np.inf]]), 0.87)
+SAVED = Assessment(
+    np.array([[0.1, 1 / 3], [2.0, 5e-324]]), np.array([[0.2, np.pi], [0.1, np.inf]]), 0.87, np.linspace(0, 1 / 3, 11)
+)
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
@@ -108,7 +117,18 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.mu, SAVED.mu)
     np.testing.assert_array_equal(loaded.errors, SAVED.errors)
     assert loaded.coverage == SAVED.coverage
+    assert loaded.reliability is not None
+    np.testing.assert_array_equal(loaded.reliability, SAVED.reliability)
     assert [file.name for file in path.parent.iterdir()] == ["round-000.npz"]
+
+
+def test_an_assessment_of_an_earlier_version_is_loaded_without_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "round-000.npz"
+    np.savez(path, mu=SAVED.mu, errors=SAVED.errors, coverage=SAVED.coverage)
+    loaded = Assessment.load(path)
+    assert (loaded.coverage, loaded.reliability) == (SAVED.coverage, None)
+    loaded.save(path)
+    assert Assessment.load(path).reliability is None
 
 
 def test_an_interrupted_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

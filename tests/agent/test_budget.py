@@ -54,6 +54,11 @@ def test_remaining_runs_and_stop_agree(n, used):
     assert budget.remaining_runs(used) in (0, n - used)
 
 
+def test_failed_points_are_charged_as_configured():
+    assert FULL.charged(solved=3, failed=2) == 5
+    assert Budget(BudgetSettings(solver_runs=9, charge_failures=False)).charged(solved=3, failed=2) == 3
+
+
 @pytest.mark.parametrize(
     ("given", "fraction"), [("0.3%", 0.003), (" 5 % ", 0.05), ("0.01", 0.01), (0.01, 0.01), ("1e-2%", 1e-4)]
 )

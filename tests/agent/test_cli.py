@@ -216,7 +216,7 @@ def test_dry_run_counts_what_is_done() -> None:
 def test_check_of_a_sound_solver(folder: Path) -> None:
     result = mlasdi("check", "pulse.yaml", "--json")
     found = json.loads(result.stdout)
-    assert (result.exit_code, found["ok"], found["problems"]) == (0, True, [])
+    assert (result.exit_code, found["ok"], found["problems"], found["concerns"]) == (0, True, [], [])
     assert PLAN.items() <= found.items()
     assert found["checked_at"] == pytest.approx({"a": 0.8, "w": 1.0})
     assert "burgers1d keeps the contract at a=0.8 w=1\n" in mlasdi("check", "pulse.yaml").stdout
@@ -254,14 +254,18 @@ def test_check_of_a_broken_solver(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert "times must be finite and strictly increasing" in result.stdout
     done = process("", "check", "pulse.yaml", own, "--json")
     assert done.returncode == 1
-    assert json.loads(done.stdout)["problems"] == ["times must be finite and strictly increasing"]
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (problem["kind"], problem["message"]) == ("bad-times", "times must be finite and strictly increasing")
+    assert f"    try {problem['remedy']}\n" in result.stdout
     assert done.stderr.count("noise of the solver") == done.stderr.count("noise of a child process") == 2
     for command in (["check"], ["run", "--dry-run"]):
         result = mlasdi(*command, "pulse.yaml", own, "problem.options.raises=true", "--json")
         assert result.exit_code == 1
         message = json.loads(result.stdout)["error"]
-        assert message.startswith("the solver fails at the centre of the box, {'a': 0.8")
-        assert message.endswith(": ZeroDivisionError: no way")
+        assert message.startswith("the solver fails at {'a': 0.8")
+        assert message.endswith(": ZeroDivisionError: no way; try --debug, which shows where it was raised")
+        shown = mlasdi(*command, "pulse.yaml", own, "problem.options.raises=true", "--debug").stderr
+        assert ", in solve\n    raise ZeroDivisionError(" in shown
 
 
 # Status
@@ -428,6 +432,7 @@ def test_predict_writes_what_the_surrogate_says(model: Path, suffix: str) -> Non
         "inside_box": True,
         "warnings": [],
         "file": str(out),
+        "plot": None,
     }
     with h5py.File(out) if suffix == ".h5" else np.load(out) as file:
         assert all(
@@ -449,7 +454,10 @@ def test_predict_in_words(model: Path) -> None:
 
 
 def test_predict_warns_outside_the_box(model: Path) -> None:
-    result = mlasdi("predict", model, "--at", "a=0.95", "w=1.0", "--json")
+    refused = mlasdi("predict", model, "--at", "a=0.95", "w=1.0")
+    assert refused.exit_code == 2
+    assert complaint(refused).endswith("; --extrapolate predicts there all the same")
+    result = mlasdi("predict", model, "--at", "a=0.95", "w=1.0", "--extrapolate", "--json")
     assert result.exit_code == 0
     assert result.stderr.startswith("warning: {'a': 0.95, 'w': 1.0} lies outside the trained box")
     summary = json.loads(result.stdout)
@@ -467,7 +475,7 @@ def test_predict_warns_outside_the_box(model: Path) -> None:
         (["--at", "a=nan", "w=1"], "'a=nan': 'nan' must be finite"),
         (["--at", "a", "w=1"], "'a': write name=value, for example a=0.8"),
         (["--at", "a=0.8", "w=1", "--times", "0:1"], "times '0:1': write start:stop:count, for example 0:1:101"),
-        (["--at", "a=0.8", "w=1", "--out", "u.csv"], "--out u.csv: write to a file that ends in .h5 or .npz"),
+        (["--at", "a=0.8", "w=1", "--out", "u.csv"], "--out u.csv: write to a file that ends in .h5, .nc or .npz"),
         (["--at", "a=0.8", "w=1", "--out", "no/u.h5"], "--out no/u.h5: there is no folder no"),
     ],
 )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -95,6 +96,8 @@ REFUSALS = {
     "negative time": (["budget.wall_time_s=-5"], "budget.wall_time_s: input should be greater than 0, got -5"),
     "percentage without its sign": (["budget.target_error=3"], "budget.target_error: must be a fraction below 1"),
     "grid of the wrong dimension": (["validation.grid=[2]"], "validation.grid: [2] needs one count for each of"),
+    "all points of a box": (["sampling.initial=all"], "sampling.initial: 'all' is for a data set"),
+    "the rest of a box": (["validation.rest=true"], "validation.rest: true is for a data set; give validation.grid"),
     "name that is a path": (["name=a/b"], "name: string should match pattern"),
     "override without a value": (["budget.solver_runs"], "override 'budget.solver_runs': write dotted.key=value"),
     "override through a value": (["seed.deep.er=1"], "override 'seed.deep.er=1': seed is not a section"),
@@ -142,3 +145,16 @@ def test_a_configuration_does_not_change(base: Path) -> None:
     config: Config = load_config(base)
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
+
+
+def test_points_of_a_data_set_are_those_of_the_box_in_its_order(base: Path, tmp_path: Path) -> None:
+    """The data set names w first, and one of its runs lies outside."""
+    a, w = np.array([0.7, 0.8, 0.9, 0.95]), np.array([1.1, 0.9, 1.0, 1.0])
+    np.savez(tmp_path / "runs.npz", a=a, w=w, t=[0.0, 1.0], u=np.ones((4, 2, 3)))
+    options = {"path": str(tmp_path / "runs.npz"), "parameters": ["w", "a"], "fields": ["u"]}
+    base.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"solver": "data-set", "options": options}}))
+    found = load_config(base, ["validation.rest=true"]).problem.available()
+    np.testing.assert_array_equal(found, np.column_stack([a, w])[:3])
+    assert load_config(base, ["sampling.initial=all"]).problem.available().shape == (3, 2)
+    with pytest.raises(ConfigError, match=r"validation\.grid: a data set has solutions at its own points only"):
+        load_config(base, ["validation.grid=3"])

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import ray
 from pydantic import ValidationError
@@ -109,8 +111,8 @@ def test_a_damaged_solution_is_set_aside_and_computed_again(executor, tmp_path):
         ("exception", "exception", "ZeroDivisionError: division by zero (at "),
         ("solver-error", "not-converged", "try a smaller step"),
         ("memory", "out-of-memory", "a coarser grid or a larger machine"),
-        ("nan", "bad-output", "states are not finite from time index 6"),
-        ("shape", "bad-output", "states have shape (11, 4); expected [time, state] = (11, 5)"),
+        ("nan", "not-finite", "states are not finite from time index 6"),
+        ("shape", "wrong-shape", "states have shape (11, 4); expected [time, state] = (11, 5)"),
         ("type", "bad-output", "solve returned dict; expected Snapshots"),
     ],
 )
@@ -201,6 +203,65 @@ def test_abandoning_a_run_stops_its_solves(ray_executor, tmp_path):
     run.close()
     # Both cores would be taken for ten minutes by solves that go on.
     assert all(result.ok for result in ray_executor.run([solve_task(9, faulty(), {"a": 9.0}, tmp_path)]))
+
+
+# Starts a program with a child that leaves its parent's session, and waits for it.
+FAMILY = "# {a}\n(setsid sh -c 'sleep 86400 & wait' &)\ntouch started\nsleep 86400\n"
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A task whose program never ends, and a list of the processes that work in the folder of its run."""
+    options = {"argv": ["sh", "in"], "files": {"in": FAMILY}, "parameters": ["a"], "output": "u.csv",
+               "runs": str(tmp_path / "runs")}  # fmt: skip
+
+    def working():
+        found = []
+        for process in psutil.process_iter(["cwd", "status"]):
+            if str(tmp_path / "runs") in (process.info["cwd"] or "") and process.info["status"] != "zombie":
+                found.append(process)
+        return found
+
+    return solve_task(0, SolverSpec("command", options), {"a": 1.0}, tmp_path), working
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_abandoning_a_run_ends_its_programs(ray_executor, tmp_path, program):
+    task, working = program
+    run = ray_executor.run([solve_task(1, faulty(), {"a": 0.0}, tmp_path), task])
+    assert next(run).task_id == 1
+    wait_until(lambda: list((tmp_path / "runs").glob("*/started")))
+    assert len(working()) >= 3
+    run.close()
+    wait_until(lambda: not working())
+
+
+def test_a_killed_worker_takes_its_programs_along(ray_executor, tmp_path, program):
+    task, working = program
+    killer = threading.Thread(target=lambda: (wait_until(lambda: list((tmp_path / "runs").glob("*/started"))), kill()))
+
+    def kill():
+        (worker,) = (p for p in psutil.Process().children(recursive=True) if "ray::execute" in p.name() + _title(p))
+        worker.kill()
+
+    killer.start()
+    (result,) = ray_executor.run([task])
+    killer.join()
+    assert result.failure.kind == "worker-lost"
+    wait_until(lambda: not working())
+
+
+def _title(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def test_a_task_that_a_worker_cannot_read_is_a_failure(ray_executor, tmp_path, monkeypatch):

@@ -406,6 +406,58 @@ def test_worst_point_survives_constant_and_diverged_fields(monkeypatch):
     assert figure.get_suptitle().endswith("max relative error nan %, at t = 1.5 ms")
 
 
+RELIABLE = {
+    "one": {"9 solver runs": np.linspace(0.1, 0.99, 5)},
+    "everything inside": {"a": np.ones(5), "b": np.zeros(5)},
+    "many": {f"{n} solver runs,\nwithout calibration": np.linspace(0, 1, 5) ** n for n in range(1, 8)},
+}
+
+
+@pytest.mark.parametrize("observed", RELIABLE.values(), ids=RELIABLE.keys())
+def test_reliability_shows_what_the_bands_hold_against_what_they_promise(observed, monkeypatch):
+    levels = (0.1, 0.5, 0.8, 0.9, 0.99)
+    figure = figures.reliability(levels, observed)
+    assert_readable(figure, monkeypatch)
+    (axes,) = figure.axes
+    diagonal, *lines = axes.lines
+    np.testing.assert_array_equal(*diagonal.get_data())
+    assert [line.get_label() for line in lines] == list(observed)
+    for line, shares in zip(lines, observed.values(), strict=True):
+        np.testing.assert_allclose(line.get_data(), [100 * np.array(levels), 100 * shares])
+    (target,) = axes.patches
+    assert (target.get_x() + target.get_width() / 2, target.get_y(), target.get_height()) == (90, 85, 10)
+    low, high = np.reshape(axes.bbox.extents, (2, 2))
+    assert 0.8 < np.divide(*(high - low)) < 1.25  # the diagonal looks like one
+
+
+SPLITS = {
+    "one stage": (["variable-projection"], 1.0),
+    "long names": (["variable-projection", "sine-features (kappa 0.1, ridge 1e-05)", "kriging"], 1.0),
+    "perfect": (["kriging"], 0.0),
+    "diverged": (["autoencoder", "sine-decoder"], np.inf),
+    "many": ([f"sine-decoder #{k}" for k in range(7)], 1e-6),
+}
+
+
+@pytest.mark.parametrize(("names", "size"), SPLITS.values(), ids=SPLITS.keys())
+def test_error_split_is_readable_and_tells_every_number(names, size, monkeypatch):
+    parts = {"projection": np.full(len(names), 2.6e-6), "interpolation": size * 0.0123 / np.arange(1, len(names) + 1)}
+    total = np.full(len(names), size * 0.015)
+    figure = figures.error_split(names, parts, total)
+    assert_readable(figure, monkeypatch)
+    (axes,) = figure.axes
+    assert [container.get_label() for container in axes.containers] == ["projection", "interpolation", "total"]
+    lengths = [[bar.get_width() for bar in container] for container in axes.containers]
+    expected = [100 * values for values in (*parts.values(), total)]
+    np.testing.assert_allclose(lengths, np.where(np.isfinite(expected), expected, 0), rtol=1e-12)
+    numbers = [text.get_text() for text in axes.texts]
+    assert numbers[: len(names)] == ["0.00026"] * len(names)
+    told = "not finite" if np.isinf(size) else plain_number(1.5 * size, 2)
+    assert numbers[-len(names) :] == [told] * len(names)
+    groups = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
+    assert groups == [f"{k} stage{'s' * (k > 1)} ({'+ ' * (k > 1)}{name})" for k, name in enumerate(names, start=1)]
+
+
 @pytest.mark.parametrize(("n_latents", "n_points"), [(1, 1), (3, 16), (4, 3), (5, 3), (8, 9)])
 def test_latent_trajectories(n_latents, n_points, monkeypatch):
     t = np.linspace(0, 2, 30)

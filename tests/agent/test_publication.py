@@ -19,6 +19,7 @@ from agent.ledger import Point
 from agent.mlflow_store import connect, store_uri
 from agent.publication import Publisher
 from agent.registry import find, resolve
+from mlasdi.error_split import error_split, mean_split
 from mlasdi.surrogate import Surrogate
 from solvers.burgers import Burgers1D
 
@@ -157,9 +158,11 @@ def test_figures_and_numbers_of_the_whole_campaign(
     judged = assessment if validated else None
     worst = burgers_surrogate.space.as_dict(assessment.mu[np.argmax(assessment.final)])
     truth = Burgers1D(n_x=101, n_t=51).solve(worst) if validated else None
-    drawn = publisher.draw([(burgers_surrogate, judged)], POINTS, truth)
+    split = None if truth is None else mean_split([error_split(burgers_surrogate, worst, truth.t, truth.u)])
+    drawn = publisher.draw([(burgers_surrogate, judged)], POINTS, truth, split)
     always = {"uncertainty_map", "convergence", "latent_trajectories", "training_loss"}
-    assert {path.stem for path in drawn} == always | ({"error_map", "worst_point"} if validated else set())
+    with_truth = {"error_map", "worst_point", "reliability", "error_split"}
+    assert {path.stem for path in drawn} == always | (with_truth if validated else set())
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.parent.parent == config.folder for path in drawn)
     report = {"max_relative_error": 0.01, "coverage": None, "solver_runs": 5, "seconds": {"solve": 2.0, "total": 3.0}}
     publisher.finish(report, drawn)
@@ -173,6 +176,15 @@ def test_figures_and_numbers_of_the_whole_campaign(
     }
     artifacts = {file.path for file in client_of(config).list_artifacts(run.info.run_id)}
     assert artifacts == {"config.yaml", *(path.name for path in drawn)}
+
+
+def test_what_could_not_be_judged_is_not_drawn(
+    config: Config, burgers_surrogate: Surrogate, assessment: Assessment
+) -> None:
+    """An assessment of an earlier version has no reliability, and a diverged surrogate no split."""
+    old = replace(assessment, reliability=None)
+    drawn = started(config).draw([(burgers_surrogate, old)], POINTS, None)
+    assert {path.stem for path in drawn}.isdisjoint({"reliability", "error_split"})
 
 
 def test_the_recorded_configuration_runs_the_campaign_again(config: Config, tmp_path: Path) -> None:

@@ -60,7 +60,27 @@ def test_it_predicts_with_the_first_stages_alone(loaded: "PyFuncModel", burgers_
 
 
 def test_its_metadata_name_the_columns(loaded: "PyFuncModel") -> None:
-    assert loaded.metadata.metadata == {"inputs": ["a", "w"], "output_axes": ["param", "time", "state"]}
+    assert loaded.metadata.metadata == {
+        "inputs": ["a", "w"],
+        "output_axes": ["param", "time", "state"],
+        "quantiles_axes": ["param", "quantile", "time", "state"],
+        "samples_axes": ["param", "sample", "time", "state"],
+    }
+
+
+def test_it_brings_an_example(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
+    np.testing.assert_allclose(loaded.input_example, [[0.8, 1.0]])
+    np.testing.assert_array_equal(loaded.predict(loaded.input_example), burgers_surrogate.predict([[0.8, 1.0]]).mean)
+
+
+def test_it_predicts_quantiles_and_samples_at_any_times(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
+    times = [0.0, 0.3, 1.0]
+    expected = burgers_surrogate.predict(MU, times)
+    np.testing.assert_array_equal(loaded.predict(MU, params={"times": times}), expected.mean)
+    quantiles = loaded.predict(MU, params={"times": times, "quantiles": [0.1, 0.9]})
+    np.testing.assert_array_equal(quantiles, expected.quantiles([0.1, 0.9]))
+    samples = loaded.predict(MU, params={"times": times, "n_samples": 5, "seed": 3})
+    np.testing.assert_array_equal(samples, burgers_surrogate.sample(MU, 5, np.random.default_rng(3), times))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +93,13 @@ def test_other_inputs_are_refused(loaded: "PyFuncModel", mu: np.ndarray) -> None
 
 
 def test_other_outputs_are_refused(loaded: "PyFuncModel") -> None:
-    with pytest.raises(ValueError, match="output 'variance' is not known; give 'mean' or 'std'"):
+    with pytest.raises(ValueError, match="output 'variance' is not known; give one of mean, std"):
         loaded.predict(MU, params={"output": "variance"})
+    with pytest.raises(ValueError, match="quantiles and n_samples are both given"):
+        loaded.predict(MU, params={"quantiles": [0.5], "n_samples": 2})
+    with pytest.raises(ValueError, match="output 'std' needs neither"):
+        loaded.predict(MU, params={"output": "std", "n_samples": 2})
+    with pytest.raises(ValueError, match="output 'quantiles' needs levels"):
+        loaded.predict(MU, params={"output": "quantiles"})
     with pytest.raises(ValueError, match="n_stages 3 given; the model has stages 1 to 2"):
         loaded.predict(MU, params={"n_stages": 3})

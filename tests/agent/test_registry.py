@@ -3,15 +3,20 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from agent.mlflow_store import connect, store_uri
-from agent.registry import find, resolve
+from agent.registry import CAMPAIGN_TAG, find, resolve
 from agent.tracking import Tracker, TrackingSettings
 
 BOX = {"a": [0.7, 0.9], "w": [0.9, 1.1]}
@@ -150,3 +155,52 @@ def test_resolve_reports_missing_files_and_foreign_models(root: Path, tmp_path: 
     with pytest.raises(ValueError, match="holds no surrogate; it was registered by another program"):
         resolve("models:/foreign/1", root=root)
     shutil.rmtree(root / "nothing")
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Path:
+    """A registry with 500 versions of 20 models, written straight into the database."""
+    connect(store_uri(None, tmp_path))
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        for k in range(500):
+            name, version = f"model-{k % 20}", k // 20 + 1
+            if version == 1:
+                database.execute("INSERT INTO registered_models (name, creation_time) VALUES (?, 0)", (name,))
+                database.execute(
+                    "INSERT INTO registered_model_aliases (alias, version, name) VALUES ('champion', 1, ?)", (name,)
+                )
+            columns = "name, version, creation_time, last_updated_time, source, current_stage"
+            row = (name, version, k, k, "nowhere", "None")
+            database.execute(f"INSERT INTO model_versions ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
+            tags = {
+                CAMPAIGN_TAG: name,
+                "parameter_box": json.dumps({"a": [0.0, 1.0 + k]}),
+                "error_estimate": repr(1 / (k + 1)),
+            }
+            for key, value in tags.items():
+                insert = "INSERT INTO model_version_tags (key, value, name, version) VALUES (?, ?, ?, ?)"
+                database.execute(insert, (key, value, name, version))
+    return tmp_path
+
+
+def test_find_asks_a_crowded_registry_a_few_times(crowded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One query for all versions, and one for the aliases of each model that has any: nothing a version."""
+    calls: list[str] = []
+    for method in ("search_model_versions", "get_registered_model", "get_model_version"):
+        original = getattr(MlflowClient, method)
+
+        monkeypatch.setattr(MlflowClient, method, _counted(method, original, calls))
+    found = find(max_error=0.1, covers={"a": 400}, root=crowded)
+    assert [model.version for model in found[:2]] == ["25", "25"]
+    assert len(found) == 101
+    assert calls.count("get_registered_model") == 20
+    assert len(calls) <= 23
+    assert find(problem="model-3", root=crowded, sort="newest")[-1].uri == "models:/model-3@champion"
+
+
+def _counted(name: str, original: Callable, calls: list[str]) -> Callable:
+    def counted(self: MlflowClient, *rest: Any, **more: Any) -> Any:
+        calls.append(name)
+        return original(self, *rest, **more)
+
+    return counted

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from small_campaign import write_config
 
-from agent.assessment import Assessment
+from agent.assessment import LEVELS, Assessment
 from agent.budget import StopReason
 from agent.config import Config, load_config
 from agent.ledger import Ledger
@@ -69,6 +69,14 @@ def test_errors_with_a_validation_set(config: Config, ledger: Ledger, burgers_su
     assert [stage["leave_one_out"] for stage in report["stages"]] == list(burgers_surrogate.record.stage_errors)
     assert report["leave_one_out"] == max(burgers_surrogate.record.leave_one_out[-1])
     assert report["error_estimate"] == burgers_surrogate.error_estimate
+
+
+def test_reliability_by_probability(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
+    judged = replace(ASSESSMENT, reliability=np.linspace(0, 1, len(LEVELS)))
+    report = build(config, ledger, burgers_surrogate, judged)
+    assert list(report["reliability"]) == [f"{level:g}" for level in LEVELS]
+    assert (report["reliability"]["0.1"], report["reliability"]["0.6"], report["reliability"]["0.99"]) == (0, 0.5, 1)
+    assert build(config, ledger, burgers_surrogate, ASSESSMENT)["reliability"] is None
 
 
 def test_what_is_not_known_is_null(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:

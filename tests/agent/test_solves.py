@@ -1,6 +1,7 @@
 """The solves of a campaign: what the ledger knows and when, failures, and how solutions are found again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from agent.executor import SerialExecutor
 from agent.ledger import Ledger
 from agent.monitor import Monitor
 from agent.solves import Solves, SolvesError
-from agent.tasks import SolveResult, SolveTask
-from solvers.contract import Snapshots, SolverError
+from agent.tasks import TRANSIENT, SolveFailure, SolveResult, SolveTask
+from solvers.contract import FAILURE_KINDS, Snapshots, SolverError, StateLayout
 from solvers.store import DamagedSnapshot
 
 MUS = np.array([[1.0], [2.0], [3.0]])
@@ -33,6 +34,9 @@ class Recorder(Monitor):
 
     def solved(self, purpose: str, mu: Mapping[str, float], result: SolveResult) -> None:
         self.heard.append((purpose, mu["a"], result.ok))
+
+    def warning(self, message: str) -> None:
+        self.heard.append(("warning", message))
 
 
 class Interrupted(SerialExecutor):
@@ -200,15 +204,102 @@ def test_a_damaged_solution_is_not_used(solves: Solves) -> None:
         solves.training_data(0)
 
 
-def test_solutions_at_different_times_are_refused(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a solver that chooses its own time steps, as many but not the same."""
-    solve = Faulty.solve
+def let_times_differ(monkeypatch: pytest.MonkeyPatch, times: Callable[[np.ndarray], np.ndarray]) -> None:
+    """A solver that chooses its own times at a = 3, as many but not the same; u = sin(6 t) x."""
 
     def adaptive(self: Faulty, mu: Mapping[str, float]) -> Snapshots:
-        solved = solve(self, mu)
-        return Snapshots(solved.t ** (1 if mu["a"] < 3 else 2), solved.u)
+        t = np.linspace(0, 1, 41) if mu["a"] < 3 else times(np.linspace(0, 1, 41))
+        return Snapshots(t, np.outer(np.sin(6 * t), np.linspace(0, 1, 5)))
 
     monkeypatch.setattr(Faulty, "solve", adaptive)
+
+
+def test_solutions_at_different_times_are_interpolated(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_times_differ(monkeypatch, lambda t: 0.9 * t**1.2)
     run(solves)
-    with pytest.raises(SolvesError, match=r"\{'a': 3\.0\} has other times than that at \{'a': 1\.0\}"):
+    data = solves.training_data(0)
+    np.testing.assert_allclose(data.t, np.linspace(0, 0.9, len(data.t)))
+    error = np.abs(data.u[:, :, -1] - np.sin(6 * data.t)).max()
+    assert error / 5 < solves.time_error < 10 * error < 1e-3
+    assert not [heard for heard in solves.monitor.heard if heard[0] == "warning"]
+
+
+def test_times_too_coarse_to_be_interpolated_are_told(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_times_differ(monkeypatch, lambda t: t[::8])
+    run(solves)
+    data = solves.training_data(0)
+    assert solves.time_error > 1e-3
+    assert np.abs(data.u[-1, :, -1] - np.sin(6 * data.t)).max() > 1e-3
+    (warning,) = (text for event, *text in solves.monitor.heard if event == "warning")
+    assert f"about {solves.time_error:.1e}" in warning[0]
+
+
+def test_solutions_that_hardly_overlap_in_time_are_refused(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_times_differ(monkeypatch, lambda t: t + 0.9)
+    run(solves)
+    with pytest.raises(SolvesError, match=r"times from 0 to 1\.9 and share only \[0\.9, 1\]"):
         solves.training_data(0)
+
+
+def test_solutions_on_different_grids_are_refused(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
+    def remeshing(self: Faulty, mu: Mapping[str, float]) -> Snapshots:
+        x = np.linspace(0, 1, 6 if mu["a"] == 2 else 5)
+        return Snapshots(np.array([0.0, 1.0]), np.zeros((2, len(x))), StateLayout(("u",), {"x": x}))
+
+    monkeypatch.setattr(Faulty, "solve", remeshing)
+    monkeypatch.setattr(Faulty, "layout", None)
+    run(solves)
+    told = r"\{'a': 2\.0\} has other fields or another grid \(u on 6\) than that at \{'a': 1\.0\} \(u on 5\)"
+    with pytest.raises(SolvesError, match=told):
+        solves.training_data(0)
+
+
+# Trying again
+
+
+class Flaky(SerialExecutor):
+    """Every first attempt at a point fails with `kind`."""
+
+    def __init__(self, kind: str, n_failures: int = 1) -> None:
+        self.kind, self.n_failures, self.tried = kind, n_failures, list[int]()
+
+    def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
+        for result in super().run(tasks):
+            self.tried.append(result.task_id)
+            fails = self.tried.count(result.task_id) <= self.n_failures
+            yield replace(result, failure=SolveFailure(self.kind, "bad luck")) if fails else result
+
+
+@pytest.mark.parametrize("kind", TRANSIENT)
+def test_what_may_be_the_machines_fault_is_tried_again(config: Config, ledger: Ledger, kind: str) -> None:
+    solves = Solves(config, ledger, Flaky(kind), Monitor())
+    run(solves)
+    assert [p.status for p in ledger.points("train")] == ["solved"] * 3
+    assert [a.failure_kind for a in ledger.attempts()] == [kind] * 3 + [None] * 3
+
+
+@pytest.mark.parametrize("kind", sorted(FAILURE_KINDS.keys() - set(TRANSIENT)))
+def test_what_would_fail_again_is_not_tried_again(config: Config, ledger: Ledger, kind: str) -> None:
+    run(Solves(config, ledger, Flaky(kind), Monitor()))
+    assert [p.status for p in ledger.points("train")] == ["failed"] * 3
+    assert len(ledger.attempts()) == 3
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_trying_again_ends_after_so_many_retries(config: Config, ledger: Ledger, retries: int) -> None:
+    config = config.model_copy(update={"cluster": config.cluster.model_copy(update={"retries": retries})})
+    run(Solves(config, ledger, Flaky("worker-lost", n_failures=99), Monitor()))
+    assert [p.status for p in ledger.points("train")] == ["failed"] * 3
+    assert len(ledger.attempts()) == 3 * (retries + 1)
+
+
+def test_an_agent_killed_between_two_attempts_makes_the_second_one(solves: Solves, config: Config) -> None:
+    flaky = Flaky("worker-lost")
+    solves.record(0, "train", MUS[:1], [None])
+    (point,) = solves.ledger.points("train")
+    attempt = solves.ledger.start_attempt(point.id)
+    (result,) = flaky.run([solves._task("train", point)])
+    solves.ledger.finish_attempt(attempt, result)
+    assert solves.ledger.points("train")[0].status == "failed"
+    solves.run("train", solves.ledger.points("train"))
+    assert solves.ledger.points("train")[0].status == "solved"

@@ -18,6 +18,7 @@ from mlflow.entities import ViewType
 from pydantic import ValidationError
 
 from agent.mlflow_store import connect, store_uri
+from agent.model_package import packages
 from agent.registry import resolve
 from agent.tracking import Tracker, TrackingSettings
 
@@ -213,6 +214,8 @@ def test_registered_version_is_complete(root: Path, surrogate: Path) -> None:
         "round": "3",
         "mlasdi.campaign_id": "c1",
         "mlasdi.round": "3",
+        "size_bytes": "19",
+        "packages": json.dumps(packages()),
     }
     (logged,) = client.search_logged_models([client.get_run(run_id).info.experiment_id])
     assert [output.model_id for output in client.get_run(run_id).outputs.model_outputs] == [logged.model_id]
@@ -237,7 +240,9 @@ def test_signature_is_a_float64_tensor_with_one_column_per_parameter(root: Path,
     (inputs,), (outputs,) = model.signature.inputs.inputs, model.signature.outputs.inputs
     assert (inputs.type.name, inputs.shape) == ("float64", (-1, 2))
     assert (outputs.type.name, outputs.shape) == ("float64", (-1, -1, -1))
-    assert {p.name: p.default for p in model.signature.params} == {"output": "mean", "n_stages": None}
+    assert {p.name: p.default for p in model.signature.params} == {
+        **{"output": "mean", "n_stages": None, "times": [], "quantiles": [], "n_samples": None, "seed": 0}
+    }
     assert model.metadata["inputs"] == ["w", "a"]
 
 

@@ -2,14 +2,15 @@
 
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 from ablation import Variant
+from markdown_page import cpu_name
+from markdown_page import table as markdown
 from scoring import Score
 from state_size import SizeTiming
 from targets import REFERENCES, SIZE_RATIO, TARGETS
@@ -59,7 +60,7 @@ def _header() -> str:
             "Written by `make bench` (`pytest -m bench tests/benchmarks -s`); do not edit.",
             "",
             f"- Date: {date.today().isoformat()}",
-            f"- Machine: {os.cpu_count()} cores, {_cpu_name()}, {platform.system()} {platform.machine()}; one thread "
+            f"- Machine: {os.cpu_count()} cores, {cpu_name()}, {platform.system()} {platform.machine()}; one thread "
             f"for everything; load average {load:.1f} when this was written",
             f"- Versions: Python {platform.python_version()}, {versions}",
             "- Error: relative L2 error over the state, its maximum over time; its maximum and mean over the test set",
@@ -71,13 +72,6 @@ def _header() -> str:
     )
 
 
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
-
-
 def _targets(results: Results) -> str:
     rows = []
     for target in TARGETS:
@@ -87,7 +81,7 @@ def _targets(results: Results) -> str:
         must = f"{_percent(target.must)}" + (f" in {target.must_train_s:g} s" if target.must_train_s else "")
         held = "goal" if within and error <= target.goal else "must" if within and error <= target.must else "none"
         rows.append([target.problem, must, _percent(target.goal), f"{_percent(error)} in {seconds:.1f} s", held])
-    table = _table(["problem", "must", "goal", "default model", "reached"], rows)
+    table = markdown(["problem", "must", "goal", "default model", "reached"], rows)
     return f"## Targets of the default model (largest error)\n\n{table}"
 
 
@@ -96,7 +90,7 @@ def _comparisons(results: Results) -> list[str]:
     sections = []
     for problem, methods in results.scores.items():
         rows = [_comparison_row(name, scores, results.solves[problem]) for name, scores in methods.items()]
-        table = _table([*head, "90 % coverage", "stages kept"], rows)
+        table = markdown([*head, "90 % coverage", "stages kept"], rows)
         sections.append(f"## {problem[0].upper()}{problem[1:]}\n\n{table}")
     return sections
 
@@ -118,7 +112,7 @@ def _comparison_row(name: str, scores: list[Score], n_solves: int) -> list[str]:
 
 def _references() -> str:
     rows = [[r.problem, r.source, r.max_error, r.train_s] for r in REFERENCES]
-    table = _table(["problem", "source", "max error", "training s"], rows)
+    table = markdown(["problem", "source", "max error", "training s"], rows)
     note = "Not of this run: other authors' public code as they configured it, on one core of another machine."
     return f"## Published methods as published\n\n{note}\n\n{table}"
 
@@ -131,7 +125,7 @@ def _ablation(results: Results) -> str:
         cells = {(v.name, v.problem): _ablation_cells(v.score) for v in results.variants if v.group == group}
         names = dict.fromkeys(name for name, _ in cells)
         rows = [[name, *(c for p in problems for c in cells.get((name, p), [""] * 3))] for name in names]
-        parts.append(f"### {group[0].upper()}{group[1:]}\n\n{_table(head, rows)}")
+        parts.append(f"### {group[0].upper()}{group[1:]}\n\n{markdown(head, rows)}")
     return "\n\n".join(parts)
 
 
@@ -144,15 +138,10 @@ def _state_size(results: Results) -> str:
         [f"{s.n_state:,}", str(s.rank), f"{s.basis_s:.1f}", f"{s.training_s:.1f}", ", ".join(s.stages)]
         for s in results.sizes
     ]
-    table = _table(["state values", "POD rank", "basis s", "training s, basis aside", "stages kept"], rows)
+    table = markdown(["state values", "POD rank", "basis s", "training s, basis aside", "stages kept"], rows)
     ratio = f"Ratio of the training times, basis aside: {results.size_ratio:.2f} (must: at most {SIZE_RATIO})."
     note = "The burgers1d snapshots of 9 solves, as they are and linearly interpolated."
     return f"## Training time and the size of the state\n\n{note}\n\n{table}\n\n{ratio}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _percent(fraction: float) -> str:

@@ -109,3 +109,15 @@ def test_pending_points_without_a_shared_kernel(independent):
     np.testing.assert_allclose(conditioned.posterior(pending)[0], independent.posterior(pending)[0], rtol=1e-3)
     std, before = conditioned.posterior(pending)[1], independent.posterior(pending)[1]
     assert (std[:, :2] < 0.8 * before[:, :2]).all()
+
+
+def test_the_closed_form_is_the_posterior_of_the_model(points):
+    """With a shared kernel nothing asks the GPyTorch model until points are pending; both must say the same."""
+    values = np.stack([np.sin(3 * points[:, 0]), points[:, 0] ** 2 - 1, np.full(5, 2.0)], axis=1)
+    gp = CoefficientGP(points, values, Kernel(family="matern52", lengthscale=(0.8,)))
+    asked = np.linspace(-0.2, 1.2, 9)[:, None]
+    mean, std = gp._standardised(asked)
+    gp._is_conditioned = True
+    slow_mean, slow_std = gp._standardised(asked)
+    np.testing.assert_allclose(mean, slow_mean, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(std, slow_std, rtol=0, atol=1e-6)

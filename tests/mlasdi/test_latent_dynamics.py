@@ -114,3 +114,21 @@ def test_growth_rates_are_the_real_parts_of_the_eigenvalues():
     rates = growth_rates(torch.stack([xi, 2 * xi]))
     expected = torch.tensor([-0.3, -0.3, 1.2], dtype=torch.float64)
     torch.testing.assert_close(rates.sort(dim=-1).values, torch.stack([expected, 2 * expected]))
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 40.0])
+def test_propagation_to_any_times_is_exact(scale):
+    """Whichever way is taken: by Taylor series from nodes where there are many times, else by one exponential each."""
+    rng = torch.Generator().manual_seed(2)
+    xi = scale * torch.randn(3, 4, 5, generator=rng, dtype=torch.float64) / 4
+    xi[..., 1:] = xi[..., 1:] - xi[..., 1:].transpose(-1, -2)  # no growth: errors are relative to states of order one
+    z0 = torch.randn(3, 4, generator=rng, dtype=torch.float64)
+    for t in (
+        torch.rand(200, generator=rng).double(),
+        torch.tensor([0.3, 0.1]).double(),
+        0.7 - torch.rand(80).double(),
+    ):
+        generator = torch.cat([torch.zeros(3, 1, 5).double(), xi], dim=1)
+        y0 = torch.cat([torch.ones(3, 1).double(), z0], dim=1)
+        exact = (torch.linalg.matrix_exp(generator[:, None] * t[:, None, None]) @ y0[:, None, :, None])[..., 1:, 0]
+        torch.testing.assert_close(propagate(xi, z0, t), exact, rtol=1e-11, atol=1e-11 * float(exact.abs().max()))

@@ -69,7 +69,7 @@ def test_the_record_holds_what_dropped_stages_do(burgers_data):
         "latent_dim": 2,
         "n_time": 11,
         "anchors": 4,
-        "first_stage": {"iterations": 10, "n_sine": 10},
+        "first_stage": {"iterations": 10, "n_sine": 10, "checkpoints": []},
         "stages": [{"kind": "sine-features", "kappa": [0.1], "ridge": [1e-2]}],
     }
     dropped, kept = (

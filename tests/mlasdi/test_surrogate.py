@@ -313,7 +313,7 @@ def test_an_interrupted_save_leaves_nothing(surrogate, tmp_path, monkeypatch, st
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"mlasdi.surrogate.{step}", interrupt)
+    monkeypatch.setattr(f"mlasdi.surrogate_files.{step}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         surrogate.save(tmp_path / "models" / "model")
     assert list((tmp_path / "models").iterdir()) == []

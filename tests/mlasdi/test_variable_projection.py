@@ -18,7 +18,8 @@ def fitted(oscillator, points):
     settings = VariableProjectionSettings(n_sine=0, ridge=1e-10, roughness=1e-6, iterations=500)
     losses: list[tuple[int, float]] = []
     report = lambda step, loss: losses.append((step, loss))  # noqa: E731
-    latent, features = fit_latent_model(data, 2, settings, torch.Generator().manual_seed(0), report)
+    latents, features = fit_latent_model(data, 2, settings, torch.Generator().manual_seed(0), report)
+    latent = latents[max(latents)]
     model = StagedModel(latent, (FeatureStage.unfitted(features, settings.ridge),)).refit(data)
     return model, data, losses
 

@@ -1,8 +1,8 @@
 """The executable contract: each breach of it is found and named, and the types it is made of behave."""
 
 import pickle
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.contract import FullOrderModel, Snapshots, SolverError, StateLayout, verify
+from solvers.contract import Continuable, FullOrderModel, Snapshots, SolverError, Start, StateLayout, verify
 
 MU = {"rate": 0.5}
 
@@ -172,7 +172,9 @@ class Drifting(Decay):
 def test_a_solver_that_is_not_deterministic_is_named():
     message = "two solves at the same parameters differ by more than 1e-12 (relative)"
     assert verify(Drifting(drift=1e-10), MU).problems == (message,)
-    assert verify(Drifting(of_time=1e-10), MU).problems == ("two solves at the same parameters return different times",)
+    (problem,) = verify(Drifting(of_time=1e-10), MU).problems
+    assert problem == "two solves at the same parameters return different times"
+    assert problem.kind == "not-repeatable"
 
 
 def test_round_off_between_solves_is_allowed():
@@ -196,7 +198,9 @@ class Stateful(Decay):
 
 
 def test_a_copy_with_another_identity_is_named():
-    assert verify(Stateful(), MU).problems == ("a pickled copy has another identity()",)
+    (problem,) = verify(Stateful(), MU).problems
+    assert problem == "a pickled copy has another identity()"
+    assert problem.kind == "not-portable"
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,7 @@ class Nameless(Decay):
 def test_an_identity_that_is_not_json_is_named(value):
     (problem,) = verify(Nameless(value=value), MU).problems
     assert problem.startswith("identity() cannot be written as JSON: ")
+    assert problem.kind == "not-addressable"
 
 
 def test_wrong_parameter_names_are_named_without_a_solve():
@@ -314,3 +319,19 @@ def test_the_solution_tells_the_layout_where_the_solver_does_not():
     t, u = np.arange(2.0), np.ones((2, 3))
     assert Snapshots(t, u).problems(None) == ["neither the solver nor its solution has a layout"]
     assert not Snapshots(t, u, StateLayout(("u",), {"x": np.arange(3.0)})).problems(None)
+
+
+@dataclass(frozen=True)
+class Continuing(Decay):
+    def solve_from(self, mu: Mapping[str, float], starts: Sequence[Start]) -> Snapshots:
+        return replace(self.solve(mu), restart=np.ones(3))
+
+
+def test_only_a_solver_that_offers_it_goes_on_from_others():
+    assert isinstance(Continuing(), Continuable)
+    assert not isinstance(Decay(), Continuable)
+
+
+def test_thinned_snapshots_keep_their_restart():
+    restart = np.ones(3)
+    assert Snapshots(np.arange(5.0), np.zeros((5, 1)), restart=restart).thinned(2).restart is restart

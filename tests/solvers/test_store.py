@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -98,6 +99,61 @@ def test_a_second_put_replaces_the_first(store):
     store.put(name, Snapshots(np.array([0.0, 1.0]), np.ones((2, 4))), **FOUND)
     assert store.get(name).u.shape == (2, 4)
     assert store.addresses() == [name]
+
+
+# States to go on from
+
+
+def with_restart(value: float) -> Snapshots:
+    return replace(small_snapshots(), restart=np.full((2, 3), value))
+
+
+def stored(store: SnapshotStore, a: float, snapshots: Snapshots, identity: dict = IDENTITY) -> Path:
+    mu = {"a": a, "w": 1.0}
+    return store.put(address(identity, mu), snapshots, identity=identity, mu=mu, solve_s=0.25)
+
+
+def test_a_restart_comes_back_with_its_solution(store):
+    stored(store, 0.8, with_restart(0.1))
+    np.testing.assert_array_equal(store.get(address(IDENTITY, MU)).restart, np.full((2, 3), 0.1))
+    stored(store, 0.8, small_snapshots())
+    assert store.get(address(IDENTITY, MU)).restart is None
+
+
+def test_starts_are_the_restarts_of_one_identity(store):
+    for a in (0.7, 0.8, 0.9):
+        stored(store, a, with_restart(a))
+    stored(store, 0.75, small_snapshots())
+    stored(store, 0.85, with_restart(-1.0), identity={**IDENTITY, "n_x": 1002})
+    starts = store.starts(dict(reversed(IDENTITY.items())))
+    assert sorted(start.mu["a"] for start in starts) == [0.7, 0.8, 0.9]
+    for start in starts:
+        assert start.mu["w"] == 1.0
+        np.testing.assert_array_equal(start.load(), np.full((2, 3), start.mu["a"]))
+
+
+def test_a_store_without_a_folder_has_no_starts(store):
+    assert store.starts(IDENTITY) == []
+
+
+def test_damaged_files_are_no_starts_and_stay_where_they_are(store):
+    paths = [stored(store, a, with_restart(a)) for a in (0.7, 0.8, 0.9)]
+    paths[0].write_bytes(paths[0].read_bytes()[:-1])
+    paths[1].unlink()
+    paths[1].mkdir()  # a fault of the file system
+    assert [start.mu["a"] for start in store.starts(IDENTITY)] == [0.9]
+    assert paths[0].is_file()
+
+
+@pytest.mark.parametrize("harm", ["damage", "loss"])
+def test_a_start_that_is_damaged_or_lost_since_loads_as_none(store, harm):
+    path = stored(store, 0.8, with_restart(0.1))
+    (start,) = store.starts(IDENTITY)
+    if harm == "damage":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    assert start.load() is None
 
 
 # Damage

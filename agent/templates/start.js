@@ -1,0 +1,26 @@
+"use strict";
+// Draws everything, now and whenever the colours of the page change.
+
+function redraw() {
+  redraws.forEach((draw) => draw());
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const isDark = (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  root.dataset.theme = isDark ? "light" : "dark";
+  redraw();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+
+loadPlotly().then(() => {
+  boxMap("error-map", charts.error_map, "error", true);
+  boxMap("uncertainty-map", charts.uncertainty_map, "expected error", false);
+  player();
+  plain("convergence", charts.convergence);
+  plain("error-split", charts.error_split);
+  plain("reliability", charts.reliability);
+  plain("cost", charts.cost);
+  redraw();
+  document.documentElement.dataset.charts ??= "drawn";
+});

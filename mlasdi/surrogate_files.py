@@ -1,0 +1,75 @@
+"""The two files of a saved surrogate, JSON and tensors, without pickle: written whole, read with checks."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+FORMAT = 2
+DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
+
+
+class SurrogateError(Exception):
+    """A saved surrogate is missing, damaged, or of another format."""
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+    """Write both files into `folder`, which appears complete or not at all.
+
+    Raises:
+        FileExistsError: the folder exists.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        weights = Path(scratch, "saved", TENSORS)
+        weights.parent.mkdir()
+        save_file(tensors, weights)
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        description = {"format": FORMAT, **description, "sha256": digest}
+        (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
+        os.replace(weights.parent, folder)
+
+
+def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and description of a saved surrogate, in a folder or behind an MLflow URI.
+
+    Raises:
+        SurrogateError: there is no surrogate, or it is damaged or of another format.
+    """
+    folder = _fetch(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
+    except ValueError as error:  # neither JSON nor, perhaps, text
+        raise SurrogateError(f"{source}: {DESCRIPTION} is damaged ({error})") from None
+    if not isinstance(description, dict):
+        raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
+    if description.get("format") != FORMAT:
+        raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {FORMAT}")
+    if digest != description.get("sha256", digest):
+        raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
+    if "sha256" not in description:
+        raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
+    return load_file(folder / TENSORS), description
+
+
+def _fetch(uri: str | Path) -> Path:
+    """The folder with the surrogate that an MLflow URI names."""
+    import mlflow
+
+    if not mlflow.is_tracking_uri_set() and Path("mlruns/mlflow.db").exists():
+        mlflow.set_tracking_uri(f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(str(uri)))
+    except mlflow.MlflowException as error:
+        raise SurrogateError(f"{uri}: {error.message}") from None
+    return next((found.parent for found in folder.rglob(DESCRIPTION)), folder)

@@ -1,0 +1,128 @@
+"""Programs of MLflow that people run: its tracking server, and its server of one model."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.registry import find, locate, resolve
+from agent.tracking import Tracker, TrackingSettings
+from mlasdi.surrogate import Surrogate
+
+pytestmark = pytest.mark.slow
+TAGS = {"parameter_box": json.dumps({"a": [0.7, 0.9], "w": [0.9, 1.1]})}
+
+
+@contextmanager
+def running(*arguments: str, health: str, cwd: Path) -> Iterator[str]:
+    """One of MLflow's servers on a free port of this machine; gives its address once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mlflow = Path(sys.executable).with_name("mlflow")
+    command = [str(mlflow), *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["PATH"] = f"{mlflow.parent}:{environment['PATH']}"  # it looks for uvicorn there
+    log = cwd / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _await(f"{address}{health}", server, log)
+        yield address
+    finally:
+        with suppress(ProcessLookupError):  # it has workers of its own; all may have ended
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _await(url: str, server: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)  # between two questions; nothing depends on its length
+    raise RuntimeError(f"the server did not come up:\n{log.read_text()}")
+
+
+def register(uri: str | None, root: Path, surrogate: Surrogate) -> None:
+    saved = surrogate.save(root / "saved")
+    tracker = Tracker(TrackingSettings(uri=uri), root, "pulse", "id")
+    tracker.start("seed: 0", {})
+    tracker.register(0, saved, TAGS, 0.01, card="# pulse")
+
+
+def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
+    """As the page on tracking servers has it, with a database file behind the server."""
+    arguments = [
+        "server",
+        "--backend-store-uri",
+        "sqlite:///server.db",
+        "--artifacts-destination",
+        "./server-artifacts",
+    ]
+    with running(*arguments, health="/health", cwd=tmp_path) as address:
+        register(address, tmp_path / "agent", burgers_surrogate)
+        (model,) = find(uri=address)
+        assert (model.uri, model.error_estimate) == ("models:/pulse@champion", 0.01)
+        user = tmp_path / "user"
+        folder = resolve(model.uri, uri=address, root=user)
+        assert folder.is_relative_to(user / "downloads")
+        mu = {"a": 0.8, "w": 1.0}
+        np.testing.assert_array_equal(Surrogate.load(folder).predict(mu).mean, burgers_surrogate.predict(mu).mean)
+        assert (locate(model.uri, uri=address, root=user)[1] / "config.yaml").read_text() == "seed: 0"
+    assert not (tmp_path / "agent" / "artifacts").exists()
+
+
+def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
+    register(None, tmp_path, burgers_surrogate)
+    folder = locate("models:/pulse/1", root=tmp_path)[1]
+    arguments = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local", "--workers", "1"]
+    with running(*arguments, health="/ping", cwd=tmp_path) as address:
+        body = {"inputs": [[0.8, 1.0]], "params": {"times": [0.0, 0.5], "quantiles": [0.1, 0.9]}}
+        request = urllib.request.Request(
+            f"{address}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            found = np.array(json.load(reply)["predictions"])
+    expected = burgers_surrogate.predict([[0.8, 1.0]], [0.0, 0.5]).quantiles([0.1, 0.9])
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_version_needs_nothing_but_what_it_brings(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
+    """Where this project is not installed, the code that travels with the version is found."""
+    register(None, tmp_path, burgers_surrogate)
+    folder = locate("models:/pulse/1", root=tmp_path)[1]
+    code = """
+import importlib.util, sys
+sys.meta_path = [f for f in sys.meta_path if "editable" not in getattr(f, "__module__", "") + repr(f)]
+sys.path = [p for p in sys.path if p and not p.startswith("__editable__")]
+sys.path_hooks = [h for h in sys.path_hooks if "editable" not in repr(h)]
+assert not any(importlib.util.find_spec(name) for name in ("agent", "mlasdi", "solvers"))
+import mlflow.pyfunc, numpy
+model = mlflow.pyfunc.load_model(sys.argv[1])
+print(model.predict(numpy.array([[0.8, 1.0]]), params={"times": [0.5]}).mean())
+import mlasdi
+assert mlasdi.__file__.startswith(sys.argv[1]), mlasdi.__file__
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(folder)], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    expected = burgers_surrogate.predict([[0.8, 1.0]], [0.5]).mean.mean()
+    assert float(done.stdout) == pytest.approx(expected, rel=1e-12)
