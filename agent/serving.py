@@ -145,7 +145,8 @@ def _add_routes(app: FastAPI, surrogate: Surrogate, model: str, limits: Limits, 
         """One value in space and time; concurrent requests are answered together."""
         point = _rows(surrogate, [body.point])
         time = np.array([body.time])
-        strayed = _allowed(surrogate, point, time, body.extrapolate)
+        with far_away():
+            strayed = _allowed(surrogate, point, time, body.extrapolate)
         selection = Selection(
             (body.field or surrogate.layout.fields[0],), {k: np.array([v]) for k, v in body.place.items()}
         )
@@ -197,6 +198,7 @@ def _allowed(surrogate: Surrogate, points: np.ndarray, t: np.ndarray, extrapolat
     return [strayed] if strayed else []
 
 
+@far_away()
 def _trajectories(surrogate: Surrogate, body: TrajectoryRequest, limits: Limits) -> TrajectoryAnswer:
     points = _rows(surrogate, body.points)
     times = surrogate.t if body.times is None else np.array(body.times)
@@ -207,9 +209,8 @@ def _trajectories(surrogate: Surrogate, body: TrajectoryRequest, limits: Limits)
     total = len(points) * len(times) * n_values * (1 + body.std + len(body.quantiles))
     if total > limits.values:
         raise _Refused(413, f"{total} values asked for, of at most {limits.values} in one answer")
-    with far_away():
-        found = surrogate.predict(points, times, std=body.std or bool(body.quantiles), probes=probes)
-        error = None if surrogate.error_estimate is None else float(surrogate.relative_std(points).max())
+    found = surrogate.predict(points, times, std=body.std or bool(body.quantiles), probes=probes)
+    error = None if surrogate.error_estimate is None else float(surrogate.relative_std(points).max())
     if not (np.isfinite(found.mean).all() and (found.std is None or np.isfinite(found.std).all())):
         raise ValueError("the prediction is not finite so far outside the trained ranges")
     return TrajectoryAnswer(

@@ -40,7 +40,7 @@ class Wake:
     maxh_cylinder: float = 0.012
     dt: float = 2.5e-4
     transient: float = 5.5
-    transient_continued: float = 3.0
+    transient_continued: float = 4.0
     n_t: int = 201
     dt_snapshot: float = 0.01
     n_x: int = 176

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import null_space
 
-from mlasdi.kriging import FAMILIES, Kernel, Kriging, PRIOR_SCALE, restricted_likelihood, select_kernel
+from mlasdi.kriging import FAMILIES, PRIOR_SCALE, Kernel, Kriging, restricted_likelihood, select_kernel
 
 
 def covariance(family: str, lengthscale: tuple[float, ...], p: np.ndarray, q: np.ndarray) -> float:

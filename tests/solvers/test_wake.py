@@ -237,21 +237,30 @@ def test_a_velocity_of_another_mesh_is_refused(ngsolve):
         flow.start(np.zeros(3))
 
 
-# The default mesh
+# The default mesh, and one of fewer elements of higher order
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_forces_and_the_frequency_at_reynolds_100_are_the_published_ones(ngsolve):
-    """DFG 2D-2; intervals of Schaefer and Turek (1996), the lift's widened to what finer computations since give."""
-    found = shedding(Wake(), nu=0.001, transient=4.0)
+@pytest.mark.parametrize(
+    ("mesh", "tolerance"), [({}, 6e-3), ({"order": 5, "maxh": 0.08, "maxh_cylinder": 0.016}, 1e-3)], ids=["P4", "P5"]
+)
+def test_the_forces_and_the_frequency_at_reynolds_100_are_the_published_ones(ngsolve, mesh, tolerance):
+    """DFG 2D-2: in the intervals of Schaefer and Turek (1996), and near the finest computation of FEATFLOW.
+
+    The lift, which depends most on the mesh, is below their interval, 0.99 to 1.01, in that computation too.
+    """
+    found = shedding(Wake(**mesh), nu=0.001, transient=6.5)
     assert 3.22 <= found.drag_max <= 3.24
-    assert 0.987 <= found.lift_max <= 1.01
     assert 0.295 <= found.strouhal <= 0.305
+    assert found.drag_max == pytest.approx(3.22711, rel=tolerance)
+    assert found.lift_max == pytest.approx(0.98658, rel=tolerance)
+    assert found.strouhal == pytest.approx(0.30190, rel=tolerance)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("nu", "period"), [(5.4e-4, 0.3149), (4.3e-4, 0.3092), (3.2e-4, 0.3014)])
 def test_the_periods_of_the_benchmark_are_those_of_an_independent_study(ngsolve, nu, period):
-    assert shedding(Wake(), nu, transient=3.0).period == pytest.approx(period, rel=5e-3)
+    """Two meshes of elements of order 4: neither is exact; order 6 has a period 0.1 % below this one at 4.1e-4."""
+    assert shedding(Wake(), nu, transient=3.0).period == pytest.approx(period, rel=6e-3)

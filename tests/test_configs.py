@@ -1,0 +1,56 @@
+"""Every configuration that is shipped, run as a campaign on a coarse mesh with a small model."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from agent.campaign import run_campaign
+from agent.config import load_config
+from mlasdi import Surrogate
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+SMALL_MODEL = ("model.latent_dim=2", "model.anchors=2", "model.first_stage.iterations=10")
+# A coarse mesh for each, and a model that is as small as its kind allows.
+SMALLEST = {
+    "burgers1d": ("problem.options={n_x: 101, n_t: 51}", *SMALL_MODEL),
+    "burgers2d": ("problem.options={n_x: 20, n_t: 41}", *SMALL_MODEL),
+    "multiscale": (
+        "problem.options={n_x: 60, n_t: 41}", "model.latent_dim=4", "model.first_stage.steps=20",
+        "model.stages=[{kind: decoder, steps: 20}]",
+    ),
+    "vlasov": ("problem.options={n_x: 32, n_v: 64, n_t: 26, t_end: 1}", *SMALL_MODEL),
+    "wake": (
+        "problem.options={maxh: 0.2, maxh_cylinder: 0.04, dt: 5.0e-4, transient: 4.0, transient_continued: 1.0, "
+        "n_t: 11, dt_snapshot: 0.02, n_x: 89, n_y: 12}", *SMALL_MODEL,
+    ),
+}  # fmt: skip
+CAMPAIGN = ("budget.solver_runs=5", "sampling.batch=2", "model.n_time=11", "cluster.executor=serial")
+
+
+def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    if name != "wake":
+        return ()
+    missing = importlib.util.find_spec("ngsolve") is None
+    return pytest.mark.slow, pytest.mark.skipif(missing, reason="needs NGSolve, the extra `wake`")
+
+
+def test_every_configuration_has_a_smallest_form() -> None:
+    assert SMALLEST.keys() == {path.stem for path in CONFIGS.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in SMALLEST])
+def test_configurations_run(name: str, tmp_path: Path) -> None:
+    as_shipped = load_config(CONFIGS / f"{name}.yaml")
+    assert as_shipped.validation.grid is not None
+    settings = load_config(
+        CONFIGS / f"{name}.yaml", (*CAMPAIGN, *SMALLEST[name], "validation.grid=2", f"root={tmp_path}")
+    )
+    assert (settings.problem.space, settings.model.kind) == (as_shipped.problem.space, as_shipped.model.kind)
+    report = run_campaign(settings)
+    assert (report["stop_reason"], report["solver_runs"], report["failed_runs"]) == ("solver-runs", 5, 0)
+    assert report["validation_runs"] == 2**settings.problem.space.n_params
+    assert 0 <= report["max_relative_error"] < 1
+    surrogate = Surrogate.load(sorted((settings.folder / "models").iterdir())[-1])
+    assert surrogate.layout == settings.problem.spec.build().layout

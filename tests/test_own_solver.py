@@ -1,0 +1,183 @@
+"""The page on the user's own solver, executed: every file is written and every command given, in their order.
+
+Campaigns run with a small model, but for the slow test, which compares the numbers of the page with those of real runs.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from method_page import quoted
+from typer.testing import CliRunner, Result
+
+from agent.cli import app
+from agent.config import load_config
+from agent.ledger import Ledger
+from agent.report import read_report
+from agent.scaffold import SOLVER_KINDS
+from agent.tasks import TRANSIENT
+from solvers.contract import FAILURE_KINDS
+from solvers.solution_files import READERS
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/own-solver.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"^(?:# |/\* |#!/bin/bash\n# )(?P<name>[\w.-]+)(?P<shown> \(not run\))?")
+LINES = [line.partition("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
+
+# What `run` is given here beside what the page says.
+SMALL = (
+    "model.latent_dim=2", "model.n_time=11", "model.anchors=2", "model.first_stage.iterations=10", "model.stages=[]",
+    "sampling.batch=8", "sampling.acquisition=sobol", "budget.target_error=null", "cluster.executor=serial",
+)  # fmt: skip
+FEW = "budget.solver_runs=6"
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+
+
+def files(*, run: bool) -> dict[str, str]:
+    """Name -> text of the files of the page; those that are only shown have `run` false."""
+    named = [(NAMED.match(text), text) for kind, text in BLOCKS if kind in ("python", "c", "yaml", "bash")]
+    assert all(match for match, _ in named)
+    return {match["name"]: text for match, text in named if match and bool(match["shown"]) != run}
+
+
+def give(line: str, folder: Path, extra: tuple[str, ...] = ()) -> Result | subprocess.CompletedProcess[str]:
+    """Give a command of the page, in `folder`, which must be the working directory."""
+    words = shlex.split(line)
+    if words[0] == "mlasdi":
+        if words[1] == "run":
+            # What the line itself sets comes last, and holds.
+            words[3:3] = extra
+        return CliRunner().invoke(app, words[1:], prog_name="mlasdi")
+    words[0] = sys.executable if words[0] == "python" else words[0]
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=100)
+
+
+def succeeds(line: str, folder: Path, extra: tuple[str, ...] = ()) -> None:
+    done = give(line, folder, extra)
+    code = done.exit_code if isinstance(done, Result) else done.returncode
+    assert code == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working directory with the files of the page, in which all its commands have been given."""
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        for name, text in files(run=True).items():
+            (folder / name).write_text(text)
+        for line in LINES:
+            succeeds(line, folder, (*SMALL, FEW))
+        yield folder
+
+
+def report(folder: Path, campaign: str) -> dict:
+    return read_report(folder / "mlruns/campaigns" / campaign)
+
+
+def test_every_kind_of_block_is_known() -> None:
+    assert {kind for kind, _ in BLOCKS} == {"sh", "console", "python", "yaml", "c", "bash"}
+    assert len(BLOCKS) == len(re.findall(r"^```\w", PAGE, re.MULTILINE))
+    assert all(line.split()[0] in ("mlasdi", "cc", "python") for line in LINES)
+    assert set(files(run=True)) == {"front.py", "front.yaml", "river.c", "river.yaml", "archive.py", "archive.yaml"}
+
+
+def test_each_way_ends_in_a_surrogate(folder: Path) -> None:
+    from mlasdi import Surrogate
+
+    for campaign, n_state in (("pulse", 101), ("front", 101), ("river", 100), ("archive", 101)):
+        found = report(folder, campaign)
+        assert (found["solver_runs"], found["failed_runs"]) == (6, 0)
+        surrogate = Surrogate.load(sorted((folder / "mlruns/campaigns" / campaign / "models").iterdir())[-1])
+        assert surrogate.layout.n_state == n_state
+    with np.load(folder / "pulse.npz") as predicted:
+        assert any(predicted[name].shape[-1] == 101 for name in predicted.files if predicted[name].ndim)
+
+
+def test_the_archive_is_chosen_from_and_judged_by_the_rest(folder: Path) -> None:
+    table = np.loadtxt(folder / "runs/parameters.csv", delimiter=",", skiprows=1, usecols=(1, 2))
+    points = [(p["rate"], p["diffusivity"]) for p in report(folder, "archive")["points"]]
+    assert set(points) <= set(map(tuple, table.tolist()))
+    with Ledger(folder / "mlruns/campaigns/archive/ledger.db", read_only=True) as ledger:
+        assert len(ledger.points("validate")) == 30 - 4  # all that were no corners, when the first surrogate was judged
+    assert len(report(folder, "everything")["points"]) == 30
+
+
+def test_runs_fail_as_the_page_tells(folder: Path) -> None:
+    found = report(folder, "rapids")
+    assert found["stop_reason"] == "solver-runs"
+    assert found["failed_runs"] == len(found["failures"]) >= 1
+    corner = next(f for f in found["failures"] if f["mu"] == {"mixing": 0.0175, "speed": 0.6})
+    assert corner["kind"] == "exit-code"
+    assert re.search(r"unstable: the step is 1\.0[23] times the largest one", corner["message"])
+    kept = [run for run in (folder / "mlruns/runs").iterdir() if "mixing=0.0175" in run.name]
+    assert kept
+    assert all((run / "stderr.txt").exists() and (run / "stdout.txt").exists() for run in kept)
+    status = give(next(line for line in LINES if "status" in line), folder)
+    assert "failed at mixing=0.0175 speed=0.6: exit-code: " in status.stdout
+
+
+def test_the_shown_dialogue_is_what_happens(folder: Path) -> None:
+    (dialogue,) = (text for kind, text in BLOCKS if kind == "console")
+    exchanges = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", dialogue, re.MULTILINE)
+    assert len(exchanges) == 2
+    for line, answer in exchanges:
+        result = give(line, folder)
+        assert isinstance(result, Result)
+        assert result.exit_code == 1
+        assert re.sub(r"\(in [^)]*/mlruns/runs/[^)]*\)", "(in FOLDER)", result.output) == answer
+
+
+@pytest.mark.parametrize("name", [name for name in files(run=False) if name.endswith(".yaml")])
+def test_what_is_only_shown_is_a_valid_configuration(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(files(run=False)[name])
+    settings = load_config(tmp_path / name)
+    assert settings.problem.solver == "command"
+    assert settings.cluster.cpus or settings.cluster.solve_cpus > 1
+
+
+def test_the_job_script_is_shell(tmp_path: Path) -> None:
+    (tmp_path / "job.sh").write_text(files(run=False)["job.sh"])
+    subprocess.run(["bash", "-n", tmp_path / "job.sh"], check=True)
+
+
+def test_the_text_names_what_there_is() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert dict(rows) == FAILURE_KINDS
+    assert re.findall(r"^\| .* \| `([\w-]+)` \| .* \|$", PAGE, re.MULTILINE) == list(SOLVER_KINDS)
+    (formats,) = re.findall(r"`output` may be (.*?)\. HDF5", PAGE, re.DOTALL)
+    assert re.findall(r"`(\.\w+)`", formats) == list(READERS)
+    (retried,) = re.findall(r"\*\*Tried again\*\*: (.*?)\.\n", PAGE, re.DOTALL)
+    assert tuple(re.findall(r"`([a-z]+-[a-z-]+)`", retried)) == TRANSIENT
+
+
+def test_named_settings_exist() -> None:
+    from agent.config import Config
+
+    named = re.findall(rf"`({'|'.join(Config.model_fields)})\.([a-z_]+)", PAGE)
+    assert named
+    for section, key in named:
+        assert key in Config.model_fields[section].annotation.model_fields, f"{section}.{key}"
+
+
+@pytest.mark.slow
+def test_the_numbers_are_those_of_real_runs(folder: Path) -> None:
+    """Within a factor of two: other processors and libraries round differently."""
+    quotations = list(quoted(PAGE))
+    assert {path.partition("/")[0] for _, path, _ in quotations} == {"front", "archive"}
+    for number, path, _ in quotations:
+        campaign, _, key = path.partition("/")
+        done = give(f"mlasdi run {campaign}.yaml name={campaign}-in-full --json", folder)
+        assert isinstance(done, Result)
+        assert done.exit_code == 0, done.output
+        assert 0.5 < float(number) / 100 / json.loads(done.stdout)[key] < 2, path
