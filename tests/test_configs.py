@@ -9,6 +9,8 @@ from agent.campaign import run_campaign
 from agent.config import load_config
 from mlasdi import Surrogate
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 SMALL_MODEL = ("model.latent_dim=2", "model.anchors=2", "model.first_stage.iterations=10")
@@ -26,7 +28,9 @@ SMALLEST = {
         "n_t: 11, dt_snapshot: 0.02, n_x: 89, n_y: 12}", *SMALL_MODEL,
     ),
 }  # fmt: skip
-CAMPAIGN = ("budget.solver_runs=5", "sampling.batch=2", "model.n_time=11", "cluster.executor=serial")
+CAMPAIGN = (
+    "budget.solver_runs=5", "sampling.batch=3", "sampling.candidates=32", "model.n_time=11", "cluster.executor=serial",
+)  # fmt: skip
 
 
 def marks(name: str) -> tuple[pytest.MarkDecorator, ...]:
@@ -51,6 +55,6 @@ def test_configurations_run(name: str, tmp_path: Path) -> None:
     report = run_campaign(settings)
     assert (report["stop_reason"], report["solver_runs"], report["failed_runs"]) == ("solver-runs", 5, 0)
     assert report["validation_runs"] == 2**settings.problem.space.n_params
-    assert 0 <= report["max_relative_error"] < 1
+    assert 0 <= report["max_relative_error"] < 2  # a network that is hardly trained predicts next to nothing
     surrogate = Surrogate.load(sorted((settings.folder / "models").iterdir())[-1])
     assert surrogate.layout == settings.problem.spec.build().layout
