@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One BLAS thread: the small matrices of a surrogate gain nothing from more, and runs stay comparable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint bench docs-figures clean setup
+.PHONY: demo test test-all lint bench docs-figures gallery clean setup
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -35,6 +35,10 @@ bench: setup
 # Figures and numbers of docs/method.md; takes a few minutes.
 docs-figures: setup
 	$(BIN)/python docs/method_page.py
+
+# The figures of the built-in problems; the wake, where NGSolve is installed, takes two minutes.
+gallery: setup
+	$(BIN)/python docs/gallery.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
