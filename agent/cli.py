@@ -133,7 +133,7 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         from agent.plan import Plan, concerns, trial_point
         from agent.remedies import with_remedies
         from agent.tables import show_check
-        from solvers.contract import verify
+        from solvers.verification import verify
 
         mu = trial_point(settings)
         try:

@@ -228,9 +228,8 @@ class Surrogate:
         arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
         parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
         states = {prefix: part.state() for prefix, part in parts.items()}
-        tensors = {
-            name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()
-        }  # no two may share memory
+        # Copies: two coordinates of a user's grid may be one array, and a file of tensors takes each only once.
+        tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
         for prefix, (_, own) in states.items():
             tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in own.items()}
         description = {

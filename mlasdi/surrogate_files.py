@@ -55,10 +55,10 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
     if description.get("format") != FORMAT:
         raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {FORMAT}")
-    if digest != description.get("sha256", digest):
-        raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     if "sha256" not in description:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
+    if digest != description["sha256"]:
+        raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     return load_file(folder / TENSORS), description
 
 

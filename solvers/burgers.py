@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 
 from solvers.contract import Json, Snapshots, SolverError, StateLayout
+from solvers.implicit_steps import failed_step
+from solvers.option_ranges import require_at_least, require_positive
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,8 @@ class Burgers1D:
     max_newton: int = 10
 
     def __post_init__(self) -> None:
-        for name, least in (("n_x", 3), ("n_t", 2), ("max_newton", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
-        for name in ("x_max", "t_end", "newton_tolerance"):
-            value = getattr(self, name)
-            if not (value > 0 and np.isfinite(value)):
-                raise ValueError(f"{name} {value} must be positive and finite")
+        require_at_least(self, n_x=3, n_t=2, max_newton=1)
+        require_positive(self, "x_max", "t_end", "newton_tolerance")
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -77,21 +74,12 @@ class Burgers1D:
         u[0] = a * np.exp(-((x / w) ** 2) / 2)
         n_done, residual = _march(u, self.courant, self.newton_tolerance, self.max_newton)
         if n_done < self.n_t - 1:
-            raise self._failure(n_done + 1, residual)
+            step = n_done + 1
+            raise failed_step(
+                step, float(t[step]), residual, self.newton_tolerance,
+                iterations="Newton iterations", allowed=self.max_newton, option="max_newton",
+            )  # fmt: skip
         return Snapshots(t, u)
-
-    def _failure(self, step: int, residual: float) -> SolverError:
-        """What went wrong in the given time step, in which Newton ended at the given relative residual."""
-        where = f"time step {step} (t = {step * self.t_end / (self.n_t - 1):.4g})"
-        if not np.isfinite(residual):
-            return SolverError("not-finite", f"{where}: the Newton iterates overflow; take a larger n_t")
-        if residual <= self.newton_tolerance:
-            return SolverError("not-converged", f"{where}: Newton went to a root with u < 0; take a larger n_t")
-        return SolverError(
-            "not-converged",
-            f"{where}: relative residual {residual:.1e} after {self.max_newton} Newton iterations, above "
-            f"newton_tolerance {self.newton_tolerance:.1e}; take a larger n_t, or raise max_newton",
-        )
 
 
 # The checker of shapes that runs in tests must not wrap what numba compiles: hence `no_type_check`.

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 
 from solvers.contract import Json, Snapshots, SolverError, StateLayout
+from solvers.implicit_steps import failed_step
+from solvers.option_ranges import require_at_least, require_positive
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,8 @@ class Burgers2D:
     max_sweeps: int = 50
 
     def __post_init__(self) -> None:
-        for name, least in (("n_x", 3), ("n_t", 2), ("max_sweeps", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
-        for name in ("x_max", "t_end", "reynolds", "newton_tolerance"):
-            value = getattr(self, name)
-            if not (value > 0 and np.isfinite(value)):
-                raise ValueError(f"{name} {value} must be positive and finite")
+        require_at_least(self, n_x=3, n_t=2, max_sweeps=1)
+        require_positive(self, "x_max", "t_end", "reynolds", "newton_tolerance")
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -95,21 +92,12 @@ class Burgers2D:
         fields[0] = a * np.exp(-(x**2 + y**2) / w)
         n_done, residual = _march(fields, self.courant, self.diffusion, self.newton_tolerance, self.max_sweeps)
         if n_done < self.n_t - 1:
-            raise self._failure(n_done + 1, residual)
+            step = n_done + 1
+            raise failed_step(
+                step, step * self.dt, residual, self.newton_tolerance,
+                iterations="sweeps", allowed=self.max_sweeps, option="max_sweeps",
+            )  # fmt: skip
         return Snapshots(np.linspace(0, self.t_end, self.n_t), fields.reshape(self.n_t, -1))
-
-    def _failure(self, step: int, residual: float) -> SolverError:
-        """What went wrong in the given time step, in which the sweeps ended at the given relative residual."""
-        where = f"time step {step} (t = {step * self.dt:.4g})"
-        if not np.isfinite(residual):
-            return SolverError("not-finite", f"{where}: the sweeps overflow; take a larger n_t")
-        if residual <= self.newton_tolerance:
-            return SolverError("not-converged", f"{where}: the sweeps went to a root with u < 0; take a larger n_t")
-        return SolverError(
-            "not-converged",
-            f"{where}: relative residual {residual:.1e} after {self.max_sweeps} sweeps, above newton_tolerance "
-            f"{self.newton_tolerance:.1e}; take a larger n_t, or raise max_sweeps",
-        )
 
 
 # The checker of shapes that runs in tests must not wrap what numba compiles: hence `no_type_check`.

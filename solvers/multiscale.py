@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from solvers.contract import Json, Snapshots, SolverError, StateLayout
+from solvers.option_ranges import require_at_least, require_positive
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,8 @@ class Multiscale:
     t_end: float = 2 * np.pi
 
     def __post_init__(self) -> None:
-        for name in ("n_x", "n_t"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 2")
-        for name in ("x_max", "t_end"):
-            value = getattr(self, name)
-            if not (value > 0 and np.isfinite(value)):
-                raise ValueError(f"{name} {value} must be positive and finite")
+        require_at_least(self, n_x=2, n_t=2)
+        require_positive(self, "x_max", "t_end")
 
     @property
     def parameter_names(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numba import njit
 
 from solvers.contract import Json, Snapshots, SolverError, StateLayout
+from solvers.option_ranges import require_at_least, require_positive
 
 BEAM_VELOCITY = 2.0
 PERTURBATION = 0.1  # of the density, relative
@@ -62,13 +63,8 @@ class Vlasov:
     steps: int = 3
 
     def __post_init__(self) -> None:
-        for name, least in (("n_x", 8), ("n_v", 8), ("n_t", 2), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
-        for name in ("t_end", "v_max"):
-            value = getattr(self, name)
-            if not (value > 0 and np.isfinite(value)):
-                raise ValueError(f"{name} {value} must be positive and finite")
+        require_at_least(self, n_x=8, n_v=8, n_t=2, steps=1)
+        require_positive(self, "t_end", "v_max")
         for name, allowed in (("scheme", ("weno5", "splines")), ("domain", ("matched", "fixed"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} '{getattr(self, name)}' is unknown; allowed: {', '.join(allowed)}")

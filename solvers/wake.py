@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from solvers.contract import Json, Snapshots, SolverError, Start, StateLayout
 from solvers.cylinder_flow import CENTRE, HEIGHT, LENGTH, RADIUS, CylinderFlow
+from solvers.option_ranges import require_at_least, require_positive
 
 # Time units to wait for a crossing of the lift: some periods, each of which is 0.3 in the benchmark's range.
 _PATIENCE = 2.0
@@ -47,13 +48,8 @@ class Wake:
     n_y: int = 36
 
     def __post_init__(self) -> None:
-        for name, least in (("order", 2), ("n_t", 2), ("n_x", 2), ("n_y", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least {least}")
-        for name in ("maxh", "maxh_cylinder", "dt", "transient", "transient_continued", "dt_snapshot"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name} {value} must be positive and finite")
+        require_at_least(self, order=2, n_t=2, n_x=2, n_y=1)
+        require_positive(self, "maxh", "maxh_cylinder", "dt", "transient", "transient_continued", "dt_snapshot")
         steps = self.dt_snapshot / self.dt
         if round(steps) < 1 or abs(steps - round(steps)) > 1e-9 * steps:
             raise ValueError(f"dt_snapshot {self.dt_snapshot} must be a multiple of dt {self.dt}")

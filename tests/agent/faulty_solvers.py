@@ -60,7 +60,7 @@ class Faulty:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "sleep":
                 time.sleep(600)
-        raise NotImplementedError(self.fault)
+        raise ValueError(f"no such fault: {self.fault}")
 
 
 @dataclass(frozen=True)

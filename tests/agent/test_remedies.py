@@ -9,9 +9,10 @@ from agent.config import Config
 from agent.remedies import remedy, remedy_of, with_remedies
 from solvers.catalog import ADAPTERS, SOLVERS
 from solvers.command import Command
-from solvers.contract import BREACH_KINDS, FAILURE_KINDS, Problem, SolverError
+from solvers.contract import FAILURE_KINDS, Problem, SolverError
 from solvers.data_set import DataSet
 from solvers.python_function import PythonFunction
+from solvers.verification import BREACH_KINDS
 
 # Kinds that only programs end with, and those that only an executor sees.
 OF_PROGRAMS = {"exit-code", "signal", "time-out", "missing-output"}

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.config import load_config
 from agent.scaffold import SOLVER_KINDS, write_starter
-from solvers.contract import verify
+from solvers.verification import verify
 
 
 @pytest.fixture

@@ -160,6 +160,17 @@ def test_one_point_leaves_the_kernel_at_its_prior():
     assert select_kernel(np.array([[0.5, 0.5]]), np.ones((1, 3))).lengthscale == (PRIOR_SCALE, PRIOR_SCALE)
 
 
+def test_two_points_cannot_tell_a_length_scale_but_many_overrule_the_prior():
+    """Samples of a Gaussian process whose length scale is far from the prior's."""
+    x = np.linspace(0, 1, 12)[:, None]
+    true = Kernel(family="rbf", lengthscale=(0.3,))
+    samples = np.linalg.cholesky(true(x, x) + 1e-8 * np.eye(12)) @ np.random.default_rng(0).standard_normal((12, 400))
+    few, many = (select_kernel(x[keep], samples[keep]) for keep in ([0, 11], slice(None)))
+    assert few.lengthscale[0] == pytest.approx(PRIOR_SCALE, rel=1e-3)
+    assert many.family == "rbf"
+    assert many.lengthscale[0] == pytest.approx(0.3, rel=0.1)
+
+
 @pytest.mark.parametrize("nugget", [0.0, -1e-8])
 def test_a_kernel_needs_a_nugget(nugget):
     with pytest.raises(ValueError, match="nugget"):

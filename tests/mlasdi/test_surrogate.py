@@ -191,7 +191,8 @@ def test_extrapolation_is_warned_of(surrogate, mu, t, message):
 def test_the_edges_are_inside(surrogate):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        surrogate.predict(surrogate.space.corners(), surrogate.t[[0, -1]] * (1 + 1e-12), std=False)
+        found = surrogate.predict(surrogate.space.corners(), surrogate.t[[0, -1]] * (1 + 1e-12), std=False)
+    assert found.mean.shape == (4, 2, surrogate.layout.n_state)
 
 
 # What survives on disk

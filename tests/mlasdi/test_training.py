@@ -141,6 +141,23 @@ def test_stages_kept_have_lowered_the_error(burgers_data):
     assert errors[-1] < errors[0]
 
 
+def test_training_stops_where_the_leave_one_out_error_is_smallest(burgers_data):
+    """Of the checkpoints and the end, each trained on its own."""
+    errors = {}
+    for iterations in (2, 5, 10):
+        alone = QUICK | {"first_stage": {"iterations": iterations, "n_sine": 10, "checkpoints": []}}
+        errors[iterations] = fit(burgers_data, settings(**alone), seed=0).record.stage_errors[0]
+    record = fit(burgers_data, settings(**QUICK), seed=0).record
+    assert len(record.loss_history["variable-projection"]) == min(errors, key=errors.__getitem__)
+    assert record.stage_errors[0] == pytest.approx(min(errors.values()), rel=1e-6)
+
+
+def test_below_five_points_and_unjudged_the_training_goes_to_its_end(burgers_data):
+    four = replace(burgers_data, mu=burgers_data.mu[:4], u=burgers_data.u[:4])
+    for data, given in ((four, QUICK), (burgers_data, QUICK | {"min_gain": None})):
+        assert len(fit(data, settings(**given), seed=0).record.loss_history["variable-projection"]) == 10
+
+
 def test_progress_is_reported(burgers_data):
     seen: list[Progress] = []
     surrogate = fit(burgers_data, settings(**QUICK), seed=0, report=seen.append, info={"campaign": "test"})

@@ -65,3 +65,19 @@ def test_the_loss_falls_from_step_to_step(fitted):
     assert len(steps) <= 500
     assert (np.diff(values) <= 0).all()
     assert values[-1] < 1e-3 * values[0]
+
+
+def test_checkpoints_are_the_models_of_shorter_trainings(oscillator, points):
+    data = oscillator.training_set(points, ANCHORS)
+
+    def trained(**settings):
+        given = VariableProjectionSettings(n_sine=0, ridge=1e-10, **settings)
+        return fit_latent_model(data, 2, given, torch.Generator().manual_seed(0), lambda step, loss: None)[0]
+
+    models = trained(iterations=12, checkpoints=(2, 5, 50))
+    assert list(models) == [2, 5, 12]
+    for step in (2, 5):
+        (shorter,) = trained(iterations=step, checkpoints=()).values()
+        np.testing.assert_allclose(models[step].xi, shorter.xi, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(models[step].z0, shorter.z0, rtol=0, atol=1e-12)
+    assert not np.allclose(models[2].xi, models[12].xi)

@@ -6,7 +6,8 @@ from burgers2d_measures import EARLIEST_SHOCK, final_error, observed_order, sche
 from naive_solvers import burgers2d_sparse
 
 from solvers.burgers2d import Burgers2D
-from solvers.contract import SolverError, verify
+from solvers.contract import SolverError
+from solvers.verification import verify
 
 CENTRE = {"a": 0.8, "w": 1.0}
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from solvers.catalog import build
-from solvers.contract import SolverError, verify
+from solvers.contract import SolverError
+from solvers.verification import verify
 
 SOURCE = Path(__file__).with_name("advection.c")
 NAMELIST = "&advection\n  speed = {speed:.17g}\n  width = {width:.17g}\n  n_x = 64\n  n_t = 11\n/\n"

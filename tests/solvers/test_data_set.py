@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from solvers.catalog import build
-from solvers.contract import FixedPoints, SolverError, verify
+from solvers.contract import FixedPoints, SolverError
+from solvers.verification import verify
 
 T, X = np.linspace(0, 1, 5), np.linspace(0, 1, 3)
 POINTS = np.array([[0.1, 10.0], [0.3, 20.0], [0.2, 30.0]])

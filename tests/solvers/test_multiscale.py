@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.contract import SolverError, verify
+from solvers.contract import SolverError
 from solvers.multiscale import Multiscale
+from solvers.verification import verify
 
 
 @settings(deadline=None)  # each example evaluates the whole field

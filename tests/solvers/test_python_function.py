@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from solvers.catalog import build
-from solvers.contract import SolverError, verify
+from solvers.contract import SolverError
+from solvers.verification import verify
 
 CODE = """
 import numpy as np, xarray as xr

@@ -134,3 +134,4 @@ def test_killing_the_children_of_the_caller_spares_the_supervisor(tmp_path):
             os.kill(child.pid, signal.SIGKILL)
         caller.kill()
     wait_until(lambda: not processes_in(tmp_path))
+    assert caller.returncode == -signal.SIGKILL  # by us, and not because its children ended

@@ -16,7 +16,8 @@ from vlasov_measures import (
     two_stream_growth,
 )
 
-from solvers.contract import SolverError, verify
+from solvers.contract import SolverError
+from solvers.verification import verify
 from solvers.vlasov import Vlasov
 
 CENTRE = {"T": 1.0, "k": 1.1}

@@ -9,8 +9,9 @@ import pytest
 from wake_measures import flow_of, forces, shedding
 
 import solvers.wake
-from solvers.contract import Continuable, Snapshots, SolverError, Start, verify
+from solvers.contract import Continuable, Snapshots, SolverError, Start
 from solvers.cylinder_flow import CylinderFlow
+from solvers.verification import verify
 from solvers.wake import Wake
 
 # A hundred elements that shed vortices in half a millisecond a step, with a period 0.5 % from that of the default mesh.

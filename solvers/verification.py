@@ -1,0 +1,82 @@
+"""Does a solver keep its contract: a check of names, shapes, values, repeatability and transport."""
+
+import json
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from solvers.contract import FullOrderModel, Problem, Snapshots
+
+BREACH_KINDS = {
+    "wrong-parameters": "the solver takes parameters of other names",
+    "not-repeatable": "two solves at the same parameters differ",
+    "not-addressable": "identity() is not JSON, by which stored solutions are found again",
+    "not-portable": "the solver cannot be sent to a worker, or arrives there as another one",
+}
+"""How a solver can break its contract without a failed solve."""
+
+
+@dataclass(frozen=True)
+class ContractReport:
+    """Outcome of `verify`: what one solve looked like, and every breach of the contract in words."""
+
+    n_time: int
+    n_state: int
+    n_bytes: int
+    solve_s: float
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
+    """Run the contract at one point: names, shapes, dtype, finiteness, times, determinism, identity, picklability.
+
+    Solves twice (the second solve is the timed one, so compilation does not count).
+
+    Raises:
+        SolverError: the solver itself fails at `mu`.
+    """
+    if set(mu) != set(fom.parameter_names):
+        names = f"solver takes {list(fom.parameter_names)}, got {sorted(mu)}"
+        return ContractReport(0, 0, 0, 0.0, (Problem("wrong-parameters", names),))
+    first = fom.solve(mu)
+    start = time.perf_counter()
+    second = fom.solve(mu)
+    solve_s = time.perf_counter() - start
+    if not isinstance(first, Snapshots) or not (isinstance(first.t, np.ndarray) and isinstance(first.u, np.ndarray)):
+        returned = Problem("bad-output", "solve() must return Snapshots of NumPy arrays")
+        return ContractReport(0, 0, 0, solve_s, (returned,))
+    problems = first.problems(fom.layout) or _differences(first, second)
+    problems = problems + _transport_problems(fom)
+    return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, tuple(problems))
+
+
+def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
+    """How two solves at the same parameters differ, beyond round-off relative to the largest value."""
+    if not np.array_equal(first.t, second.t):
+        return [Problem("not-repeatable", "two solves at the same parameters return different times")]
+    tolerance = 1e-12 * float(np.abs(first.u).max())
+    if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=0, atol=tolerance):
+        return [Problem("not-repeatable", "two solves at the same parameters differ by more than 1e-12 (relative)")]
+    return []
+
+
+def _transport_problems(fom: FullOrderModel) -> list[Problem]:
+    """What keeps the solver from being addressed in the store, or sent to a worker."""
+    try:
+        json.dumps(fom.identity(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return [Problem("not-addressable", f"identity() cannot be written as JSON: {error}")]
+    try:
+        clone = pickle.loads(pickle.dumps(fom))
+    except Exception as error:  # the objects of a user's solver may refuse in their own ways
+        return [Problem("not-portable", f"solver cannot be sent to a worker: {error}")]
+    if clone.identity() != fom.identity():
+        return [Problem("not-portable", "a pickled copy has another identity()")]
+    return []
