@@ -22,7 +22,7 @@ CONFINED = {
         *(f"agent.{name}" for name in ("tracking", "registry", "curation", "model_package", "pyfunc_model")),
         *("agent.mlflow_store", "agent.mlflow_runs", "mlasdi.surrogate_files"),
     },
-    "pickle": {"solvers.contract"},
+    "pickle": {"solvers.verification"},
     "cloudpickle": set(),
     "dill": set(),
     "joblib": set(),
@@ -117,7 +117,7 @@ def test_yaml_is_for_the_agent():
 
 def test_pickle_only_checks_that_solvers_can_travel():
     """The contract pickles a solver to see whether it could; nothing is read back from a file."""
-    source = ast.parse(MODULES["solvers.contract"].read_text())
+    source = ast.parse(MODULES["solvers.verification"].read_text())
     users = {
         function.name
         for function in ast.walk(source)

@@ -56,10 +56,10 @@ def test_overrides_reach_any_depth_and_keep_their_neighbours(base: Path) -> None
 
 
 def test_a_solver_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_solvers.py").write_text("from solvers.burgers import Burgers1D\nclass Mine(Burgers1D): pass\n")
+    (tmp_path / "derived_solver.py").write_text("from solvers.burgers import Burgers1D\nclass Mine(Burgers1D): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"solver": "my_solvers:Mine"}}))
+    path.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"solver": "derived_solver:Mine"}}))
     assert type(load_config(path).problem.spec.build()).__name__ == "Mine"
 
 

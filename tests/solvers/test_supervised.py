@@ -22,9 +22,10 @@ sleep 86400
 """
 # A caller that can be killed.
 CALLER = """
-import sys
+import signal, sys
 from pathlib import Path
 from solvers.supervised import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in the background inherit as ignored
 run(["sh", "-c", sys.argv[1]], Path(sys.argv[2]))
 """
 
