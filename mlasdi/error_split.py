@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import least_squares
 from torch import Tensor
 
+from mlasdi.averaging import AverageStage
 from mlasdi.encoders import LinearEncoder
 from mlasdi.errors import relative_error
 from mlasdi.kriging import Kriging
@@ -138,7 +139,7 @@ def _with_dynamics(
     model = surrogate.model
     predicted = model.latent.trajectories(x, tau)
     encoded = Trajectories(predicted.x, tau, _encode(surrogate, predicted, c)[None])
-    calibrated = Trajectories(predicted.x, tau, _calibrated(model.latent, x, encoded.z[0], tau)[None])
+    calibrated = Trajectories(predicted.x, tau, _calibrate_each(surrogate, x, encoded.z[0], tau)[None])
     chain, found = (encoded, calibrated, predicted), []
     parts = [c, torch.zeros_like(c), torch.zeros_like(c)]
     for k, stage in enumerate(model.stages):
@@ -171,11 +172,30 @@ def _encode(surrogate: Surrogate, along: Trajectories, c: Float[Tensor, "time ra
     z = surrogate.encoder.encode(c)
     if not isinstance(surrogate.encoder, LinearEncoder):
         return z
+    members = _members(surrogate)
+    sizes = [size for _, size in members]
+    candidates = zip(members, torch.stack([z, along.z[0]]).split(sizes, dim=-1), strict=True)
+    return torch.cat([_closest_from(stage, along, c, starts) for (stage, _), starts in candidates], dim=-1)
+
+
+def _members(surrogate: Surrogate) -> list[tuple[Stage, int]]:
+    """The decoders that the first stage averages, or itself alone, and how many latent states each decodes.
+
+    The prediction is the mean of theirs, and so each part of the error is the mean of their parts.
+    """
     first = surrogate.model.stages[0]
-    starts = torch.cat([z[None], along.z])
-    misfit = (_evaluate(first, along, starts) - c).norm(dim=-1, keepdim=True)
+    if isinstance(first, AverageStage):
+        return list(zip(first.members, first.sizes, strict=True))
+    return [(first, surrogate.model.latent.n_latent)]
+
+
+def _closest_from(
+    stage: Stage, along: Trajectories, c: Float[Tensor, "time rank"], starts: Float[Tensor, "start time latent"]
+) -> Float[Tensor, "time latent"]:
+    """Latent states that `stage` decodes closest to `c`, from the better of two starts at each time."""
+    misfit = (_evaluate(stage, along, starts) - c).norm(dim=-1, keepdim=True)
     start = torch.where(misfit[0] < misfit[1], starts[0], starts[1])
-    return closest(lambda states: _evaluate(first, along, states), c, start)
+    return closest(lambda states: _evaluate(stage, along, states), c, start)
 
 
 def _evaluate(stage: Stage, along: Trajectories, z: Float[Tensor, "n time latent"]) -> Float[Tensor, "n time rank"]:
@@ -207,8 +227,23 @@ def closest(
     return z
 
 
+def _calibrate_each(
+    surrogate: Surrogate, x: np.ndarray, z: Float[Tensor, "time latent"], tau: Float[Tensor, " time"]
+) -> Float[Tensor, "time latent"]:
+    """`_calibrated`, of each model that the first stage averages by itself."""
+    latent, at, found = surrogate.model.latent, 0, []
+    n = latent.n_latent
+    xi = torch.from_numpy(latent.mean_coefficients(x)[0, : n * (n + 1)]).reshape(n, n + 1)
+    for _, size in _members(surrogate):
+        own = slice(at, at + size)
+        interpolated = torch.cat([xi[own, :1], xi[own, 1:][:, own]], dim=1)
+        found.append(_calibrated(interpolated, z[:, own], tau))
+        at += size
+    return torch.cat(found, dim=-1)
+
+
 def _calibrated(
-    latent: LatentModel, x: np.ndarray, z: Float[Tensor, "time latent"], tau: Float[Tensor, " time"]
+    interpolated: Float[Tensor, "latent terms"], z: Float[Tensor, "time latent"], tau: Float[Tensor, " time"]
 ) -> Float[Tensor, "time latent"]:
     """The trajectory from z(0) of the affine dynamics whose *integrated* trajectory follows z best (least squares).
 
@@ -216,7 +251,6 @@ def _calibrated(
     They are one start, the interpolated coefficients the other, and least squares goes on from the better.
     """
     elapsed, n = tau - tau[0], z.shape[-1]
-    interpolated = torch.from_numpy(latent.mean_coefficients(x)[0, : n * (n + 1)]).reshape(n, n + 1)
     starts = torch.stack([calibrate(z, elapsed), interpolated])
     misfit = (propagate(starts, z[0].expand(2, -1), elapsed) - z).square().sum(dim=(-2, -1))
     start = starts[misfit.nan_to_num(torch.inf).argmin()].reshape(-1)

@@ -110,8 +110,8 @@ def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
         fold, rest = model.without(i, data), data.without(i)
         error = data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0]
         correction = _correction(fold, rest, data.x[i : i + 1])[0]
-        together += float((error * correction).sum())
-        alone += float(correction.square().sum())
+        together += data.fold_weights[i] * float((error * correction).sum())
+        alone += data.fold_weights[i] * float(correction.square().sum())
     return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
 
 

@@ -34,7 +34,11 @@ class NoLatentSettings(BaseModel, frozen=True, extra="forbid"):
 FirstStageSettings = Annotated[
     VariableProjectionSettings | AutoencoderSettings | NoLatentSettings, Field(discriminator="kind")
 ]
+LatentDim = Annotated[int, Field(ge=1)]
 StageSettings = Annotated[SineFeaturesSettings | KrigingSettings | DecoderSettings, Field(discriminator="kind")]
+
+# Latent dimensions that are averaged where the training is fast enough for several models.
+AVERAGED_DIMS = (2, 3, 4)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "mlasdi": {
@@ -75,7 +79,9 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
     """The surrogate model. `kind` is a preset for the keys below it; each can be overridden."""
 
     kind: Literal["mlasdi", "mlasdi-paper", "gplasdi", "snapshot-gp"] = "mlasdi"
-    latent_dim: int = Field(4, ge=1)
+    latent_dim: LatentDim | Annotated[tuple[LatentDim, ...], Field(min_length=1)] = Field(
+        4, description="latent states n_z; several: one model each, of which those worth it are averaged"
+    )
     n_time: int = Field(101, ge=5, description="snapshots of a trajectory used in training, evenly spread")
     basis: BasisSettings = BasisSettings()
     first_stage: FirstStageSettings
@@ -97,6 +103,8 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
         filled = preset | dict(given)
         if isinstance(filled.get("first_stage"), Mapping):
             filled["first_stage"] = {"kind": preset["first_stage"]["kind"]} | dict(filled["first_stage"])
+            if filled["first_stage"]["kind"] == "variable-projection":
+                filled.setdefault("latent_dim", AVERAGED_DIMS)
         return filled
 
     @model_validator(mode="after")
@@ -108,4 +116,14 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
                 )
             if self.interpolation != "field":
                 raise ValueError("first_stage none has no coefficients: interpolation must be field")
+        if len(self.latent_dims) > 1 and self.first_stage.kind != "variable-projection":
+            raise ValueError(
+                f"latent_dim {list(self.latent_dims)}: only first_stage variable-projection averages several models; "
+                f"give one number for {self.first_stage.kind}"
+            )
         return self
+
+    @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """The latent dimensions, one a model."""
+        return (self.latent_dim,) if isinstance(self.latent_dim, int) else self.latent_dim

@@ -225,9 +225,6 @@ class KrigingStage:
         return cls(tensors["x"].numpy(), kernel, tensors["t"], tensors["residual"], settings["trust"])
 
 
-STAGES: dict[str, type[Stage]] = {cls.kind: cls for cls in (FeatureStage, NetworkStage, KrigingStage)}
-
-
 def _inputs(along: Trajectories, sees_mu: bool) -> Float[Tensor, "param time input"]:
     if not sees_mu:
         return along.z

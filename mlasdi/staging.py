@@ -1,7 +1,7 @@
 """How a staged model grows: which stages are fitted, in which variant, and which of them stay."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder
+from mlasdi.averaging import averaged
 from mlasdi.basis import PodBasis
 from mlasdi.encoders import Encoder, LinearEncoder
 from mlasdi.latent_model import LatentModel
@@ -19,7 +20,11 @@ from mlasdi.stage_measures import training_errors
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
 from mlasdi.training_set import TrainingSet
-from mlasdi.variable_projection import fit_latent_model
+from mlasdi.variable_projection import VariableProjectionSettings, fit_latent_model
+
+MUCH_WORSE = (
+    2.0  # a model whose leave-one-out error is this many times the smallest one is not averaged with the others
+)
 
 
 @dataclass(frozen=True)
@@ -64,26 +69,51 @@ class Staging:
 
     def first_stage(self) -> tuple[StagedModel, Encoder]:
         """Latent dynamics with their decoder, and an encoder that belongs to them."""
-        settings, n_latent = self.settings.first_stage, self.settings.latent_dim
+        settings = self.settings.first_stage
         if isinstance(settings, NoLatentSettings):
             latent = self._interpolated(LatentModel.trivial(self.data.x, self.data.kernel))
             return StagedModel(latent, ()), LinearEncoder(torch.zeros(1 + self.data.c.shape[-1], 1).double())
         self.names.append(settings.kind)
         if isinstance(settings, AutoencoderSettings):
             report = self.reporter(settings.kind, settings.steps)
+            (n_latent,) = self.settings.latent_dims
             latent, encoder, decoder = fit_autoencoder(self.data, n_latent, settings, self.generator, report)
             return StagedModel(self._interpolated(latent), (decoder,)), encoder
-        report = self.reporter(settings.kind, settings.iterations)
-        latents, features = fit_latent_model(self.data, n_latent, settings, self.generator, report)
+        members = [self._member(n, settings) for n in self.settings.latent_dims]
+        kept = self._worth_averaging([model for model, _ in members])
+        self.losses[settings.kind] = _mean_loss([members[k][1] for k in kept])
+        model = averaged([members[k][0] for k in kept])
+        z = model.latent.trajectories(self.data.x, self.data.t).z
+        return model, LinearEncoder.fit(self.data.c, z)
+
+    def _member(
+        self, n_latent: int, settings: VariableProjectionSettings
+    ) -> tuple[StagedModel, list[tuple[int, float]]]:
+        """Latent dynamics of one dimension with their closed-form decoder, stopped early, and the loss until then."""
+        losses: list[tuple[int, float]] = []
+
+        def record(step: int, loss: float) -> None:
+            losses.append((step, loss))
+            self.report(Progress(f"{settings.kind}, {n_latent} latents", step, settings.iterations, loss))
+
+        latents, features = fit_latent_model(self.data, n_latent, settings, self.generator, record)
         closed_form = FeatureStage.unfitted(features, settings.ridge)
         models = {
             step: StagedModel(self._interpolated(latent), (closed_form,)).refit(self.data)
             for step, latent in latents.items()
         }
-        step = self._best_step(models)
-        self.losses[settings.kind] = [entry for entry in self.losses[settings.kind] if entry[0] <= step]
-        z = models[step].latent.trajectories(self.data.x, self.data.t).z
-        return models[step], LinearEncoder.fit(self.data.c, z)
+        last = self._best_step(models)
+        return models[last], [(step, loss) for step, loss in losses if step <= last]
+
+    def _worth_averaging(self, models: Sequence[StagedModel]) -> list[int]:
+        """Which models are not much worse than the best one, by leave-one-out, or with two points by their trust."""
+        if len(models) == 1:
+            return [0]
+        if self.data.n_points < 3:
+            worth = np.array([kriging_trust(model, self.data) for model in models])
+            return np.flatnonzero(worth * MUCH_WORSE >= worth.max()).tolist()
+        errors = np.array([self.judge(model) for model in models])
+        return np.flatnonzero(errors <= MUCH_WORSE * errors.min()).tolist()
 
     def _best_step(self, models: Mapping[int, StagedModel]) -> int:
         """The number of steps after which to stop: the best by leave-one-out, the last where that tells nothing.
@@ -152,7 +182,9 @@ class Staging:
         """Root mean square over the folds of the leave-one-out error; infinite below three points."""
         if self.data.n_points < 3:
             return np.inf
-        return float(np.sqrt(np.mean(fold_errors(model, self.data, self.basis) ** 2)))
+        return float(
+            np.sqrt(np.average(fold_errors(model, self.data, self.basis) ** 2, weights=self.data.fold_weights))
+        )
 
     def candidates(self, model: StagedModel, settings: StageSettings) -> list[tuple[str, StagedModel]]:
         """The model with one more stage, by name, in each of the variants that the settings leave open."""
@@ -179,3 +211,11 @@ class Staging:
     def _named(self, name: str) -> str:
         """The name, numbered where a stage of that name is there already."""
         return name if name not in self.names else f"{name} #{len(self.names) + 1}"
+
+
+def _mean_loss(histories: Sequence[list[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """Mean over the models at each step; a model that has stopped keeps its last loss."""
+    longest = max(histories, key=len)
+    losses = [[loss for _, loss in history] for history in histories]
+    filled = np.array([own + own[-1:] * (len(longest) - len(own)) for own in losses])
+    return [(step, loss) for (step, _), loss in zip(longest, filled.mean(axis=0).tolist(), strict=True)]

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from mlasdi import surrogate_files
+from mlasdi.averaging import AverageStage
 from mlasdi.basis import PodBasis
 from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
 from mlasdi.kriging import Kernel
@@ -20,12 +21,13 @@ from mlasdi.leave_one_out import relative_std
 from mlasdi.probes import Probes
 from mlasdi.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
 from mlasdi.staged_model import StagedModel
-from mlasdi.stages import STAGES
+from mlasdi.stages import FeatureStage, KrigingStage, NetworkStage, Stage
 from mlasdi.surrogate_files import SurrogateError as SurrogateError
 from solvers.contract import StateLayout
 from solvers.parameters import Parameter, ParameterSpace
 
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
+STAGES: dict[str, type[Stage]] = {cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage)}
 
 
 class ExtrapolationWarning(UserWarning):

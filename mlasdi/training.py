@@ -76,9 +76,9 @@ def fit(
     if len(np.unique(x.round(12), axis=0)) < len(x):
         raise ValueError("training points must differ from each other")
     basis = PodBasis.fit(thinned.u, settings.basis)
-    if settings.latent_dim > basis.rank and settings.first_stage.kind != "none":
-        allowed = f"allowed: 1 to {basis.rank}"
-        raise ValueError(f"model.latent_dim {settings.latent_dim} exceeds the POD rank {basis.rank}; {allowed}")
+    largest = max(settings.latent_dims)
+    if largest > basis.rank and settings.first_stage.kind != "none":
+        raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {basis.rank}; allowed: 1 to {basis.rank}")
     c = basis.project(thinned.u)
     flat = c.reshape(len(x), -1)
     # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.

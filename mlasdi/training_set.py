@@ -53,6 +53,17 @@ class TrainingSet:
         """The trajectories at the training points, and their kriging prediction at the anchors."""
         return torch.tensordot(self.spread, self.c, dims=1)
 
+    @cached_property
+    def fold_weights(self) -> Float[np.ndarray, " point"]:
+        """Weights of the leave-one-out errors: inverse variances of the kriging of each point from the others.
+
+        A fold at a corner of the box extrapolates, and errs by several times what interpolation does; unweighted, the
+        corners alone would decide.
+        """
+        folds = (self.without(i) for i in range(self.n_points))
+        variances = [Kriging(fold.x, self.kernel).variance(self.x[i : i + 1])[0] for i, fold in enumerate(folds)]
+        return 1 / np.array(variances)
+
     def without(self, i: int) -> "TrainingSet":
         """The set without training point `i`; the anchors stay where they are and follow the remaining points."""
         keep = np.arange(self.n_points) != i

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.averaging import AverageStage
 from mlasdi.kriging import Kernel, Kriging
 from mlasdi.latent_model import Trajectories
 from mlasdi.networks import FeatureMap, NetworkSettings, build_network
-from mlasdi.stages import STAGES, FeatureStage, KrigingStage, NetworkStage, Stage
+from mlasdi.stages import FeatureStage, KrigingStage, NetworkStage, Stage
+from mlasdi.surrogate import STAGES
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def stages(along: Trajectories) -> dict[str, Stage]:
     kernel = Kernel(family="matern52", lengthscale=(0.7,))
     return {
         "sine-features": feature_stage(3, along, ridge=1e-4).refit(along, residual),
+        "average": AverageStage((feature_stage(1), feature_stage(1)), (1, 1)).refit(along, residual),
         "network": NetworkStage(network, settings, 0.25),
         "kriging": KrigingStage(along.x.numpy(), kernel, along.t, residual),
     }

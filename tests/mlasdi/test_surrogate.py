@@ -118,7 +118,7 @@ def test_latent_trajectories_belong_to_the_prediction(surrogate):
     tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
     along = surrogate.model.latent.trajectories(surrogate.space.to_unit(SEVERAL), tau)
     np.testing.assert_allclose(latent.mean, along.z.numpy(), atol=1e-12)
-    assert latent.std.shape == latent.mean.shape == (3, 51, 4)
+    assert latent.std.shape == latent.mean.shape == (3, 51, surrogate.model.latent.n_latent)
     assert latent.std[2].max() < 0.1 * latent.std[:2].max()
 
 

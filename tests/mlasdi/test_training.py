@@ -125,7 +125,8 @@ def test_a_stage_that_does_not_help_is_dropped_and_recorded(burgers_data):
     kept = fit(burgers_data, settings(**quick | {"min_gain": None}), seed=0)
     assert kept.record.stage_names == ("variable-projection", name)
     assert kept.record.dropped == {}
-    assert kept.record.stage_errors[1] == pytest.approx(judged.record.dropped[name], rel=0.01)
+    folds = np.array(kept.record.leave_one_out[1])
+    assert folds.min() < judged.record.dropped[name] < folds.max()  # a weighted mean over the folds
 
 
 def test_stages_kept_have_lowered_the_error(burgers_data):
@@ -162,7 +163,7 @@ def test_progress_is_reported(burgers_data):
     seen: list[Progress] = []
     surrogate = fit(burgers_data, settings(**QUICK), seed=0, report=seen.append, info={"campaign": "test"})
     assert [p.step for p in seen] == list(range(1, len(seen) + 1))
-    assert {(p.stage, p.n_steps) for p in seen} == {("variable-projection", 10)}
+    assert {(p.stage, p.n_steps) for p in seen} == {("variable-projection, 2 latents", 10)}
     history = surrogate.record.loss_history["variable-projection"]
     assert history == tuple((p.step, p.loss) for p in seen[: len(history)])  # up to where the training stopped early
     assert len(history) in (2, 5, len(seen))
