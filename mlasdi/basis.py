@@ -100,7 +100,10 @@ class PodBasis:
             rows = entries[:, 0]
             return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows])
         mean = np.sum(weights * self.mean[entries], axis=1)
-        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]))
+        modes = np.zeros((len(entries), self.rank))
+        for rows, weight in zip(entries.T, weights.T, strict=True):  # one after the other: fast for a few corners
+            modes += weight[:, None] * self.modes[rows]
+        return replace(self, mean=mean, modes=modes)
 
     def sampled(self, n_state: int) -> "PodBasis":
         """The basis on at most `n_state` entries of the state, evenly spread; to lift with, not to project."""
