@@ -1,14 +1,15 @@
 """Orthogonal compression of snapshots: a POD basis, computed in float64, with its error under control."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 
-# Values that are lifted at once: they stay in a core's cache until they are complete.
-_BLOCK = 1 << 16
+# States that are lifted at once, at least: the modes, which may not fit into a core's cache, are read once for all.
+_ROWS = 256
+# Values that are lifted at once, at most, where it takes memory beside that of the result.
+_VALUES = 1 << 24
 
 
 class BasisSettings(BaseModel, frozen=True, extra="forbid"):
@@ -73,7 +74,8 @@ class PodBasis:
         """States of POD coordinates, written to `out` (in C order) where it is given."""
         out = np.empty((*c.shape[:-1], len(self.mean))) if out is None else out
         states, scaled = out.reshape(-1, out.shape[-1]), self.scale * c.reshape(-1, self.rank)
-        for rows in self._blocks(len(states)):
+        for start in range(0, len(states), _ROWS):
+            rows = slice(start, start + _ROWS)
             np.matmul(scaled[rows], self.modes.T, out=states[rows])
             states[rows] += self.mean
         return out
@@ -82,15 +84,14 @@ class PodBasis:
         """Pointwise standard deviation of states whose covariance is the sum of outer products of `steps`."""
         std = np.zeros((*steps.shape[1:-1], len(self.mean)))
         states, scaled = std.reshape(-1, std.shape[-1]), self.scale * steps.reshape(len(steps), -1, self.rank)
-        for rows in self._blocks(len(states)):
+        size = max(min(_ROWS, _VALUES // len(self.mean)), 1)
+        for start in range(0, len(states), size):
+            rows = slice(start, start + size)
             for step in scaled[:, rows]:  # one at a time: all together would be as large as that many predictions
-                states[rows] += np.square(step @ self.modes.T)
+                moved = step @ self.modes.T
+                states[rows] += np.square(moved, out=moved)
             np.sqrt(states[rows], out=states[rows])
         return std
-
-    def _blocks(self, n: int) -> Iterator[slice]:
-        size = max(_BLOCK // len(self.mean), 1)
-        return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def combined(
         self, entries: Int[np.ndarray, "value corner"], weights: Float[np.ndarray, "value corner"]
@@ -100,10 +101,7 @@ class PodBasis:
             rows = entries[:, 0]
             return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows])
         mean = np.sum(weights * self.mean[entries], axis=1)
-        modes = np.zeros((len(entries), self.rank))
-        for rows, weight in zip(entries.T, weights.T, strict=True):  # one after the other: fast for a few corners
-            modes += weight[:, None] * self.modes[rows]
-        return replace(self, mean=mean, modes=modes)
+        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]))
 
     def sampled(self, n_state: int) -> "PodBasis":
         """The basis on at most `n_state` entries of the state, evenly spread; to lift with, not to project."""

@@ -14,7 +14,7 @@ FORMAT = 2
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
 
 
-class SurrogateError(Exception):
+class SurrogateError(ValueError):
     """A saved surrogate is missing, damaged, or of another format."""
 
 

@@ -67,7 +67,7 @@ def test_few_or_equal_times_are_evaluated(t: Tensor) -> None:
 
 
 def test_times_that_are_nodes() -> None:
-    """Both ends are, and the middle."""
+    """The middle of the interval is one."""
     t = torch.linspace(0, 1, MANY + 1).double()
     found, evaluated = asked(torch.exp, t)
     assert evaluated == [33]
