@@ -54,9 +54,9 @@ def _query(seconds: float) -> str:
 def _speed_ups(speed_ups: Sequence[SpeedUp]) -> str:
     note = (
         "One trajectory at the times of the solver, with default settings; surrogates of nine solves (three of "
-        "`multiscale`, which is a formula). The solvers are compiled; `SOLVERS.md` has plain implementations of the same "
-        "schemes. Most of the time of a surrogate goes into the values of the trajectory: one sensor is faster. The wake, "
-        "whose solver takes more than a minute, is not measured here."
+        "`multiscale`, which is a formula). The solvers are compiled; `SOLVERS.md` has plain implementations of the "
+        "same schemes. Most of the time of a surrogate goes into the values of the trajectory: one sensor is faster. "
+        "The wake, whose solver takes more than a minute, is not measured here."
     )
     rows = [
         [
