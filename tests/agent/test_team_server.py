@@ -20,7 +20,7 @@ from agent.registry import find, locate, resolve
 from mlasdi.surrogate import Surrogate
 
 PROGRAMS = postgresql_programs()
-PASSWORD, SECRET_KEY = "hidden-in-postgresql", "hidden-in-s3"
+PASSWORD, SECRET_KEY, LOGIN = "hidden-in-postgresql", "hidden-in-s3", "hidden-in-login"
 KEY = "access"
 MU = {"a": 0.78, "w": 1.04}
 
@@ -48,10 +48,13 @@ class Team:
         return self.folder / "user"
 
     def mlasdi(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """A command in a process that knows neither password."""
+        """A command in a process that knows the login to the server, and neither of the passwords behind it."""
         code = "from agent.cli import main; main()"
         command = [sys.executable, "-c", code, *arguments]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300)
+        environment = {**os.environ, "MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": LOGIN}
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, env=environment)
+        assert LOGIN not in done.stdout + done.stderr
+        return done
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +143,15 @@ def test_every_command_works_with_the_server(team: Team) -> None:
     assert json.loads(moved.stdout) == {"model": "models:/small/1", "alias": "paper", "before": None}
 
 
+def test_the_database_can_be_asked_without_the_server(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    found = find(uri=f"postgresql+psycopg2://mlflow@{team.database}/mlflow")
+    assert {model.version for model in found} == {"1", "2"}
+
+
 def test_credentials_are_nowhere_but_in_the_environment(team: Team) -> None:
     places = {"database": dump(team).encode(), **objects(team)}
     places |= {str(path): path.read_bytes() for path in team.folder.rglob("*") if path.is_file()}
     assert len(places) > 50
-    assert [name for name, text in places.items() if PASSWORD.encode() in text or SECRET_KEY.encode() in text] == []
+    for secret in (PASSWORD, SECRET_KEY, LOGIN):
+        assert [name for name, text in places.items() if secret.encode() in text] == []
