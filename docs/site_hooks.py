@@ -10,6 +10,7 @@ from typing import Any
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -43,5 +44,19 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _as_mathml(found: re.Match[str]) -> str:
     is_block = found["kind"] == "["
-    mathml = convert(html.unescape(found["latex"]).strip(), display="block" if is_block else "inline")
+    latex = _plain(html.unescape(found["latex"]).strip())
+    mathml = convert(latex, display="block" if is_block else "inline")
+    mathml = mathml.replace('<mo accent="true">&#x02015;</mo>', '<mo stretchy="true">&#x0203E;</mo>')  # a bar as wide
+    unknown = re.search(r"\\[a-zA-Z]+", mathml)
+    if unknown:
+        raise PluginError(f"{unknown[0]} is not understood by latex2mathml, in the formula {latex}")
     return f'<div class="formula">{mathml}</div>' if is_block else mathml
+
+
+def _plain(latex: str) -> str:
+    """What latex2mathml does not know, in words that it does."""
+    latex = re.sub(r"\\[bB]igg?l(?![a-z])", r"\\left", latex)
+    latex = re.sub(r"\\[bB]igg?r(?![a-z])", r"\\right", latex)
+    latex = re.sub(r"\\arg(?![a-z])", r"\\mathrm{arg}", latex)
+    latex = re.sub(r"\\(min|max)_", r"\\\1\\limits_", latex)
+    return re.sub(r"\\(mathcal|mathrm|mathbf) +([A-Za-z])", r"\\\1{\2}", latex)

@@ -244,8 +244,9 @@ def test_images_exist_and_are_small() -> None:
     images = re.findall(r"!\[.+?\]\((.+?)\)", README)
     assert images
     assert all((ROOT / image).stat().st_size < 150_000 for image in images)
-    of_the_page = set((ROOT / "docs/images").glob("method-*.png"))  # docs/method.md shows those
-    assert {ROOT / image for image in images} == set((ROOT / "docs/images").iterdir()) - of_the_page
+    # Pages of the documentation show the others.
+    of_pages = {path for name in ("method", "tutorial") for path in (ROOT / "docs/images").glob(f"{name}-*.png")}
+    assert {ROOT / image for image in images} == set((ROOT / "docs/images").iterdir()) - of_pages
 
 
 def listed_files() -> dict[str, list[str]]:
