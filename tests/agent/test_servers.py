@@ -1,6 +1,7 @@
 """Programs of MLflow that people run: its tracking server, and its server of one model."""
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -78,9 +79,9 @@ print(model.predict(numpy.array([[0.8, 1.0]]), params={"times": [0.5]}).mean())
 import mlasdi
 assert mlasdi.__file__.startswith(sys.argv[1]), mlasdi.__file__
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(folder)], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-P", "-c", code, str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     expected = burgers_surrogate.predict([[0.8, 1.0]], [0.5]).mean.mean()
     assert float(done.stdout) == pytest.approx(expected, rel=1e-12)
