@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One BLAS thread: the small matrices of a surrogate gain nothing from more, and runs stay comparable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint bench docs-figures gallery clean setup
+.PHONY: demo test test-all lint bench docs docs-figures gallery clean setup
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -31,6 +31,11 @@ lint: setup
 bench: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/pytest -m bench tests/benchmarks -s
+
+# The documentation as a site in `site/`, which opens from disk.
+docs: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/mkdocs build --strict
 
 # Figures and numbers of docs/method.md; takes a few minutes.
 docs-figures: setup

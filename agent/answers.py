@@ -10,6 +10,8 @@ from typing import Any
 
 import typer
 
+from agent.credentials import redacted
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 Answer = Callable[[dict[str, Any], Callable[[], None]], None]
 """Takes what `--json` prints, and the function that shows the same to people."""
@@ -44,10 +46,10 @@ def answering(as_json: bool, debug: bool, *, interrupted: str = "interrupted") -
         code, complaint = INTERRUPTED, interrupted
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
         code = BAD_INPUT if isinstance(error, BadInput) else FAILED
         is_known = isinstance(error, (BadInput, WorkFailed))
-        complaint = str(error) if is_known else f"{described(error)}; --debug shows where"
+        complaint = redacted(str(error) if is_known else f"{described(error)}; --debug shows where")
     if complaint is not None:
         complain(complaint)
         answers = [({"error": complaint, "exit_code": code}, lambda: None)]

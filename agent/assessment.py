@@ -84,12 +84,12 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
     basis = surrogate.basis
     c = basis.project(truth.u)
-    outside = np.sum((truth.u - basis.lift(c)) ** 2, axis=-1)
+    outside = basis.length(truth.u - basis.lift(c)) ** 2
     inside = [
         basis.scale**2 * np.sum((c - surrogate.coordinates(mu, truth.t, k + 1)[0]) ** 2, axis=-1)
         for k in range(surrogate.n_stages)
     ]
     # The error is a matter of two lengths. As vectors of one entry they get the norm, and the treatment of vanishing
     # states, that all errors have.
-    norm = np.linalg.norm(truth.u, axis=-1)[:, None]
+    norm = basis.length(truth.u)[:, None]
     return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from agent.acquisition import SamplingSettings, initial_design
 from agent.budget import BudgetSettings
+from agent.credentials import VARIABLES, redacted, where_credentials_are
 from agent.executor import ClusterSettings
 from agent.tasks import SolverSpec
 from agent.tracking import TrackingSettings
@@ -100,6 +101,15 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     cluster: ClusterSettings = ClusterSettings()
     tracking: TrackingSettings = TrackingSettings()
 
+    @field_validator("root", mode="before")
+    @classmethod
+    def _is_a_folder(cls, root: Any) -> Any:
+        if isinstance(root, str) and "://" in root:
+            raise ValueError(
+                f"'{root}' is an address; give a folder that all workers see, and the store in tracking.uri"
+            )
+        return root
+
     @model_validator(mode="after")
     def _feasible(self) -> "Config":
         try:
@@ -154,12 +164,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not YAML: {redacted(' '.join(str(error).split()))}") from None
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, got {type(given).__name__}")
     given.setdefault("name", path.stem)
     for override in overrides:
         _apply(given, override)
+    for key in where_credentials_are(given):
+        raise ConfigError(f"{path}: {key}: holds a password; leave it out, and set in the environment {VARIABLES}")
     try:
         return Config.model_validate(given)
     except ValidationError as error:
@@ -176,17 +188,17 @@ def dump_config(config: Config) -> str:
 def _apply(given: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"override '{override}': write dotted.key=value, for example budget.solver_runs=12")
+        raise ConfigError(f"override '{redacted(override)}': write dotted.key=value, for example budget.solver_runs=12")
     *sections, last = key.split(".")
     target: Any = given
     for section in sections:
         target = target.setdefault(section, {}) if isinstance(target, dict) else None
         if not isinstance(target, dict):
-            raise ConfigError(f"override '{override}': {section} is not a section")
+            raise ConfigError(f"override '{redacted(override)}': {section} is not a section")
     try:
         target[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"override '{override}': {' '.join(str(error).split())}") from None
+        raise ConfigError(f"override '{redacted(override)}': {redacted(' '.join(str(error).split()))}") from None
 
 
 def _complaints(error: ValidationError) -> Iterator[str]:

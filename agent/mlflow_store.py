@@ -18,6 +18,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+from agent.credentials import refuse_credentials
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -69,16 +71,11 @@ def check_uri(uri: str) -> None:
     """Refuse what is no address of a store, and passwords, which would end up in logs and artifacts.
 
     Raises:
-        ValueError: so it is; the message does not repeat the password.
+        ValueError: it is not, or it holds one; the message does not repeat it.
     """
+    refuse_credentials(uri, "the tracking URI")
     if scheme(uri) not in DATABASES + SERVERS:
         raise ValueError(f"'{uri}' is not a tracking URI; give one of {', '.join(DATABASES + SERVERS)}://...")
-    if scheme(uri) != "sqlite" and urlsplit(uri).password is not None:
-        where = urlsplit(uri).hostname
-        raise ValueError(
-            f"the tracking URI of {where} holds a password; leave it out, and set MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD for a server, or PGPASSWORD for PostgreSQL, in the environment"
-        )
 
 
 def database_file(uri: str) -> Path | None:

@@ -39,13 +39,12 @@ def add_model_commands(app: typer.Typer) -> None:
 def _refusals() -> Iterator[None]:
     """Errors of the registry and of surrogates as what they mean to whoever gave the command."""
     from agent.mlflow_store import StoreUnreachable
-    from mlasdi.surrogate import SurrogateError
 
     try:
         yield
     except StoreUnreachable as error:
         raise WorkFailed(str(error)) from error
-    except (ValueError, SurrogateError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError) as error:  # a damaged surrogate is a ValueError, too
         raise BadInput(str(error)) from error
 
 

@@ -29,8 +29,11 @@ def read_columns(path: Path, names: Sequence[str]) -> Float[np.ndarray, "row nam
     wanted = [columns.index(name) for name in names]
     table = np.empty((len(rows), len(names)))
     for k, row in enumerate(rows):
+        where = f"{path}, row {k + first_line}"
         for column, index in enumerate(wanted):
-            table[k, column] = _number(row[index] if index < len(row) else None, f"{path}, row {k + first_line}")
+            if index >= len(row):
+                raise ValueError(f"{where}: it has {len(row)} of {len(columns)} cells, and none for '{names[column]}'")
+            table[k, column] = _number(row[index], where)
     return table
 
 

@@ -106,7 +106,8 @@ def find(
         max_error: a fraction that the validated error, or else the estimate, must not exceed.
         covers: parameter name -> value or `[low, high]` that the trained box must contain.
         sort: `error`, `newest` (first), `solver_runs` (fewest first), or `name`.
-        uri, root: the store; default: the embedded database in `root`, and `root` is `mlruns` in the working directory.
+        uri: the store; default: the embedded database in `root`.
+        root: folder of all state; default: `mlruns` in the working directory.
         archived: whether to list archived versions, too.
 
     Raises:

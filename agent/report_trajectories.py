@@ -54,7 +54,8 @@ def _trajectory(surrogate: Surrogate, shown: Shown, max_places: int) -> dict[str
     prediction = surrogate.predict(shown.mu, t)
     assert prediction.std is not None
     mean, std = prediction.mean[0], prediction.std[0]
-    errors = relative_error(truth, mean)
+    unit = surrogate.basis.unit
+    errors = relative_error(truth / unit, mean / unit)
     layout = surrogate.layout
     split = {name: layout.split(u) for name, u in (("truth", truth), ("difference", mean - truth), ("std", std))}
     places = Places.of(layout, np.abs(split["difference"][layout.fields[0]]), max_places)

@@ -4,15 +4,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from agent.budget import StopReason
 from agent.console import percent, point, seconds, size
-from agent.plan import Plan
-from mlasdi.diagnostics import Finding
+
+if TYPE_CHECKING:  # both bring torch along, which lists of models can do without
+    from agent.plan import Plan
+    from mlasdi.diagnostics import Finding
 
 _REASONS = {
     StopReason.SOLVER_RUNS: "the solver runs are used up",
@@ -64,7 +66,7 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     print_facts(console, following)
 
 
-def show_plan(console: Console, plan: Plan, concerns: Sequence[Finding]) -> None:
+def show_plan(console: Console, plan: "Plan", concerns: "Sequence[Finding]") -> None:
     """What a run would do, and what is doubtful about it."""
     n_chosen = plan.solver_runs - plan.initial_points
     console.print(f"{plan.campaign}: the plan; nothing was started", style="bold")
@@ -80,7 +82,11 @@ def show_plan(console: Console, plan: Plan, concerns: Sequence[Finding]) -> None
 
 
 def show_check(
-    console: Console, plan: Plan, mu: Mapping[str, float], problems: Sequence[Finding], concerns: Sequence[Finding]
+    console: Console,
+    plan: "Plan",
+    mu: Mapping[str, float],
+    problems: "Sequence[Finding]",
+    concerns: "Sequence[Finding]",
 ) -> None:
     """Whether the solver keeps its contract, what the campaign costs, and what is doubtful about that."""
     verdict = "breaks" if problems else "keeps"
@@ -90,7 +96,7 @@ def show_check(
     _print_findings(console, [asdict(concern) for concern in concerns])
 
 
-def _cost(plan: Plan) -> dict[str, str]:
+def _cost(plan: "Plan") -> dict[str, str]:
     return {
         "one trajectory": f"{plan.n_time} times, {plan.n_state} state values, {size(plan.trajectory_bytes)}",
         "one solve": seconds(plan.solve_s),

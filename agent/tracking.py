@@ -37,7 +37,7 @@ class TrackingSettings(BaseModel):
         registered_model: name in the model registry; `None`: the campaign's name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a URI may hold a password
 
     uri: str | None = None
     experiment: str | None = Field(default=None, min_length=1)

@@ -31,6 +31,7 @@ class AverageStage:
 
     kind: ClassVar[str] = "average"
     uses_anchors: ClassVar[bool] = True
+    is_smooth: ClassVar[bool] = True
     trust: ClassVar[float] = 1.0
 
     members: tuple[FeatureStage, ...]

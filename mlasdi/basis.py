@@ -1,14 +1,15 @@
 """Orthogonal compression of snapshots: a POD basis, computed in float64, with its error under control."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 
-# Values that are lifted at once: they stay in a core's cache until they are complete.
-_BLOCK = 1 << 16
+# States that are lifted at once, at least: the modes, which may not fit into a core's cache, are read once for all.
+_ROWS = 256
+# Values that are lifted at once, at most, where it takes memory beside that of the result.
+_VALUES = 1 << 24
 
 
 class BasisSettings(BaseModel, frozen=True, extra="forbid"):
@@ -22,28 +23,37 @@ class BasisSettings(BaseModel, frozen=True, extra="forbid"):
 class PodBasis:
     """Affine map between states and a few POD coordinates: `u = mean + scale * modes c`.
 
-    The modes are orthonormal, so an L2 error in coordinates, times `scale`, is the L2 error in the state; the scale
-    makes the training coordinates of unit mean square norm.
+    Fields of a state may differ by orders of magnitude, as velocities and pressures do, so norms are those of
+    `u / unit`. In this norm the modes are orthonormal: an error in coordinates, times `scale`, is the error in the
+    state. The scale makes the training coordinates of unit mean square norm.
 
     Attributes:
         mean: mean of the training snapshots `[state]`.
-        modes: orthonormal columns `[state, rank]`.
+        modes: columns `[state, rank]`, orthonormal once divided by `unit`.
         scale: root mean square norm of the centred training snapshots; the unit of the coordinates.
         truncation_error: relative L2 error of the training snapshots that the basis leaves out.
+        unit: of each value `[state]`, or one for all `[1]`.
     """
 
     mean: Float[np.ndarray, " state"]
     modes: Float[np.ndarray, "state rank"]
     scale: float
     truncation_error: float
+    unit: Float[np.ndarray, " state"] = field(default_factory=lambda: np.ones(1))
 
     @classmethod
-    def fit(cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings) -> "PodBasis":
+    def fit(cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings, n_fields: int = 1) -> "PodBasis":
         """Basis of snapshots by the eigenvectors of the smaller Gram matrix, in float64.
 
         In float32 the spectrum of smooth data drowns in rounding, and the same data seem to need ten times the modes.
+
+        Args:
+            n_fields: how many fields of equal length a state is made of; where there are several, each is measured in
+                units of its own variation.
         """
         snapshots = u.reshape(-1, u.shape[-1])
+        unit = _units(snapshots, n_fields)
+        snapshots = snapshots if n_fields == 1 else snapshots / unit
         mean = snapshots.mean(axis=0)
         centred = snapshots - mean
         tall = centred.shape[0] >= centred.shape[1]
@@ -55,9 +65,12 @@ class PodBasis:
         resolved = max(int(np.sum(values > values[0] * 1e-15)), 1)
         rank = min(max(int(np.argmax(left_out <= settings.tolerance)), 1), settings.max_rank, resolved)
         modes = vectors[:, :rank] if tall else centred.T @ vectors[:, :rank]
-        modes = np.ascontiguousarray(np.linalg.qr(modes)[0])  # as a saved basis: products round alike
+        modes = np.linalg.qr(modes)[0]
+        if n_fields > 1:
+            mean, modes = unit * mean, unit[:, None] * modes
+        modes = np.ascontiguousarray(modes)  # as a saved basis: products round alike
         scale = float(np.sqrt(values.sum() / len(snapshots))) or 1.0
-        return cls(mean, modes, scale, float(left_out[rank]))
+        return cls(mean, modes, scale, float(left_out[rank]), unit)
 
     @property
     def rank(self) -> int:
@@ -65,7 +78,11 @@ class PodBasis:
 
     def project(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch rank"]:
         """POD coordinates of states."""
-        return (u - self.mean) @ self.modes / self.scale
+        return (u - self.mean) / self.unit**2 @ self.modes / self.scale
+
+    def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
+        """Norm of states, or of differences of states: the L2 norm, each value in its unit."""
+        return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
 
     def lift(
         self, c: Float[np.ndarray, "*batch rank"], out: Float[np.ndarray, "*batch state"] | None = None
@@ -73,7 +90,8 @@ class PodBasis:
         """States of POD coordinates, written to `out` (in C order) where it is given."""
         out = np.empty((*c.shape[:-1], len(self.mean))) if out is None else out
         states, scaled = out.reshape(-1, out.shape[-1]), self.scale * c.reshape(-1, self.rank)
-        for rows in self._blocks(len(states)):
+        for start in range(0, len(states), _ROWS):
+            rows = slice(start, start + _ROWS)
             np.matmul(scaled[rows], self.modes.T, out=states[rows])
             states[rows] += self.mean
         return out
@@ -82,15 +100,14 @@ class PodBasis:
         """Pointwise standard deviation of states whose covariance is the sum of outer products of `steps`."""
         std = np.zeros((*steps.shape[1:-1], len(self.mean)))
         states, scaled = std.reshape(-1, std.shape[-1]), self.scale * steps.reshape(len(steps), -1, self.rank)
-        for rows in self._blocks(len(states)):
+        size = max(min(_ROWS, _VALUES // len(self.mean)), 1)
+        for start in range(0, len(states), size):
+            rows = slice(start, start + size)
             for step in scaled[:, rows]:  # one at a time: all together would be as large as that many predictions
-                states[rows] += np.square(step @ self.modes.T)
+                moved = step @ self.modes.T
+                states[rows] += np.square(moved, out=moved)
             np.sqrt(states[rows], out=states[rows])
         return std
-
-    def _blocks(self, n: int) -> Iterator[slice]:
-        size = max(_BLOCK // len(self.mean), 1)
-        return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
     def combined(
         self, entries: Int[np.ndarray, "value corner"], weights: Float[np.ndarray, "value corner"]
@@ -108,7 +125,19 @@ class PodBasis:
         return replace(self, mean=self.mean[rows], modes=self.modes[rows])
 
     def norm(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch"]:
-        """L2 norm of the states of POD coordinates, without forming the states."""
-        along_mean = self.modes.T @ self.mean
-        rest = max(float(self.mean @ self.mean - along_mean @ along_mean), 0.0)
+        """`length` of the states of POD coordinates, without forming the states."""
+        along_mean = self.modes.T @ (self.mean / self.unit**2)
+        rest = max(float(np.sum((self.mean / self.unit) ** 2) - along_mean @ along_mean), 0.0)
         return np.sqrt(np.sum((along_mean + self.scale * c) ** 2, axis=-1) + rest)
+
+
+def _units(snapshots: Float[np.ndarray, "sample state"], n_fields: int) -> Float[np.ndarray, " state"]:
+    """Root mean square of each field's deviation from its mean state; of a field that never changes, of its values."""
+    if n_fields == 1:
+        return np.ones(1)
+    fields = snapshots.reshape(len(snapshots), n_fields, -1)
+    varies = np.sqrt(np.mean(np.square(fields - fields.mean(axis=0)), axis=(0, 2)))
+    size = np.sqrt(np.mean(np.square(fields), axis=(0, 2)))
+    constant = varies <= np.finfo(float).eps * size
+    units = np.where(constant, np.where(size > 0, size, 1.0), varies)
+    return np.repeat(units, snapshots.shape[1] // n_fields)

@@ -84,11 +84,11 @@ def error_split(
     fields = difference_fields(surrogate, mu, t, u)
     parts = [fields.autoencoder, fields.latent_dynamics, fields.interpolation]
     lengths = [surrogate.basis.scale * np.linalg.norm(part, axis=-1) for part in (*parts, sum(parts))]
-    outside = np.linalg.norm(fields.projection, axis=-1)
+    outside = surrogate.basis.length(fields.projection)
     # The projection's part is orthogonal to the others.
     lengths[-1] = np.hypot(outside, lengths[-1])
     # As vectors of one entry, lengths get the treatment of vanishing states that all errors have.
-    norm = np.linalg.norm(u, axis=-1)[:, None]
+    norm = surrogate.basis.length(u)[:, None]
     projection, *others = (
         relative_error(np.broadcast_to(norm, (*length.shape, 1)), norm - length[..., None]).max(axis=-1)
         for length in (outside, *lengths)

@@ -77,6 +77,7 @@ class FeatureMap:
     def __init__(self, frequencies: Float[Tensor, "n_in n_sine"], phases: Float[Tensor, " n_sine"]) -> None:
         self.frequencies = frequencies
         self.phases = phases
+        self._pairs = torch.triu_indices(len(frequencies), len(frequencies))
 
     @classmethod
     def random(cls, n_in: int, n_sine: int, kappa: float, generator: torch.Generator) -> "FeatureMap":
@@ -86,9 +87,25 @@ class FeatureMap:
         return cls(frequencies, phases)
 
     def __call__(self, s: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_features"]:
-        i, j = torch.triu_indices(s.shape[-1], s.shape[-1])
-        sines = torch.sin(s @ self.frequencies + self.phases)
-        return torch.cat([torch.ones_like(s[..., :1]), s, s[..., i] * s[..., j], sines], dim=-1)
+        return torch.cat([self._polynomial(s), self._sines(s)], dim=-1)
+
+    def combined(
+        self, s: Float[Tensor, "*batch n_in"], weights: Float[Tensor, "n_features n_out"]
+    ) -> Float[Tensor, "*batch n_out"]:
+        """Weighted sums of the features, which are not copied together for it."""
+        rows = s.reshape(-1, s.shape[-1])
+        polynomial = self._polynomial(rows)
+        split = polynomial.shape[-1]
+        sums = torch.addmm(polynomial @ weights[:split], self._sines(rows), weights[split:])
+        return sums.reshape(*s.shape[:-1], -1)
+
+    def _polynomial(self, s: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_monomials"]:
+        i, j = self._pairs
+        products = s.index_select(-1, i) * s.index_select(-1, j)
+        return torch.cat([torch.ones_like(s[..., :1]), s, products], dim=-1)
+
+    def _sines(self, s: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_sine"]:
+        return torch.sin(torch.matmul(s, self.frequencies).add_(self.phases))
 
 
 def ridge_solve(

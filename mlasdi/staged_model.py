@@ -12,6 +12,7 @@ from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.kriging import Kriging
 from mlasdi.latent_model import LatentModel, Trajectories
 from mlasdi.stages import KrigingStage, Stage
+from mlasdi.time_nodes import at_times
 from mlasdi.training_set import TrainingSet
 
 
@@ -26,7 +27,11 @@ class StagedModel:
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], n_stages: int | None = None
     ) -> Float[Tensor, "param time rank"]:
         """POD coordinates with the mean latent coefficients, of the first `n_stages` stages (all by default)."""
-        return decode(self.stages[:n_stages], self.latent.trajectories(x, t))
+        smooth, others = _split(self.stages[:n_stages])
+        if not smooth:
+            return decode(others, self._along(others, x, t))
+        total = at_times(lambda times: decode(smooth, self.latent.trajectories(x, times)), t)
+        return decode(others, self._along(others, x, t), total) if others else total
 
     def deviations(
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
@@ -38,18 +43,34 @@ class StagedModel:
         their signs, as in one joint Gaussian process. Otherwise the residual's directions stand on their own.
         """
         gp = gp or self.latent.gp
-        deviated, directions = self.latent.deviated(x, t, gp)
-        along = self.latent.trajectories(x, t)
-        steps = torch.zeros(1, dtype=torch.float64)
-        for stage in self.stages:
+        smooth, others = _split(self.stages)
+        steps = (
+            at_times(lambda times: self._latent_steps(smooth, x, times, gp), t) if smooth else torch.zeros(1).double()
+        )
+        for stage in others:
             if isinstance(stage, KrigingStage):
                 fraction = gp.process_std(x) if gp.kernel else np.sqrt(Kriging(stage.x, stage.kernel).variance(x))
                 own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t, gp.kernel or stage.kernel)[:, None]
                 steps = stage.trust * steps + own if gp.kernel else torch.cat([stage.trust * steps, own])
             else:
-                centre = stage.evaluate(along)
-                steps = steps + stage.evaluate(deviated).reshape(len(directions), *centre.shape) - centre
+                steps = steps + self._latent_steps([stage], x, t, gp)
         return steps
+
+    def _latent_steps(
+        self, stages: Sequence[Stage], x: Float[np.ndarray, "param d"], t: Float[Tensor, " n"], gp: CoefficientGP
+    ) -> Float[Tensor, "direction param n rank"]:
+        """What steps of one standard deviation of the coefficients change in some stages of trust 1."""
+        deviated, directions = self.latent.deviated(x, t, gp)
+        centre, moved = decode(stages, self.latent.trajectories(x, t)), decode(stages, deviated)
+        return moved.reshape(len(directions), *centre.shape) - centre
+
+    def _along(
+        self, stages: Sequence[Stage], x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]
+    ) -> Trajectories:
+        """Trajectories for these stages, without latent states where none of them looks at any."""
+        if all(isinstance(stage, KrigingStage) for stage in stages):
+            return Trajectories(torch.from_numpy(x), t, torch.empty(len(x), len(t), 0, dtype=t.dtype))
+        return self.latent.trajectories(x, t)
 
     def refit(self, data: TrainingSet) -> "StagedModel":
         """Fit each closed-form stage to what the stages before it leave of `data`."""
@@ -85,9 +106,21 @@ class StagedModel:
         return along, targets - trust * decode(self.stages, along) if self.stages else targets
 
 
-def decode(stages: Sequence[Stage], along: Trajectories) -> Float[Tensor, "param time rank"]:
-    """Prediction of one or more stages along latent trajectories."""
-    total = stages[0].evaluate(along)
-    for stage in stages[1:]:
+def decode(
+    stages: Sequence[Stage], along: Trajectories, before: Float[Tensor, "param time rank"] | None = None
+) -> Float[Tensor, "param time rank"]:
+    """Prediction of one or more stages along latent trajectories.
+
+    Args:
+        before: prediction of the stages before these; by default there are none.
+    """
+    total = stages[0].evaluate(along) if before is None else before
+    for stage in stages if before is not None else stages[1:]:
         total = stage.trust * total + stage.evaluate(along)
     return total
+
+
+def _split(stages: Sequence[Stage]) -> tuple[Sequence[Stage], Sequence[Stage]]:
+    """The stages up to the first that is not smooth in time, and the others."""
+    n = next((k for k, stage in enumerate(stages) if not stage.is_smooth), len(stages))
+    return stages[:n], stages[n:]

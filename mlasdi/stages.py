@@ -8,6 +8,7 @@ other points: closed-form stages do so in milliseconds, which makes leave-one-pa
 stays as it is, since training it again is not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline, PPoly
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from mlasdi.kriging import Kernel, Kriging
@@ -31,6 +32,8 @@ class Stage(Protocol):
 
     kind: ClassVar[str]
     uses_anchors: ClassVar[bool]
+    is_smooth: ClassVar[bool]
+    """Whether it is analytic in time, to more digits than single precision has; its trust is 1 then."""
 
     @property
     def trust(self) -> float:
@@ -67,6 +70,7 @@ class FeatureStage:
 
     kind: ClassVar[str] = "sine-features"
     uses_anchors: ClassVar[bool] = True
+    is_smooth: ClassVar[bool] = True
     trust: ClassVar[float] = 1.0
 
     features: FeatureMap
@@ -86,14 +90,14 @@ class FeatureStage:
         scale = inputs.std(dim=0).clamp_min(1e-12)
         return cls(features, inputs.mean(dim=0), scale, torch.empty(0, 0), ridge, True)
 
-    def _features(self, along: Trajectories) -> Float[Tensor, "param time feature"]:
-        return self.features((_inputs(along, self.sees_mu) - self.shift) / self.scale)
+    def _standardised(self, along: Trajectories) -> Float[Tensor, "param time input"]:
+        return (_inputs(along, self.sees_mu) - self.shift) / self.scale
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        return self._features(along) @ self.weights
+        return self.features.combined(self._standardised(along), self.weights)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "FeatureStage":
-        features = self._features(along)
+        features = self.features(self._standardised(along))
         targets = residual.reshape(-1, residual.shape[-1])
         # The residual's own size is the unit of the weights, so one ridge suits stages of any magnitude.
         unit = targets.square().mean().sqrt().clamp_min(torch.finfo(targets.dtype).tiny)
@@ -128,6 +132,7 @@ class NetworkStage:
 
     kind: ClassVar[str] = "network"
     uses_anchors: ClassVar[bool] = False
+    is_smooth: ClassVar[bool] = False
     trust: ClassVar[float] = 1.0
 
     network: nn.Sequential
@@ -172,6 +177,7 @@ class KrigingStage:
 
     kind: ClassVar[str] = "kriging"
     uses_anchors: ClassVar[bool] = False
+    is_smooth: ClassVar[bool] = False
 
     x: Float[np.ndarray, "point d"]
     kernel: Kernel
@@ -184,25 +190,26 @@ class KrigingStage:
         return Kriging(self.x, self.kernel)
 
     @cached_property
-    def _spline(self) -> CubicSpline:
-        return CubicSpline(self.t.numpy(), self.residual.numpy(), axis=1)
-
-    @cached_property
-    def _polynomials(self) -> Float[np.ndarray, "point power piece rank"]:
-        return np.ascontiguousarray(np.moveaxis(self._spline.c, 2, 0))
+    def _polynomials(self) -> Float[Tensor, "power point piece rank"]:
+        """Coefficients of the cubic splines of the residuals, the highest power first."""
+        coefficients = CubicSpline(self.t.numpy(), self.residual.numpy(), axis=1).c  # power, piece, point, rank
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(coefficients, 2, 1)))
 
     def combined(self, weights: Float[np.ndarray, "sum point"], t: Float[Tensor, " n"]) -> Float[Tensor, "sum n rank"]:
         """Weighted sums of the residuals of the training points, at times `t`."""
         w = torch.from_numpy(weights)
         if t.shape == self.t.shape and torch.equal(t, self.t):
             return torch.tensordot(w, self.residual, dims=1)
+        piece = (torch.searchsorted(self.t, t, right=True) - 1).clamp(0, len(self.t) - 2)
+        since = (t - self.t[piece])[:, None]
+        if len(w) < len(self.x):  # sums of their polynomials are cheaper than all their values
+            powers = [torch.tensordot(w, one, dims=1) for one in self._polynomials]
+            values = _polynomial([one.index_select(1, piece) for one in powers], since)
+        else:
+            values = _polynomial([one.index_select(1, piece) for one in self._polynomials], since)
+            values = torch.tensordot(w, values, dims=1)
         inside = (t >= self.t[0]) & (t <= self.t[-1])
-        if len(w) >= len(self.x):
-            return torch.tensordot(w, torch.from_numpy(self._spline(t.numpy())), dims=1) * inside[:, None]
-        # Few sums of many residuals: sums of their polynomials are cheaper than all their values.
-        sums = np.moveaxis(np.tensordot(weights, self._polynomials, axes=1), 0, 2)
-        values = PPoly.construct_fast(np.ascontiguousarray(sums), self._spline.x)(t.numpy())
-        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, 1, 0))) * inside[:, None]
+        return values if bool(inside.all()) else values * inside[:, None]
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
         return self.combined(self.kriging.weights(along.x.numpy()), along.t)
@@ -223,6 +230,14 @@ class KrigingStage:
     def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "KrigingStage":
         kernel = Kernel.model_validate(settings["kernel"])
         return cls(tensors["x"].numpy(), kernel, tensors["t"], tensors["residual"], settings["trust"])
+
+
+def _polynomial(coefficients: Sequence[Tensor], x: Tensor) -> Tensor:
+    """Value at `x` of the polynomial with these coefficients, the highest power first, by Horner's rule."""
+    value = coefficients[0]
+    for coefficient in coefficients[1:]:
+        value = torch.addcmul(coefficient, value, x)
+    return value
 
 
 def _inputs(along: Trajectories, sees_mu: bool) -> Float[Tensor, "param time input"]:

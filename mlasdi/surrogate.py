@@ -225,6 +225,7 @@ class Surrogate:
     def _to_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         latent = self.model.latent
         arrays = {"t": self.t, "basis.mean": self.basis.mean, "basis.modes": self.basis.modes}
+        arrays["basis.unit"] = self.basis.unit
         arrays |= {"latent.x": latent.x, "latent.xi": latent.xi, "latent.z0": latent.z0}
         layout, layout_arrays = self.layout.parts()
         arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
@@ -282,7 +283,7 @@ class Surrogate:
             ParameterSpace(tuple(Parameter(**p) for p in description["parameters"])),
             StateLayout.from_parts(description["layout"], layout_arrays),
             arrays["t"],
-            PodBasis(arrays["basis.mean"], arrays["basis.modes"], **description["basis"]),
+            PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"]),
             StagedModel(latent, tuple(stages)),
             ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
             TrainingRecord(**record),

@@ -10,11 +10,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
 
 
-class SurrogateError(Exception):
+class SurrogateError(ValueError):
     """A saved surrogate is missing, damaged, or of another format."""
 
 

@@ -75,7 +75,7 @@ def fit(
     x = data.space.to_unit(data.mu)
     if len(np.unique(x.round(12), axis=0)) < len(x):
         raise ValueError("training points must differ from each other")
-    basis = PodBasis.fit(thinned.u, settings.basis)
+    basis = PodBasis.fit(thinned.u, settings.basis, len(data.layout.fields))
     largest = max(settings.latent_dims)
     if largest > basis.rank and settings.first_stage.kind != "none":
         raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {basis.rank}; allowed: 1 to {basis.rank}")

@@ -85,7 +85,8 @@ class SnapshotStore:
         """Store a solution, replacing one with the same address; all of it or, when writing fails, nothing.
 
         Args:
-            identity, mu: what was solved; kept in the file so that it explains itself.
+            identity: of the solver; kept in the file, so that it explains itself.
+            mu: the parameters; kept, too.
             solve_s: seconds that the solve took.
         """
         self.root.mkdir(parents=True, exist_ok=True)

@@ -5,19 +5,17 @@ Campaigns run with a small model, but for the slow test, which compares the numb
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from executed_page import Page, give, succeeds
 from method_page import quoted
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from agent.cli import app
 from agent.config import load_config
 from agent.ledger import Ledger
 from agent.report import read_report
@@ -27,10 +25,7 @@ from solvers.contract import FAILURE_KINDS
 from solvers.solution_files import READERS
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs/own-solver.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"^(?:# |/\* |#!/bin/bash\n# )(?P<name>[\w.-]+)(?P<shown> \(not run\))?")
-LINES = [line.partition("#")[0].strip() for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line]
+PAGE = Page(ROOT / "docs/own-solver.md")
 
 # What `run` is given here beside what the page says.
 SMALL = (
@@ -42,31 +37,6 @@ FEW = "budget.solver_runs=6"
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
-def files(*, run: bool) -> dict[str, str]:
-    """Name -> text of the files of the page; those that are only shown have `run` false."""
-    named = [(NAMED.match(text), text) for kind, text in BLOCKS if kind in ("python", "c", "yaml", "bash")]
-    assert all(match for match, _ in named)
-    return {match["name"]: text for match, text in named if match and bool(match["shown"]) != run}
-
-
-def give(line: str, folder: Path, extra: tuple[str, ...] = ()) -> Result | subprocess.CompletedProcess[str]:
-    """Give a command of the page, in `folder`, which must be the working directory."""
-    words = shlex.split(line)
-    if words[0] == "mlasdi":
-        if words[1] == "run":
-            # What the line itself sets comes last, and holds.
-            words[3:3] = extra
-        return CliRunner().invoke(app, words[1:], prog_name="mlasdi")
-    words[0] = sys.executable if words[0] == "python" else words[0]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=100)
-
-
-def succeeds(line: str, folder: Path, extra: tuple[str, ...] = ()) -> None:
-    done = give(line, folder, extra)
-    code = done.exit_code if isinstance(done, Result) else done.returncode
-    assert code == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory with the files of the page, in which all its commands have been given."""
@@ -74,9 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
-        for name, text in files(run=True).items():
+        for name, text in PAGE.files(run=True).items():
             (folder / name).write_text(text)
-        for line in LINES:
+        for line in PAGE.lines:
             succeeds(line, folder, (*SMALL, FEW))
         yield folder
 
@@ -86,10 +56,16 @@ def report(folder: Path, campaign: str) -> dict:
 
 
 def test_every_kind_of_block_is_known() -> None:
-    assert {kind for kind, _ in BLOCKS} == {"sh", "console", "python", "yaml", "c", "bash"}
-    assert len(BLOCKS) == len(re.findall(r"^```\w", PAGE, re.MULTILINE))
-    assert all(line.split()[0] in ("mlasdi", "cc", "python") for line in LINES)
-    assert set(files(run=True)) == {"front.py", "front.yaml", "river.c", "river.yaml", "archive.py", "archive.yaml"}
+    assert PAGE.kinds == {"sh", "console", "python", "yaml", "c", "bash"}
+    assert all(line.split()[0] in ("mlasdi", "cc", "python") for line in PAGE.lines)
+    assert set(PAGE.files(run=True)) == {
+        "front.py",
+        "front.yaml",
+        "river.c",
+        "river.yaml",
+        "archive.py",
+        "archive.yaml",
+    }
 
 
 def test_each_way_ends_in_a_surrogate(folder: Path) -> None:
@@ -123,48 +99,46 @@ def test_runs_fail_as_the_page_tells(folder: Path) -> None:
     kept = [run for run in (folder / "mlruns/runs").iterdir() if "mixing=0.0175" in run.name]
     assert kept
     assert all((run / "stderr.txt").exists() and (run / "stdout.txt").exists() for run in kept)
-    status = give(next(line for line in LINES if "status" in line), folder)
+    status = give(next(line for line in PAGE.lines if "status" in line), folder)
     assert "failed at mixing=0.0175 speed=0.6: exit-code: " in status.stdout
 
 
 def test_the_shown_dialogue_is_what_happens(folder: Path) -> None:
-    (dialogue,) = (text for kind, text in BLOCKS if kind == "console")
-    exchanges = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", dialogue, re.MULTILINE)
-    assert len(exchanges) == 2
-    for line, answer in exchanges:
+    assert len(PAGE.exchanges) == 2
+    for line, answer in PAGE.exchanges:
         result = give(line, folder)
         assert isinstance(result, Result)
         assert result.exit_code == 1
         assert re.sub(r"\(in [^)]*/mlruns/runs/[^)]*\)", "(in FOLDER)", result.output) == answer
 
 
-@pytest.mark.parametrize("name", [name for name in files(run=False) if name.endswith(".yaml")])
+@pytest.mark.parametrize("name", [name for name in PAGE.files(run=False) if name.endswith(".yaml")])
 def test_what_is_only_shown_is_a_valid_configuration(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(files(run=False)[name])
+    (tmp_path / name).write_text(PAGE.files(run=False)[name])
     settings = load_config(tmp_path / name)
     assert settings.problem.solver == "command"
     assert settings.cluster.cpus or settings.cluster.solve_cpus > 1
 
 
 def test_the_job_script_is_shell(tmp_path: Path) -> None:
-    (tmp_path / "job.sh").write_text(files(run=False)["job.sh"])
+    (tmp_path / "job.sh").write_text(PAGE.files(run=False)["job.sh"])
     subprocess.run(["bash", "-n", tmp_path / "job.sh"], check=True)
 
 
 def test_the_text_names_what_there_is() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", PAGE.text, re.MULTILINE)
     assert dict(rows) == FAILURE_KINDS
-    assert re.findall(r"^\| .* \| `([\w-]+)` \| .* \|$", PAGE, re.MULTILINE) == list(SOLVER_KINDS)
-    (formats,) = re.findall(r"`output` may be (.*?)\. HDF5", PAGE, re.DOTALL)
+    assert re.findall(r"^\| .* \| `([\w-]+)` \| .* \|$", PAGE.text, re.MULTILINE) == list(SOLVER_KINDS)
+    (formats,) = re.findall(r"`output` may be (.*?)\. HDF5", PAGE.text, re.DOTALL)
     assert re.findall(r"`(\.\w+)`", formats) == list(READERS)
-    (retried,) = re.findall(r"\*\*Tried again\*\*: (.*?)\.\n", PAGE, re.DOTALL)
+    (retried,) = re.findall(r"\*\*Tried again\*\*: (.*?)\.\n", PAGE.text, re.DOTALL)
     assert tuple(re.findall(r"`([a-z]+-[a-z-]+)`", retried)) == TRANSIENT
 
 
 def test_named_settings_exist() -> None:
     from agent.config import Config
 
-    named = re.findall(rf"`({'|'.join(Config.model_fields)})\.([a-z_]+)", PAGE)
+    named = re.findall(rf"`({'|'.join(Config.model_fields)})\.([a-z_]+)", PAGE.text)
     assert named
     for section, key in named:
         assert key in Config.model_fields[section].annotation.model_fields, f"{section}.{key}"
@@ -173,7 +147,7 @@ def test_named_settings_exist() -> None:
 @pytest.mark.slow
 def test_the_numbers_are_those_of_real_runs(folder: Path) -> None:
     """Within a factor of two: other processors and libraries round differently."""
-    quotations = list(quoted(PAGE))
+    quotations = list(quoted(PAGE.text))
     assert {path.partition("/")[0] for _, path, _ in quotations} == {"front", "archive"}
     for number, path, _ in quotations:
         campaign, _, key = path.partition("/")

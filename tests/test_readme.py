@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from servers import mlflow_server
 from typer.testing import CliRunner, Result
 
 from agent.cli import app
@@ -91,7 +93,9 @@ def test_every_kind_of_block_is_known() -> None:
     assert len(BLOCKS) == len(re.findall(r"^```\w", README, re.MULTILINE))
     assert DEMO in (line.partition("#")[0].strip() for line in shell_lines())
     for line in shell_lines():
-        assert re.match(r"(PYTHONPATH=\. )?mlasdi |make |mlflow ui ", line), line
+        assert re.match(
+            r"(PYTHONPATH=\. )?mlasdi |make |mlflow ui |MLFLOW_TRACKING_URI=\S+ mlflow models |curl ", line
+        ), line
 
 
 def test_commands_of_make_exist() -> None:
@@ -133,10 +137,28 @@ def test_the_shown_dialogue_is_what_happens(folder: Path) -> None:
 
 
 def test_the_database_to_browse_is_there(folder: Path) -> None:
-    (line,) = [line for line in shell_lines() if line.startswith("mlflow")]
+    (line,) = [line for line in shell_lines() if line.startswith("mlflow ui")]
     database = line.rpartition("sqlite:///")[2]
     assert (folder / database).exists()
     assert shlex.split(read_report(folder / "mlruns/campaigns/burgers1d")["browse"])[:2] == ["mlflow", "ui"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
+def test_mlflow_serves_the_champion_to_curl(folder: Path) -> None:
+    (serve, ask) = (line for line in shell_lines() if "mlflow models serve" in line or line.startswith("curl"))
+    (variable, _), (host, port) = serve.split(maxsplit=1), ("http://127.0.0.1:", "5001")
+    words = shlex.split(serve)[2:]
+    place = words.index("--port")
+    assert words[place + 1] == port
+    name, _, value = variable.partition("=")
+    arguments = [*words[:place], *words[place + 2 :]]
+    with mlflow_server(*arguments, health="/ping", cwd=folder, environment={name: value}) as address:
+        command = [word.replace(f"{host}{port}", address) for word in shlex.split(ask)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    found = np.array(json.loads(done.stdout)["predictions"])
+    assert found.shape == (1, 2, 2, 101)
+    assert (found[:, 0] <= found[:, 1]).all()
 
 
 def test_interrupting_has_the_exit_code_of_the_table() -> None:
@@ -244,8 +266,9 @@ def test_images_exist_and_are_small() -> None:
     images = re.findall(r"!\[.+?\]\((.+?)\)", README)
     assert images
     assert all((ROOT / image).stat().st_size < 150_000 for image in images)
-    of_the_page = set((ROOT / "docs/images").glob("method-*.png"))  # docs/method.md shows those
-    assert {ROOT / image for image in images} == set((ROOT / "docs/images").iterdir()) - of_the_page
+    # Pages of the documentation show the others.
+    of_pages = {path for name in ("method", "tutorial") for path in (ROOT / "docs/images").glob(f"{name}-*.png")}
+    assert {ROOT / image for image in images} == set((ROOT / "docs/images").iterdir()) - of_pages
 
 
 def listed_files() -> dict[str, list[str]]:

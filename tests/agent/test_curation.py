@@ -10,7 +10,7 @@ import pytest
 import yaml
 from small_campaign import write_config
 
-from agent import curation, registry
+from agent import curation
 from agent.config import load_config
 from agent.ledger import Point
 from agent.mlflow_store import StoreUnreachable, connect, quiet, store_uri
@@ -110,10 +110,3 @@ def test_a_store_that_does_not_answer_is_named() -> None:
     for uri in (f"http://127.0.0.1:{port}", f"postgresql://127.0.0.1:{port}/mlflow"):
         with pytest.raises(StoreUnreachable, match=rf"no MLflow store answers at {uri} .*is the server running\?"):
             find(uri=uri)
-
-
-def test_passwords_stay_in_the_environment() -> None:
-    with pytest.raises(ValueError, match="holds a password") as refused:
-        registry.find(uri="postgresql://me:hunter2@db/mlflow")
-    assert "hunter2" not in str(refused.value)
-    assert "PGPASSWORD" in str(refused.value)

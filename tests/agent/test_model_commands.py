@@ -76,6 +76,19 @@ def test_models_are_listed_with_all_there_is_to_choose_by(store: Path) -> None:
     assert [m["version"] for m in answer("models", "--uri", f"sqlite:///{store}/mlflow.db")["models"]] == ["2", "1"]
 
 
+def test_lists_import_no_torch(store: Path) -> None:
+    """Which would take as long as everything else."""
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print([name for name in ('torch', 'ray') if name in sys.modules], file=sys.stderr))\n"
+        "from agent.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "models", "--root", str(store), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert len(json.loads(done.stdout)["models"]) == 2
+
+
 def test_versions_are_handled_by_command(store: Path) -> None:
     one = "models:/pulse/1"
     assert answer("models", "tag", one, "reviewed=yes", "--root", store)["tags"] == {"reviewed": "yes"}

@@ -3,20 +3,19 @@
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crowded_registry import fill
 from mlflow import MlflowClient
 
 from agent.mlflow_store import connect, store_uri
-from agent.registry import CAMPAIGN_TAG, find, resolve
+from agent.registry import find, resolve
 from agent.tracking import Tracker, TrackingSettings
 
 BOX = {"a": [0.7, 0.9], "w": [0.9, 1.1]}
@@ -159,27 +158,8 @@ def test_resolve_reports_missing_files_and_foreign_models(root: Path, tmp_path: 
 
 @pytest.fixture
 def crowded(tmp_path: Path) -> Path:
-    """A registry with 500 versions of 20 models, written straight into the database."""
-    connect(store_uri(None, tmp_path))
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
-        for k in range(500):
-            name, version = f"model-{k % 20}", k // 20 + 1
-            if version == 1:
-                database.execute("INSERT INTO registered_models (name, creation_time) VALUES (?, 0)", (name,))
-                database.execute(
-                    "INSERT INTO registered_model_aliases (alias, version, name) VALUES ('champion', 1, ?)", (name,)
-                )
-            columns = "name, version, creation_time, last_updated_time, source, current_stage"
-            row = (name, version, k, k, "nowhere", "None")
-            database.execute(f"INSERT INTO model_versions ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)
-            tags = {
-                CAMPAIGN_TAG: name,
-                "parameter_box": json.dumps({"a": [0.0, 1.0 + k]}),
-                "error_estimate": repr(1 / (k + 1)),
-            }
-            for key, value in tags.items():
-                insert = "INSERT INTO model_version_tags (key, value, name, version) VALUES (?, ?, ?, ?)"
-                database.execute(insert, (key, value, name, version))
+    """A registry with 500 versions of 20 models."""
+    fill(tmp_path)
     return tmp_path
 
 

@@ -2,19 +2,14 @@
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from servers import mlflow_server
 
 from agent.registry import find, locate, resolve
 from agent.tracking import Tracker, TrackingSettings
@@ -22,42 +17,6 @@ from mlasdi.surrogate import Surrogate
 
 pytestmark = pytest.mark.slow
 TAGS = {"parameter_box": json.dumps({"a": [0.7, 0.9], "w": [0.9, 1.1]})}
-
-
-@contextmanager
-def running(*arguments: str, health: str, cwd: Path) -> Iterator[str]:
-    """One of MLflow's servers on a free port of this machine; gives its address once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mlflow = Path(sys.executable).with_name("mlflow")
-    command = [str(mlflow), *arguments, "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment["PATH"] = f"{mlflow.parent}:{environment['PATH']}"  # it looks for uvicorn there
-    log = cwd / "server.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _await(f"{address}{health}", server, log)
-        yield address
-    finally:
-        with suppress(ProcessLookupError):  # it has workers of its own; all may have ended
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _await(url: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)  # between two questions; nothing depends on its length
-    raise RuntimeError(f"the server did not come up:\n{log.read_text()}")
 
 
 def register(uri: str | None, root: Path, surrogate: Surrogate) -> None:
@@ -76,7 +35,7 @@ def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surr
         "--artifacts-destination",
         "./server-artifacts",
     ]
-    with running(*arguments, health="/health", cwd=tmp_path) as address:
+    with mlflow_server(*arguments, health="/health", cwd=tmp_path) as address:
         register(address, tmp_path / "agent", burgers_surrogate)
         (model,) = find(uri=address)
         assert (model.uri, model.error_estimate) == ("models:/pulse@champion", 0.01)
@@ -93,7 +52,7 @@ def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -
     register(None, tmp_path, burgers_surrogate)
     folder = locate("models:/pulse/1", root=tmp_path)[1]
     arguments = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local", "--workers", "1"]
-    with running(*arguments, health="/ping", cwd=tmp_path) as address:
+    with mlflow_server(*arguments, health="/ping", cwd=tmp_path) as address:
         body = {"inputs": [[0.8, 1.0]], "params": {"times": [0.0, 0.5], "quantiles": [0.1, 0.9]}}
         request = urllib.request.Request(
             f"{address}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -120,9 +79,9 @@ print(model.predict(numpy.array([[0.8, 1.0]]), params={"times": [0.5]}).mean())
 import mlasdi
 assert mlasdi.__file__.startswith(sys.argv[1]), mlasdi.__file__
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(folder)], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-P", "-c", code, str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     expected = burgers_surrogate.predict([[0.8, 1.0]], [0.5]).mean.mean()
     assert float(done.stdout) == pytest.approx(expected, rel=1e-12)

@@ -100,3 +100,52 @@ def test_lift_std_is_the_diagonal_of_the_lifted_covariance(basis):
         covariance = steps[:, k].T @ steps[:, k]
         lifted = basis.scale**2 * basis.modes @ covariance @ basis.modes.T
         np.testing.assert_allclose(std[k], np.sqrt(np.diag(lifted)), rtol=1e-12)
+
+
+# Fields of different scales
+
+
+@pytest.fixture
+def flow() -> np.ndarray:
+    """Snapshots `[sample, state]` of a velocity of order one and a pressure of order 1e5, each of three modes."""
+    rng = np.random.default_rng(8)
+    fields = [
+        size * (1 + rng.standard_normal((30, 3)) @ np.linalg.qr(rng.standard_normal((50, 3)))[0].T) for size in (1, 1e5)
+    ]
+    return np.concatenate(fields, axis=1)
+
+
+def test_a_small_field_is_resolved_beside_a_large_one(flow):
+    settings = BasisSettings(tolerance=1e-3)
+    velocity, rebuilt = flow[:, :50], {}
+    for n_fields in (1, 2):
+        basis = PodBasis.fit(flow, settings, n_fields)
+        rebuilt[n_fields] = basis.lift(basis.project(flow))[:, :50]
+    error = {n: np.linalg.norm(u - velocity) / np.linalg.norm(velocity) for n, u in rebuilt.items()}
+    assert error[2] < 2e-3
+    assert error[1] > 0.01
+
+
+def test_lengths_in_coordinates_are_lengths_of_states(flow):
+    basis = PodBasis.fit(flow, BasisSettings(), n_fields=2)
+    c = basis.project(flow)
+    np.testing.assert_allclose(basis.norm(c), basis.length(flow), rtol=1e-6)
+    distances = basis.scale * np.linalg.norm(c[1:] - c[:-1], axis=-1)
+    np.testing.assert_allclose(distances, basis.length(flow[1:] - flow[:-1]), rtol=1e-5)
+    np.testing.assert_allclose(basis.lift(c), flow, rtol=1e-5, atol=1e-5)
+
+
+def test_the_units_of_the_fields_do_not_matter(flow):
+    """Pressure in Pa or in bar: the same coordinates, the same errors."""
+    bar = flow * np.repeat([1.0, 1e-5], 50)
+    given, other = (PodBasis.fit(u, BasisSettings(), n_fields=2) for u in (flow, bar))
+    assert given.rank == other.rank
+    np.testing.assert_allclose(given.norm(given.project(flow)), other.norm(other.project(bar)), rtol=1e-8)
+
+
+def test_a_field_that_never_changes_has_the_unit_of_its_values(flow):
+    still = flow.copy()
+    still[:, 50:] = 2e5
+    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 2e5)
+    still[:, 50:] = 0
+    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 1.0)

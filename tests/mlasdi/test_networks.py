@@ -92,6 +92,12 @@ def test_features_are_a_constant_the_input_its_products_and_sines(n_sine):
     torch.testing.assert_close(values[1, 2], torch.tensor([*products, *sines], dtype=torch.float64))
 
 
+def test_sums_of_features_need_no_features():
+    features, s = FeatureMap.random(3, 7, 0.7, generator()), torch.randn(2, 5, 3, generator=generator()).double()
+    weights = torch.randn(features(s).shape[-1], 4, generator=generator()).double()
+    torch.testing.assert_close(features.combined(s, weights), features(s) @ weights)
+
+
 def test_frequencies_have_the_asked_scale_and_phases_fill_the_circle():
     features = FeatureMap.random(4, 5000, 3.0, generator())
     assert float(features.frequencies.std()) == pytest.approx(3.0, rel=0.02)

@@ -40,6 +40,18 @@ def test_the_prediction_is_the_sum_of_the_stages(model, data):
     torch.testing.assert_close(decode(model.stages[:1], along), parts[0])
 
 
+def test_at_many_times_it_is_the_same(model):
+    """There, smooth stages are interpolated in time."""
+    t = torch.from_numpy(np.random.default_rng(0).uniform(0, 1, 400))
+    for n_stages in (1, 2, 3):
+        along = model.latent.trajectories(X_NEW, t)
+        torch.testing.assert_close(
+            model.mean(X_NEW, t, n_stages), decode(model.stages[:n_stages], along), rtol=0, atol=1e-10
+        )
+    parts = torch.cat([model.deviations(X_NEW, some) for some in t.split(100)], dim=-2)
+    torch.testing.assert_close(model.deviations(X_NEW, t), parts, rtol=0, atol=1e-9 * float(parts.abs().max()))
+
+
 def test_each_stage_is_fitted_to_what_is_left(model, data):
     """The ridge solution of every stage on the residual of those before it, from the normal equations."""
     along = model.latent.trajectories(data.all_x, data.t)

@@ -297,7 +297,7 @@ def test_an_incomplete_description_is_reported(saved, key):
 def test_another_format_is_reported(saved, found):
     description = json.loads((saved / "surrogate.json").read_text())
     (saved / "surrogate.json").write_text(json.dumps({**description, "format": found}))
-    with pytest.raises(SurrogateError, match=f"format {found}; this version reads 2"):
+    with pytest.raises(SurrogateError, match=f"format {found}; this version reads 3"):
         Surrogate.load(saved)
 
 
