@@ -39,7 +39,7 @@ class PodBasis:
     modes: Float[np.ndarray, "state rank"]
     scale: float
     truncation_error: float
-    unit: Float[np.ndarray, " state"] = field(default_factory=lambda: np.ones(1))
+    unit: Float[np.ndarray, " unit"] = field(default_factory=lambda: np.ones(1))
 
     @classmethod
     def fit(cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings, n_fields: int = 1) -> "PodBasis":
@@ -131,7 +131,7 @@ class PodBasis:
         return np.sqrt(np.sum((along_mean + self.scale * c) ** 2, axis=-1) + rest)
 
 
-def _units(snapshots: Float[np.ndarray, "sample state"], n_fields: int) -> Float[np.ndarray, " state"]:
+def _units(snapshots: Float[np.ndarray, "sample state"], n_fields: int) -> Float[np.ndarray, " unit"]:
     """Root mean square of each field's deviation from its mean state; of a field that never changes, of its values."""
     if n_fields == 1:
         return np.ones(1)

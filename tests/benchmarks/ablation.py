@@ -91,7 +91,8 @@ def variants_of_default(problem: Problem) -> Iterator[Variant]:
         "without anchors": {"anchors": 0},
         "first_stage.iterations 10": {"first_stage": {"kind": "variable-projection", "iterations": 10}},
         "first_stage.roughness 1": {"first_stage": {"kind": "variable-projection", "roughness": 1.0}},
-        **{f"latent_dim {n}": {"latent_dim": n} for n in (3, 4, 5)},
+        **{f"latent_dim {n}": {"latent_dim": n} for n in (2, 3, 4, 5)},
+        "without POD: all modes": {"basis": {"tolerance": 1e-14, "max_rank": 10_000}},
     }
     for group, variants in (("stages of the default: judged, or fixed", fixed), ("default, one key changed", changed)):
         for name, overrides in variants.items():

@@ -1,18 +1,29 @@
 """The benchmark problems: training trajectories, and test trajectories that only judge."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from agent.tasks import SolverSpec, SolveTask, execute
 from mlasdi.training import TrainingData
 from solvers.burgers import Burgers1D
+from solvers.burgers2d import Burgers2D
 from solvers.contract import FullOrderModel
 from solvers.multiscale import Multiscale
 from solvers.parameters import Parameter, ParameterSpace
+from solvers.store import SnapshotStore, address
+from solvers.vlasov import Vlasov
 
 BURGERS_EVERY = 10  # of the 1001 times, those in training and test: with all of them the test set takes 3.5 GB
+PLANE_EVERY = 2  # of the times of the problems in two dimensions
+# Solves of minutes are kept between runs of the benchmarks.
+STORE = Path(__file__).parents[2] / "mlruns" / "benchmarks" / "snapshots"
+WAKE_NUS = (0.00032, 0.00037, 0.00041, 0.00047, 0.00054)
+WAKE_TEST_NU = 0.00043
 
 
 @dataclass(frozen=True)
@@ -73,5 +84,57 @@ def _burgers1d(n_per_axis: int) -> TrainingData:
     return trajectories(Burgers1D(), space, space.grid(n_per_axis), BURGERS_EVERY)
 
 
+@cache
+def vlasov() -> Problem:
+    """3 x 3 training points; the test set is the rest of a 5 x 5 grid (the box of arXiv 2308.05882)."""
+    space = ParameterSpace((Parameter("T", 0.9, 1.1), Parameter("k", 1.0, 1.2)))
+    return _every_other("vlasov", trajectories(Vlasov(), space, space.grid(5), PLANE_EVERY))
+
+
+@cache
+def burgers2d() -> Problem:
+    """3 x 3 training points; the test set is the rest of a 5 x 5 grid (the box of arXiv 2308.05882)."""
+    space = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
+    return _every_other("burgers2d", trajectories(Burgers2D(), space, space.grid(5), PLANE_EVERY))
+
+
+def _every_other(name: str, solved: TrainingData) -> Problem:
+    """A grid of 5 x 5 points, split into every other one and the rest."""
+    row, column = np.divmod(np.arange(25), 5)
+    trained = (row % 2 == 0) & (column % 2 == 0)
+    train, test = (replace(solved, mu=solved.mu[part], u=solved.u[part]) for part in (trained, ~trained))
+    return Problem(name, train, test)
+
+
+@cache
+def wake(nus: tuple[float, ...]) -> Problem:
+    """Viscosities `nus` for training, one between them for the test (arXiv 2506.09207)."""
+    space = ParameterSpace((Parameter("nu", 0.00032, 0.00054, scale="log"),))
+    train, test = (_stored("wake", space, np.array(points)[:, None]) for points in (nus, (WAKE_TEST_NU,)))
+    return Problem("wake", train, test)
+
+
+def _stored(solver: str, space: ParameterSpace, mu: Float[np.ndarray, "param n_params"]) -> TrainingData:
+    """Solves at the points `mu`, one going on from another where the solver can; none is done twice.
+
+    Raises:
+        RuntimeError: a solve failed.
+    """
+    spec, store, found = SolverSpec(solver, {}), SnapshotStore(STORE), []
+    fom = spec.build()
+    for i, row in enumerate(mu):
+        point = space.as_dict(row)
+        task = SolveTask(i, spec, point, address(fom.identity(), point), str(STORE))
+        failure = execute(task).failure
+        if failure:
+            raise RuntimeError(f"{solver} at {point}: {failure.message}")
+        found.append(store.get(task.address))
+    return TrainingData(space, fom.layout, mu, found[0].t, np.stack([snapshots.u for snapshots in found]))
+
+
 def all_problems() -> list[Problem]:
-    return [multiscale(), *(burgers1d(n) for n in (2, 3, 4))]
+    """Without the wake where NGSolve is not installed."""
+    problems = [multiscale(), *(burgers1d(n) for n in (2, 3, 4)), burgers2d(), vlasov()]
+    if find_spec("ngsolve"):
+        problems += [wake(WAKE_NUS[:: len(WAKE_NUS) - 1]), wake(WAKE_NUS)]
+    return problems

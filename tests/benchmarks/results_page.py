@@ -75,13 +75,17 @@ def _header() -> str:
 def _targets(results: Results) -> str:
     rows = []
     for target in TARGETS:
+        if target.problem not in results.scores:
+            continue  # the wake, where NGSolve is not installed
         error = results.median_error(target.problem, "mlasdi")
         seconds = results.median_seconds(target.problem, "mlasdi")
         within = target.must_train_s is None or seconds <= target.must_train_s
         must = f"{_percent(target.must)}" + (f" in {target.must_train_s:g} s" if target.must_train_s else "")
         held = "goal" if within and error <= target.goal else "must" if within and error <= target.must else "none"
-        rows.append([target.problem, must, _percent(target.goal), f"{_percent(error)} in {seconds:.1f} s", held])
-    table = markdown(["problem", "must", "goal", "default model", "reached"], rows)
+        found = f"{_percent(error)} in {seconds:.1f} s"
+        plain = _percent(results.median_error(target.problem, "snapshot-gp"))
+        rows.append([target.problem, must, _percent(target.goal), found, held, plain])
+    table = markdown(["problem", "must", "goal", "default model", "reached", "snapshot-gp"], rows)
     return f"## Targets of the default model (largest error)\n\n{table}"
 
 

@@ -68,11 +68,21 @@ def report(problem: str, name: str, max_error: float, train_s: float) -> None:
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.problem)
 def test_default_model_reaches_the_required_error(results: Results, target: Target):
+    if target.problem not in results.scores:
+        pytest.skip("NGSolve is not installed")
     assert results.median_error(target.problem, "mlasdi") <= target.must
+
+
+def test_default_model_is_not_worse_than_interpolated_snapshots(results: Results):
+    """To rounding: where the latent model is of no help, the default model is kriging of the snapshots."""
+    for problem in results.scores:
+        assert results.median_error(problem, "mlasdi") <= 1.01 * results.median_error(problem, "snapshot-gp"), problem
 
 
 @pytest.mark.parametrize(("problem", "must_s"), [(t.problem, t.must_train_s) for t in TARGETS if t.must_train_s])
 def test_default_model_trains_in_the_required_time(results: Results, problem: str, must_s: float):
+    if problem not in results.scores:
+        pytest.skip("NGSolve is not installed")
     assert results.median_seconds(problem, "mlasdi") <= must_s
 
 
