@@ -23,7 +23,7 @@ from mlasdi.staged_model import StagedModel
 from mlasdi.stages import STAGES
 from mlasdi.surrogate_files import SurrogateError as SurrogateError
 from solvers.contract import StateLayout
-from solvers.parameters import Parameter, ParameterSpace
+from solvers.parameters import ParameterSpace
 
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
 
@@ -163,19 +163,21 @@ class Surrogate:
         return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)))
 
     def relative_std(
-        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
+        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
         """Estimated relative error at `mu`: the field's standard deviation in the L2 norm, through all stages,
         relative to the solution, maximum over time, calibrated by leave-one-out errors.
 
         Args:
             pending: points `[q, n_params]` whose solves are under way; they count as known.
+            n_time: at most so many of the training times are looked at, evenly spread; all by default.
         """
         x = self.space.to_unit(self.space.as_array(mu))
         gp = self.model.latent.gp
         if pending is not None and len(np.asarray(pending)):
             gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
-        tau = self._tau(self.t)
+        n = min(n_time or len(self.t), len(self.t))
+        tau = self._tau(self.t[np.linspace(0, len(self.t) - 1, n).round().astype(int)])
         return self.record.error_factor * relative_std(self.model, self.basis, x, tau, gp)
 
     def coefficient_std(
@@ -233,7 +235,7 @@ class Surrogate:
         for prefix, (_, own) in states.items():
             tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in own.items()}
         description = {
-            "parameters": [asdict(p) for p in self.space.parameters],
+            **self.space.to_json(),
             "layout": layout,
             "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
             "kernels": [k and k.model_dump(mode="json") for k in (latent.kernel, latent.uncertainty_kernel)],
@@ -277,7 +279,7 @@ class Surrogate:
         encoder = description["encoder"]
         record = {name: _tuples(value) for name, value in description["record"].items()}
         return cls(
-            ParameterSpace(tuple(Parameter(**p) for p in description["parameters"])),
+            ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
             StateLayout.from_parts(description["layout"], layout_arrays),
             arrays["t"],
             PodBasis(arrays["basis.mean"], arrays["basis.modes"], **description["basis"]),
