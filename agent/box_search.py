@@ -57,9 +57,11 @@ def maximise(
         return space.from_unit(taken[0]), 0.0
     values = score(space.from_unit(x))
     best_x, best = x[np.argmax(values)], float(values.max())
-    refine = _by_neighbours if space.is_restricted else _by_gradient
     for start in np.argsort(values)[-n_starts:]:
-        refined, value = refine(space, score, x[start], float(values[start]), seed)
+        if space.is_restricted:
+            refined, value = _by_neighbours(space, score, x[start], float(values[start]), taken, seed)
+        else:
+            refined, value = climbed(lambda x: score(space.from_unit(x)), x[start], float(values[start]))
         if value > best and not near(refined[None], taken, _apart(space))[0]:
             best_x, best = refined, value
     return space.from_unit(best_x), best
@@ -87,12 +89,6 @@ def _candidates(space: ParameterSpace, n: int, seed: int) -> Float[np.ndarray, "
     return found
 
 
-def _by_gradient(
-    space: ParameterSpace, score: Score, start: Float[np.ndarray, " n_params"], value: float, seed: int
-) -> tuple[Float[np.ndarray, " n_params"], float]:
-    return climbed(lambda x: score(space.from_unit(x)), start, value)
-
-
 def climbed(
     score: Callable[[np.ndarray], np.ndarray], start: Float[np.ndarray, " d"], value: float
 ) -> tuple[Float[np.ndarray, " d"], float]:
@@ -117,7 +113,12 @@ def climbed(
 
 
 def _by_neighbours(
-    space: ParameterSpace, score: Score, start: Float[np.ndarray, " n_params"], value: float, seed: int
+    space: ParameterSpace,
+    score: Score,
+    start: Float[np.ndarray, " n_params"],
+    value: float,
+    taken: Float[np.ndarray, "m n_params"],
+    seed: int,
 ) -> tuple[Float[np.ndarray, " n_params"], float]:
     """The best of random neighbours, from its place again, in ever smaller boxes; those outside are pulled in."""
     rng = np.random.default_rng(seed)
@@ -127,7 +128,7 @@ def _by_neighbours(
         for _ in range(ITERATIONS):
             around = np.clip(x + width * rng.uniform(-1, 1, (n, space.n_params)), 0, 1)
             around = space.pulled_in(np.tile(x, (n, 1)), around)
-            around = around[~near(around, x[None], SAME)]
+            around = around[~near(around, x[None], SAME) & ~near(around, taken, _apart(space))]
             point, found = best_of(space.from_unit(around), score)
             if found <= best * (1 + 1e-6):
                 break

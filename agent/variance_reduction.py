@@ -66,19 +66,33 @@ class VarianceReduction:
         return cls(gp, x, size**2, pending)
 
     @cached_property
+    def model(self) -> SingleTaskGP:
+        return variance_model(self.gp)
+
+    @cached_property
     def acquisition(self) -> qNegIntegratedPosteriorVariance:
         """BoTorch's function of batches `[batch, q, d]`, with the variance of the field relative to the solution."""
-        pending = torch.from_numpy(self.pending) if len(self.pending) else None
-        size = torch.from_numpy(np.sqrt(self.weights))
-        model = variance_model(self.gp)
-        return qNegIntegratedPosteriorVariance(model, torch.from_numpy(self.x), None, _FieldOf(size), pending)
+        return self._acquisition(torch.from_numpy(self.pending) if len(self.pending) else None)
+
+    def _acquisition(self, pending: Float[Tensor, "m d"] | None) -> qNegIntegratedPosteriorVariance:
+        return qNegIntegratedPosteriorVariance(self.model, torch.from_numpy(self.x), None, self._field, pending)
+
+    @property
+    def _field(self) -> "_FieldOf":
+        return _FieldOf(torch.from_numpy(np.sqrt(self.weights)))
 
     @cached_property
     def _now(self) -> float:
-        """The integral before another solve: that after a solve which repeats a training point."""
-        return float(self._integral(self.gp.x[None, :1])[0])
+        """The integral before another solve."""
+        with torch.no_grad(), quiet_and_exact():
+            if len(self.pending):
+                return -self._acquisition(None)(torch.from_numpy(self.pending)[None]).item()
+            x = torch.from_numpy(self.x)  # shaped as BoTorch's function does it
+            points = x[:, None] if self.model.num_outputs > 1 else x
+            return self.model.posterior(points, posterior_transform=self._field).variance.mean().item()
 
     def _integral(self, x: Float[np.ndarray, "n q d"]) -> Float[np.ndarray, " n"]:
+        """The same after solves at each batch."""
         with torch.no_grad(), quiet_and_exact():
             return np.concatenate([-self.acquisition(part).numpy() for part in torch.from_numpy(x).split(CHUNK)])
 
@@ -108,9 +122,7 @@ class _FieldOf(PosteriorTransform):
 
     def forward(self, posterior: Any, X: Tensor | None = None) -> GPyTorchPosterior:
         size, normal = self.size, posterior.distribution
-        if isinstance(
-            normal, MultitaskMultivariateNormal
-        ):  # BoTorch then has the points of the integral in the first axis, and one in each batch
+        if isinstance(normal, MultitaskMultivariateNormal):  # then the first axis is that of the integral's points
             share = torch.full((normal.num_tasks,), normal.num_tasks**-0.5, dtype=size.dtype)
             normal = scalarize_posterior(posterior, share).distribution
             size = size.reshape(-1, *(1 for _ in normal.mean.shape[1:]))

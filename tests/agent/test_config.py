@@ -87,11 +87,14 @@ REFUSALS = {
         ["budget.solver_runs=3"],
         "budget.solver_runs: 3 is less than the 4 points of the initial design (sampling.initial: corners)",
     ),
-    "initial design too small": (["sampling.initial=sobol"], "sampling.initial: the initial design has 0 points"),
+    "initial design too small": (
+        ["sampling.initial=sobol", "sampling.initial_sobol=1"],
+        "sampling.initial: the initial design has 1 points",
+    ),
     "wrong type": (["budget.solver_runs=many"], "budget.solver_runs: input should be a valid integer"),
     "unknown acquisition": (
         ["sampling.acquisition=random"],
-        "sampling.acquisition: input should be 'field-std', 'coefficient-std' or 'sobol', got 'random'",
+        "sampling.acquisition: input should be 'field-std', 'coefficient-std', 'integrated-variance' or 'sobol', got",
     ),
     "negative time": (["budget.wall_time_s=-5"], "budget.wall_time_s: input should be greater than 0, got -5"),
     "percentage without its sign": (["budget.target_error=3"], "budget.target_error: must be a fraction below 1"),
