@@ -81,10 +81,10 @@ def is_apart(space: ParameterSpace, x: Float[np.ndarray, "n d"], taken: Float[np
 
 
 def _candidates(space: ParameterSpace, n: int, seed: int) -> Float[np.ndarray, "k n_params"]:
-    """Sobol points, and the finest grid that is not larger: faces and corners, where maxima often lie."""
+    """Sobol points, and the finest grid of at most half as many: faces and corners, where maxima often lie."""
     found = space.unit_sobol(n, seed)
     for n_per_axis in (3, 2):
-        if n_per_axis**space.n_params <= n:
+        if 2 * n_per_axis**space.n_params <= n:
             return np.concatenate([found, space.to_unit(space.grid(n_per_axis))])
     return found
 

@@ -1,5 +1,6 @@
 """The surrogate: predicts whole trajectories from the parameters alone, with uncertainty; saved without pickle."""
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -170,14 +171,15 @@ class Surrogate:
 
         Args:
             pending: points `[q, n_params]` whose solves are under way; they count as known.
-            n_time: at most so many of the training times are looked at, evenly spread; all by default.
+            n_time: at most so many of the training times are looked at, each so many-th back from the last; all by
+                default. Equidistant times stay equidistant, which is several times cheaper.
         """
         x = self.space.to_unit(self.space.as_array(mu))
         gp = self.model.latent.gp
         if pending is not None and len(np.asarray(pending)):
             gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
-        n = min(n_time or len(self.t), len(self.t))
-        tau = self._tau(self.t[np.linspace(0, len(self.t) - 1, n).round().astype(int)])
+        stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
+        tau = self._tau(self.t[::-stride][::-1])
         return self.record.error_factor * relative_std(self.model, self.basis, x, tau, gp)
 
     def coefficient_std(

@@ -106,6 +106,23 @@ def test_coefficient_std_is_the_kriging_standard_deviation(surrogate: Surrogate)
         np.testing.assert_allclose(score_function(surrogate, "coefficient-std", extra)(mu), expected, rtol=0.02)
 
 
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
+    """The field depends on the third parameter alone, of which the values from 0.4 to 1 are missing."""
+    space = ParameterSpace(tuple(Parameter(f"p{i}", 0.0, 1.0) for i in range(8)))
+    mu = space.sobol(24, seed=0)
+    mu[:, 2] = np.where(mu[:, 2] > 0.8, 1.0, 0.5 * mu[:, 2])
+    x, t = np.linspace(0, 1, 40), np.linspace(0, 1, 21)
+    u = np.stack([1 + np.exp(-((x - 0.2 - 0.6 * p * t[:, None]) ** 2) / 0.02) for p in mu[:, 2]])
+    data = TrainingData(space, StateLayout(("u",), {"x": x}), mu, t, u)
+    surrogate = fit(data, ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": 21}), seed=0)
+    batch, scores = propose(surrogate, SamplingSettings(acquisition=acquisition), mu, 2, seed=0)
+    assert space.contains(batch, tolerance=0).all()
+    assert 0.45 < batch[0, 2] < 0.95
+    score = score_function(surrogate, acquisition, nothing_pending(surrogate))
+    assert scores[0] >= 0.99 * score(space.sobol(2048, seed=9)).max()
+
+
 # Batches, and points that are known
 
 
