@@ -1,85 +1,24 @@
 """Acquisition functions: where the solver should run next.
 
 A score knows a surrogate and the pending points, and nothing else of the world; `propose` maximises it over the
-continuous box, or over the points that a solver has where it has no others. Where solves fail, the score is multiplied
-by the chance that one succeeds. No score needs a solve: test points are never candidates.
+feasible part of the box, or over the points that may be chosen where there are no others. Where solves fail, the score
+is multiplied by the chance that one succeeds. No score needs a solve: test points are never candidates.
 """
 
-from collections.abc import Callable
-from typing import Literal
-
 import numpy as np
-from jaxtyping import Bool, Float
-from pydantic import BaseModel, Field
-from scipy.optimize import minimize
+from jaxtyping import Float
 
+from agent.box_search import NOTHING_LEFT, Score, best_of, climbed, is_apart, maximise
+from agent.sampling import SAME, AcquisitionName, SamplingSettings, near, next_sobol
+from agent.variance_reduction import VarianceReduction
 from mlasdi.kriging import Kernel, Kriging
 from mlasdi.surrogate import Surrogate
 from solvers.parameters import ParameterSpace
 
-AcquisitionName = Literal["field-std", "coefficient-std", "sobol"]
-Score = Callable[[np.ndarray], np.ndarray]
-"""Physical parameters `[n_mu, n_params]` to scores `[n_mu]`; larger is more wanted."""
-
-# Scores below this are rounding: nothing in the box is uncertain any more.
-NOTHING_LEFT = 1e-8
-# Points of the unit cube that differ by less than this are one point, rounded.
-SAME = 1e-9
-# A solve this close to another one, in every parameter of the unit cube, would tell nothing new. It may score highest
-# all the same, where kernels are so smooth that only their nugget is left.
-APART = 0.01
+# The largest relative deviation over time is looked for at so many times: it varies slowly, and decoding is the cost.
+SCORED_TIMES = 16
 # How far, in the unit cube, a failed solve speaks for its surroundings; and the share of its outcome that is chance.
 FAILURE_REACH, FAILURE_NUGGET = 0.5, 1e-3
-# Step of the central differences that stand for the gradient of a score, in the unit cube.
-STEP = 1e-4
-
-
-class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
-    """The initial design and the choice of further points."""
-
-    initial: Literal["corners", "sobol", "corners+sobol", "all"] = "corners"
-    initial_sobol: int = Field(0, ge=0, description="Sobol points of the initial design, where it has any")
-    acquisition: AcquisitionName = "field-std"
-    batch: int = Field(1, ge=1, description="points chosen in a round")
-    candidates: int = Field(256, ge=8, description="Sobol points from which the maximisation starts")
-
-
-def initial_design(
-    space: ParameterSpace,
-    settings: SamplingSettings,
-    seed: int,
-    available: Float[np.ndarray, "m n_params"] | None = None,
-) -> Float[np.ndarray, "point n_params"]:
-    """Points to solve before there is a model.
-
-    Args:
-        available: the only points that can be solved; None for the whole box. Of these, the nearest to the points that
-            would be taken from the box, or with `initial: all` every one.
-
-    Raises:
-        ValueError: all points of a box are asked for.
-    """
-    if settings.initial == "all":
-        if available is None:
-            raise ValueError("sampling.initial: 'all' is for a data set; this solver has infinitely many points")
-        return available
-    parts = [space.corners()] if "corners" in settings.initial else []
-    if "sobol" in settings.initial:
-        parts.append(space.sobol(settings.initial_sobol, seed))
-    design = np.concatenate(parts)
-    return design if available is None else _nearest(space, design, available)
-
-
-def _nearest(
-    space: ParameterSpace, wanted: Float[np.ndarray, "n n_params"], available: Float[np.ndarray, "m n_params"]
-) -> Float[np.ndarray, "k n_params"]:
-    """For each wanted point the nearest of the available ones that is not taken yet, while there are any."""
-    x, free = space.to_unit(available), np.ones(len(available), dtype=bool)
-    taken = []
-    for point in space.to_unit(wanted)[: len(available)]:
-        taken.append(int(np.argmin(np.where(free, np.linalg.norm(x - point, axis=1), np.inf))))
-        free[taken[-1]] = False
-    return available[taken]
 
 
 def score_function(surrogate: Surrogate, name: AcquisitionName, pending: Float[np.ndarray, "q n_params"]) -> Score:
@@ -87,10 +26,15 @@ def score_function(surrogate: Surrogate, name: AcquisitionName, pending: Float[n
 
     `coefficient-std` is the standard deviation of the GP coefficients, each in units of its own variation.
     `field-std` propagates it through the latent ODE and all decoders to the field, relative to the solution.
+    `integrated-variance` is what a solve takes off the mean of the latter's square over the box, as its root.
     """
     if name == "coefficient-std":
         return lambda mu: surrogate.coefficient_std(mu, pending)
-    return lambda mu: surrogate.relative_std(mu, pending)
+    if name == "field-std":
+        return lambda mu: surrogate.relative_std(mu, pending, n_time=SCORED_TIMES)
+    space = surrogate.space
+    reduction = VarianceReduction.of(surrogate, space.to_unit(pending))
+    return lambda mu: reduction.gain(space.to_unit(mu)[:, None])
 
 
 def chance_of_success(
@@ -118,6 +62,9 @@ def propose(
 ) -> tuple[Float[np.ndarray, "n n_params"], Float[np.ndarray, " n"]]:
     """The next `n` points and their scores, chosen one after the other with those before counted as pending.
 
+    A batch that lowers the integrated variance is then moved, all points together, to where they gain most; where the
+    box has constraints, or solves have failed, it stays as it was chosen.
+
     Args:
         known: points that are solved, failed or under way; none is proposed again.
         seed: of the candidates.
@@ -131,92 +78,55 @@ def propose(
     if settings.acquisition == "sobol":
         points = next_sobol(space, known, n, seed, available)
         return points, np.zeros(len(points))
-    succeeds: Score = lambda mu: np.ones(len(mu))  # noqa: E731
+    x_known = space.to_unit(known)
+    # Known points without a solution (failed ones) would be proposed for ever, so they count as pending too.
+    unsolved = known[~near(x_known, surrogate.model.latent.x, SAME)]
+    succeeds = None
     if failed is not None and len(failed):
         succeeds = chance_of_success(space, space.from_unit(surrogate.model.latent.x), failed)
     chosen, scores = np.empty((0, space.n_params)), list[float]()
-    # Known points without a solution (failed ones) would be proposed for ever, so they count as pending too.
-    unsolved = known[~_near(space.to_unit(known), surrogate.model.latent.x, SAME)]
+    is_integrated = settings.acquisition == "integrated-variance"
+    n_starts = 1 if is_integrated else 3  # it is dear, and smoother than what it integrates
     for i in range(n):
-        uncertainty = score_function(surrogate, settings.acquisition, np.concatenate([unsolved, chosen]))
-        score = _product(uncertainty, succeeds)
-        taken = space.to_unit(np.concatenate([known, chosen]))
+        score = score_function(surrogate, settings.acquisition, np.concatenate([unsolved, chosen]))
+        if succeeds is not None:
+            score = _product(score, succeeds)
+        taken = np.concatenate([x_known, space.to_unit(chosen)])
         if available is None:
-            point, value = _maximise(space, score, taken, settings, seed + i)
+            point, value = maximise(space, score, taken, settings.candidates, seed + i, n_starts)
         else:
-            point, value = _best_of(available[~_near(space.to_unit(available), taken, SAME)], score)
+            point, value = best_of(available[~near(space.to_unit(available), taken, SAME)], score)
         if value < NOTHING_LEFT:
             break
         chosen, scores = np.vstack([chosen, point]), [*scores, value]
+    is_free = available is None and not space.is_restricted and succeeds is None
+    if is_integrated and is_free and len(chosen) > 1:
+        chosen = _moved_together(surrogate, chosen, x_known, space.to_unit(unsolved))
     return chosen, np.array(scores)
+
+
+def _moved_together(
+    surrogate: Surrogate,
+    chosen: Float[np.ndarray, "n n_params"],
+    known: Float[np.ndarray, "point n_params"],
+    pending: Float[np.ndarray, "m n_params"],
+) -> Float[np.ndarray, "n n_params"]:
+    """A batch where its points gain most together; as it was if two of them, or a known one, would then be one.
+
+    Args:
+        known, pending: points of the unit cube.
+    """
+    space = surrogate.space
+    reduction = VarianceReduction.of(surrogate, pending)
+
+    def gain(batches: np.ndarray) -> np.ndarray:
+        return reduction.gain(batches.reshape(-1, *chosen.shape))
+
+    start = space.to_unit(chosen).ravel()
+    moved, _ = climbed(gain, start, float(gain(start)[0]))
+    moved = moved.reshape(chosen.shape)
+    return space.from_unit(moved) if is_apart(space, moved, known) else chosen
 
 
 def _product(one: Score, other: Score) -> Score:
     return lambda mu: one(mu) * other(mu)
-
-
-def _best_of(points: Float[np.ndarray, "m n_params"], score: Score) -> tuple[Float[np.ndarray, " n_params"], float]:
-    """The point with the highest score; where there are none, no score is above zero."""
-    if not len(points):
-        return np.zeros(points.shape[1]), 0.0
-    values = score(points)
-    return points[np.argmax(values)], float(values.max())
-
-
-def _near(x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"], limit: float) -> Bool[np.ndarray, " n"]:
-    """Which points lie within `limit` of one of the others, in every parameter of the unit cube."""
-    return (np.abs(x[:, None] - others).max(axis=-1) < limit).any(axis=1)
-
-
-def _maximise(
-    space: ParameterSpace, score: Score, taken: Float[np.ndarray, "m n_params"], settings: SamplingSettings, seed: int
-) -> tuple[Float[np.ndarray, " n_params"], float]:
-    """Best point of the box that is not taken: the best three of a coarse grid and Sobol points, refined by L-BFGS-B.
-
-    The scores are smooth inside the box, and their maxima often lie on its faces, which the bounds reach exactly.
-
-    Args:
-        taken: points of the unit cube. Where they fill it, no score is above zero.
-    """
-    candidates = space.sobol(settings.candidates, seed)
-    if 3**space.n_params <= settings.candidates:
-        candidates = np.concatenate([candidates, space.grid(3)])
-    candidates = candidates[~_near(space.to_unit(candidates), taken, APART)]
-    if not len(candidates):
-        return space.from_unit(taken[0]), 0.0
-    x, values = space.to_unit(candidates), score(candidates)
-    best_x, best = x[np.argmax(values)], float(values.max())
-    scale = max(best, NOTHING_LEFT)
-
-    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
-        # All differences in one call: a score of many points costs little more than that of one.
-        steps = STEP * np.eye(space.n_params)
-        around = np.clip(np.concatenate([x + steps, x - steps]), 0, 1)
-        value, *others = -score(space.from_unit(np.vstack([x, around]))) / scale
-        ahead, behind = np.reshape(others, (2, -1))
-        return float(value), (ahead - behind) / (around[: len(x)] - around[len(x) :]).diagonal()
-
-    for start in x[np.argsort(values)[-3:]]:
-        bounds = [(0.0, 1.0)] * space.n_params
-        refined = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
-        if -refined.fun * scale > best and not _near(refined.x[None], taken, APART)[0]:
-            best_x, best = refined.x, -refined.fun * scale
-    return space.from_unit(best_x), best
-
-
-def next_sobol(
-    space: ParameterSpace,
-    known: Float[np.ndarray, "point n_params"],
-    n: int,
-    seed: int,
-    available: Float[np.ndarray, "m n_params"] | None,
-) -> Float[np.ndarray, "n n_params"]:
-    """The next points of the sequence that are not known yet, or what is available near them.
-
-    The control for every other choice of points, and what stands in for failed points of the initial design.
-    """
-    if available is not None:
-        available = available[~_near(space.to_unit(available), space.to_unit(known), SAME)]
-    sequence = space.sobol(len(known) + n, seed)
-    points = sequence[~_near(space.to_unit(sequence), space.to_unit(known), SAME)][:n]
-    return points if available is None else _nearest(space, points, available)

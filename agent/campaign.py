@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent.acquisition import initial_design, propose
+from agent.acquisition import propose
 from agent.assessment import Assessment, assess
 from agent.budget import Budget, StopReason
 from agent.config import Config
@@ -26,6 +26,7 @@ from agent.ledger import CampaignLock, Ledger
 from agent.monitor import Monitor
 from agent.publication import Publisher
 from agent.report import build_report, read_report, write_report
+from agent.sampling import initial_design
 from agent.solves import Solves, SolvesError
 from mlasdi.diagnostics import diagnose
 from mlasdi.error_split import ErrorSplit, error_split, mean_split

@@ -1,23 +1,28 @@
 """The configuration of a campaign: one YAML file, validated as a whole before anything starts."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from agent.acquisition import SamplingSettings, initial_design
 from agent.budget import BudgetSettings
 from agent.credentials import VARIABLES, redacted, where_credentials_are
 from agent.executor import ClusterSettings
+from agent.sampling import SamplingSettings, initial_design, read_candidates
 from agent.tasks import SolverSpec
 from agent.tracking import TrackingSettings
 from mlasdi.training import ModelSettings
 from solvers.catalog import nearest
+from solvers.constraints import Constraint, parse_constraint
 from solvers.contract import FixedPoints
 from solvers.parameters import Parameter, ParameterSpace
+
+# More solves than this only to judge a surrogate are a mistake, most of all in a grid over many parameters.
+MOST_VALIDATION = 100_000
 
 
 class ConfigError(ValueError):
@@ -25,11 +30,26 @@ class ConfigError(ValueError):
 
 
 class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
-    """The full-order solver and the parameter box."""
+    """The full-order solver, the parameter box, and the constraints within it."""
 
     solver: str = Field(description="a built-in solver, or package.module:Class")
     options: dict[str, Any] = {}
     parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...] = Field((), description="which points of the box may be solved")
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _parsed(cls, given: Any) -> Any:
+        """Entries `{a: 1, w: 2, max: 3}` or `package.module:function`."""
+        if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+            raise ValueError(
+                f"give a list of {{name: weight, ..., max: limit}} and package.module:function, got {given!r}"
+            )
+        return tuple(parse_constraint(one) for one in given)
+
+    @field_serializer("constraints")
+    def _plain(self, constraints: tuple[Constraint, ...]) -> list[Any]:
+        return [constraint.to_json() for constraint in constraints]
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -47,7 +67,7 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
                 value = {"low": value[0], "high": value[1]}
             if not isinstance(value, Mapping):
                 raise ValueError(f"{name}: give [low, high] or a mapping, got {value!r}")
-            known = ("low", "high", "unit", "scale")
+            known = ("low", "high", "unit", "scale", "integer")
             for key in value:
                 if key not in known:
                     raise ValueError(f"{name}: unknown key '{key}'; {nearest(key, known)}")
@@ -56,7 +76,18 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def space(self) -> ParameterSpace:
-        return ParameterSpace(self.parameters)
+        return ParameterSpace(self.parameters, self.constraints)
+
+    def check_constraints(self) -> None:
+        """Refuse constraints that cannot be asked, or that leave nothing of the box.
+
+        Raises:
+            ValueError: one is for no parameter of the box, is a function that fails, or no point is feasible.
+        """
+        for constraint in self.constraints:
+            constraint.check_names(self.space.names)
+        if self.constraints:
+            self.space.sobol(1, seed=0)
 
     @property
     def spec(self) -> SolverSpec:
@@ -69,7 +100,7 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
             return None
         order = [fom.parameter_names.index(name) for name in self.space.names]
         points = fom.available()[:, order]
-        return points[self.space.contains(points)]
+        return points[self.space.feasible(points)]
 
 
 class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
@@ -78,13 +109,14 @@ class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
     grid: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None, description="points per parameter of a tensor grid"
     )
+    sobol: int | None = Field(None, ge=1, description="points of a Sobol sequence, where a grid has too many")
     rest: bool = Field(False, description="the solutions of a data set that are not training data")
     n_time: int | None = Field(101, ge=2, description="times at which a validation solve is kept; null: all")
 
     @property
     def wanted(self) -> bool:
         """Whether there is any validation."""
-        return self.rest or self.grid is not None
+        return self.rest or self.grid is not None or self.sobol is not None
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -121,12 +153,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"problem.parameters: got {list(given)}, solver '{self.problem.solver}' takes {list(wanted)}"
             )
-        available = self.problem.available()
-        if self.validation.rest and available is None:
-            raise ValueError("validation.rest: true is for a data set; give validation.grid")
-        if self.validation.grid is not None and available is not None:
-            raise ValueError("validation.grid: a data set has solutions at its own points only; use validation.rest")
-        n_initial = len(initial_design(self.problem.space, self.sampling, self.seed, available))
+        try:
+            self.problem.check_constraints()
+        except ValueError as error:
+            raise ValueError(f"problem.constraints: {error}; change it, or the box in problem.parameters") from None
+        self._check_validation()
+        n_initial = len(initial_design(self.problem.space, self.sampling, self.seed, self.choosable()))
         if n_initial < 2:
             raise ValueError(
                 f"sampling.initial: the initial design has {n_initial} points; a surrogate needs at least 2"
@@ -134,11 +166,46 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if self.budget.solver_runs < n_initial:
             raise ValueError(
                 f"budget.solver_runs: {self.budget.solver_runs} is less than the {n_initial} points of the initial "
-                f"design (sampling.initial: {self.sampling.initial})"
+                f"design (sampling.initial: {self.sampling.design_of(self.problem.space)})"
             )
-        if isinstance(self.validation.grid, tuple) and len(self.validation.grid) != len(given):
-            raise ValueError(f"validation.grid: {list(self.validation.grid)} needs one count for each of {list(given)}")
         return self
+
+    def _check_validation(self) -> None:
+        """Refuse validation points where the solver has no solutions, and more of them than anybody can solve."""
+        wanted, names, is_data_set = self.validation, self.problem.space.names, self.problem.available() is not None
+        if wanted.rest and not is_data_set:
+            raise ValueError("validation.rest: true is for a data set; give validation.grid or validation.sobol")
+        if is_data_set and (wanted.grid is not None or wanted.sobol is not None):
+            key = "grid" if wanted.grid is not None else "sobol"
+            raise ValueError(f"validation.{key}: a data set has solutions at its own points only; use validation.rest")
+        if wanted.grid is None:
+            return
+        if wanted.sobol is not None:
+            raise ValueError("validation.sobol: give this or validation.grid, not both")
+        if isinstance(wanted.grid, tuple) and len(wanted.grid) != len(names):
+            raise ValueError(f"validation.grid: {list(wanted.grid)} needs one count for each of {list(names)}")
+        n_points = wanted.grid ** len(names) if isinstance(wanted.grid, int) else prod(wanted.grid)
+        if n_points > MOST_VALIDATION:
+            raise ValueError(
+                f"validation.grid: {wanted.grid} means {n_points:,} solves for {len(names)} parameters, more than "
+                f"{MOST_VALIDATION:,}; give fewer points, or a number of them as validation.sobol"
+            )
+
+    def choosable(self) -> np.ndarray | None:
+        """The only points that may be solved for training `[point, n_params]`; None for the whole box.
+
+        Raises:
+            ValueError: the candidate set cannot be read, or there is one for a data set.
+        """
+        available, table = self.problem.available(), self.sampling.candidate_set
+        if table is None:
+            return available
+        if available is not None:
+            raise ValueError("sampling.candidate_set: a data set has its own points; narrow the box instead")
+        try:
+            return read_candidates(table, self.problem.space)
+        except ValueError as error:
+            raise ValueError(f"sampling.candidate_set: {error}") from None
 
     @property
     def folder(self) -> Path:

@@ -147,10 +147,9 @@ def _map(
     norm: Normalize,
 ) -> None:
     """One panel: the largest error over all parameters but the two of `pair`."""
-    finite = np.isfinite(percent)
     x, y = pair
     unit = space.to_unit(mu)[:, pair]
-    *edges, image = _image(unit[finite], percent[finite], projected=space.n_params > 2)
+    *edges, image = _image(unit, np.where(np.isfinite(percent), percent, np.nan), projected=space.n_params > 2)
     physical = [_from_unit(space, index, along) for index, along in zip(pair, edges, strict=True)]
     axes.pcolormesh(*physical, image.T, norm=norm, cmap=MAGNITUDE, rasterized=True)
     margin = 0.05 if min(space.n_params, MAX_SHOWN) == 2 else 0.09

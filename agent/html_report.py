@@ -90,7 +90,7 @@ def _predict_command(config: Config, report: Mapping[str, Any] | None) -> str | 
     if not uri:
         return None
     space = config.problem.space
-    centre = [f"{name}={value:.6g}" for name, value in space.as_dict(space.from_unit([0.5] * space.n_params)).items()]
+    centre = [f"{name}={value:.6g}" for name, value in space.as_dict(space.centre()).items()]
     return shlex.join(["mlasdi", "predict", uri, "--at", *centre, "--root", str(config.root)])
 
 

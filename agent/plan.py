@@ -5,14 +5,14 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, floor, prod
+from math import ceil, floor
 
 import numpy as np
 
-from agent.acquisition import initial_design
 from agent.config import Config
 from agent.console import seconds, size
 from agent.executor import ClusterSettings, n_cores
+from agent.sampling import initial_design
 from agent.status import campaign_status
 from mlasdi.diagnostics import Finding
 from solvers.command import Command
@@ -31,13 +31,13 @@ _SHARE_OF_TIME_LIMIT, _SHARE_OF_MEMORY = 0.5, 0.5
 
 
 def centre(space: ParameterSpace) -> dict[str, float]:
-    """The middle of the box, each parameter in its own scale."""
-    return space.as_dict(space.from_unit(np.full(space.n_params, 0.5)))
+    """The middle of the box, or the nearest feasible point, by name."""
+    return space.as_dict(space.centre())
 
 
 def trial_point(config: Config) -> dict[str, float]:
-    """Where a solver is tried out: the centre of the box, or the point of a data set that is nearest to it."""
-    space, available = config.problem.space, config.problem.available()
+    """Where a solver is tried out: the centre of the box, or the nearest of the only points that may be solved."""
+    space, available = config.problem.space, config.choosable()
     if available is None or not len(available):
         return centre(space)
     distance = np.linalg.norm(space.to_unit(available) - 0.5, axis=1)
@@ -50,6 +50,7 @@ class Plan:
 
     Attributes:
         initial_points, rounds: size of the initial design, and rounds in all if only the solver runs end it.
+        feasible_share: part of the box that keeps to `problem.constraints`.
         solver_runs, solver_runs_done: the budget, and what an earlier start has used of it.
         n_time, n_state: of one trajectory.
         side_by_side: solves that can run at once, as far as this machine can tell.
@@ -64,6 +65,7 @@ class Plan:
     solver: str
     initial_points: int
     rounds: int
+    feasible_share: float
     solver_runs: int
     solver_runs_done: int
     validation_solves: int
@@ -86,7 +88,7 @@ class Plan:
             LedgerError: the campaign was started, and its ledger cannot be read.
         """
         n_runs, n_validation = config.budget.solver_runs, _n_validation(config)
-        n_initial = len(initial_design(config.problem.space, config.sampling, config.seed, config.problem.available()))
+        n_initial = len(initial_design(config.problem.space, config.sampling, config.seed, config.choosable()))
         trajectory = n_time * n_state * _BYTES_PER_VALUE
         kept = min(n_time, config.validation.n_time or n_time)
         rounds, batch = 1 + ceil((n_runs - n_initial) / config.sampling.batch), config.sampling.batch
@@ -98,6 +100,7 @@ class Plan:
             solver=config.problem.solver,
             initial_points=n_initial,
             rounds=rounds,
+            feasible_share=config.problem.space.feasible_share(),
             solver_runs=n_runs,
             solver_runs_done=campaign_status(config)["solver_runs"],
             validation_solves=n_validation,
@@ -190,6 +193,4 @@ def _n_validation(config: Config) -> int:
     if config.validation.rest and available is not None:
         return max(len(available) - config.budget.solver_runs, 0)
     grid = config.validation.grid
-    if grid is None:
-        return 0
-    return grid**config.problem.space.n_params if isinstance(grid, int) else prod(grid)
+    return len(config.problem.space.grid(grid)) if grid is not None else config.validation.sobol or 0

@@ -79,6 +79,10 @@ def outside(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"], t
         box = {p.name: [p.low, p.high] for p in surrogate.space.parameters}
         others = f" and {len(beyond) - 1} more points lie" if len(beyond) > 1 else " lies"
         return f"{surrogate.space.as_dict(beyond[0])}{others} outside the trained box {box}"
+    for constraint in surrogate.space.linear_constraints:
+        breaking = points[~constraint.holds(surrogate.space.columns(points))]
+        if len(breaking):
+            return f"{surrogate.space.as_dict(breaking[0])} lies outside the trained region {constraint}"
     slack = 1e-9 * (surrogate.t[-1] - surrogate.t[0])
     if t.min() < surrogate.t[0] - slack or t.max() > surrogate.t[-1] + slack:
         return f"times reach outside the trained interval [{surrogate.t[0]:g}, {surrogate.t[-1]:g}]"

@@ -17,6 +17,7 @@ from agent.config import Config, dump_config
 from agent.html_report import NothingToReport, write_html_report
 from agent.ledger import Point
 from agent.model_card import model_card
+from agent.report_maps import feasible_values
 from agent.tracking import Tracker
 from mlasdi.error_split import ErrorSplit
 from mlasdi.surrogate import Surrogate
@@ -138,10 +139,9 @@ class Publisher:
         mus = np.array([[p.mu[name] for name in self.space.names] for p in solved])
         n_initial = sum(p.score is None for p in solved)
         n_params = self.space.n_params
-        grid = self.space.grid({1: 101, 2: 21}[n_params]) if n_params <= 2 else self.space.sobol(1024, seed=0)
-        drawn = {
-            "uncertainty_map": figures.uncertainty_map(self.space, grid, surrogate.relative_std(grid), mus, n_initial)
-        }
+        grid = self.space.full_grid({1: 101, 2: 21}[n_params]) if n_params <= 2 else self.space.sobol(1024, seed=0)
+        expected = feasible_values(surrogate, grid)
+        drawn = {"uncertainty_map": figures.uncertainty_map(self.space, grid, expected, mus, n_initial)}
         if assessment is not None:
             drawn["error_map"] = figures.error_map(self.space, assessment.mu, assessment.final, mus, n_initial)
         return drawn

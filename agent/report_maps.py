@@ -27,8 +27,15 @@ def uncertainty_map(surrogate: Surrogate) -> dict[str, Any]:
     """What the surrogate itself expects as its relative error, all over its box."""
     space = surrogate.space
     is_grid = space.n_params in GRIDS
-    mu = space.grid(GRIDS[space.n_params]) if is_grid else space.sobol(SCATTERED, seed=0)
-    return over_box(mu, surrogate.relative_std(mu))
+    mu = space.full_grid(GRIDS[space.n_params]) if is_grid else space.sobol(SCATTERED, seed=0)
+    return over_box(mu, feasible_values(surrogate, mu))
+
+
+def feasible_values(surrogate: Surrogate, mu: Float[np.ndarray, "param n_params"]) -> Float[np.ndarray, " param"]:
+    """The surrogate's expected relative error where a point is feasible, else NaN."""
+    values, feasible = np.full(len(mu), np.nan), surrogate.space.feasible(mu)
+    values[feasible] = surrogate.relative_std(mu[feasible])
+    return values
 
 
 def over_box(mu: Float[np.ndarray, "param n_params"], values: Float[np.ndarray, " param"]) -> dict[str, Any]:

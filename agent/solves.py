@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from agent.acquisition import next_sobol
 from agent.config import Config
 from agent.executor import Executor
 from agent.ledger import Ledger, Point, Purpose
 from agent.monitor import Monitor
+from agent.sampling import next_sobol
 from agent.tasks import TRANSIENT, SolveTask
 from mlasdi.training import TrainingData
 from solvers.contract import Snapshots, StateLayout
@@ -17,6 +17,8 @@ from solvers.times import aligned, within
 
 # An error of interpolation in time beyond this is worth a warning: surrogates can be better than it.
 COARSE_TIMES = 1e-3
+# Of the points of `validation.sobol`; a campaign's own designs have other seeds, and hence other points.
+VALIDATION_SEED = 2**31 - 1
 
 
 class SolvesError(Exception):
@@ -37,7 +39,7 @@ class Solves:
         self.store = SnapshotStore(config.folder / "snapshots")
         self._n_time: dict[Purpose, int | None] = {"train": None, "validate": config.validation.n_time}
         self._validation, self._retries = config.validation, config.cluster.retries
-        self.available = config.problem.available()
+        self.available = config.choosable()
         self.time_error = 0.0
 
     def record(self, round: int, purpose: Purpose, mus: np.ndarray, scores: Sequence[float | None]) -> None:
@@ -81,6 +83,8 @@ class Solves:
         """Points that judge `[point, n_params]`: a grid, or what the campaign has not taken of a data set."""
         if self._validation.grid is not None:
             return self.space.grid(self._validation.grid)
+        if self._validation.sobol is not None:
+            return self.space.sobol(self._validation.sobol, VALIDATION_SEED)
         if self.available is None:
             return np.empty((0, self.space.n_params))
         known = {tuple(mu) for mu in self.mus(self.ledger.points("train"))}

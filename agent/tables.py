@@ -97,7 +97,9 @@ def show_check(
 
 
 def _cost(plan: "Plan") -> dict[str, str]:
-    return {
+    """What solves cost, and how much of the box they may be taken from where that is not all of it."""
+    feasible = {"feasible": f"{percent(plan.feasible_share)} of the box"} if plan.feasible_share < 1 else {}
+    return feasible | {
         "one trajectory": f"{plan.n_time} times, {plan.n_state} state values, {size(plan.trajectory_bytes)}",
         "one solve": seconds(plan.solve_s),
         "training solves": f"{plan.solver_runs}, {seconds(plan.training_solves_s)} one after the other",

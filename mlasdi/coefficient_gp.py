@@ -63,7 +63,7 @@ class CoefficientGP:
         """The batched model of the standardised outputs."""
         x = torch.from_numpy(self.x)
         y = torch.from_numpy((self.values - self._centre) / self.scale)
-        with torch.enable_grad(), _quiet_and_exact():
+        with torch.enable_grad(), quiet_and_exact():
             if self.kernel is None:
                 model = SingleTaskGP(x, y, outcome_transform=None)
                 fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
@@ -132,7 +132,7 @@ class CoefficientGP:
         conditioned = copy.copy(self)
         conditioned._is_conditioned = True
         x = torch.from_numpy(x_pending)
-        with torch.no_grad(), _quiet_and_exact():
+        with torch.no_grad(), quiet_and_exact():
             posterior = self.model.posterior(x)  # also fills the caches that conditioning needs
             nugget = self.kernel.nugget if self.kernel else 1e-6
             conditioned.__dict__["model"] = self.model.condition_on_observations(
@@ -142,7 +142,7 @@ class CoefficientGP:
 
 
 @contextmanager
-def _quiet_and_exact() -> Iterator[None]:
+def quiet_and_exact() -> Iterator[None]:
     """GPyTorch would raise a nugget below 1e-6; BoTorch would warn that outputs lack the sample's unit variance.
 
     The nugget is small because solves have no noise, and outputs are standardised by the process variance instead.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import qmc
 
 from mlasdi.basis import PodBasis
 from mlasdi.kriging import select_kernel
@@ -83,7 +82,7 @@ def fit(
     flat = c.reshape(len(x), -1)
     # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
     kernel, rougher = select_kernel(x, flat), select_kernel(x, flat, families=("matern52",))
-    anchors = qmc.Sobol(x.shape[1], rng=np.random.default_rng(seed)).random(settings.anchors)
+    anchors = data.space.unit_sobol(settings.anchors, seed)
     tau = torch.from_numpy((thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0]))
     training_set = TrainingSet(x, torch.from_numpy(c), tau, kernel, anchors, rougher)
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
@@ -94,7 +93,7 @@ def fit(
         stage_names=tuple(staging.names),
         stage_errors=tuple(np.sqrt(np.mean(loo.errors**2, axis=1)).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
-        error_estimate=_error_estimate(model, basis, tau, loo, seed),
+        error_estimate=_error_estimate(model, basis, tau, loo, data.space.unit_sobol(256, seed)),
         std_factor=loo.std_factor if loo else 1.0,
         error_factor=loo.error_factor if loo else 1.0,
         loss_history={name: tuple(staging.losses[name]) for name in staging.names},
@@ -109,11 +108,10 @@ def fit(
 
 
 def _error_estimate(
-    model: StagedModel, basis: PodBasis, t: torch.Tensor, loo: LeaveOneOut | None, seed: int
+    model: StagedModel, basis: PodBasis, t: torch.Tensor, loo: LeaveOneOut | None, x: Float[np.ndarray, "param d"]
 ) -> float | None:
-    """Largest calibrated relative standard deviation over 256 points of the box; None where it is not finite."""
+    """Largest calibrated relative standard deviation over points `x`; None where it is not finite."""
     if loo is None:
         return None
-    x = qmc.Sobol(model.latent.x.shape[1], rng=np.random.default_rng(seed)).random(256)
     estimate = float(loo.error_factor * relative_std(model, basis, x, t).max())
     return estimate if np.isfinite(estimate) else None

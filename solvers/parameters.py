@@ -1,14 +1,27 @@
-"""The parameter space: a named box with units and scales, and maps between it and the unit cube."""
+"""The parameter space: a named box with units, scales and constraints, and maps between it and the unit cube."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.stats import qmc
+
+from solvers.constraints import Constraint, LinearConstraint, parse_constraint
+
+# Points of a Sobol sequence after which the search for feasible ones ends: a share of the box that holds none of them
+# is too small to be sampled.
+MOST_DRAWN = 2**16
+# Points that measure the feasible share of a box.
+SHARE_POINTS = 2**12
+# Corners that break a constraint are pulled into the feasible region; those that end closer than this to another one,
+# in every parameter of the unit cube, are left out.
+APART = 0.05
+# Halvings of the way from a feasible point to one that is not: to 1e-6 of it.
+BISECTIONS = 20
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,7 @@ class Parameter:
         low, high: bounds, inclusive, in physical units; `low < high`.
         unit: for axis labels; empty when dimensionless.
         scale: `"log"` places points, and measures distances, in the logarithm.
+        integer: only whole numbers are solved; bounds are whole too.
     """
 
     name: str
@@ -27,6 +41,7 @@ class Parameter:
     high: float
     unit: str = ""
     scale: Literal["linear", "log"] = "linear"
+    integer: bool = False
 
     def __post_init__(self) -> None:
         if self.scale not in ("linear", "log"):
@@ -37,6 +52,8 @@ class Parameter:
             raise ValueError(f"parameter '{self.name}': low {self.low} must be less than high {self.high}")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"parameter '{self.name}': a log scale needs low > 0, got {self.low}")
+        if self.integer and not (float(self.low).is_integer() and float(self.high).is_integer()):
+            raise ValueError(f"parameter '{self.name}': integer needs whole bounds, got [{self.low}, {self.high}]")
 
     @property
     def label(self) -> str:
@@ -49,16 +66,31 @@ class ParameterSpace:
     """A box of named parameters, mu in D.
 
     Arrays of parameters are `[..., n_params]` in the order of `parameters`; the unit cube is the box after each
-    parameter's own scale, and is what designs, GPs and acquisition functions work in.
+    parameter's own scale, and is what designs, GPs and acquisition functions work in. Points that are feasible, and
+    only those, are solved: in the box, whole where a parameter is integer, and within all constraints. Designs hold
+    feasible points alone; a surrogate may be evaluated at others.
     """
 
     parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.parameters:
             raise ValueError("a parameter space needs at least one parameter")
         if len(set(self.names)) != len(self.parameters):
             raise ValueError(f"parameter names must differ, got {list(self.names)}")
+
+    @classmethod
+    def from_json(cls, parameters: Sequence[Mapping[str, Any]], constraints: Sequence[Any] = ()) -> "ParameterSpace":
+        """From what `to_json` gives."""
+        return cls(tuple(Parameter(**p) for p in parameters), tuple(parse_constraint(c) for c in constraints))
+
+    def to_json(self) -> dict[str, list[Any]]:
+        """Parameters and constraints as JSON."""
+        return {
+            "parameters": [asdict(p) for p in self.parameters],
+            "constraints": [c.to_json() for c in self.constraints],
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,7 +103,16 @@ class ParameterSpace:
     @property
     def bounds(self) -> Float[np.ndarray, "2 n_params"]:
         """Lower bounds, then upper bounds, in physical units."""
-        return np.array([[p.low for p in self.parameters], [p.high for p in self.parameters]])
+        return np.array([[p.low for p in self.parameters], [p.high for p in self.parameters]], dtype=float)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether some points of the box are not feasible."""
+        return bool(self.constraints) or any(self._is_integer)
+
+    @property
+    def _is_integer(self) -> list[bool]:
+        return [p.integer for p in self.parameters]
 
     def _scaled(self, mu: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore"):  # log 0 = -inf: what is not positive lies below every log-scaled box
@@ -89,7 +130,7 @@ class ParameterSpace:
         return (self._scaled(np.asarray(mu, dtype=float)) - low) / (high - low)
 
     def from_unit(self, x: ArrayLike) -> Float[np.ndarray, "*batch n_params"]:
-        """Map points of the unit cube to physical parameters; the bounds are hit exactly."""
+        """Map points of the unit cube to physical parameters; the bounds are hit exactly, and integers are whole."""
         x = np.asarray(x, dtype=float)
         low, high = self._scaled(self.bounds)
         scaled = low + x * (high - low)
@@ -99,13 +140,37 @@ class ParameterSpace:
         )
         # Rounding must not push a point of the cube out of the box, nor an end of the cube off its bound.
         lower, upper = self.bounds
+        mu = np.where(self._is_integer, np.round(mu), mu)
         mu = np.where((x >= 0) & (x <= 1), np.clip(mu, lower, upper), mu)
         return np.where(x == 0, lower, np.where(x == 1, upper, mu))
 
     def contains(self, mu: ArrayLike, tolerance: float = 1e-9) -> Bool[np.ndarray, "*batch"]:
-        """Whether points `[*batch, n_params]` lie in the box, up to `tolerance` of its width."""
+        """Whether points `[*batch, n_params]` lie in the box, up to `tolerance` of its width; constraints aside."""
         x = self.to_unit(mu)
         return np.asarray(np.all((x >= -tolerance) & (x <= 1 + tolerance), axis=-1))
+
+    @property
+    def linear_constraints(self) -> tuple[LinearConstraint, ...]:
+        """Those that can be checked without any code of the user's."""
+        return tuple(c for c in self.constraints if isinstance(c, LinearConstraint))
+
+    def feasible(self, mu: ArrayLike) -> Bool[np.ndarray, "*batch"]:
+        """Which points `[*batch, n_params]` may be solved: see the class.
+
+        Raises:
+            ValueError: a predicate cannot be asked.
+        """
+        values = np.asarray(mu, dtype=float)
+        found = np.array(self.contains(values))
+        whole = np.abs(values - np.round(values)) <= 1e-9 * np.maximum(np.abs(values), 1)
+        found &= np.all(whole | ~np.array(self._is_integer), axis=-1)
+        for constraint in self.constraints:  # predicates may be slow: they are asked only where it matters
+            found[found] = constraint.holds(self.columns(values[found]))
+        return found
+
+    def columns(self, mu: Float[np.ndarray, "n n_params"]) -> dict[str, Float[np.ndarray, " n"]]:
+        """The values of each parameter, by name."""
+        return dict(zip(self.names, mu.T, strict=True))
 
     def as_array(self, mu: Mapping[str, float] | ArrayLike) -> Float[np.ndarray, "n_mu n_params"]:
         """Parameters from a mapping of names to values, or from one or many rows.
@@ -125,23 +190,114 @@ class ParameterSpace:
         return rows
 
     def as_dict(self, mu: Sequence[float] | np.ndarray) -> dict[str, float]:
-        """One point as a mapping of names to plain floats."""
-        return {name: float(value) for name, value in zip(self.names, mu, strict=True)}
+        """One point as a mapping of names to plain numbers, whole ones for integer parameters."""
+        pairs = zip(self.parameters, mu, strict=True)
+        return {p.name: round(float(v)) if p.integer and float(v).is_integer() else float(v) for p, v in pairs}
+
+    def centre(self) -> Float[np.ndarray, " n_params"]:
+        """The middle of the box, each parameter in its own scale, or the nearest feasible point of a sequence.
+
+        Raises:
+            ValueError: the box has no feasible point.
+        """
+        middle = self.from_unit(np.full(self.n_params, 0.5))
+        if self.feasible(middle):
+            return middle
+        points = self.sobol(256, seed=0)
+        return points[np.argmin(np.linalg.norm(self.to_unit(points) - 0.5, axis=1))]
 
     def corners(self) -> Float[np.ndarray, "n_corners n_params"]:
-        """The 2^n_params vertices of the box."""
-        return self.from_unit(np.array(list(product((0.0, 1.0), repeat=self.n_params))))
+        """The 2^n_params vertices of the box.
+
+        A vertex that breaks a constraint is pulled in, straight towards the nearest feasible point of a sequence, as
+        far as it must; those that end next to another corner are left out.
+
+        Raises:
+            ValueError: the box has no feasible point.
+        """
+        vertices = np.array(list(product((0.0, 1.0), repeat=self.n_params)))
+        inside = self.feasible(self.from_unit(vertices))
+        if inside.all():
+            return self.from_unit(vertices)
+        interior, outside = self.unit_sobol(256, seed=0), vertices[~inside]
+        nearest = np.argmin(np.linalg.norm(interior - outside[:, None], axis=-1), axis=1)
+        kept = list(vertices[inside])
+        for pulled in self.pulled_in(interior[nearest], outside):
+            if not kept or np.abs(np.array(kept) - pulled).max(axis=1).min() >= APART:
+                kept.append(pulled)
+        return self.from_unit(np.array(kept))
+
+    def pulled_in(
+        self, inner: Float[np.ndarray, "n n_params"], outer: Float[np.ndarray, "n n_params"]
+    ) -> Float[np.ndarray, "n n_params"]:
+        """The last feasible points, found by bisection, on the way from feasible points to others; unit cube."""
+        low = self.feasible(self.from_unit(outer)).astype(float)
+        high = np.ones(len(outer))
+        for _ in range(BISECTIONS if not low.all() else 0):
+            middle = 0.5 * (low + high)
+            is_feasible = self.feasible(self.from_unit(inner + middle[:, None] * (outer - inner)))
+            low, high = np.where(is_feasible, middle, low), np.where(is_feasible, high, middle)
+        return self.to_unit(self.from_unit(inner + low[:, None] * (outer - inner)))
 
     def grid(self, n_per_axis: int | Sequence[int]) -> Float[np.ndarray, "n_mu n_params"]:
-        """Tensor grid, bounds included, equidistant in each parameter's scale; the last parameter varies fastest."""
+        """Tensor grid, bounds included, equidistant in each parameter's scale; the last parameter varies fastest.
+
+        Points that are not feasible are left out, and an integer parameter has no more points than values.
+        """
+        points = self.full_grid(n_per_axis)
+        return points[self.feasible(points)] if self.constraints else points
+
+    def full_grid(self, n_per_axis: int | Sequence[int]) -> Float[np.ndarray, "n_mu n_params"]:
+        """The same grid with what constraints leave out."""
         counts = [n_per_axis] * self.n_params if isinstance(n_per_axis, int) else list(n_per_axis)
         if len(counts) != self.n_params or min(counts) < 1:
             raise ValueError(f"grid {n_per_axis}: give one count of at least 1, or one for each of {self.names}")
         axes = [np.linspace(0, 1, n) if n > 1 else np.array([0.5]) for n in counts]
-        return self.from_unit(np.array(list(product(*axes))))
+        points = self.from_unit(np.array(list(product(*axes))))
+        return _distinct(points) if any(self._is_integer) else points
 
-    def sobol(self, n: int, seed: int) -> Float[np.ndarray, "n n_params"]:
-        """`n` points of a scrambled Sobol sequence; the same seed gives the same points, and a prefix property in n."""
+    def sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
+        """The first `n` different feasible points of a scrambled Sobol sequence.
+
+        The same seed gives the same points, and a prefix property in n. There are fewer than `n` where a box of integer
+        parameters has no more, or the feasible region is too small a share of the box.
+
+        Raises:
+            ValueError: there is no feasible point among the first `MOST_DRAWN`.
+        """
+        return self.from_unit(self.unit_sobol(n, seed))
+
+    def unit_sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
+        """The same points in the unit cube."""
         sampler = qmc.Sobol(self.n_params, scramble=True, rng=np.random.default_rng(seed))
-        n_power = max(n - 1, 0).bit_length()
-        return self.from_unit(sampler.random_base2(n_power)[:n])
+        found = self._feasible_of(sampler.random_base2(max(n - 1, 0).bit_length()))
+        while len(found) < n and sampler.num_generated < MOST_DRAWN:
+            more = self._feasible_of(sampler.random_base2(sampler.num_generated.bit_length() - 1))
+            found = _distinct(np.concatenate([found, more]))
+        if n and not len(found):
+            limits = "; ".join(map(str, self.constraints))
+            raise ValueError(f"none of {MOST_DRAWN:,} points of the box meets the constraints: {limits}")
+        return found[:n]
+
+    def _feasible_of(self, x: Float[np.ndarray, "n n_params"]) -> Float[np.ndarray, "k n_params"]:
+        """Of points of the unit cube the different feasible ones; integers at the bounds get their whole share."""
+        if not self.is_restricted:
+            return x
+        low, high = self._scaled(self.bounds)
+        wide_low, wide_high = self._scaled(self.bounds + np.array([[-0.5], [0.5]]) * self._is_integer)
+        wide = (wide_low + x * (wide_high - wide_low) - low) / (high - low)
+        mu = self.from_unit(np.clip(wide, 0, 1))
+        return _distinct(self.to_unit(mu[self.feasible(mu)]))
+
+    def feasible_share(self) -> float:
+        """Part of the box that keeps to the constraints, measured at `SHARE_POINTS` points of a Sobol sequence."""
+        if not self.constraints:
+            return 1.0
+        whole = ParameterSpace(self.parameters)
+        points = whole.from_unit(qmc.Sobol(self.n_params, rng=np.random.default_rng(0)).random(SHARE_POINTS))
+        return float(self.feasible(points).mean())
+
+
+def _distinct(mu: Float[np.ndarray, "n n_params"]) -> Float[np.ndarray, "k n_params"]:
+    """The points in their order, each once."""
+    return mu[np.sort(np.unique(mu, axis=0, return_index=True)[1])]

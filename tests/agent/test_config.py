@@ -87,17 +87,60 @@ REFUSALS = {
         ["budget.solver_runs=3"],
         "budget.solver_runs: 3 is less than the 4 points of the initial design (sampling.initial: corners)",
     ),
-    "initial design too small": (["sampling.initial=sobol"], "sampling.initial: the initial design has 0 points"),
+    "initial design too small": (
+        ["sampling.initial=sobol", "sampling.initial_sobol=1"],
+        "sampling.initial: the initial design has 1 points",
+    ),
     "wrong type": (["budget.solver_runs=many"], "budget.solver_runs: input should be a valid integer"),
     "unknown acquisition": (
         ["sampling.acquisition=random"],
-        "sampling.acquisition: input should be 'field-std', 'coefficient-std' or 'sobol', got 'random'",
+        "sampling.acquisition: input should be 'field-std', 'coefficient-std', 'integrated-variance' or 'sobol', got",
     ),
     "negative time": (["budget.wall_time_s=-5"], "budget.wall_time_s: input should be greater than 0, got -5"),
     "percentage without its sign": (["budget.target_error=3"], "budget.target_error: must be a fraction below 1"),
     "grid of the wrong dimension": (["validation.grid=[2]"], "validation.grid: [2] needs one count for each of"),
     "all points of a box": (["sampling.initial=all"], "sampling.initial: 'all' is for a data set"),
     "the rest of a box": (["validation.rest=true"], "validation.rest: true is for a data set; give validation.grid"),
+    "a constraint on no parameter": (
+        ["problem.constraints=[{b: 1, max: 2}]"],
+        "problem.constraints: constraint '1 b <= 2': 'b' is no parameter; allowed: a, w; change it, or the box",
+    ),
+    "a constraint without a limit": (
+        ["problem.constraints=[{a: 1}]"],
+        "problem.constraints: constraint '1 a': give min",
+    ),
+    "constraints that are no list": (
+        ["problem.constraints={a: 1, max: 2}"],
+        "problem.constraints: give a list of {name: weight, ..., max: limit} and package.module:function, got {'a': 1",
+    ),
+    "constraints that leave nothing": (
+        ["problem.constraints=[{a: 1, w: 1, max: 1.5}]"],
+        "problem.constraints: none of 65,536 points of the box meets the constraints: 1 a + 1 w <= 1.5; change it, or",
+    ),
+    "a predicate that there is not": (
+        ["problem.constraints=['gone:away']"],
+        "problem.constraints: constraint 'gone:away' cannot be loaded: No module named 'gone'",
+    ),
+    "a predicate that gives no answer": (
+        ["problem.constraints=['operator:length_hint']"],
+        "problem.constraints: constraint 'operator:length_hint': its argument 'obj' is no parameter; allowed: a, w",
+    ),
+    "half an integer": (
+        ["problem.parameters.a={low: 0.5, high: 2, integer: true}"],
+        "parameter 'a': integer needs whole bounds, got [0.5, 2.0]",
+    ),
+    "candidates that there are not": (
+        ["sampling.candidate_set=absent.csv"],
+        "sampling.candidate_set: absent.csv: there is no such file",
+    ),
+    "two kinds of validation": (
+        ["validation.grid=3", "validation.sobol=9"],
+        "validation.sobol: give this or validation.grid, not both",
+    ),
+    "a grid that nobody can solve": (
+        ["validation.grid=1000"],
+        "validation.grid: 1000 means 1,000,000 solves for 2 parameters, more than 100,000; give fewer points, or",
+    ),
     "name that is a path": (["name=a/b"], "name: string should match pattern"),
     "override without a value": (["budget.solver_runs"], "override 'budget.solver_runs': write dotted.key=value"),
     "override through a value": (["seed.deep.er=1"], "override 'seed.deep.er=1': seed is not a section"),
@@ -139,6 +182,30 @@ def test_files_that_cannot_be_read(base: Path, tmp_path: Path) -> None:
     base.write_bytes(b"name: \xff")
     with pytest.raises(ConfigError, match="not YAML"):
         load_config(base)
+
+
+def test_constraints_survive_being_written_out(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "pulse_limits.py").write_text("def gentle(a): return a < 0.85\n")
+    given = [{"a": 1, "w": 2, "max": 2.9, "min": 2.5}, "pulse_limits:gentle"]
+    base.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"constraints": given}}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        config = load_config(base, ["problem.parameters.w={low: 0.9, high: 1.1, scale: log}"])
+        copy = tmp_path / "copy.yaml"
+        copy.write_text(dump_config(config))
+        assert load_config(copy).model_dump(exclude={"name"}) == config.model_dump(exclude={"name"})
+        assert [str(one) for one in config.problem.constraints] == ["2.5 <= 1 a + 2 w <= 2.9", "pulse_limits:gentle"]
+        assert config.problem.space.feasible([[0.8, 1.0], [0.88, 0.9], [0.8, 1.1]]).tolist() == [True, False, False]
+
+
+def test_a_data_set_has_no_candidate_set(base: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "runs.npz", a=[0.7, 0.8], w=[1.1, 0.9], t=[0.0, 1.0], u=np.ones((2, 2, 3)))
+    options = {"path": str(tmp_path / "runs.npz"), "parameters": ["a", "w"], "fields": ["u"]}
+    base.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"solver": "data-set", "options": options}}))
+    with pytest.raises(ConfigError, match=r"sampling\.candidate_set: a data set has its own points"):
+        load_config(base, ["sampling.candidate_set=points.csv"])
+    with pytest.raises(ConfigError, match=r"validation\.sobol: a data set has solutions at its own points only"):
+        load_config(base, ["validation.sobol=3"])
 
 
 def test_a_configuration_does_not_change(base: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from unpublished import Unpublished
 
 import agent.campaign
 from agent.acquisition import chance_of_success
@@ -17,7 +18,6 @@ from agent.campaign import CampaignError, run_campaign
 from agent.config import load_config
 from agent.executor import SerialExecutor
 from agent.ledger import Ledger
-from agent.publication import Publisher
 from agent.tasks import SolverSpec, SolveTask
 from solvers.contract import FAILURE_KINDS
 from solvers.parameters import Parameter, ParameterSpace
@@ -146,28 +146,6 @@ def write_config(root: Path, **changes: object) -> Path:
     path = root / "program.yaml"
     path.write_text(yaml.safe_dump({**settings, **changes}))
     return path
-
-
-class Unpublished(Publisher):
-    """Draws and registers nothing, which takes longer than these campaigns."""
-
-    def start(self) -> None:
-        pass
-
-    def abort(self, status: str) -> None:
-        pass
-
-    def publish_round(self, *args: object) -> str:
-        return "1"
-
-    def draw(self, *args: object) -> list[Path]:
-        return []
-
-    def identity(self, version: str) -> dict[str, str]:
-        return {"version": version}
-
-    def finish(self, *args: object) -> None:
-        pass
 
 
 @pytest.fixture

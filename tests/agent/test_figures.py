@@ -238,6 +238,17 @@ def test_values_that_are_not_finite_are_left_blank(n_params, bad, monkeypatch):
     assert title == "" if bad == 1.0 else f"largest: {100 * errors[np.isfinite(errors)].max():.3g} %" in title
 
 
+@pytest.mark.parametrize("share", [0.2, 0.7])
+def test_what_is_not_feasible_stays_blank_however_much_it_is(share, monkeypatch):
+    space = space_of(2)
+    mu = space.grid(11)
+    errors = np.where(space.to_unit(mu)[:, 0] <= share, bowl(space, mu), np.nan)
+    figure = figures.uncertainty_map(space, mu, errors, space.corners(), 4)
+    assert_readable(figure, monkeypatch)
+    (image,) = (mesh for mesh in figure.axes[0].collections if isinstance(mesh, QuadMesh))
+    assert np.ma.getmaskarray(image.get_array()).sum() == np.isnan(errors).sum()
+
+
 def test_largest_error_is_marked_and_named():
     space = space_of(2)
     mu = space.grid(9)

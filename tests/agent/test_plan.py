@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from agent import plan as planning
 from agent.config import Config
 from agent.plan import Plan, concerns, trial_point
+from agent.tables import show_check, show_plan
 from mlasdi.diagnostics import Finding
 
 PROGRAM = {"argv": ["solve", "{a}", "{w}"], "parameters": ["a", "w"], "output": "u.csv", "time_limit_s": 60}
@@ -104,6 +106,28 @@ def test_a_solver_is_tried_out_in_the_middle_of_the_box_in_each_parameters_scale
     box = {"a": {"low": 0.01, "high": 1.0, "scale": "log"}, "w": [1, 3]}
     settings = config(tmp_path, problem={"solver": "command", "options": options, "parameters": box})
     assert trial_point(settings) == pytest.approx({"a": 0.1, "w": 2.0})
+
+
+def test_constraints_leave_less_of_the_box_and_of_the_validation(tmp_path: Path) -> None:
+    problem = {"solver": "burgers1d", "parameters": {"a": [0.7, 0.9], "w": [0.9, 1.1]}}
+    limited = config(
+        tmp_path, problem={**problem, "constraints": [{"a": 1, "w": 1, "max": 1.75}]}, validation={"grid": 5}
+    )
+    found = plan(limited)
+    assert found.feasible_share == pytest.approx(0.5 * 0.75**2, abs=0.01)
+    assert found.validation_solves == 10  # of 25
+    assert sum(trial_point(limited).values()) <= 1.75
+    whole = plan(config(tmp_path, validation={"sobol": 7}))
+    assert (whole.feasible_share, whole.validation_solves) == (1.0, 7)
+
+
+def test_the_feasible_share_is_shown_where_it_is_not_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    problem = {"solver": "burgers1d", "parameters": {"a": [0.7, 0.9], "w": [0.9, 1.1]}}
+    limited = config(tmp_path, problem={**problem, "constraints": [{"a": 1, "w": 1, "max": 1.8}]})
+    for settings, is_shown in ((limited, True), (config(tmp_path), False)):
+        for show in (lambda plan: show_plan(Console(), plan, []), lambda plan: show_check(Console(), plan, {}, [], [])):
+            show(plan(settings))
+            assert ("% of the box" in capsys.readouterr().out) == is_shown
 
 
 def test_a_data_set_is_tried_out_where_it_has_a_run(tmp_path: Path) -> None:

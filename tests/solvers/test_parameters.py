@@ -1,10 +1,13 @@
 """The parameter space: maps to the unit cube and back, designs, and every refusal."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from solvers.constraints import Predicate, parse_constraint
 from solvers.parameters import Parameter, ParameterSpace
 
 BURGERS = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
@@ -168,6 +171,133 @@ def test_sobol_points_fill_the_box_evenly(power, seed):
         np.testing.assert_array_equal(np.sort((x[:, axis] * 2**power).astype(int)), np.arange(2**power))
 
 
+# Whole numbers
+
+COUNTS = ParameterSpace((Parameter("n", 1, 4, integer=True), Parameter("m", 1, 1000, scale="log", integer=True)))
+
+
+def test_integer_parameters_are_whole_in_every_design():
+    mapped = COUNTS.from_unit([[0.3, 0.7], [0.5, 0]])
+    for points in (COUNTS.sobol(50, seed=1), COUNTS.grid(7), COUNTS.corners(), mapped):
+        np.testing.assert_array_equal(points, np.round(points))
+        assert COUNTS.feasible(points).all()
+    assert COUNTS.as_dict([2.0, 30.0]) == {"n": 2, "m": 30}
+    assert all(type(value) is int for value in COUNTS.as_dict([2.0, 30.0]).values())
+    np.testing.assert_array_equal(COUNTS.feasible([[2.0, 3.0], [2.5, 3.0], [5.0, 3.0]]), [True, False, False])
+
+
+def test_a_grid_of_whole_numbers_has_each_once():
+    assert sorted(ParameterSpace(COUNTS.parameters[:1]).grid(21)[:, 0]) == [1, 2, 3, 4]
+
+
+def test_whole_numbers_at_the_bounds_come_as_often_as_others():
+    """Rounding alone would give them half."""
+    space = ParameterSpace((Parameter("n", 1, 4, integer=True), Parameter("x", 0.0, 1.0)))
+    _, counts = np.unique(space.sobol(1024, seed=0)[:, 0], return_counts=True)
+    assert counts.tolist() == pytest.approx([256] * 4, abs=4)
+
+
+def test_a_sequence_of_whole_numbers_ends_with_them():
+    space = ParameterSpace((Parameter("n", 1, 4, integer=True), Parameter("m", 0, 2, integer=True)))
+    points = space.sobol(50, seed=0)
+    assert sorted(map(tuple, points)) == [(n, m) for n in range(1, 5) for m in range(3)]
+    np.testing.assert_array_equal(space.sobol(5, seed=0), points[:5])
+
+
+# Constraints
+
+TRIANGLE = ParameterSpace(BURGERS.parameters, (parse_constraint({"a": 1, "w": 1, "max": 1.8}),))
+
+
+IN_RING = """
+from math import hypot
+
+def in_ring(a, w):
+    return 0.5 < hypot((a - 0.8) / 0.1, (w - 1) / 0.1) < 1
+"""
+
+
+@pytest.fixture
+def ring(tmp_path, monkeypatch):
+    """A region that is not convex, and has no corner of the box."""
+    (tmp_path / "ring_shape.py").write_text(IN_RING)
+    monkeypatch.syspath_prepend(tmp_path)
+    return ParameterSpace(BURGERS.parameters, (Predicate("ring_shape:in_ring"),))
+
+
+def radius(points):
+    """Distance from the middle of the box, in half widths of it."""
+    return np.hypot(*((points - [0.8, 1.0]) / 0.1).T)
+
+
+def test_designs_keep_to_linear_constraints():
+    for points in (TRIANGLE.sobol(200, seed=2), TRIANGLE.corners(), TRIANGLE.grid(21), TRIANGLE.centre()[None]):
+        assert (points.sum(axis=1) <= 1.8 + 1e-9).all()
+    assert len(TRIANGLE.sobol(200, seed=2)) == 200
+    assert len(TRIANGLE.grid(21)) == 21 * 22 / 2
+    assert len(TRIANGLE.full_grid(21)) == 21**2
+    assert TRIANGLE.feasible_share() == pytest.approx(0.5, abs=0.01)
+    assert BURGERS.feasible_share() == 1
+
+
+def test_designs_keep_to_predicates(ring):
+    for points in (ring.sobol(100, seed=2), ring.corners(), ring.grid(21), ring.centre()[None]):
+        assert ((radius(points) > 0.5) & (radius(points) < 1)).all()
+    assert ring.feasible_share() == pytest.approx(np.pi * 0.75 / 4, abs=0.01)
+
+
+def test_feasible_points_are_those_of_the_sequence_of_the_whole_box():
+    whole = BURGERS.sobol(64, seed=5)
+    kept = whole[whole.sum(axis=1) <= 1.8]
+    np.testing.assert_allclose(TRIANGLE.sobol(len(kept), seed=5), kept, rtol=1e-12)
+    np.testing.assert_array_equal(TRIANGLE.sobol(7, seed=5), TRIANGLE.sobol(20, seed=5)[:7])
+
+
+def test_corners_that_break_a_constraint_are_pulled_to_its_limit(ring):
+    corners = TRIANGLE.corners()
+    np.testing.assert_array_equal(corners[:3], [[0.7, 0.9], [0.7, 1.1], [0.9, 0.9]])
+    assert corners[3].sum() == pytest.approx(1.8, abs=1e-5)
+    assert radius(ring.corners()) == pytest.approx(np.ones(4), abs=1e-4)
+
+
+def test_corners_that_end_at_the_same_place_are_one():
+    narrow = ParameterSpace(BURGERS.parameters, (parse_constraint({"a": 1, "w": 1, "max": 1.62}),))
+    corners = BURGERS.to_unit(narrow.corners())
+    apart = np.abs(corners[:, None] - corners).max(axis=-1) + np.eye(len(corners))
+    assert 2 <= len(corners) < 4
+    assert apart.min() >= 0.05
+
+
+def test_points_are_pulled_in_no_further_than_they_must(ring):
+    inner = np.tile(BURGERS.to_unit([0.8, 1.075]), (3, 1))
+    outer = np.array([[0.5, 0.8], [0.5, 1.0], [0.5, 0.5]])  # feasible; on the outer rim; in the hole
+    np.testing.assert_allclose(ring.pulled_in(inner, outer), [[0.5, 0.8], [0.5, 1.0], [0.5, 0.75]], atol=1e-5)
+
+
+def test_constrained_whole_numbers():
+    space = ParameterSpace(COUNTS.parameters, (parse_constraint({"n": 250, "m": 1, "max": 1000}),))
+    points = space.sobol(100, seed=0)
+    assert (points @ [250, 1] <= 1000).all()
+    assert space.feasible(points).all()
+    assert {1.0, 2.0, 3.0} <= set(points[:, 0])
+
+
+@given(boxes_with_points())
+def test_a_space_survives_json(box_and_points):
+    box, _ = box_and_points
+    space = space_of(box)
+    limited = ParameterSpace(space.parameters, (parse_constraint({"p0": 2, "max": 3}), Predicate("shapes:fits")))
+    for one in (space, limited, COUNTS):
+        assert ParameterSpace.from_json(**json.loads(json.dumps(one.to_json()))) == one
+
+
+def test_a_box_without_feasible_points_is_refused():
+    space = ParameterSpace(BURGERS.parameters, (parse_constraint({"a": 1, "w": 1, "max": 1.5}),))
+    for design in (lambda: space.sobol(1, seed=0), space.corners, space.centre):
+        with pytest.raises(ValueError, match=r"none of 65,536 points of the box meets the constraints: 1 a \+ 1 w <="):
+            design()
+
+
 # Refusals
 
 
@@ -178,6 +308,7 @@ def test_sobol_points_fill_the_box_evenly(power, seed):
         (("a", 0.7, 0.7), r"parameter 'a': low 0.7 must be less than high 0.7"),
         (("a", np.nan, 0.7), r"parameter 'a': bounds \[nan, 0.7\] must be finite"),
         (("a", 0.7, np.inf), r"parameter 'a': bounds \[0.7, inf\] must be finite"),
+        (("n", 1.5, 4, "", "linear", True), r"parameter 'n': integer needs whole bounds, got \[1.5, 4\]"),
         (("nu", 0.0, 1.0, "", "log"), r"parameter 'nu': a log scale needs low > 0, got 0.0"),
         (("nu", -1.0, 1.0, "", "log"), r"parameter 'nu': a log scale needs low > 0, got -1.0"),
     ],

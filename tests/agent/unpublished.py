@@ -1,0 +1,27 @@
+"""A publisher for campaigns of tests that look at something else."""
+
+from pathlib import Path
+
+from agent.publication import Publisher
+
+
+class Unpublished(Publisher):
+    """Draws and registers nothing, which takes longer than these campaigns."""
+
+    def start(self) -> None:
+        pass
+
+    def abort(self, status: str) -> None:
+        pass
+
+    def publish_round(self, *args: object) -> str:
+        return "1"
+
+    def draw(self, *args: object) -> list[Path]:
+        return []
+
+    def identity(self, version: str) -> dict[str, str]:
+        return {"version": version}
+
+    def finish(self, *args: object) -> None:
+        pass

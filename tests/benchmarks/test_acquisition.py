@@ -1,0 +1,65 @@
+"""Error against solver runs for every acquisition function; writes ACQUISITION.md, then checks the default."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jaxtyping
+import pytest
+from acquisition_page import MOST_SECONDS, SAVING, Findings, error_figure, page
+from acquisition_problems import studies
+from acquisition_study import BATCHES, POLICIES, SEEDS, Curve, curve
+from proposal_time import proposal_times
+
+from agent.figure_style import save
+from mlasdi.training import ModelSettings
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(14400)]
+PAGE = Path(__file__).with_name("ACQUISITION.md")
+FIGURE = PAGE.with_name("acquisition.png")
+JUDGED = [study.name for study in studies() if study.is_judged]
+
+
+@pytest.fixture(scope="module")
+def plain_signatures() -> Iterator[None]:
+    """The run-time checks of shapes, which other tests want, would take longer than the campaigns."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def found(plain_signatures: None) -> Findings:
+    result = Findings(times=proposal_times())
+    for study in studies():
+        model = ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": len(study.t)})
+        result.curves[study.name] = [told(curve(study, policy, model)) for policy in POLICIES]
+        result.batches[study.name] = [told(curve(study, policy, model)) for policy in BATCHES]
+    burgers1d = studies()[0].until(14)
+    default = ModelSettings.model_validate({"n_time": len(burgers1d.t)})
+    for policy in POLICIES[:4]:
+        result.with_default_model.append(told(curve(burgers1d, policy, default, SEEDS[:3])))
+    save(error_figure(result), FIGURE)
+    PAGE.write_text(page(result, FIGURE))
+    print(f"written: {PAGE}")
+    return result
+
+
+def told(curve: Curve) -> Curve:
+    history = ", ".join(f"{n}: {100 * error:.3g} %" for n, error in zip(curve.runs, curve.median, strict=True))
+    print(f"{curve.study.name}, {curve.label}: {history}", flush=True)
+    return curve
+
+
+@pytest.mark.parametrize("problem", JUDGED)
+def test_the_default_needs_no_more_runs_than_the_control_to_any_error(found: Findings, problem: str) -> None:
+    assert found.behind(problem) == []
+
+
+@pytest.mark.parametrize("problem", JUDGED)
+def test_the_default_saves_a_fifth_of_the_runs_to_the_target(found: Findings, problem: str) -> None:
+    default, control = found.runs_at_target(problem)
+    assert default <= (1 - SAVING) * control
+
+
+def test_a_proposal_among_eight_parameters_is_quick(found: Findings) -> None:
+    assert max(one.seconds for one in found.times) < MOST_SECONDS
