@@ -1,6 +1,7 @@
 """Orthogonal compression of snapshots: a POD basis, computed in float64, with its error under control."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -124,10 +125,15 @@ class PodBasis:
         rows = np.unique(np.linspace(0, len(self.mean) - 1, min(n_state, len(self.mean))).round().astype(int))
         return replace(self, mean=self.mean[rows], modes=self.modes[rows])
 
+    @cached_property
+    def _mean_parts(self) -> tuple[Float[np.ndarray, " rank"], float]:
+        """Coordinates of the mean state, and the square of the length of what is orthogonal to the modes."""
+        along = self.modes.T @ (self.mean / self.unit**2)
+        return along, max(float(np.sum((self.mean / self.unit) ** 2) - along @ along), 0.0)
+
     def norm(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch"]:
         """`length` of the states of POD coordinates, without forming the states."""
-        along_mean = self.modes.T @ (self.mean / self.unit**2)
-        rest = max(float(np.sum((self.mean / self.unit) ** 2) - along_mean @ along_mean), 0.0)
+        along_mean, rest = self._mean_parts
         return np.sqrt(np.sum((along_mean + self.scale * c) ** 2, axis=-1) + rest)
 
 

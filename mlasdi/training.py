@@ -43,7 +43,9 @@ class TrainingData:
 
     def thinned(self, n_time: int) -> "TrainingData":
         """At most `n_time` times, evenly spread, first and last included."""
-        keep = np.unique(np.linspace(0, len(self.t) - 1, min(n_time, len(self.t))).round().astype(int))
+        if n_time >= len(self.t):
+            return self  # a copy could be as large as all else
+        keep = np.unique(np.linspace(0, len(self.t) - 1, n_time).round().astype(int))
         return replace(self, t=self.t[keep], u=self.u[:, keep])
 
 
