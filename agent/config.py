@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from agent.acquisition import SamplingSettings, initial_design
 from agent.budget import BudgetSettings
-from agent.executor import ClusterSettings
+from agent.cluster import ClusterSettings
 from agent.tasks import SolverSpec
 from agent.tracking import TrackingSettings
 from mlasdi.training import ModelSettings
@@ -134,6 +134,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     def folder(self) -> Path:
         """The campaign's folder."""
         return self.root / "campaigns" / self.name
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """The folder of its solutions, which workers write."""
+        storage = self.cluster.storage
+        return (self.folder if storage is None else storage / self.name) / "snapshots"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

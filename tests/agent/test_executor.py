@@ -181,7 +181,7 @@ def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path, fa
     results = {result.task_id: result for result in ray_executor.run(tasks)}
     lost = results.pop(9)
     assert lost.failure.kind == "worker-lost"
-    assert "the worker died during the solve" in lost.failure.message
+    assert "the worker died during the work" in lost.failure.message
     assert (lost.worker, lost.solve_s, lost.cached) == ("", 0, False)
     assert lost.started_at <= lost.ended_at <= time.time()
     assert log.read_text() == "9.0\n"  # the agent, not Ray, decides whether to try again

@@ -1,0 +1,85 @@
+"""The models and assessments of a campaign on disk: verified when read; a damaged one is set aside and made again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.assessment import Assessment, DamagedAssessment
+from mlasdi.surrogate import Surrogate, SurrogateError
+
+
+class Checkpoints:
+    """What the rounds of one campaign have left in its folder.
+
+    Args:
+        folder: of the campaign.
+        warn: gets a line for each damaged file.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
+        self.folder, self._warn = folder, warn
+        self._last: tuple[int, Surrogate] | None = None
+
+    def model_folder(self, round: int) -> Path:
+        return self.folder / "models" / f"round-{round:03d}"
+
+    def assessment_path(self, round: int) -> Path:
+        return self.folder / "assessments" / f"round-{round:03d}.npz"
+
+    def surrogate(self, round: int) -> Surrogate | None:
+        """The model of a round; None where there is no sound one."""
+        if self._last is not None and self._last[0] == round:
+            return self._last[1]
+        folder = self.model_folder(round)
+        if not folder.exists():
+            return None
+        try:
+            surrogate = Surrogate.load(folder)
+        except SurrogateError as error:
+            self._set_aside(folder, f"the model of round {round} is damaged, and is trained again: {error}")
+            return None
+        self._last = (round, surrogate)
+        return surrogate
+
+    def adopt(self, round: int, saved: Path) -> None:
+        """Take a model that a worker saved, perhaps on another file system, as that of a round."""
+        folder = self.model_folder(round)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # an agent that was killed may have adopted one before
+        try:
+            saved.rename(folder)
+        except OSError:
+            partial = folder.with_name(f".{folder.name}")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(saved, partial)
+            partial.rename(folder)
+            shutil.rmtree(saved, ignore_errors=True)
+
+    def assessment(self, round: int) -> Assessment | None:
+        """What validation found of a round's model; None where there is no sound record."""
+        path = self.assessment_path(round)
+        if not path.exists():
+            return None
+        try:
+            return Assessment.load(path)
+        except DamagedAssessment as error:
+            self._set_aside(path, f"the assessment of round {round} is damaged, and is made again: {error}")
+            return None
+
+    def sweep(self) -> None:
+        """Remove what agents that were killed left half-written; nobody else may be at work on the campaign."""
+        for pattern in ("*.partial", ".*.partial", "*/*.partial", "*/.*.partial"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        for folder in (self.folder / "models").glob(".round-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        self._last = None
+        target = path.with_name(f"{path.name}.damaged")
+        n = 2
+        while target.exists():
+            target = path.with_name(f"{path.name}.damaged-{n}")
+            n += 1
+        path.rename(target)
+        self._warn(f"{reason}; what is left of it is kept as {target}")
