@@ -8,8 +8,8 @@ from typing import Any
 from agent.ledger import Attempt, Ledger, Purpose
 from agent.ledger_records import Activity
 
-# What a worker did: a solve that was of use, for either purpose, one that was not, or a training.
-SOLVE, VALIDATE, WASTED, TRAIN = "solve", "validate", "failed or cut off", "train"
+# What a worker did: a solve that was of use, for either purpose, one that was not, a training, a choice of points.
+SOLVE, VALIDATE, WASTED, TRAIN, CHOOSE = "solve", "validate", "failed or cut off", "train", "choose"
 # Interrupted attempts and lost workers: nobody knows which process it was.
 UNKNOWN = "unknown"
 
@@ -41,7 +41,7 @@ def spans(ledger: Ledger) -> list[Span]:
     purposes: dict[int, Purpose] = {point.id: point.purpose for point in ledger.points()}
     activities = ledger.times.activities()
     found = [_of_attempt(attempt, purposes[attempt.point_id]) for attempt in ledger.attempts() if not attempt.cached]
-    found += [_of_training(activity) for activity in activities if activity.activity == TRAIN]
+    found += [_of_activity(one) for one in activities if one.activity == TRAIN or one.worker]
     origin = min((one.start_s for one in found), default=0.0)
     origin = min([origin, *(activity.started_at for activity in activities)])
     shifted = [replace(one, start_s=one.start_s - origin, end_s=one.end_s - origin) for one in found]
@@ -55,8 +55,8 @@ def _of_attempt(attempt: Attempt, purpose: Purpose) -> Span:
     return Span(attempt.worker or UNKNOWN, 0, activity, attempt.cores, attempt.started_at, ended_at)
 
 
-def _of_training(activity: Activity) -> Span:
-    return Span(activity.worker or "agent", 0, TRAIN, activity.cores, activity.started_at, activity.ended_at)
+def _of_activity(one: Activity) -> Span:
+    return Span(one.worker or "agent", 0, one.activity, one.cores, one.started_at, one.ended_at)
 
 
 def _in_lanes(ordered: Iterable[Span]) -> Iterator[Span]:
@@ -85,13 +85,9 @@ def by_worker(found: Iterable[Span]) -> dict[str, dict[str, float]]:
     return {worker: dict(activities) for worker, activities in sorted(spent.items())}
 
 
-def accounting(ledger: Ledger, elapsed_s: float) -> dict[str, Any]:
-    """Entries of the report: `seconds`, `core_seconds` and `workers`.
-
-    Args:
-        elapsed_s: seconds of the agent's process in all; what no activity accounts for is `other`.
-    """
-    spent, found = ledger.seconds(), spans(ledger)
+def accounting(ledger: Ledger) -> dict[str, Any]:
+    """Entries of the report: `seconds` (`other` is what no activity accounts for), `core_seconds` and `workers`."""
+    spent, found, elapsed_s = ledger.seconds(), spans(ledger), ledger.times.elapsed_s()
     other = max(elapsed_s - sum(spent.values()), 0.0)
     return {
         "seconds": {**spent, "other": other, "total": elapsed_s},

@@ -76,7 +76,7 @@ class Campaign:
     def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor, stop: StopRequest) -> None:
         self.config, self.ledger, self.monitor = config, ledger, monitor
         self._claim_folder()
-        self.checkpoints = Checkpoints(config.folder, monitor.warning)
+        self.checkpoints = Checkpoints(config.folder, config.snapshot_folder, monitor.warning)
         self.solves = Solves(config, ledger, executor, monitor)
         self._sweep()
         self.rounds = Rounds(config, ledger, self.solves, self.checkpoints, monitor, stop)
@@ -86,9 +86,7 @@ class Campaign:
             self.publisher, ledger, self.checkpoints, self.rounds.budget, monitor, in_background=is_asynchronous
         )
         self.schedule: Synchronous | Asynchronous = (
-            Asynchronous(self.rounds, self.delivery, executor)
-            if is_asynchronous
-            else Synchronous(self.rounds, self.delivery)
+            Asynchronous(self.rounds, self.delivery) if is_asynchronous else Synchronous(self.rounds, self.delivery)
         )
 
     def run(self) -> dict[str, Any]:
@@ -124,7 +122,7 @@ class Campaign:
             figures = self.publisher.draw(history, solved, worst, split, spans(self.ledger))
         report = build_report(self.config, self.ledger, reason, round, surrogate, assessment, split)
         report["figures"] = [str(path) for path in figures]
-        report |= accounting(self.ledger, self.rounds.elapsed_s())
+        report |= accounting(self.ledger)
         self._hand_over(report, undelivered)
         if reason is not StopReason.INTERRUPTED:
             self.ledger.set_meta("finished", self._digest(self.config.model_dump(mode="json")))
@@ -135,7 +133,7 @@ class Campaign:
         """Write the report, and bring it to MLflow, where that can be reached; else the next run tries again."""
         round = report["rounds"] - 1
         report |= self.publisher.identity(self.delivery.version(round)) | {"undelivered": undelivered}
-        report["model_uri"] = report["model_uri"] or str(self.checkpoints.model_folder(round))
+        report["model_uri"] = report.get("model_uri") or str(self.checkpoints.model_folder(round))
         path = write_report(self.config.folder, report)
         self.ledger.set_meta("delivered", False)
         try:

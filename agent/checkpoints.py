@@ -13,11 +13,12 @@ class Checkpoints:
 
     Args:
         folder: of the campaign.
+        shared: folder that workers see, too.
         warn: gets a line for each damaged file.
     """
 
-    def __init__(self, folder: Path, warn: Callable[[str], None]) -> None:
-        self.folder, self._warn = folder, warn
+    def __init__(self, folder: Path, shared: Path, warn: Callable[[str], None]) -> None:
+        self.folder, self.shared, self._warn = folder, shared, warn
         self._last: tuple[int, Surrogate] | None = None
 
     def model_folder(self, round: int) -> Path:
@@ -41,19 +42,32 @@ class Checkpoints:
         self._last = (round, surrogate)
         return surrogate
 
-    def adopt(self, round: int, saved: Path) -> None:
-        """Take a model that a worker saved, perhaps on another file system, as that of a round."""
-        folder = self.model_folder(round)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)  # an agent that was killed may have adopted one before
-        try:
-            saved.rename(folder)
-        except OSError:
-            partial = folder.with_name(f".{folder.name}")
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(saved, partial)
-            partial.rename(folder)
-            shutil.rmtree(saved, ignore_errors=True)
+    def for_workers(self, round: int) -> Path:
+        """Where workers leave the model of a round, and find it again."""
+        return self.shared.resolve() / f".model-round-{round:03d}"
+
+    def adopt(self, round: int) -> None:
+        """Take the model that a worker has left as that of a round, complete or not at all."""
+        self._copy(self.for_workers(round), self.model_folder(round))
+
+    def share(self, round: int) -> Path:
+        """The model of a round where workers find it, in place of all earlier ones."""
+        folder = self.for_workers(round)
+        for earlier in self.shared.glob(".model-round-*"):
+            if earlier.name < folder.name:
+                shutil.rmtree(earlier, ignore_errors=True)
+        if not folder.exists():
+            self._copy(self.model_folder(round), folder)
+        return folder
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name.lstrip('.')}.copy")
+        for old in (partial, target):  # an agent that was killed may have left either
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(source, partial)
+        partial.rename(target)
 
     def assessment(self, round: int) -> Assessment | None:
         """What validation found of a round's model; None where there is no sound record."""
@@ -71,7 +85,7 @@ class Checkpoints:
         for pattern in ("*.partial", ".*.partial", "*/*.partial", "*/.*.partial"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
-        for folder in (self.folder / "models").glob(".round-*"):
+        for folder in (*(self.folder / "models").glob(".round-*"), *self.shared.glob(".model-round-*")):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _set_aside(self, path: Path, reason: str) -> None:

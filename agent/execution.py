@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
+from agent.proposal_task import ProposeResult, ProposeTask, execute_proposal
 from agent.tasks import SolveResult, SolveTask, execute
 from agent.training_task import TrainResult, TrainTask, execute_training
 
-Task = SolveTask | TrainTask
-Result = SolveResult | TrainResult
+Task = SolveTask | TrainTask | ProposeTask
+Result = SolveResult | TrainResult | ProposeResult
 
 
 class Executor(Protocol):
@@ -69,7 +70,9 @@ class SerialExecutor:
         if not self._waiting:
             return []
         task = self._waiting.popleft()
-        return [execute(task) if isinstance(task, SolveTask) else execute_training(task)]
+        if isinstance(task, SolveTask):
+            return [execute(task)]
+        return [execute_training(task) if isinstance(task, TrainTask) else execute_proposal(task)]
 
     def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
         yield from run_all(self, tasks)

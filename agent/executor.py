@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from agent.cluster import ClusterSettings
 from agent.execution import Executor, Result, SerialExecutor, Task, run_all
+from agent.proposal_task import ProposeTask, execute_proposal
 from agent.tasks import SolveFailure, SolveResult, SolverSpec, SolveTask, execute
 from agent.training_task import TrainResult, TrainTask, execute_training
 
@@ -57,8 +58,7 @@ class RayExecutor:
 
     def __init__(self, settings: ClusterSettings) -> None:
         self.settings = settings
-        self._solve: Any = None  # `execute` and `execute_training` as Ray tasks; None while there is no connection
-        self._train: Any = None
+        self._remote: dict[type, Any] = {}  # what does each kind of task, as Ray has it; empty without a connection
         self._pending: dict[Any, tuple[Task, float]] = {}  # reference -> task, and when it was submitted
         self._connected_here = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -70,10 +70,9 @@ class RayExecutor:
             ConnectionError: the cluster at `address` cannot be joined.
             ValueError: this machine cannot offer what one solve needs.
         """
-        if self._solve is None:
+        if not self._remote:
             self._start()
-        remote = self._solve if isinstance(task, SolveTask) else self._train
-        self._pending[remote.remote(task)] = (task, time.time())
+        self._pending[self._remote[type(task)].remote(task)] = (task, time.time())
 
     def wait(self, timeout_s: float | None = None) -> list[Result]:
         if not self._pending:
@@ -90,7 +89,7 @@ class RayExecutor:
 
     def cancel(self) -> None:
         references, self._pending = list(self._pending), {}
-        if self._solve is not None:  # a closed executor has nothing left to cancel
+        if self._remote:  # a closed executor has nothing left to cancel
             import ray
 
             for reference in references:
@@ -107,14 +106,16 @@ class RayExecutor:
             self._check_room(self.settings.solve_needs)
             needs = dict(self.settings.solve_needs)
             cpus, gpus, memory = needs.pop("CPU"), needs.pop("GPU", None), needs.pop("memory", None)
-            self._solve = ray.remote(execute).options(
+            solve = ray.remote(execute).options(
                 num_cpus=int(cpus) if cpus.is_integer() else cpus,
                 num_gpus=gpus,
                 memory=None if memory is None else int(memory),
                 resources=needs or None,
                 max_retries=0,
             )
-            self._train = ray.remote(execute_training).options(num_cpus=self.settings.train_cpus, max_retries=0)
+            train = ray.remote(execute_training).options(num_cpus=self.settings.train_cpus, max_retries=0)
+            choose = ray.remote(execute_proposal).options(num_cpus=1, max_retries=0)
+            self._remote = {SolveTask: solve, TrainTask: train, ProposeTask: choose}
         except BaseException:
             self.close()
             raise
@@ -176,8 +177,7 @@ class RayExecutor:
         if self._pending:
             with suppress(Exception):  # the connection may be what is broken
                 self.cancel()
-        self._solve = self._train = None
-        self._pending = {}
+        self._remote, self._pending = {}, {}
         if self._connected_here:
             import ray
 
@@ -225,11 +225,9 @@ def _collect(reference: Any, task: Task, submitted_at: float) -> Result:
         return ray.get(reference)
     except ray.exceptions.RayError as error:
         failure = _failure_of(error)
-        if isinstance(task, TrainTask):
-            return TrainResult(task.task_id, submitted_at, time.time(), "", (), failure)
-        if failure.kind == "worker-lost":
+        if isinstance(task, SolveTask) and failure.kind == "worker-lost":
             failure = _time_out_of(task) or failure
-        return SolveResult(task.task_id, task.address, 0.0, submitted_at, time.time(), "", False, failure)
+        return task.lost(failure, submitted_at)
 
 
 def _time_out_of(task: SolveTask) -> SolveFailure | None:

@@ -1,6 +1,7 @@
 """The figure of what the workers did, and when: a lane for each, a bar for each piece of work."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,10 +9,16 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from agent.accounts import SOLVE, TRAIN, UNKNOWN, VALIDATE, WASTED, Span
+from agent.accounts import CHOOSE, SOLVE, TRAIN, UNKNOWN, VALIDATE, WASTED, Span
 from agent.figure_style import OKABE_ITO, new_figure, styled
 
-_COLOURS = {SOLVE: OKABE_ITO[0], VALIDATE: OKABE_ITO[5], TRAIN: OKABE_ITO[4], WASTED: OKABE_ITO[1]}
+_COLOURS = {
+    SOLVE: OKABE_ITO[0],
+    VALIDATE: OKABE_ITO[5],
+    TRAIN: OKABE_ITO[4],
+    CHOOSE: OKABE_ITO[2],
+    WASTED: OKABE_ITO[1],
+}
 # Units of time: a scale is taken when it makes the whole at least this long.
 _UNITS = (("h", 3600.0, 2.0), ("min", 60.0, 3.0), ("s", 1.0, 0.0))
 _LANE_INCHES, _MAX_INCHES = 0.13, 7.0
@@ -65,10 +72,7 @@ def _draw_busy(axes: Axes, spans: Sequence[Span], n_lanes: int, scale: float) ->
     end_s = max((one.end_s for one in spans), default=1.0)
     edges = np.linspace(0, end_s, 101)
     starts, ends = (np.array([getattr(one, name) for one in spans]) for name in ("start_s", "end_s"))
-    inside = [
-        np.clip(np.minimum(ends, b) - np.maximum(starts, a), 0, None).sum()
-        for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    inside = [np.clip(np.minimum(ends, b) - np.maximum(starts, a), 0, None).sum() for a, b in pairwise(edges)]
     share = 100 * np.array(inside) / (np.diff(edges) * max(n_lanes, 1))
     axes.stairs(share, edges / scale, fill=True, color="0.6", lw=0)
     axes.set(ylabel="busy [%]", ylim=(0, 102), yticks=(0, 50, 100))

@@ -1,6 +1,7 @@
 """The record of a campaign, from which it resumes: every point, attempt, finished step and second spent."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ __all__ = ["SCHEMA_VERSION", "Attempt", "CampaignLock", "Ledger", "LedgerError",
 def _to_json(value: Any) -> str:
     """Strict JSON, keys sorted, so that equal values have equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _point(row: sqlite3.Row) -> Point:
+    return Point(**{**dict(row), "mu": json.loads(row["mu"])})
 
 
 class Ledger:
@@ -104,7 +109,18 @@ class Ledger:
             " AND status = ifnull(?, status) ORDER BY id",
             (purpose, round, status),
         )
-        return [Point(**{**dict(row), "mu": json.loads(row["mu"])}) for row in rows]
+        return [_point(row) for row in rows]
+
+    def point(self, point_id: int) -> Point:
+        """The point with an id.
+
+        Raises:
+            LedgerError: there is none.
+        """
+        rows = self._file.rows("SELECT * FROM points WHERE id = ?", (point_id,))
+        if not rows:
+            raise LedgerError(f"there is no point {point_id}")
+        return _point(rows[0])
 
     def start_attempt(self, point_id: int, cores: float = 1.0) -> int:
         """Record that the solver is about to run at a point; returns the id of the attempt."""

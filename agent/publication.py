@@ -3,8 +3,8 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,32 +17,14 @@ from agent.assessment import LEVELS, Assessment
 from agent.config import Config, dump_config
 from agent.html_report import NothingToReport, write_html_report
 from agent.ledger import Point
+from agent.mlflow_runs import Undelivered, delivering
 from agent.model_card import model_card
-from agent.tasks import is_disk_full
 from agent.tracking import Tracker
 from mlasdi.error_split import ErrorSplit
 from mlasdi.surrogate import Surrogate
 from solvers.contract import Snapshots
 
-
-class Undelivered(Exception):
-    """MLflow could not take a record, or cannot be reached; the message says why."""
-
-
-@contextmanager
-def _delivering() -> Iterator[None]:
-    """Troubles of the tracking store, and of the way to it, as `Undelivered`.
-
-    They must not end a campaign whose solves are paid for; a full disk must, since it concerns the solves too.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, OSError) as error:  # OSError: no connection, or one that breaks
-        if is_disk_full(error):
-            raise
-        raise Undelivered(f"MLflow: {type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
+__all__ = ["Publisher", "Undelivered"]
 
 
 class Publisher:
@@ -60,7 +42,7 @@ class Publisher:
         Raises:
             Undelivered: MLflow cannot be reached; this can be tried again.
         """
-        with _delivering():
+        with delivering():
             self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
 
     def publish_round(
@@ -95,7 +77,7 @@ class Publisher:
         tags |= _error_tags(assessment)
         estimate = float("inf") if surrogate.error_estimate is None else surrogate.error_estimate
         card = model_card(surrogate, tags)
-        with _delivering():
+        with delivering():
             self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
             return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
 
@@ -105,7 +87,7 @@ class Publisher:
         Raises:
             Undelivered: MLflow cannot be reached; this can be tried again.
         """
-        with _delivering():
+        with delivering():
             self.tracker.tag_version(version, _error_tags(assessment))
 
     def draw(
@@ -162,7 +144,7 @@ class Publisher:
         metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
         files = [*artifacts, *self._page(report)]
-        with _delivering():
+        with delivering():
             self.tracker.finish(metrics, files)
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:

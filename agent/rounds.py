@@ -50,14 +50,15 @@ class Rounds:
     def stop_reason(self, round: int | None) -> StopReason | None:
         """Why to stop, with the model of a round at hand, or without one; None to go on."""
         estimate = None if round is None else self.surrogate(round).error_estimate
-        used = (self.runs(), self.elapsed_s(), estimate, self.failed(), self.ledger.times.core_seconds() / 3600)
+        used = (
+            self.runs(),
+            self.ledger.times.elapsed_s(),
+            estimate,
+            self.failed(),
+            self.ledger.times.core_seconds() / 3600,
+        )
         reached = self.budget.stop_reason(*used)
         return reached or (StopReason.INTERRUPTED if self.stop.requested else None)
-
-    def elapsed_s(self) -> float:
-        """Seconds that agents have worked on the campaign."""
-        self.ledger.times.beat()
-        return self.ledger.times.elapsed_s()
 
     # Choosing
 

@@ -40,12 +40,15 @@ class Solves:
         self._under_way: dict[int, tuple[Purpose, Point, int]] = {}  # point -> its purpose, and the attempt
         self.available = config.problem.available()
 
-    def record(self, round: int, purpose: Purpose, mus: np.ndarray, scores: Sequence[float | None]) -> None:
-        """Enter points into the ledger before any of them is solved; points that are there already stay as they are."""
+    def record(self, round: int, purpose: Purpose, mus: np.ndarray, scores: Sequence[float | None]) -> list[int]:
+        """Enter points into the ledger before any of them is solved, and return their ids.
+
+        Points that are there already stay as they are.
+        """
         points = [self.space.as_dict(mu) for mu in mus]
         identity = self.fom.identity()
         addresses = [address(identity, mu, self._n_time[purpose]) for mu in points]
-        self.ledger.add_points(round, purpose, points, addresses, scores)
+        return self.ledger.add_points(round, purpose, points, addresses, scores)
 
     def record_spare(self, round: int, seed: int) -> bool:
         """Enter a point in place of a failed one of the initial design; whether there was one left."""

@@ -65,6 +65,10 @@ class SolveTask:
     n_time: int | None = None
     time_limit_s: float | None = None
 
+    def lost(self, failure: "TaskFailure", submitted_at: float) -> "SolveResult":
+        """The result where the worker is gone."""
+        return SolveResult(self.task_id, self.address, 0.0, submitted_at, time.time(), "", False, failure)
+
     @property
     def last_words(self) -> Path:
         """Where a process that is ended for its time limit leaves the place at which it hung."""

@@ -39,19 +39,21 @@ class TimeSheet:
             )
             return int(db.execute(insert, (activity, worker, cores, now, now)).fetchall()[0]["id"])
 
-    def end(self, activity_id: int, *, seconds: float | None = None, worker: str | None = None) -> None:
+    def end(self, activity_id: int, *, seconds: float | None = None) -> None:
         """Record that an activity has ended.
 
         Args:
             seconds: that it took by a clock that nobody sets; None to go by the time of day.
-            worker: where it turned out to have been.
         """
         with self._file.transaction() as db:
-            db.execute(
-                "UPDATE activities SET is_open = 0, worker = ifnull(?, worker), ended_at = ifnull(started_at + ?, ?)"
-                " WHERE id = ?",
-                (worker, seconds, time.time(), activity_id),
-            )
+            end = "UPDATE activities SET is_open = 0, ended_at = ifnull(started_at + ?, ?) WHERE id = ?"
+            db.execute(end, (seconds, time.time(), activity_id))
+
+    def end_elsewhere(self, activity_id: int, worker: str, started_at: float, ended_at: float) -> None:
+        """Record that an activity of a worker has ended, and which worker that was; unix seconds by its clock."""
+        with self._file.transaction() as db:
+            end = "UPDATE activities SET is_open = 0, worker = ?, started_at = ?, ended_at = ? WHERE id = ?"
+            db.execute(end, (worker, started_at, ended_at, activity_id))
 
     def enter(self, activity: str, worker: str, cores: float, started_at: float, ended_at: float) -> None:
         """Record an activity that is over."""
@@ -98,14 +100,20 @@ class TimeSheet:
         return {row["activity"]: row["spent"] for row in rows}
 
     def elapsed_s(self) -> float:
-        """Seconds that agents have worked on the campaign, up to the last beat of the one at work."""
-        query = "SELECT ifnull(sum(ended_at - started_at), 0) FROM activities WHERE activity = ?"
-        return float(self._file.value(query, (RUN,)))
+        """Seconds that agents have worked on the campaign, the one at work included."""
+        query = (
+            "SELECT ifnull(sum(CASE WHEN is_open THEN max(?, ended_at) ELSE ended_at END - started_at), 0)"
+            " FROM activities WHERE activity = ?"
+        )
+        return float(self._file.value(query, (time.time(), RUN)))
 
     def core_seconds(self) -> float:
-        """Core-seconds of solves, failed and interrupted ones included, and of trainings, wherever they ran."""
+        """Core-seconds of all that workers did, failed and interrupted solves included, and of trainings anywhere."""
         solves = "SELECT ifnull(sum(cores * (ifnull(ended_at, seen_at) - started_at)), 0) FROM attempts"
-        others = "SELECT ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities WHERE activity = 'train'"
+        others = (
+            "SELECT ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities"
+            " WHERE activity = 'train' OR worker != ''"
+        )
         return float(self._file.value(solves)) + float(self._file.value(others))
 
 

@@ -41,6 +41,10 @@ class TrainTask:
     seed: int
     info: Mapping[str, Any]
 
+    def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
+        """The result where the worker is gone."""
+        return TrainResult(self.task_id, submitted_at, time.time(), "", (), failure)
+
 
 @dataclass(frozen=True)
 class TrainResult:

@@ -1,0 +1,116 @@
+"""Points for free places in an asynchronous campaign: chosen by the newest model, in workers, ahead of need."""
+
+import time
+
+import numpy as np
+
+from agent.acquisition import next_sobol
+from agent.execution import Executor
+from agent.proposal_task import ProposeResult, ProposeTask
+from agent.rounds import Rounds
+from solvers.parameters import ParameterSpace
+
+# A place may stay free for this share of a solve's mean duration while a point for it is chosen. Where choosing takes
+# longer, it costs more than it gains: the place gets the next point of the Sobol sequence.
+PATIENCE = 0.1
+
+Proposal = tuple[np.ndarray, float | None]
+"""A point in physical units `[n_params]`, and the score that it was chosen for."""
+
+
+class Proposals:
+    """What will be solved next, with all points on record counted as known.
+
+    Args:
+        is_patient: whether places may stay free as long as it takes to choose, as where there is but one worker.
+    """
+
+    def __init__(self, rounds: Rounds, executor: Executor, *, is_patient: bool) -> None:
+        self.rounds, self.executor, self.is_patient = rounds, executor, is_patient
+        self.space: ParameterSpace = rounds.space
+        self._stock: list[Proposal] = []
+        self._stock_model = -1
+        self._under_way: int | None = None  # id of the activity in the ledger
+        self._sated_model = -1
+        self._short_since: float | None = None
+        self._solve_s, self._n_solves = 0.0, 0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether points are being chosen."""
+        return self._under_way is not None
+
+    def is_sated(self, model: int | None) -> bool:
+        """Whether nothing is left to be proposed: the model wants no further point."""
+        return model is not None and self._sated_model == model and not self._stock
+
+    def note_solve(self, seconds: float) -> None:
+        """Tell how long a solve took."""
+        self._solve_s, self._n_solves = self._solve_s + seconds, self._n_solves + 1
+
+    def take(self, n: int, known: np.ndarray) -> list[Proposal]:
+        """Up to `n` points for free places; fewer while they are being chosen.
+
+        Args:
+            known: all points on record `[point, n_params]`.
+        """
+        taken, self._stock = self._stock[:n], self._stock[n:]
+        short = n - len(taken)
+        if not short:
+            self._short_since = None
+        elif self.is_under_way and self._is_long_enough():
+            self._short_since = None
+            taken += self.spare(short, np.vstack([known, *(mu for mu, _ in taken)]))
+        return taken
+
+    def spare(self, n: int, known: np.ndarray) -> list[Proposal]:
+        """Points that nothing chose but the Sobol sequence, or of a data set those near it."""
+        points = next_sobol(self.space, known, n, self.rounds.config.seed, self.rounds.solves.available)
+        return [(mu, None) for mu in points]
+
+    def _is_long_enough(self) -> bool:
+        """Whether places have been free for so long that anything is better than to wait on."""
+        if self.is_patient or not self._n_solves:
+            return False
+        now = time.monotonic()
+        self._short_since = self._short_since or now
+        return now - self._short_since > self.patience_s
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which a place may stay free; zero before the first solve has told its duration."""
+        return PATIENCE * self._solve_s / max(self._n_solves, 1)
+
+    def request(self, model: int, n: int, known: np.ndarray, failed: np.ndarray) -> None:
+        """Have the newest model choose `n` points, unless it is choosing already, has enough in stock, or is sated."""
+        if self.is_under_way or self._sated_model == model or n <= 0:
+            return
+        if self._stock and self._stock_model == model:
+            return
+        known = np.vstack([known, *(mu for mu, _ in self._stock)])
+        rounds = self.rounds
+        folder = str(rounds.checkpoints.share(model))
+        task = ProposeTask(
+            model, folder, rounds.config.sampling, known, failed, rounds.solves.available, n, rounds.config.seed
+        )
+        self._under_way = rounds.ledger.times.begin("choose", worker="unknown")
+        self.executor.submit(task)
+
+    def take_in(self, result: ProposeResult, model: int) -> None:
+        """Put chosen points in stock; those of an older model make way for them.
+
+        Args:
+            model: the newest one.
+        """
+        assert self._under_way is not None  # by which the result was asked for
+        worker = result.worker or "unknown"
+        self.rounds.ledger.times.end_elsewhere(self._under_way, worker, result.started_at, result.ended_at)
+        self._under_way = None
+        if result.failure is not None:
+            self.rounds.monitor.warning(f"no points were chosen: {result.failure.message}")
+            return
+        if result.task_id != self._stock_model:
+            self._stock, self._stock_model = [], result.task_id
+        self._stock += list(zip(result.mus, result.scores, strict=True))
+        if not len(result.mus):
+            self._sated_model = result.task_id
