@@ -12,7 +12,7 @@ import numpy as np
 from agent.acquisition import initial_design
 from agent.budget import StopReason
 from agent.delivery import Delivery
-from agent.execution import Executor, Result
+from agent.execution import Executor, Result, Task
 from agent.ledger import Point
 from agent.proposal_task import ProposeResult
 from agent.proposals import Proposals
@@ -34,11 +34,12 @@ class Asynchronous:
         self.config, self.ledger, self.solves = rounds.config, rounds.ledger, rounds.solves
         self.executor: Executor = self.solves.executor
         is_patient = self.config.cluster.executor == "serial"
-        self.proposals = Proposals(rounds, self.executor, is_patient=is_patient)
+        self.proposals = Proposals(rounds, is_patient=is_patient)
         self.model: int | None = None  # the round of the newest one
         self.n_initial = 0
         self._known: list[np.ndarray] = []  # all points for training that are on record
         self._due: list[Point] = []  # recorded, and to be solved before anything new is chosen
+        self._tasks: list[Task] = []  # on record as begun, and to be submitted
         self._training: int | None = None  # id of the activity in the ledger
         self._failed_trainings = 0
         self._begun_since_model = 0
@@ -57,21 +58,34 @@ class Asynchronous:
         Raises:
             SolvesError: too few solves succeed for a model, or a solution is lost.
         """
-        self._go_on()
-        while True:
-            reason = self.rounds.stop_reason(self.model)
-            with self.rounds.clock("solve"):
-                if reason is None:
-                    self._choose()
-                    self._submit()
-                self._begin_training(is_last=reason is not None)
+        with self.rounds.clock("solve"):  # all that an agent does which only hands out work and waits for it
+            self._go_on()
+            results: list[Result] = []
+            while True:
+                for result in results:
+                    if isinstance(result, TrainResult):
+                        self._take_model(result)
+                with self.ledger.together():  # one write to the disk for a result and what follows from it
+                    self._take_in(results)
+                    reason = self._begin_what_is_due()
                 if self._is_idle():
                     if self.model is None:
                         self.solves.solutions(0)  # raises, and says why there is no model
                     elif reason is not None or self.proposals.is_sated(self.model):
                         return self.model, reason or StopReason.NO_NEW_POINT
+                for task in self._tasks:
+                    self.executor.submit(task)
+                self._tasks = []
                 results = self.executor.wait(self._patience_s())
-            self._take_in(results)
+
+    def _begin_what_is_due(self) -> StopReason | None:
+        """Begin all that can be begun now, on record; returns why nothing new is, or None."""
+        reason = self.rounds.stop_reason(self.model)
+        if reason is None:
+            self._choose()
+            self._begin_solves()
+        self._begin_training(is_last=reason is not None or not self._in_budget())
+        return reason
 
     def _go_on(self) -> None:
         """Record the initial design, and take up what an agent before this one had begun."""
@@ -105,17 +119,18 @@ class Asynchronous:
     def _choose(self) -> None:
         """Choose new points for the places that are free, beside those that are due anyway, and one ahead."""
         free = self.config.sampling.batch - self.solves.n_under_way - len(self._due)
-        in_budget = self.rounds.budget.remaining_runs(self.rounds.runs() + self.solves.n_under_way + len(self._due))
+        in_budget = self._in_budget()
         known = np.array(self._known)
         if self.model is None:  # spare points fill each place once: more would spend on chance what a model can direct
-            n = min(free, self.config.sampling.batch - self._begun_since_model, in_budget)
+            missing = 2 - self.ledger.count("train", "solved") - self.solves.n_under_way - len(self._due)
+            n = min(free, max(self.config.sampling.batch - self._begun_since_model, missing), in_budget)
             chosen = self.proposals.spare(n, known) if n > 0 else []
         else:
             left = self.rounds.budget.of_round(self._begun_since_model + in_budget, 0) - self._begun_since_model
-            chosen = self.proposals.take(min(free, left), known) if min(free, left) > 0 else []
+            chosen = self.proposals.take(min(free, left), self.model, known) if min(free, left) > 0 else []
             n = min(max(free - len(chosen), 1), left - len(chosen))
             known = np.vstack([known, *(mu for mu, _ in chosen)])
-            self.proposals.request(self.model, n, known, self._failed_mus())
+            self._tasks += self.proposals.request(self.model, n, known, self._failed_mus())
         if chosen:
             self._known += [mu for mu, _ in chosen]
             self._begun_since_model += len(chosen)
@@ -123,15 +138,19 @@ class Asynchronous:
             ids = self.solves.record(self._round, "train", np.array([mu for mu, _ in chosen]), scores)
             self._due += [self.ledger.point(point_id) for point_id in ids]
 
+    def _in_budget(self) -> int:
+        """Solver runs that are left, if none of those under way fails free of charge."""
+        return self.rounds.budget.remaining_runs(self.rounds.runs() + self.solves.n_under_way + len(self._due))
+
     def _failed_mus(self) -> np.ndarray:
         return self.solves.mus(self.ledger.points("train", status="failed"))
 
-    def _submit(self) -> None:
+    def _begin_solves(self) -> None:
         """Begin solves until `sampling.batch` are under way."""
         free = max(self.config.sampling.batch - self.solves.n_under_way, 0)
         begun, self._due = self._due[:free], self._due[free:]
         if begun:
-            self.solves.submit("train", begun)
+            self._tasks += self.solves.begin("train", begun)
 
     # Training
 
@@ -142,13 +161,13 @@ class Asynchronous:
         if self.ledger.step_payload(self._round, "solve") is None:  # else an agent was killed during this training
             if not self._has_news() or (self.model is None and not self._is_enough(is_last)):
                 return
-            if is_last and self.solves.n_under_way:  # one more training, when all is in, instead of two
+            if is_last and self.solves.n_under_way:  # one more training, when all is in, not two
                 return
             self.ledger.close_round(self._round)
         folder = self.rounds.checkpoints.for_workers(self._round)
         task = self.solves.training_task(self._round, folder)
         self._training = self.ledger.times.begin("train", worker="unknown", cores=self.config.cluster.train_cpus)
-        self.executor.submit(task)
+        self._tasks.append(task)
 
     def _is_enough(self, is_last: bool) -> bool:
         """Whether a first model is worth training: from as many solutions as the initial design has, if they come."""
@@ -163,9 +182,7 @@ class Asynchronous:
             if isinstance(result, SolveResult):
                 self._take_solve(result)
             elif isinstance(result, ProposeResult):
-                self.proposals.take_in(result, self.model or 0)
-            else:
-                self._take_model(result)
+                self.proposals.take_in(result)
 
     def _take_solve(self, result: SolveResult) -> None:
         point = self.solves.take_in(result)
@@ -215,4 +232,4 @@ class Asynchronous:
                 self.solves.store.get(point.address)
             except DamagedSnapshot as damage:
                 self.solves.set_aside(damage.path)
-                self.solves.submit("train", [point])
+                self._tasks += self.solves.begin("train", [point])

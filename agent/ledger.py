@@ -3,7 +3,8 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class Ledger:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make everything that the body records one transaction: all of it or nothing, in one write to the disk."""
+        with self._file.transaction():
+            yield
 
     # Facts about the campaign
 

@@ -5,14 +5,13 @@ import time
 import numpy as np
 
 from agent.acquisition import next_sobol
-from agent.execution import Executor
 from agent.proposal_task import ProposeResult, ProposeTask
 from agent.rounds import Rounds
 from solvers.parameters import ParameterSpace
 
 # A place may stay free for this share of a solve's mean duration while a point for it is chosen. Where choosing takes
 # longer, it costs more than it gains: the place gets the next point of the Sobol sequence.
-PATIENCE = 0.1
+PATIENCE = 0.05
 
 Proposal = tuple[np.ndarray, float | None]
 """A point in physical units `[n_params]`, and the score that it was chosen for."""
@@ -25,15 +24,16 @@ class Proposals:
         is_patient: whether places may stay free as long as it takes to choose, as where there is but one worker.
     """
 
-    def __init__(self, rounds: Rounds, executor: Executor, *, is_patient: bool) -> None:
-        self.rounds, self.executor, self.is_patient = rounds, executor, is_patient
+    def __init__(self, rounds: Rounds, *, is_patient: bool) -> None:
+        self.rounds, self.is_patient = rounds, is_patient
         self.space: ParameterSpace = rounds.space
         self._stock: list[Proposal] = []
         self._stock_model = -1
         self._under_way: int | None = None  # id of the activity in the ledger
-        self._sated_model = -1
+        self._sated_model = self._broken_model = -1
         self._short_since: float | None = None
         self._solve_s, self._n_solves = 0.0, 0
+        self._seconds_a_point: float | None = None  # that choosing took last time
 
     @property
     def is_under_way(self) -> bool:
@@ -48,19 +48,23 @@ class Proposals:
         """Tell how long a solve took."""
         self._solve_s, self._n_solves = self._solve_s + seconds, self._n_solves + 1
 
-    def take(self, n: int, known: np.ndarray) -> list[Proposal]:
+    def take(self, n: int, model: int, known: np.ndarray) -> list[Proposal]:
         """Up to `n` points for free places; fewer while they are being chosen.
 
         Args:
+            model: the newest one.
             known: all points on record `[point, n_params]`.
         """
         taken, self._stock = self._stock[:n], self._stock[n:]
-        short = n - len(taken)
+        short, is_broken = n - len(taken), self._broken_model == model
         if not short:
             self._short_since = None
-        elif self.is_under_way and self._is_long_enough():
+        elif is_broken or (self.is_under_way and self._is_long_enough()):
             self._short_since = None
-            taken += self.spare(short, np.vstack([known, *(mu for mu, _ in taken)]))
+            spare = self.spare(short, np.vstack([known, *(mu for mu, _ in taken)]))
+            if is_broken and not spare:
+                self._sated_model = model
+            taken += spare
         return taken
 
     def spare(self, n: int, known: np.ndarray) -> list[Proposal]:
@@ -81,36 +85,44 @@ class Proposals:
         """Seconds for which a place may stay free; zero before the first solve has told its duration."""
         return PATIENCE * self._solve_s / max(self._n_solves, 1)
 
-    def request(self, model: int, n: int, known: np.ndarray, failed: np.ndarray) -> None:
-        """Have the newest model choose `n` points, unless it is choosing already, has enough in stock, or is sated."""
-        if self.is_under_way or self._sated_model == model or n <= 0:
-            return
-        if self._stock and self._stock_model == model:
-            return
+    def request(self, model: int, n: int, known: np.ndarray, failed: np.ndarray) -> list[ProposeTask]:
+        """The task of choosing `n` points with the newest model; none while there is one, or stock, or it is sated."""
+        is_stocked = bool(self._stock) and self._stock_model == model
+        if self.is_under_way or is_stocked or model in (self._sated_model, self._broken_model) or n <= 0:
+            return []
         known = np.vstack([known, *(mu for mu, _ in self._stock)])
         rounds = self.rounds
         folder = str(rounds.checkpoints.share(model))
         task = ProposeTask(
-            model, folder, rounds.config.sampling, known, failed, rounds.solves.available, n, rounds.config.seed
-        )
+            model, folder, rounds.config.sampling, known, failed, rounds.solves.available, min(n, self._at_once()),
+            rounds.config.seed,
+        )  # fmt: skip
         self._under_way = rounds.ledger.times.begin("choose", worker="unknown")
-        self.executor.submit(task)
+        return [task]
 
-    def take_in(self, result: ProposeResult, model: int) -> None:
-        """Put chosen points in stock; those of an older model make way for them.
+    def _at_once(self) -> int:
+        """How many points are chosen in one task: as many as a solve's duration allows, so that none comes too late."""
+        if self._seconds_a_point is None or not self._n_solves:
+            return 1
+        return max(int(self._solve_s / self._n_solves / max(self._seconds_a_point, 1e-3)), 1)
 
-        Args:
-            model: the newest one.
-        """
+    def take_in(self, result: ProposeResult) -> None:
+        """Put chosen points in stock; those of an older model make way for them."""
         assert self._under_way is not None  # by which the result was asked for
         worker = result.worker or "unknown"
         self.rounds.ledger.times.end_elsewhere(self._under_way, worker, result.started_at, result.ended_at)
         self._under_way = None
         if result.failure is not None:
-            self.rounds.monitor.warning(f"no points were chosen: {result.failure.message}")
+            self._broken_model = result.task_id
+            reason = result.failure.message
+            self.rounds.monitor.warning(
+                f"the model of round {result.task_id} chooses no points ({reason}): spare ones are solved"
+            )
             return
         if result.task_id != self._stock_model:
             self._stock, self._stock_model = [], result.task_id
         self._stock += list(zip(result.mus, result.scores, strict=True))
-        if not len(result.mus):
+        if len(result.mus):
+            self._seconds_a_point = (result.ended_at - result.started_at) / len(result.mus)
+        else:
             self._sated_model = result.task_id

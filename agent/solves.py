@@ -70,19 +70,15 @@ class Solves:
 
     def _run(self, purpose: Purpose, points: Sequence[Point]) -> None:
         """One attempt at each point, finished or not."""
-        tasks = self._begin(purpose, points)
+        tasks = self.begin(purpose, points)
         try:
             for result in self.executor.run(tasks):
                 self.take_in(result)
         finally:
             self.give_up()
 
-    def submit(self, purpose: Purpose, points: Sequence[Point]) -> None:
-        """Begin an attempt at each point; the executor's results are for `take_in`."""
-        for task in self._begin(purpose, points):
-            self.executor.submit(task)
-
-    def _begin(self, purpose: Purpose, points: Sequence[Point]) -> list[SolveTask]:
+    def begin(self, purpose: Purpose, points: Sequence[Point]) -> list[SolveTask]:
+        """Record that an attempt begins at each point; returns the tasks, whose results are for `take_in`."""
         attempts = self.ledger.start_attempts([point.id for point in points], self.config.cluster.solve_cpus)
         self._under_way |= {
             point.id: (purpose, point, attempt) for point, attempt in zip(points, attempts, strict=True)
