@@ -63,7 +63,7 @@ def run_campaign(config: Config, monitor: Monitor | None = None) -> dict[str, An
                 return Campaign(config, ledger, executor, monitor, stop).run()
         except (SolvesError, DamagedSnapshot) as error:
             raise CampaignError(str(error)) from error
-        except OSError as error:
+        except Exception as error:
             if is_disk_full(error):
                 reason = f"there is no room left ({described(error)}): free some, and the same command goes on"
                 raise CampaignError(reason) from error

@@ -57,6 +57,10 @@ class Proposals:
         """
         taken, self._stock = self._stock[:n], self._stock[n:]
         short, is_broken = n - len(taken), self._broken_model == model
+        if self.rounds.config.sampling.acquisition == "sobol":  # which needs neither model nor worker
+            spare = [(mu, 0.0) for mu, _ in self.spare(n, known)]
+            self._sated_model = self._sated_model if spare else model
+            return spare
         if not short:
             self._short_since = None
         elif is_broken or (self.is_under_way and self._is_long_enough()):
@@ -88,7 +92,13 @@ class Proposals:
     def request(self, model: int, n: int, known: np.ndarray, failed: np.ndarray) -> list[ProposeTask]:
         """The task of choosing `n` points with the newest model; none while there is one, or stock, or it is sated."""
         is_stocked = bool(self._stock) and self._stock_model == model
-        if self.is_under_way or is_stocked or model in (self._sated_model, self._broken_model) or n <= 0:
+        if (
+            self.rounds.config.sampling.acquisition == "sobol"
+            or self.is_under_way
+            or is_stocked
+            or model in (self._sated_model, self._broken_model)
+            or n <= 0
+        ):
             return []
         known = np.vstack([known, *(mu for mu, _ in self._stock)])
         rounds = self.rounds

@@ -166,7 +166,9 @@ def _limited(task: SolveTask) -> Iterator[None]:
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one that led to it, says that there is no room for what was to be written."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        # The library that writes models reports the number in its text alone.
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _NO_ROOM or any(f"(os error {n})" in str(error) for n in _NO_ROOM):
             return True
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return False

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import ray
 import yaml
 
 from agent.accounts import SOLVE, TRAIN, Span, spans
@@ -42,11 +43,11 @@ class Measured:
     """One campaign.
 
     Attributes:
-        busy: share of the workers' time in which they solved or trained, between start-up and the last solve's start.
-            Start-up ends when the first model is there.
+        busy: share of the workers' time in which they were at work, from start-up to the begin of the last solve.
+            Start-up ends when there is a model and, for the first time with one, every worker is at work.
         wall_s: from the first solve to the end of the last.
-        waited_s: in which the agent waited for results, of `agent_s` in all that it ran.
-        cpu_s: processor time of the agent.
+        overhead_ms: for each solve, what the agent spent on anything but waiting while solves were under way.
+        cpu_ms: for each solve, processor time of the agent, figures and report included.
         memory_mb: (solves taken in, resident memory of the agent) over the campaign.
     """
 
@@ -54,9 +55,8 @@ class Measured:
     n_models: int
     busy: float
     wall_s: float
-    agent_s: float
-    waited_s: float
-    cpu_s: float
+    overhead_ms: float
+    cpu_ms: float
     memory_mb: list[tuple[int, float]]
 
 
@@ -79,6 +79,16 @@ def busy_share(done: list[Span], from_s: float, to_s: float, n_workers: int) -> 
     return float(np.sum(inside) / (n_workers * (to_s - from_s)))
 
 
+def end_of_start_up_s(done: list[Span], n_workers: int) -> float:
+    """When all workers are at work for the first time after the first model."""
+    first_model_s = min((one.end_s for one in done if one.activity == TRAIN), default=0.0)
+    for one in done:
+        at_work = sum(other.start_s <= one.start_s < other.end_s for other in done)
+        if one.start_s > first_model_s and at_work >= n_workers:
+            return one.start_s
+    return first_model_s
+
+
 def _timed(wait: Callable[..., list[Result]], waits: list[float]) -> Callable[..., list[Result]]:
     def timed(self: RayExecutor, timeout_s: float | None = None) -> list[Result]:
         start = time.monotonic()
@@ -98,23 +108,22 @@ def measure(folder: Path, overrides: list[str]) -> Measured:
     config = load_config(path, overrides)
     watch, waits = Watch(), list[float]()
     RayExecutor.wait = _timed(RayExecutor.wait, waits)  # type: ignore[method-assign]
-    start, cpu = time.monotonic(), time.process_time()
+    ray.init(address="auto", log_to_driver=False)  # else the executor would, with its first task
+    cpu = time.process_time()
     run_campaign(config, watch)
-    agent_s, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    cpu_s = time.process_time() - cpu
     with Ledger(config.folder / "ledger.db", read_only=True) as ledger:
-        done = spans(ledger)
+        done, spent = spans(ledger), ledger.seconds()
         n_models = ledger.last_round("train") + 1
     solves = [one for one in done if one.activity == SOLVE]
-    first_model_s = min((one.end_s for one in done if one.activity == TRAIN), default=0.0)
     last_start_s = max(one.start_s for one in solves)
     return Measured(
         n_solves=len(solves),
         n_models=n_models,
-        busy=busy_share(done, first_model_s, last_start_s, N_WORKERS),
+        busy=busy_share(done, end_of_start_up_s(done, N_WORKERS), last_start_s, N_WORKERS),
         wall_s=max(one.end_s for one in solves) - min(one.start_s for one in solves),
-        agent_s=agent_s,
-        waited_s=sum(waits),
-        cpu_s=cpu_s,
+        overhead_ms=1e3 * (spent["solve"] - sum(waits)) / len(solves),
+        cpu_ms=1e3 * cpu_s / len(solves),
         memory_mb=watch.memory_mb,
     )
 
