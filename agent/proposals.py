@@ -34,6 +34,7 @@ class Proposals:
         self._short_since: float | None = None
         self._solve_s, self._n_solves = 0.0, 0
         self._seconds_a_point: float | None = None  # that choosing took last time
+        self._needs_no_model = rounds.config.sampling.acquisition == "sobol"
 
     @property
     def is_under_way(self) -> bool:
@@ -57,10 +58,10 @@ class Proposals:
         """
         taken, self._stock = self._stock[:n], self._stock[n:]
         short, is_broken = n - len(taken), self._broken_model == model
-        if self.rounds.config.sampling.acquisition == "sobol":  # which needs neither model nor worker
-            spare = [(mu, 0.0) for mu, _ in self.spare(n, known)]
-            self._sated_model = self._sated_model if spare else model
-            return spare
+        if self._needs_no_model:
+            chosen: list[Proposal] = [(mu, 0.0) for mu, _ in self.spare(n, known)]
+            self._sated_model = self._sated_model if chosen else model
+            return chosen
         if not short:
             self._short_since = None
         elif is_broken or (self.is_under_way and self._is_long_enough()):
@@ -92,13 +93,9 @@ class Proposals:
     def request(self, model: int, n: int, known: np.ndarray, failed: np.ndarray) -> list[ProposeTask]:
         """The task of choosing `n` points with the newest model; none while there is one, or stock, or it is sated."""
         is_stocked = bool(self._stock) and self._stock_model == model
-        if (
-            self.rounds.config.sampling.acquisition == "sobol"
-            or self.is_under_way
-            or is_stocked
-            or model in (self._sated_model, self._broken_model)
-            or n <= 0
-        ):
+        if self._needs_no_model or self.is_under_way or is_stocked or n <= 0:
+            return []
+        if model in (self._sated_model, self._broken_model):
             return []
         known = np.vstack([known, *(mu for mu, _ in self._stock)])
         rounds = self.rounds

@@ -1,4 +1,4 @@
-"""How busy asynchronous and synchronous campaigns keep a simulated cluster, and what the agent costs; UTILISATION.md."""
+"""How busy campaigns keep a simulated cluster, and what the agent costs: UTILISATION.md."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_workers_are_kept_busy(tmp_path: Path, cluster: str) -> None:
 
 def growth_mb(memory: list[tuple[int, float]]) -> float:
     """What the agent's memory grew by from the first third of the solves to the last."""
-    third = len(memory) // 3
+    third = max(len(memory) // 3, 1)
     resident = np.array([mb for _, mb in memory])
     return float(np.median(resident[-third:]) - np.median(resident[:third]))
 

@@ -69,7 +69,7 @@ class Watch(Monitor):
 
     def solved(self, purpose: str, mu: Mapping[str, float], result: SolveResult) -> None:
         self._n += 1
-        if self._n % 50 == 0:
+        if self._n % 10 == 0:
             self.memory_mb.append((self._n, self._me.memory_info().rss / 2**20))
 
 
