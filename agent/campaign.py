@@ -8,6 +8,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from agent.config import Config
 from agent.delivery import Delivery
 from agent.execution import Executor
 from agent.executor import make_executor
-from agent.ledger import CampaignLock, Ledger
+from agent.ledger import CampaignLock, Ledger, LedgerError
 from agent.monitor import Monitor
 from agent.publication import Publisher, Undelivered
 from agent.report import build_report, read_report, write_report
@@ -99,7 +100,8 @@ class Campaign:
                 self.delivery.open()
             return self._finish(*self.schedule.run())
         except BaseException as error:
-            self.solves.give_up()
+            with suppress(LedgerError):  # which may be what ended it
+                self.solves.give_up()
             self.publisher.abort("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         finally:
@@ -108,7 +110,8 @@ class Campaign:
     def _finish(self, round: int, reason: StopReason) -> dict[str, Any]:
         """Figures and report of the whole campaign."""
         shown = np.unique(np.linspace(0, round, min(SHOWN_ROUNDS, round + 1)).round().astype(int)).tolist()
-        self.rounds.validate(shown)
+        if reason is not StopReason.INTERRUPTED:  # whoever asked to stop does not want solves to begin
+            self.rounds.validate(shown)
         with self.rounds.clock("publish"):
             undelivered = self.delivery.finish()
             self.delivery.annotate(shown)

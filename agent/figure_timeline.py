@@ -60,7 +60,8 @@ def _draw_lanes(axes: Axes, spans: Sequence[Span], lanes: Sequence[tuple[str, in
     hosts = sorted({host for host, _ in lanes})
     first = [row[next(lane for lane in lanes if lane[0] == host)] for host in hosts]
     if len(hosts) > 1:
-        axes.set_yticks(first, hosts)
+        every = 1 + len(hosts) // 25
+        axes.set_yticks(first[::every], hosts[::every])
     else:
         axes.set_yticks([number for number in range(len(lanes)) if number % (1 + len(lanes) // 12) == 0])
     axes.set(ylabel="worker", ylim=(len(lanes) - 0.4, -0.6))

@@ -23,14 +23,15 @@ MEMORY = {"object_store_memory": 100 * 2**20}
 # Name -> settings. A fifth more solves under way than workers, so that none waits while the agent is busy. Batches are
 # chosen by the Sobol sequence, which takes no time: what they lose, they lose to the slowest solve and the training.
 CAMPAIGNS: Mapping[str, tuple[str, ...]] = {
-    "asynchronous": ("cluster.mode=asynchronous", f"sampling.batch={N_WORKERS + 4}", "budget.solver_runs=300"),
+    "asynchronous": ("cluster.mode=asynchronous", f"sampling.batch={N_WORKERS + 4}", "budget.solver_runs=240"),
     "synchronous": ("sampling.acquisition=sobol", "budget.solver_runs=116"),
     "1,000 short solves": (
+        "--small-models",
         "cluster.mode=asynchronous",
         f"sampling.batch={N_WORKERS + 4}",
         "budget.solver_runs=1000",
         "sampling.acquisition=sobol",
-        "problem.options={mean_s: 0.5}",
+        "problem.options={mean_s: 1.0}",
     ),
 }
 
@@ -119,10 +120,11 @@ def page(found: Mapping[str, dict[str, Any]]) -> str:
             f"- Machine: {cpu_name()}, {os.cpu_count()} cores for agent, trainings and all nodes; {platform.system()}\n"
             f"- Versions: Python {platform.python_version()}, {versions}",
             f"{N_WORKERS} nodes of one core each (`ray.cluster_utils.Cluster`). A solve sleeps for a time that is "
-            "log-normal over the points, with mean 2 s (0.5 s in the last row) and deviation 0.8 of its logarithm. "
+            "log-normal over the points, with mean 2 s (1 s in the last row) and deviation 0.8 of its logarithm. "
             f"Models are of the kind `{SETTINGS['model']['kind']}`. Solves under way: {N_WORKERS + 4}, and "
             f"{N_WORKERS} in a synchronous batch. The first campaign chooses points by `field-std`, the others by "
-            "the Sobol sequence, which takes no time.",
+            "the Sobol sequence, which takes no time. In the last row models learn from the first sixteen solutions "
+            "alone, since it is about the agent, and trainings on a thousand would take this machine an hour.",
             table(head, rows),
             "`busy` is the share of the workers' time in which they solve, train or choose points, from the moment "
             "at which there is a model and all of them are at work, to the begin of the last solve. `agent` is what "

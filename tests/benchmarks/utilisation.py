@@ -1,11 +1,11 @@
 """How busy a campaign keeps the workers of a cluster, and what the agent itself costs.
 
 `python utilisation.py FOLDER KEY=VALUE ...` runs one campaign with the sleeping solver on the cluster that RAY_ADDRESS
-names, and prints what was measured as JSON.
+names, and prints what was measured as JSON. With `--small-models` before the settings, models learn from the first
+solutions alone, for where only the agent is of interest.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +17,9 @@ import numpy as np
 import psutil
 import ray
 import yaml
+from sleeping_solver import execute_small_training
 
+import agent.executor
 from agent.accounts import SOLVE, TRAIN, Span, spans
 from agent.campaign import run_campaign
 from agent.config import load_config
@@ -129,8 +131,11 @@ def measure(folder: Path, overrides: list[str]) -> Measured:
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    result: dict[str, Any] = asdict(measure(Path(sys.argv[1]), sys.argv[2:]))
+    overrides = sys.argv[2:]
+    if overrides[0] == "--small-models":
+        agent.executor.execute_training = execute_small_training
+        overrides = overrides[1:]
+    result: dict[str, Any] = asdict(measure(Path(sys.argv[1]), overrides))
     print(json.dumps(result))
 
 
