@@ -236,15 +236,19 @@ def test_what_is_recorded_together_is_there_together_or_not_at_all(tmp_path):
             with Ledger(path, read_only=True) as reader:
                 assert reader.points() == []
             run_attempt(ledger, point, SOLVED)
-        with pytest.raises(KeyError), ledger.together():
-            ledger.add_points(0, "train", [{"a": 2.0}], ["y"])
-            ledger.set_meta("half", True)
-            raise KeyError
+        with pytest.raises(LedgerError, match="NOT NULL"), ledger.together():
+            _half_done(ledger)
         assert [p.address for p in ledger.points("train", status="solved")] == ["x"]
         assert ledger.get_meta("half") is None
         assert ledger.point(point).mu == {"a": 1.0}
         with pytest.raises(LedgerError, match="there is no point 17"):
             ledger.point(17)
+
+
+def _half_done(ledger):
+    ledger.add_points(0, "train", [{"a": 2.0}], ["y"])
+    ledger.set_meta("half", True)
+    ledger.add_points(0, "train", [{"a": 3.0}], [None])
 
 
 def test_an_attempt_given_up_counts_for_nothing(ledger):
