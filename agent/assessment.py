@@ -63,7 +63,7 @@ class Assessment:
             DamagedAssessment: the file is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as saved:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 reliability = saved.get("reliability")
                 return cls(saved["mu"], saved["errors"], float(saved["coverage"]), reliability)
         except (

@@ -130,7 +130,7 @@ class Asynchronous:
             chosen = self.proposals.take(min(free, left), self.model, known) if min(free, left) > 0 else []
             n = min(max(free - len(chosen), 1), left - len(chosen))
             known = np.vstack([known, *(mu for mu, _ in chosen)])
-            self._tasks += self.proposals.request(self.model, n, known, self._failed_mus())
+            self._tasks += self.proposals.request(self.model, n, known, self._failed_mus)
         if chosen:
             self._known += [mu for mu, _ in chosen]
             self._begun_since_model += len(chosen)

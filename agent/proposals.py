@@ -1,6 +1,7 @@
 """Points for free places in an asynchronous campaign: chosen by the newest model, in workers, ahead of need."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from solvers.parameters import ParameterSpace
 # A place may stay free for this share of a solve's mean duration while a point for it is chosen. Where choosing takes
 # longer, it costs more than it gains: the place gets the next point of the Sobol sequence.
 PATIENCE = 0.05
+# Spare points that are found at once.
+RESERVE = 32
 
 Proposal = tuple[np.ndarray, float | None]
 """A point in physical units `[n_params]`, and the score that it was chosen for."""
@@ -34,6 +37,7 @@ class Proposals:
         self._short_since: float | None = None
         self._solve_s, self._n_solves = 0.0, 0
         self._seconds_a_point: float | None = None  # that choosing took last time
+        self._reserve: list[np.ndarray] = []  # of spare points
         self._needs_no_model = rounds.config.sampling.acquisition == "sobol"
 
     @property
@@ -74,8 +78,15 @@ class Proposals:
 
     def spare(self, n: int, known: np.ndarray) -> list[Proposal]:
         """Points that nothing chose but the Sobol sequence, or of a data set those near it."""
-        points = next_sobol(self.space, known, n, self.rounds.config.seed, self.rounds.solves.available)
-        return [(mu, None) for mu in points]
+        seed, available = self.rounds.config.seed, self.rounds.solves.available
+        if available is not None:
+            return [(mu, None) for mu in next_sobol(self.space, known, n, seed, available)]
+        # Finding the next points takes time that grows with the square of those known: many are found at once.
+        fresh = [mu for mu in self._reserve if not (known == mu).all(axis=1).any()]
+        if len(fresh) < n:
+            fresh = list(next_sobol(self.space, known, max(n, RESERVE), seed, None))
+        self._reserve = fresh[n:]
+        return [(mu, None) for mu in fresh[:n]]
 
     def _is_long_enough(self) -> bool:
         """Whether places have been free for so long that anything is better than to wait on."""
@@ -90,7 +101,7 @@ class Proposals:
         """Seconds for which a place may stay free; zero before the first solve has told its duration."""
         return PATIENCE * self._solve_s / max(self._n_solves, 1)
 
-    def request(self, model: int, n: int, known: np.ndarray, failed: np.ndarray) -> list[ProposeTask]:
+    def request(self, model: int, n: int, known: np.ndarray, failed: Callable[[], np.ndarray]) -> list[ProposeTask]:
         """The task of choosing `n` points with the newest model; none while there is one, or stock, or it is sated."""
         is_stocked = bool(self._stock) and self._stock_model == model
         if self._needs_no_model or self.is_under_way or is_stocked or n <= 0:
@@ -101,7 +112,7 @@ class Proposals:
         rounds = self.rounds
         folder = str(rounds.checkpoints.share(model))
         task = ProposeTask(
-            model, folder, rounds.config.sampling, known, failed, rounds.solves.available, min(n, self._at_once()),
+            model, folder, rounds.config.sampling, known, failed(), rounds.solves.available, min(n, self._at_once()),
             rounds.config.seed,
         )  # fmt: skip
         self._under_way = rounds.ledger.times.begin("choose", worker="unknown")

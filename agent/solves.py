@@ -95,15 +95,15 @@ class Solves:
         """Record how an attempt ended; returns its point as it was before.
 
         Raises:
-            SolvesError: there is no room left for solutions. The attempt counts for nothing.
+            SolvesError: there is no room left for solutions. The attempt is for `give_up`: it counts for nothing.
         """
-        purpose, point, attempt = self._under_way.pop(result.task_id)
+        purpose, point, attempt = self._under_way[result.task_id]
         if result.failure is not None and result.failure.kind == DISK_FULL:
-            self.ledger.interrupt_attempt(attempt)
             raise SolvesError(
                 f"there is no room for the solution at {point.mu} in {self.store.root} ({result.failure.message}): "
                 "free some, and the same command goes on"
             )
+        del self._under_way[result.task_id]
         self.ledger.finish_attempt(attempt, result)
         self.monitor.solved(purpose, point.mu, result)
         return point

@@ -124,7 +124,7 @@ class Heartbeat:
     """
 
     def __init__(self, path: Path, interval_s: float = BEAT_S) -> None:
-        self.path, self.interval_s = path, interval_s
+        self.path, self.interval_s = Path(path), interval_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 

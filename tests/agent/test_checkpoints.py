@@ -125,7 +125,7 @@ def test_damage_is_set_aside_under_a_name_of_its_own(tmp_path: Path) -> None:
 def test_leftovers_of_killed_agents_are_swept_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = quick_config(tmp_path)
     run_quick(config, monkeypatch, Shuffled(0))
-    kept = sorted(path for path in config.folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    kept = sorted(path for path in config.folder.rglob("*") if path.is_file() and "/." not in str(path))
     leftovers = [
         config.snapshot_folder / f".{'a' * 32}.{'b' * 32}.partial",
         config.snapshot_folder / f".{'a' * 32}.time-out",

@@ -97,13 +97,15 @@ def test_an_attempt_that_was_cut_off_ends_where_it_was_last_seen(tmp_path: Path)
 # Works on a campaign until it is killed, and says when each beat has been written.
 AT_WORK = """
 import sys, time
+from pathlib import Path
 from agent.ledger import Ledger
 from agent.time_sheet import RUN, Heartbeat
 with Ledger(sys.argv[1]) as ledger, Heartbeat(sys.argv[1], 0.05):
     ledger.times.begin(RUN)
     ledger.times.begin("train")
     first = ledger.times.activities()[0].ended_at
-    while ledger.times.activities()[0].ended_at < first + 0.3:
+    deadline = time.monotonic() + 60
+    while ledger.times.activities()[0].ended_at < first + 0.3 and time.monotonic() < deadline:
         time.sleep(0.01)
     print("beaten", flush=True)
     time.sleep(600)
