@@ -239,7 +239,10 @@ def _time_out_of(task: SolveTask) -> SolveFailure | None:
         task.last_words.unlink()
     except OSError:
         return None
-    place = next((line.strip() for line in last_words if line.startswith("  File ")), "")
+    threads = [number for number, line in enumerate(last_words) if "most recent call first" in line]
+    # The main thread, which solves, comes last.
+    of_main = last_words[threads[-1] :] if threads else []
+    place = next((line.strip() for line in of_main if line.startswith("  File ")), "")
     if not last_words:
         return None
     return SolveFailure(
