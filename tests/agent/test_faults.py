@@ -24,7 +24,7 @@ from solvers.store import SnapshotStore
 
 HERE = Path(__file__).parent
 SYNCHRONOUS = {"executor": "serial", "mode": "synchronous"}
-N_POINTS = 10 + 4  # for training and for validation
+N_POINTS = 16 + 4  # for training and for validation
 ASYNCHRONOUS = {"executor": "serial", "mode": "asynchronous"}
 
 # Runs the campaign again and again in processes of its own, forked when everything is imported, and kills each after
@@ -43,7 +43,7 @@ solve(Burgers1D(n_x=41, n_t=21), {{"a": 0.8, "w": 1.0}})  # compiles
 def noted(self, mu):
     with open({log!r}, "a") as log:
         log.write(f"{{mu['a']!r}} {{mu['w']!r}}\\n")
-    time.sleep(0.05)
+    time.sleep(0.1)
     return solve(self, mu)
 
 Burgers1D.solve = noted
@@ -105,7 +105,8 @@ class Killer:
 
 def config_in(folder: Path, cluster: dict[str, str]) -> Config:
     folder.mkdir()
-    return quick_config(folder, cluster=cluster, validation={"grid": 2, "n_time": 6}, sampling={"batch": 2})
+    sections = {"budget": {"solver_runs": 16}, "validation": {"grid": 2, "n_time": 6}, "sampling": {"batch": 2}}
+    return quick_config(folder, cluster=cluster, **sections)
 
 
 def undisturbed(folder: Path, cluster: dict[str, str]) -> tuple[Config, float]:
@@ -122,8 +123,7 @@ def killed(folder: Path, cluster: dict[str, str], n_kills: int, most_s: float, s
     config, rng = config_in(folder, cluster), random.Random(seed)
     with Killer(config) as server:
         codes = [server.run(rng.uniform(0.02, most_s)) for _ in range(n_kills)]
-        assert codes.count(-signal.SIGKILL) >= min(n_kills, 2)  # late ones may find it finished
-        assert set(codes) <= {-signal.SIGKILL, 0}
+        assert codes == [-signal.SIGKILL] * n_kills  # none found it finished
         assert server.run() == 0
         return config, server.n_solves() - N_POINTS
 
@@ -131,7 +131,7 @@ def killed(folder: Path, cluster: dict[str, str], n_kills: int, most_s: float, s
 def assert_sound(config: Config, n_kills: int, n_repeated: int) -> None:
     """Every finished solve is there exactly once, and the report is complete."""
     report = read_report(config.folder)
-    assert (report["solver_runs"], len(report["points"]), report["validation_runs"]) == (10, 10, 4)
+    assert (report["solver_runs"], len(report["points"]), report["validation_runs"]) == (16, 16, 4)
     with Ledger(config.folder / "ledger.db", read_only=True) as ledger:
         points, attempts = ledger.points(), ledger.attempts()
         assert {point.status for point in points} == {"solved"}
@@ -163,7 +163,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, float]:
 
 def test_killed_twice_it_ends_as_if_undisturbed(tmp_path: Path, reference: tuple[Config, float]) -> None:
     expected, seconds = reference
-    config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 2, 0.6 * seconds, seed=1)
+    config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 2, 0.4 * seconds, seed=1)
     assert_sound(config, 2, n_repeated)
     assert_equal(config, expected)
 
@@ -174,14 +174,14 @@ def test_killed_twenty_times_it_ends_as_if_undisturbed(
     tmp_path: Path, reference: tuple[Config, float], seed: int
 ) -> None:
     expected, seconds = reference
-    config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 20, 0.4 * seconds, seed=10 + seed)
+    config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 20, 0.15 * seconds, seed=10 + seed)
     assert_sound(config, 20, n_repeated)
     assert_equal(config, expected)
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_asynchronously_it_loses_nothing(tmp_path: Path, reference: tuple[Config, float]) -> None:
-    config, n_repeated = killed(tmp_path / "killed", ASYNCHRONOUS, 20, 0.4 * reference[1], seed=20)
+    config, n_repeated = killed(tmp_path / "killed", ASYNCHRONOUS, 20, 0.1 * reference[1], seed=20)
     assert_sound(config, 20, n_repeated)
 
 
@@ -238,7 +238,7 @@ def test_workers_and_a_node_may_die(tmp_path: Path, cluster: object, mode: str) 
         for _ in range(2):  # workers, in the middle of a solve
             os.kill(_a_solving_worker(workers), signal.SIGKILL)
         _a_solving_worker(workers)
-        cluster.remove_node(cluster.list_all_nodes[-1], allow_graceful=False)  # type: ignore[attr-defined]
+        cluster.remove_node(sorted(cluster.worker_nodes, key=id)[0], allow_graceful=False)  # type: ignore[attr-defined]
         output, _ = agent.communicate(timeout=400)
     assert agent.returncode == 0
     report = json.loads(output.splitlines()[-1])
