@@ -1,6 +1,8 @@
 """Judging a surrogate against full-order solutions that it has not seen."""
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,10 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))
 # The bands are checked at this many validation points, evenly spread; a standard deviation costs many decodings.
 COVERAGE_POINTS = 50
+
+
+class DamagedAssessment(Exception):
+    """A saved assessment cannot be read back as it was written."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,25 @@ class Assessment:
 
     @classmethod
     def load(cls, path: Path) -> "Assessment":
-        with np.load(path, allow_pickle=False) as saved:
-            reliability = saved.get("reliability")
-            return cls(saved["mu"], saved["errors"], float(saved["coverage"]), reliability)
+        """Read what `save` wrote; the archive carries a check sum for each array.
+
+        Raises:
+            DamagedAssessment: the file is damaged.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                reliability = saved.get("reliability")
+                return cls(saved["mu"], saved["errors"], float(saved["coverage"]), reliability)
+        except (
+            zipfile.BadZipFile,
+            KeyError,
+            ValueError,
+            TypeError,
+            EOFError,
+            zlib.error,
+            NotImplementedError,
+        ) as error:
+            raise DamagedAssessment(f"{path}: {' '.join(str(error).split())}") from error
 
     @property
     def final(self) -> Float[np.ndarray, " param"]:

@@ -11,9 +11,11 @@ class StopReason(StrEnum):
 
     SOLVER_RUNS = "solver-runs"
     WALL_TIME = "wall-time"
+    CORE_HOURS = "core-hours"
     TARGET_ERROR = "target-error"
     MAX_FAILURES = "max-failures"
     NO_NEW_POINT = "no-new-point"
+    INTERRUPTED = "interrupted"
 
 
 def _from_percentage(value: Any) -> Any:
@@ -37,7 +39,11 @@ class BudgetSettings(BaseModel):
 
     Attributes:
         solver_runs: full-order solves for training. Solves for validation are not counted.
+        solver_runs_per_round: solves for training that a round may begin, after the initial design; None for no limit.
+            In an asynchronous campaign a round lasts from one model to the next.
         wall_time_s: seconds of wall time, summed over resumed runs; None for no limit.
+        core_hours: hours of all cores that solves and trainings are given, summed over resumed runs: solves that fail
+            or are cut off, and those for validation, count; None for no limit.
         target_error: estimated relative error at which the surrogate is good enough, as a fraction or as text with a
             percent sign ("0.3%"); None to use up the rest of the budget.
         max_failures: failed solves at which to give up: then the fault is in the problem, not at a point.
@@ -47,7 +53,9 @@ class BudgetSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     solver_runs: int = Field(ge=1)
+    solver_runs_per_round: int | None = Field(default=None, ge=1)
     wall_time_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    core_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     target_error: Annotated[
         float | None, Field(gt=0, allow_inf_nan=False), AfterValidator(_below_one), BeforeValidator(_from_percentage)
     ] = None
@@ -69,19 +77,30 @@ class Budget:
         """Solver runs left after `solver_runs`; never negative."""
         return max(0, self.settings.solver_runs - solver_runs)
 
+    def of_round(self, wanted: int, solver_runs: int) -> int:
+        """How many of the solves that a round wants it may begin, with `solver_runs` used before."""
+        most = self.settings.solver_runs_per_round
+        return min(wanted if most is None else min(wanted, most), self.remaining_runs(solver_runs))
+
     def stop_reason(
-        self, solver_runs: int, elapsed_s: float, error_estimate: float | None, failures: int
+        self,
+        solver_runs: int,
+        elapsed_s: float,
+        error_estimate: float | None,
+        failures: int,
+        core_hours: float = 0.0,
     ) -> StopReason | None:
         """The limit that has been reached, or None to go on.
 
         Where several have been reached at once, success comes first and the limit that explains most comes next:
-        the target error, too many failures, solver runs, wall time.
+        the target error, too many failures, solver runs, wall time, core-hours.
 
         Args:
             solver_runs: solver runs charged so far.
             elapsed_s: wall time so far, in seconds.
             error_estimate: estimated relative error of the surrogate, a fraction; None while there is none.
             failures: failed points so far.
+            core_hours: hours of cores so far.
         """
         s = self.settings
         if s.target_error is not None and error_estimate is not None and error_estimate <= s.target_error:
@@ -92,4 +111,6 @@ class Budget:
             return StopReason.SOLVER_RUNS
         if s.wall_time_s is not None and elapsed_s >= s.wall_time_s:
             return StopReason.WALL_TIME
+        if s.core_hours is not None and core_hours >= s.core_hours:
+            return StopReason.CORE_HOURS
         return None

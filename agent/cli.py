@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.answers import BAD_INPUT, FAILED, Answer, BadInput, WorkFailed, answering, complain, described
+from agent.answers import BAD_INPUT, FAILED, INTERRUPTED, Answer, BadInput, WorkFailed, answering, complain, described
 from agent.model_commands import Debug, Json, add_model_commands
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run(
 
     Chooses points, solves, trains, judges and registers a surrogate in every round, until the budget ends.
 
-    After an interruption the same command goes on where it stopped.
+    Ctrl-C lets what runs finish, and reports; twice stops at once. The same command goes on where it stopped.
 
     Example: mlasdi run configs/burgers1d.yaml budget.solver_runs=12 budget.target_error=0.3%
     """
@@ -217,6 +217,7 @@ add_model_commands(app)
 
 
 def _answer_run(settings: "Config", answer: Answer) -> None:
+    from agent.budget import StopReason
     from agent.campaign import CampaignError, run_campaign
     from agent.console import ConsoleMonitor, output, progress_output
     from agent.ledger import LedgerError
@@ -229,6 +230,8 @@ def _answer_run(settings: "Config", answer: Answer) -> None:
     except (CampaignError, LedgerError) as error:
         raise WorkFailed(str(error)) from error
     answer(report, lambda: show_report(output(), report, centre(settings.problem.space)))
+    if report["stop_reason"] == StopReason.INTERRUPTED:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _answer_plan(settings: "Config", answer: Answer) -> None:

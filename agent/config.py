@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from agent.budget import BudgetSettings
+from agent.cluster import ClusterSettings
 from agent.credentials import VARIABLES, redacted, where_credentials_are
-from agent.executor import ClusterSettings
 from agent.sampling import SamplingSettings, initial_design, read_candidates
 from agent.tasks import SolverSpec
 from agent.tracking import TrackingSettings
@@ -211,6 +211,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     def folder(self) -> Path:
         """The campaign's folder."""
         return self.root / "campaigns" / self.name
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """The folder of its solutions, which workers write."""
+        storage = self.cluster.storage
+        return (self.folder if storage is None else storage / self.name) / "snapshots"
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -1,25 +1,36 @@
-"""Runs full-order solves, in this process or on a Ray cluster; every outcome, a lost worker included, is data."""
+"""Runs tasks on a Ray cluster, of this machine alone or of many; every outcome, a lost worker included, is data."""
 
 import logging
 import os
+import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol, Self
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
+from agent.cluster import ClusterSettings
+from agent.execution import Executor, Result, SerialExecutor, Task, run_all
+from agent.proposal_task import ProposeTask, execute_proposal
 from agent.tasks import SolveFailure, SolveResult, SolverSpec, SolveTask, execute
+from agent.training_task import TrainResult, TrainTask, execute_training
 
 __all__ = [
     "ClusterSettings",
     "Executor",
     "RayExecutor",
+    "Result",
     "SerialExecutor",
     "SolveFailure",
     "SolveResult",
     "SolveTask",
     "SolverSpec",
+    "Task",
+    "TrainResult",
+    "TrainTask",
     "execute",
     "make_executor",
 ]
@@ -28,54 +39,9 @@ _log = logging.getLogger(__name__)
 
 # Snapshots travel as files, not through Ray: its store of objects holds tasks and results of a few hundred bytes.
 _OBJECT_STORE_BYTES = 200 * 2**20
-
-
-class ClusterSettings(BaseModel):
-    """Where solves run, and what one of them needs.
-
-    Attributes:
-        executor: `ray` for solves side by side, `serial` for one after the other in the agent's process.
-        address: `local` starts Ray on this machine; `auto` joins the cluster that this machine belongs to, or the one
-            that RAY_ADDRESS names; `ray://host:port` joins a distant one.
-        cpus: cores for solves on this machine; None for all. A cluster knows its own.
-        solve_cpus: cores that one solve uses; a fraction lets several share a core.
-        solve_memory_mb: memory that one solve needs, in MB: limits how many run at once, not what they take.
-        retries: how often a point is tried again after a failure of a kind in `agent.tasks.TRANSIENT`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    executor: Literal["ray", "serial"] = "ray"
-    address: str = Field(default="local", pattern=r"^(local|auto|ray://.+)$")
-    cpus: int | None = Field(default=None, ge=1)
-    solve_cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    solve_memory_mb: int | None = Field(default=None, ge=1)
-    retries: int = Field(default=1, ge=0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.cpus is not None and self.address != "local":
-            raise ValueError(f"cpus is for address 'local'; the cluster at '{self.address}' knows its own: remove cpus")
-        if self.solve_cpus > 1 and not self.solve_cpus.is_integer():
-            raise ValueError(f"solve_cpus {self.solve_cpus} must be a whole number, or at most 1")
-        if self.cpus is not None and self.solve_cpus > self.cpus:
-            raise ValueError(f"solve_cpus {self.solve_cpus:g} is more than cpus {self.cpus}: no solve could start")
-        return self
-
-
-class Executor(Protocol):
-    """Runs solves; used as a context manager, which closes it whatever happens."""
-
-    def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
-        """Yield one result for each task, as they finish. To abandon the iterator is to abandon the rest."""
-        ...
-
-    def close(self) -> None:
-        """Give back everything that was started; the executor may be used again afterwards."""
-        ...
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *exception: object) -> None: ...
+# Paths of sockets are limited to 107 bytes, so TMPDIR cannot be trusted to be short enough.
+_TEMPORARY = Path("/tmp")
+_PREFIX = "mlasdi-"
 
 
 def make_executor(settings: ClusterSettings) -> Executor:
@@ -83,24 +49,8 @@ def make_executor(settings: ClusterSettings) -> Executor:
     return SerialExecutor() if settings.executor == "serial" else RayExecutor(settings)
 
 
-class SerialExecutor:
-    """Solves one after the other in this process; a solver that crashes the process takes the agent with it."""
-
-    def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
-        yield from map(execute, tasks)
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
 class RayExecutor:
-    """Solves side by side in worker processes, of this machine or of a cluster, which may die without harm.
+    """Tasks side by side in worker processes, of this machine or of a cluster, which may die without harm.
 
     Ray starts with the first task. Ray's own retries are off: the agent counts attempts. Where this process is
     connected to Ray already, that connection is used and left open.
@@ -108,53 +58,71 @@ class RayExecutor:
 
     def __init__(self, settings: ClusterSettings) -> None:
         self.settings = settings
-        self._remote: Any = None  # `execute` as a Ray task; None while there is no connection
+        self._remote: dict[type, Any] = {}  # what does each kind of task, as Ray has it; empty without a connection
+        self._pending: dict[Any, tuple[Task, float]] = {}  # reference -> task, and when it was submitted
         self._connected_here = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
-        """As `Executor.run`; a worker that dies gives a failure `worker-lost`.
+    def submit(self, task: Task) -> None:
+        """As `Executor.submit`; a worker that dies gives a failure `worker-lost`, or `time-out` at its time limit.
 
         Raises:
             ConnectionError: the cluster at `address` cannot be joined.
             ValueError: this machine cannot offer what one solve needs.
         """
-        if not tasks:
-            return
-        if self._remote is None:
+        if not self._remote:
             self._start()
+        self._pending[self._remote[type(task)].remote(task)] = (task, time.time())
+
+    def wait(self, timeout_s: float | None = None) -> list[Result]:
+        if not self._pending:
+            return []
         import ray
 
-        pending: dict[Any, tuple[SolveTask, float]] = {}
-        try:
-            for task in tasks:
-                pending[self._remote.remote(task)] = (task, time.time())
-            while pending:
-                finished, _ = ray.wait(list(pending), num_returns=1)
-                for reference in finished:
-                    yield _collect(reference, *pending.pop(reference))
-        finally:
-            if self._remote is not None:  # a closed executor has nothing left to cancel
-                for reference in pending:
-                    ray.cancel(reference, force=True)
+        finished, rest = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
+        if finished and rest:  # what has finished beside it costs no further look
+            finished += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        return [_collect(reference, *self._pending.pop(reference)) for reference in finished]
+
+    def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
+        yield from run_all(self, tasks)
+
+    def cancel(self) -> None:
+        references, self._pending = list(self._pending), {}
+        if self._remote:  # a closed executor has nothing left to cancel
+            import ray
+
+            for reference in references:
+                ray.cancel(reference, force=True)
 
     def _start(self) -> None:
+        kept = signal.getsignal(signal.SIGTERM)
         import ray
 
         try:
             if not ray.is_initialized():
                 self._connected_here = True
                 self._connect()
-            cpus, memory_mb = self.settings.solve_cpus, self.settings.solve_memory_mb
-            self._check_room(cpus, (memory_mb or 0) * 2**20)
-            self._remote = ray.remote(execute).options(
+            self._check_room(self.settings.solve_needs)
+            needs = dict(self.settings.solve_needs)
+            cpus, gpus, memory = needs.pop("CPU"), needs.pop("GPU", None), needs.pop("memory", None)
+            solve = ray.remote(execute).options(
                 num_cpus=int(cpus) if cpus.is_integer() else cpus,
-                memory=None if memory_mb is None else memory_mb * 2**20,
+                num_gpus=gpus,
+                memory=None if memory is None else int(memory),
+                resources=needs or None,
                 max_retries=0,
             )
+            train = ray.remote(execute_training).options(num_cpus=self.settings.train_cpus, max_retries=0)
+            choose = ray.remote(execute_proposal).options(num_cpus=1, max_retries=0)
+            self._remote = {SolveTask: solve, TrainTask: train, ProposeTask: choose}
         except BaseException:
             self.close()
             raise
+        finally:
+            # Ray takes over this signal when it is imported; the agent wants to end in its own way.
+            if threading.current_thread() is threading.main_thread() and kept is not None:
+                signal.signal(signal.SIGTERM, kept)
 
     def _connect(self) -> None:
         import ray
@@ -164,12 +132,16 @@ class RayExecutor:
         ray._private.worker._worker_logs_enabled = False
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.settings.address == "local":
-            # Paths of sockets are limited to 107 bytes, so TMPDIR cannot be trusted to be short enough.
-            self._folder = tempfile.TemporaryDirectory(prefix="mlasdi-", dir="/tmp", ignore_cleanup_errors=True)
+            _sweep()
+            self._folder = tempfile.TemporaryDirectory(
+                prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY, ignore_cleanup_errors=True
+            )
             # Said explicitly, "local" holds against a RAY_ADDRESS in the environment.
             ray.init(
                 address="local",
                 num_cpus=self.settings.cpus or n_cores(),
+                num_gpus=None if self.settings.solve_gpus else 0,  # looking for them takes time
+                resources=self.settings.solve_resources or None,  # of this machine we know only what is asked for
                 object_store_memory=_OBJECT_STORE_BYTES,
                 include_dashboard=False,
                 _temp_dir=self._folder.name,
@@ -177,7 +149,7 @@ class RayExecutor:
             )
             return
         try:
-            ray.init(address=self.settings.address, **quiet)
+            ray.init(address=self.settings.address, runtime_env=self.settings.runtime_env or None, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:  # ValueError: ray:// needs the extra ray[client]
             reason = " ".join(str(error).split())
             raise ConnectionError(
@@ -185,17 +157,16 @@ class RayExecutor:
                 "start one with `ray start --head`, or use cluster.address: local"
             ) from error
 
-    def _check_room(self, cpus: float, memory: int) -> None:
+    def _check_room(self, needs: dict[str, float]) -> None:
         """A task that fits on no node would wait for ever; on a cluster, though, a larger node may yet join."""
         import ray
 
         offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if any(offer.get("CPU", 0) >= cpus and offer.get("memory", 0) >= memory for offer in offers):
+        if any(all(offer.get(name, 0) >= amount for name, amount in needs.items()) for offer in offers):
             return
-        most = {name: max((offer.get(name, 0) for offer in offers), default=0) for name in ("CPU", "memory")}
+        most = {name: max((offer.get(name, 0) for offer in offers), default=0) for name in needs}
         reason = (
-            f"one solve needs cluster.solve_cpus {cpus:g} and cluster.solve_memory_mb {memory // 2**20}; "
-            f"no machine offers both, at most {most['CPU']:g} cores and {most['memory'] / 2**20:.0f} MB"
+            f"one solve needs {_described(needs)}; no machine offers all of that, one or another {_described(most)}"
         )
         if self.settings.address == "local":
             raise ValueError(reason)
@@ -203,7 +174,10 @@ class RayExecutor:
 
     def close(self) -> None:
         """Shut down the Ray that this executor started, or leave the cluster that it joined."""
-        self._remote = None
+        if self._pending:
+            with suppress(Exception):  # the connection may be what is broken
+                self.cancel()
+        self._remote, self._pending = {}, {}
         if self._connected_here:
             import ray
 
@@ -228,7 +202,22 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _collect(reference: Any, task: SolveTask, submitted_at: float) -> SolveResult:
+def _sweep() -> None:
+    """Remove temporary folders of agents that were killed; their Ray has ended with them."""
+    for folder in _TEMPORARY.glob(f"{_PREFIX}[0-9]*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists() and folder.owner() == Path.home().owner():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _described(resources: dict[str, float]) -> str:
+    """Amounts of resources, by the keys that ask for them."""
+    keys = {"CPU": "cluster.solve_cpus", "GPU": "cluster.solve_gpus", "memory": "cluster.solve_memory_mb"}
+    scaled = {name: amount / 2**20 if name == "memory" else amount for name, amount in resources.items()}
+    return ", ".join(f"{keys.get(name, f'cluster.solve_resources.{name}')} {x:.10g}" for name, x in scaled.items())
+
+
+def _collect(reference: Any, task: Task, submitted_at: float) -> Result:
     """The result of a finished Ray task, or what became of it instead."""
     import ray
 
@@ -236,7 +225,31 @@ def _collect(reference: Any, task: SolveTask, submitted_at: float) -> SolveResul
         return ray.get(reference)
     except ray.exceptions.RayError as error:
         failure = _failure_of(error)
-        return SolveResult(task.task_id, task.address, 0.0, submitted_at, time.time(), "", False, failure)
+        if isinstance(task, SolveTask) and failure.kind == "worker-lost":
+            failure = _time_out_of(task) or failure
+        return task.lost(failure, submitted_at)
+
+
+def _time_out_of(task: SolveTask) -> SolveFailure | None:
+    """The failure of a worker that was lost because the solve met its time limit; None where it was not."""
+    if task.time_limit_s is None:
+        return None
+    try:
+        last_words = task.last_words.read_text().splitlines()
+        task.last_words.unlink()
+    except OSError:
+        return None
+    threads = [number for number, line in enumerate(last_words) if "most recent call first" in line]
+    # The main thread, which solves, comes last.
+    of_main = last_words[threads[-1] :] if threads else []
+    place = next((line.strip() for line in of_main if line.startswith("  File ")), "")
+    if not last_words:
+        return None
+    return SolveFailure(
+        "time-out",
+        f"the solve took longer than cluster.solve_time_limit_s {task.time_limit_s:g} and was ended"
+        + (f", at {place}" if place else ""),
+    )
 
 
 def _failure_of(error: Exception) -> SolveFailure:
@@ -246,13 +259,13 @@ def _failure_of(error: Exception) -> SolveFailure:
     if isinstance(error, ray.exceptions.OutOfMemoryError):
         return SolveFailure(
             "out-of-memory",
-            f"Ray stopped the solve because the machine ran out of memory ({reason}); "
+            f"Ray stopped the work because the machine ran out of memory ({reason}); "
             "set cluster.solve_memory_mb so that fewer solves run at once",
         )
-    if isinstance(error, ray.exceptions.RayTaskError):  # `execute` raises nothing, so it could not be called
+    if isinstance(error, ray.exceptions.RayTaskError):  # the tasks raise nothing, so it could not be called
         return SolveFailure("exception", f"the worker cannot run the task ({reason}); is mlasdi installed there?")
     return SolveFailure(
         "worker-lost",
-        f"the worker died during the solve ({reason}): a crash in compiled code, or killed for want of memory; "
+        f"the worker died during the work ({reason}): a crash in compiled code, or killed for want of memory; "
         "cluster.solve_memory_mb makes fewer solves run at once",
     )

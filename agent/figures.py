@@ -26,6 +26,7 @@ from agent.figure_style import (
     styled,
     with_unit,
 )
+from agent.figure_timeline import timeline
 
 __all__ = [
     "convergence",
@@ -34,6 +35,7 @@ __all__ = [
     "latent_trajectories",
     "reliability",
     "save",
+    "timeline",
     "training_loss",
     "uncertainty_map",
     "worst_point",

@@ -1,122 +1,38 @@
 """The record of a campaign, from which it resumes: every point, attempt, finished step and second spent."""
 
 import json
+import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any
 
 from agent.ledger_file import CampaignLock, LedgerError, LedgerFile
+from agent.ledger_records import (
+    APPLICATION_ID,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Attempt,
+    AttemptStatus,
+    Outcome,
+    Point,
+    PointStatus,
+    Purpose,
+    Step,
+)
+from agent.time_sheet import TimeSheet
 
-__all__ = ["Attempt", "CampaignLock", "Ledger", "LedgerError", "Outcome", "Point"]
-
-Purpose = Literal["train", "validate"]
-PointStatus = Literal["proposed", "solved", "failed"]
-AttemptStatus = Literal["running", "solved", "failed", "interrupted"]
-Step = Literal["propose", "solve", "train", "assess", "publish"]
-
-SCHEMA_VERSION = 1
-_APPLICATION_ID = int.from_bytes(b"mLSD", "big")
-_SCHEMA = f"""
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE points (
-    id INTEGER PRIMARY KEY,
-    round INTEGER NOT NULL,
-    purpose TEXT NOT NULL CHECK (purpose IN {get_args(Purpose)}),
-    mu TEXT NOT NULL,
-    address TEXT NOT NULL,
-    score REAL,
-    status TEXT NOT NULL DEFAULT 'proposed' CHECK (status IN {get_args(PointStatus)}),
-    UNIQUE (purpose, address)
-);
-CREATE TABLE attempts (
-    id INTEGER PRIMARY KEY,
-    point_id INTEGER NOT NULL REFERENCES points (id),
-    status TEXT NOT NULL DEFAULT 'running' CHECK (status IN {get_args(AttemptStatus)}),
-    started_at REAL NOT NULL,
-    ended_at REAL,
-    solve_s REAL,
-    worker TEXT,
-    cached INTEGER,
-    failure_kind TEXT,
-    failure_message TEXT
-);
-CREATE TABLE steps (
-    round INTEGER NOT NULL,
-    step TEXT NOT NULL CHECK (step IN {get_args(Step)}),
-    payload TEXT NOT NULL,
-    completed_at REAL NOT NULL,
-    PRIMARY KEY (round, step)
-);
-CREATE TABLE activities (activity TEXT PRIMARY KEY, seconds REAL NOT NULL);
-"""
-
-
-class Failure(Protocol):
-    """What the ledger keeps of a failure."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-
-
-class Outcome(Protocol):
-    """What the ledger keeps of a finished attempt; `agent.executor.SolveResult` is one."""
-
-    @property
-    def started_at(self) -> float: ...
-    @property
-    def ended_at(self) -> float: ...
-    @property
-    def solve_s(self) -> float: ...
-    @property
-    def worker(self) -> str: ...
-    @property
-    def cached(self) -> bool: ...
-    @property
-    def failure(self) -> Failure | None: ...
-
-
-@dataclass(frozen=True)
-class Point:
-    """A parameter point that the campaign chose.
-
-    Attributes:
-        round: the round that first proposed it.
-        address: of its snapshots in the store.
-        score: of the acquisition function; None where none chose the point.
-    """
-
-    id: int
-    round: int
-    purpose: Purpose
-    mu: dict[str, float]
-    address: str
-    score: float | None
-    status: PointStatus
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One run of the solver at a point. Times are unix seconds; what only an end brings is None before it."""
-
-    id: int
-    point_id: int
-    status: AttemptStatus
-    started_at: float
-    ended_at: float | None
-    solve_s: float | None
-    worker: str | None
-    cached: bool | None
-    failure_kind: str | None
-    failure_message: str | None
+__all__ = ["SCHEMA_VERSION", "Attempt", "CampaignLock", "Ledger", "LedgerError", "Outcome", "Point", "Purpose"]
 
 
 def _to_json(value: Any) -> str:
     """Strict JSON, keys sorted, so that equal values have equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
+
+
+def _point(row: sqlite3.Row) -> Point:
+    return Point(**{**dict(row), "mu": json.loads(row["mu"])})
 
 
 class Ledger:
@@ -132,8 +48,9 @@ class Ledger:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = Path(path)
         self._file = LedgerFile(
-            self.path, _SCHEMA, application_id=_APPLICATION_ID, version=SCHEMA_VERSION, read_only=read_only
+            self.path, SCHEMA, application_id=APPLICATION_ID, version=SCHEMA_VERSION, read_only=read_only
         )
+        self.times = TimeSheet(self._file)
         if not read_only:
             self.recover()
 
@@ -145,6 +62,12 @@ class Ledger:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make everything that the body records one transaction: all of it or nothing, in one write to the disk."""
+        with self._file.transaction():
+            yield
 
     # Facts about the campaign
 
@@ -193,16 +116,34 @@ class Ledger:
             " AND status = ifnull(?, status) ORDER BY id",
             (purpose, round, status),
         )
-        return [Point(**{**dict(row), "mu": json.loads(row["mu"])}) for row in rows]
+        return [_point(row) for row in rows]
 
-    def start_attempt(self, point_id: int) -> int:
+    def point(self, point_id: int) -> Point:
+        """The point with an id.
+
+        Raises:
+            LedgerError: there is none.
+        """
+        rows = self._file.rows("SELECT * FROM points WHERE id = ?", (point_id,))
+        if not rows:
+            raise LedgerError(f"there is no point {point_id}")
+        return _point(rows[0])
+
+    def start_attempt(self, point_id: int, cores: float = 1.0) -> int:
         """Record that the solver is about to run at a point; returns the id of the attempt."""
+        return self.start_attempts([point_id], cores)[0]
+
+    def start_attempts(self, point_ids: Iterable[int], cores: float = 1.0) -> list[int]:
+        """Record that the solver is about to run at points, all in one transaction; returns the ids of the attempts."""
+        insert = "INSERT INTO attempts (point_id, cores, started_at, seen_at) VALUES (?, ?, ?, ?) RETURNING id"
+        now = time.time()
         with self._file.transaction() as db:
-            insert = "INSERT INTO attempts (point_id, started_at) VALUES (?, ?) RETURNING id"
-            return int(db.execute(insert, (point_id, time.time())).fetchall()[0]["id"])
+            return [int(db.execute(insert, (n, cores, now, now)).fetchall()[0]["id"]) for n in point_ids]
 
     def finish_attempt(self, attempt_id: int, result: Outcome) -> None:
         """Record how an attempt ended, and with it the point's status; a solved point stays solved.
+
+        A point for training that is solved when the solves of its round are finished already joins the next round.
 
         Raises:
             LedgerError: there is no such attempt running.
@@ -219,10 +160,21 @@ class Ledger:
             )
             if ended.rowcount != 1:
                 raise LedgerError(f"attempt {attempt_id} is not running: it has ended, or was never started")
+            this_point = "id = (SELECT point_id FROM attempts WHERE id = ?)"
+            if status == "solved":
+                db.execute(
+                    "UPDATE points SET round = max(round, 1 + (SELECT ifnull(max(round), -1) FROM steps WHERE"
+                    f" step = 'solve')) WHERE status != 'solved' AND purpose = 'train' AND {this_point}",
+                    (attempt_id,),
+                )
+            db.execute(f"UPDATE points SET status = ? WHERE status != 'solved' AND {this_point}", (status, attempt_id))
+
+    def interrupt_attempt(self, attempt_id: int) -> None:
+        """Record that a running attempt was given up: its point keeps its status, and no budget is charged."""
+        with self._file.transaction() as db:
             db.execute(
-                "UPDATE points SET status = ? WHERE status != 'solved'"
-                " AND id = (SELECT point_id FROM attempts WHERE id = ?)",
-                (status, attempt_id),
+                "UPDATE attempts SET status = 'interrupted', seen_at = ? WHERE id = ? AND status = 'running'",
+                (time.time(), attempt_id),
             )
 
     def attempts(self, point_id: int | None = None) -> list[Attempt]:
@@ -233,7 +185,11 @@ class Ledger:
         ]
 
     def recover(self) -> int:
-        """Mark attempts without an end as interrupted, and return how many there were; points keep their status."""
+        """Mark attempts without an end as interrupted, and return how many there were; points keep their status.
+
+        Activities that a killed agent left open end where its last heartbeat saw them.
+        """
+        self.times.close_all()
         with self._file.transaction() as db:
             return db.execute("UPDATE attempts SET status = 'interrupted' WHERE status = 'running'").rowcount
 
@@ -278,15 +234,33 @@ class Ledger:
         text = self._file.value("SELECT payload FROM steps WHERE round = ? AND step = ?", (round, step))
         return None if text is None else json.loads(text)
 
-    def add_seconds(self, activity: str, seconds: float) -> None:
-        """Add time spent on an activity; the sums span all resumes."""
+    def close_round(self, round: int) -> None:
+        """Settle what the model of a round is trained on: what is solved by now, since later solves join later rounds.
+
+        The steps `propose` and `solve` are finished with it, both or neither. Repeating it changes nothing.
+        """
+        if self.step_payload(round, "solve") is not None:
+            return
         with self._file.transaction() as db:
-            db.execute(
-                "INSERT INTO activities VALUES (?, ?)"
-                " ON CONFLICT (activity) DO UPDATE SET seconds = seconds + excluded.seconds",
-                (activity, seconds),
-            )
+            n_points = self._file.value("SELECT count(*) FROM points WHERE purpose = 'train' AND round = ?", (round,))
+            for step, payload in (("propose", {"n_points": n_points}), ("solve", {})):
+                db.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (round, step, _to_json(payload), time.time()))
+
+    def count(self, purpose: Purpose, status: PointStatus, *, after_round: int = -1) -> int:
+        """Points of a purpose and status, of rounds after one."""
+        return self._file.value(
+            "SELECT count(*) FROM points WHERE purpose = ? AND status = ? AND round > ?", (purpose, status, after_round)
+        )
+
+    def last_round(self, step: Step) -> int:
+        """The last round of which a step is finished; -1 where there is none."""
+        return self._file.value("SELECT ifnull(max(round), -1) FROM steps WHERE step = ?", (step,))
+
+    def add_seconds(self, activity: str, seconds: float) -> None:
+        """Add time that the agent has just spent on an activity."""
+        now = time.time()
+        self.times.enter(activity, "", 1.0, now - seconds, now)
 
     def seconds(self) -> dict[str, float]:
-        """Seconds spent so far, by activity."""
-        return {row["activity"]: row["seconds"] for row in self._file.rows("SELECT * FROM activities")}
+        """Seconds of the agent's process so far, by activity; the sums span all resumes."""
+        return self.times.seconds()

@@ -98,7 +98,11 @@ class LedgerFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing of what the body executes on the connection."""
+        """All or nothing of what the body executes on the connection; within another transaction, a part of that."""
+        if self._connection.in_transaction:
+            with self._errors():
+                yield self._connection
+            return
         with self._errors():
             self._connection.execute("BEGIN IMMEDIATE")
             try:

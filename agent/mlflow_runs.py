@@ -4,11 +4,33 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from agent.tasks import is_disk_full
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _MAX_BATCH, _MAX_PARAM_BATCH, _MAX_PARAM_LENGTH = 500, 100, 6000
+
+
+class Undelivered(Exception):
+    """MLflow could not take a record, or cannot be reached; the message says why."""
+
+
+@contextmanager
+def delivering() -> Iterator[None]:
+    """Troubles of the tracking store, and of the way to it, as `Undelivered`.
+
+    They must not end a campaign whose solves are paid for; a full disk must, since it concerns the solves too.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:  # OSError: no connection, or one that breaks
+        if is_disk_full(error):
+            raise
+        raise Undelivered(f"MLflow: {type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from math import ceil, floor
 
 import numpy as np
 
+from agent.cluster import ClusterSettings
 from agent.config import Config
 from agent.console import seconds, size
-from agent.executor import ClusterSettings, n_cores
+from agent.executor import n_cores
 from agent.sampling import initial_design
 from agent.status import campaign_status
 from mlasdi.diagnostics import Finding
@@ -55,6 +56,7 @@ class Plan:
         n_time, n_state: of one trajectory.
         side_by_side: solves that can run at once, as far as this machine can tell.
         solve_s: seconds of one solve; the others are sums of such, one after the other.
+        core_hours: of all these solves.
         wall_s: seconds of all solves with `side_by_side` at once; training and judging the models come on top.
         disk_bytes: snapshots of training, and of validation at the times that are kept.
         memory_bytes: snapshots of training, which are read and then stacked: twice their size.
@@ -75,6 +77,7 @@ class Plan:
     solve_s: float
     training_solves_s: float
     validation_solves_s: float
+    core_hours: float
     wall_s: float
     trajectory_bytes: int
     disk_bytes: int
@@ -91,9 +94,13 @@ class Plan:
         n_initial = len(initial_design(config.problem.space, config.sampling, config.seed, config.choosable()))
         trajectory = n_time * n_state * _BYTES_PER_VALUE
         kept = min(n_time, config.validation.n_time or n_time)
-        rounds, batch = 1 + ceil((n_runs - n_initial) / config.sampling.batch), config.sampling.batch
+        batch = min(config.sampling.batch, config.budget.solver_runs_per_round or config.sampling.batch)
+        rounds = 1 + ceil((n_runs - n_initial) / batch)
         at_once = _side_by_side(config.cluster, most=max(n_initial, batch, n_validation))
-        turns = ceil(n_initial / at_once) + (rounds - 1) * ceil(batch / at_once) + ceil(n_validation / at_once)
+        turns = ceil(n_initial / at_once) + (rounds - 1) * ceil(batch / at_once)
+        if config.cluster.mode == "asynchronous":  # nobody waits for the others of a batch
+            turns = ceil(n_runs / min(at_once, config.sampling.batch))
+        turns += ceil(n_validation / at_once)
         return cls(
             campaign=config.name,
             folder=str(config.folder),
@@ -110,6 +117,7 @@ class Plan:
             solve_s=solve_s,
             training_solves_s=n_runs * solve_s,
             validation_solves_s=n_validation * solve_s,
+            core_hours=(n_runs + n_validation) * solve_s * config.cluster.solve_cpus / 3600,
             wall_s=turns * solve_s,
             disk_bytes=n_runs * trajectory + n_validation * kept * n_state * _BYTES_PER_VALUE,
             trajectory_bytes=trajectory,
@@ -127,6 +135,14 @@ def _time_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]
     if limit is not None and plan.wall_s > limit:
         message = f"the solves alone take about {seconds(plan.wall_s)}, and the campaign may take {seconds(limit)}"
         yield "wall-time", message, "budget.wall_time_s: more; or fewer budget.solver_runs, or a larger sampling.batch"
+    core_limit = config.budget.core_hours
+    if core_limit is not None and plan.core_hours > core_limit:
+        message = f"the solves alone take about {plan.core_hours:.3g} core-hours, and the budget has {core_limit:g}"
+        yield (
+            "core-hours",
+            message,
+            "budget.core_hours: more; or fewer solves in budget.solver_runs and validation.grid",
+        )
     fom = config.problem.spec.build()
     of_a_run = fom.time_limit_s if isinstance(fom, Command) else None
     if of_a_run is not None and plan.solve_s > _SHARE_OF_TIME_LIMIT * of_a_run:

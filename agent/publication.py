@@ -12,16 +12,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from agent import figures
+from agent.accounts import Span
 from agent.assessment import LEVELS, Assessment
 from agent.config import Config, dump_config
 from agent.html_report import NothingToReport, write_html_report
 from agent.ledger import Point
+from agent.mlflow_runs import Undelivered, delivering
 from agent.model_card import model_card
 from agent.report_maps import feasible_values
 from agent.tracking import Tracker
 from mlasdi.error_split import ErrorSplit
 from mlasdi.surrogate import Surrogate
 from solvers.contract import Snapshots
+
+__all__ = ["Publisher", "Undelivered"]
 
 
 class Publisher:
@@ -34,8 +38,13 @@ class Publisher:
         self.folder = config.folder / "figures"
 
     def start(self) -> None:
-        """Open the campaign's run."""
-        self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
+        """Open the campaign's run.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; this can be tried again.
+        """
+        with delivering():
+            self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
 
     def publish_round(
         self,
@@ -46,13 +55,16 @@ class Publisher:
         points: Sequence[Point],
         solver_runs: int,
     ) -> str:
-        """Log a round and register its surrogate; returns the version."""
+        """Log a round and register its surrogate; returns the version.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; this can be tried again.
+        """
         solved = [p for p in points if p.status == "solved" and p.round <= round]
         maps = self._maps(surrogate, assessment, solved)
         paths = [self._save(figure, f"{name}-round-{round:03d}") for name, figure in maps.items()]
         metrics = {"solver_runs": solver_runs, "fit_s": surrogate.record.fit_s, "stages": surrogate.n_stages}
         metrics |= _error_metrics(surrogate, assessment)
-        self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
         tags = {
             "problem": self.config.problem.solver,
             "solver_runs": str(solver_runs),
@@ -63,15 +75,21 @@ class Publisher:
             "n_state": str(surrogate.layout.n_state),
             "solver_identity": json.dumps(self.config.problem.spec.build().identity(), sort_keys=True),
         }
-        if assessment is not None:
-            tags |= {
-                "max_error": repr(float(assessment.final.max())),
-                "mean_error": repr(float(assessment.final.mean())),
-                "coverage": repr(float(assessment.coverage)),
-            }
+        tags |= _error_tags(assessment)
         estimate = float("inf") if surrogate.error_estimate is None else surrogate.error_estimate
         card = model_card(surrogate, tags)
-        return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
+        with delivering():
+            self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
+            return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
+
+    def add_assessment(self, version: str, assessment: Assessment) -> None:
+        """Tag a version with the validated errors of its model.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; this can be tried again.
+        """
+        with delivering():
+            self.tracker.tag_version(version, _error_tags(assessment))
 
     def draw(
         self,
@@ -79,6 +97,7 @@ class Publisher:
         solved: Sequence[Point],
         worst: Snapshots | None,
         split: ErrorSplit | None = None,
+        spans: Sequence[Span] = (),
     ) -> list[Path]:
         """The figures of the whole campaign.
 
@@ -87,6 +106,7 @@ class Publisher:
             solved: solved training points in the order in which they were chosen.
             worst: full-order solution at the validation point of the largest error.
             split: mean error split of the last surrogate over validation points.
+            spans: what the workers did, and when.
         """
         surrogate, assessment = history[-1]
         drawn = self._maps(surrogate, assessment, solved)
@@ -112,21 +132,31 @@ class Publisher:
             latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
         )
         drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
+        if spans:
+            drawn["timeline"] = figures.timeline(spans)
         return [self._save(figure, name) for name, figure in drawn.items()]
 
     def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
-        """Close the campaign's run with the numbers of the report, and the report as a page."""
+        """Close the campaign's run with the numbers of the report, and the report as a page.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; the page is written all the same.
+        """
         metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
-        self.tracker.finish(metrics, [*artifacts, *self._page(report)])
+        files = [*artifacts, *self._page(report)]
+        with delivering():
+            self.tracker.finish(metrics, files)
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Close the campaign's run as it stands; `start` opens it again."""
         with suppress(Exception):  # the error that ended the campaign is the one to report
             self.tracker.finish({}, [], status)
 
-    def identity(self, version: str) -> dict[str, str]:
-        """Where the campaign and its last model are found in MLflow."""
+    def identity(self, version: str | None) -> dict[str, str | None]:
+        """Where the campaign and its last model are found in MLflow; nowhere while it has no version."""
+        if version is None:
+            return dict.fromkeys(("version", "model_uri", "run_id", "browse"))
         return {
             "version": version,
             "model_uri": f"models:/{self.tracker.registered_model}/{version}",
@@ -183,6 +213,16 @@ def _by_stage(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, 
     """Stage name -> error with the stages up to it: validated, else leave-one-out."""
     errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
     return dict(zip(surrogate.record.stage_names, errors, strict=False))
+
+
+def _error_tags(assessment: Assessment | None) -> dict[str, str]:
+    if assessment is None:
+        return {}
+    return {
+        "max_error": repr(float(assessment.final.max())),
+        "mean_error": repr(float(assessment.final.mean())),
+        "coverage": repr(float(assessment.coverage)),
+    }
 
 
 def _error_metrics(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:

@@ -132,7 +132,7 @@ class ReportData:
         for label, point, error in self._worth_a_look():
             truth = None
             with suppress(DamagedSnapshot):
-                truth = SnapshotStore(self.config.folder / "snapshots").get(point.address)
+                truth = SnapshotStore(self.config.snapshot_folder).get(point.address)
             if truth is None or self.surrogate is None:
                 lost.append(label)
                 continue

@@ -1,28 +1,29 @@
 """The solves of a campaign: points and attempts in the ledger, tasks for the executor, solutions in the store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from agent.config import Config
-from agent.executor import Executor
+from agent.execution import Executor
 from agent.ledger import Ledger, Point, Purpose
 from agent.monitor import Monitor
 from agent.sampling import next_sobol
-from agent.tasks import TRANSIENT, SolveTask
-from mlasdi.training import TrainingData
-from solvers.contract import Snapshots, StateLayout
-from solvers.store import SnapshotStore, address
-from solvers.times import aligned, within
+from agent.tasks import DISK_FULL, TRANSIENT, SolveResult, SolveTask
+from agent.training_data import Solution, SolvesError, read_snapshots
+from agent.training_task import TrainTask
+from solvers.contract import Snapshots
+from solvers.store import DamagedSnapshot, SnapshotStore, address
+from solvers.times import within
 
-# An error of interpolation in time beyond this is worth a warning: surrogates can be better than it.
-COARSE_TIMES = 1e-3
+__all__ = ["Solves", "SolvesError"]
+
 # Of the points of `validation.sobol`; a campaign's own designs have other seeds, and hence other points.
 VALIDATION_SEED = 2**31 - 1
 
-
-class SolvesError(Exception):
-    """Solutions that the campaign needs are not to be had."""
+_Read = TypeVar("_Read")
 
 
 class Solves:
@@ -33,21 +34,24 @@ class Solves:
     """
 
     def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor) -> None:
-        self.ledger, self.executor, self.monitor = ledger, executor, monitor
+        self.config, self.ledger, self.executor, self.monitor = config, ledger, executor, monitor
         self.spec, self.space = config.problem.spec, config.problem.space
         self.fom = self.spec.build()
-        self.store = SnapshotStore(config.folder / "snapshots")
+        self.store = SnapshotStore(config.snapshot_folder)
         self._n_time: dict[Purpose, int | None] = {"train": None, "validate": config.validation.n_time}
-        self._validation, self._retries = config.validation, config.cluster.retries
+        self._validation = config.validation
+        self._under_way: dict[int, tuple[Purpose, Point, int]] = {}  # point -> its purpose, and the attempt
         self.available = config.choosable()
-        self.time_error = 0.0
 
-    def record(self, round: int, purpose: Purpose, mus: np.ndarray, scores: Sequence[float | None]) -> None:
-        """Enter points into the ledger before any of them is solved; points that are there already stay as they are."""
+    def record(self, round: int, purpose: Purpose, mus: np.ndarray, scores: Sequence[float | None]) -> list[int]:
+        """Enter points into the ledger before any of them is solved, and return their ids.
+
+        Points that are there already stay as they are.
+        """
         points = [self.space.as_dict(mu) for mu in mus]
         identity = self.fom.identity()
         addresses = [address(identity, mu, self._n_time[purpose]) for mu in points]
-        self.ledger.add_points(round, purpose, points, addresses, scores)
+        return self.ledger.add_points(round, purpose, points, addresses, scores)
 
     def record_spare(self, round: int, seed: int) -> bool:
         """Enter a point in place of a failed one of the initial design; whether there was one left."""
@@ -59,25 +63,89 @@ class Solves:
         """Solve the points that are proposed and not solved; a failed solve is recorded, and the others go on.
 
         Points whose failure may have been the machine's are tried again, after all others.
+
+        Raises:
+            SolvesError: there is no room left for solutions.
         """
         known = {point.id for point in points}
-        while due := {p.id: p for p in self.ledger.points(purpose) if p.id in known and self._is_due(p)}:
-            attempts = {point_id: self.ledger.start_attempt(point_id) for point_id in due}
-            self.monitor.solving(purpose, len(due))
-            for result in self.executor.run([self._task(purpose, point) for point in due.values()]):
-                self.ledger.finish_attempt(attempts[result.task_id], result)
-                self.monitor.solved(purpose, due[result.task_id].mu, result)
+        while due := [p for p in self.ledger.points(purpose) if p.id in known and self.is_due(p)]:
+            self._run(purpose, due)
 
-    def _is_due(self, point: Point) -> bool:
+    def _run(self, purpose: Purpose, points: Sequence[Point]) -> None:
+        """One attempt at each point, finished or not."""
+        tasks = self.begin(purpose, points)
+        try:
+            for result in self.executor.run(tasks):
+                self.take_in(result)
+        finally:
+            self.give_up()
+
+    def begin(self, purpose: Purpose, points: Sequence[Point]) -> list[SolveTask]:
+        """Record that an attempt begins at each point; returns the tasks, whose results are for `take_in`."""
+        attempts = self.ledger.start_attempts([point.id for point in points], self.config.cluster.solve_cpus)
+        self._under_way |= {
+            point.id: (purpose, point, attempt) for point, attempt in zip(points, attempts, strict=True)
+        }
+        self.monitor.solving(purpose, len(points))
+        return [self._task(purpose, point) for point in points]
+
+    @property
+    def n_under_way(self) -> int:
+        """Attempts that have begun, and whose results have not been taken in."""
+        return len(self._under_way)
+
+    def take_in(self, result: SolveResult) -> Point:
+        """Record how an attempt ended; returns its point as it was before.
+
+        Raises:
+            SolvesError: there is no room left for solutions. The attempt is for `give_up`: it counts for nothing.
+        """
+        purpose, point, attempt = self._under_way[result.task_id]
+        if result.failure is not None and result.failure.kind == DISK_FULL:
+            raise SolvesError(
+                f"there is no room for the solution at {point.mu} in {self.store.root} ({result.failure.message}): "
+                "free some, and the same command goes on"
+            )
+        del self._under_way[result.task_id]
+        self.ledger.finish_attempt(attempt, result)
+        self.monitor.solved(purpose, point.mu, result)
+        return point
+
+    def give_up(self) -> None:
+        """Record that whatever is under way is not waited for any more; its points are as they were."""
+        for _, _, attempt in self._under_way.values():
+            self.ledger.interrupt_attempt(attempt)
+        self._under_way = {}
+
+    def is_due(self, point: Point) -> bool:
         """Whether a point has not been solved, or only failed in a way, and not so often, that it is tried again."""
         if point.status != "failed":
             return point.status == "proposed"
         failed = [attempt for attempt in self.ledger.attempts(point.id) if attempt.status == "failed"]
-        return len(failed) <= self._retries and failed[-1].failure_kind in TRANSIENT
+        return len(failed) <= self.config.cluster.retries and failed[-1].failure_kind in TRANSIENT
 
     def _task(self, purpose: Purpose, point: Point) -> SolveTask:
-        root = str(self.store.root.resolve())
-        return SolveTask(point.id, self.spec, point.mu, point.address, root, self._n_time[purpose])
+        root, limit = str(self.store.root.resolve()), self.config.cluster.solve_time_limit_s
+        return SolveTask(point.id, self.spec, point.mu, point.address, root, self._n_time[purpose], limit)
+
+    def mending(self, read: Callable[[], _Read]) -> _Read:
+        """What `read` returns, once the damaged solutions that it comes upon are solved again."""
+        while True:
+            try:
+                return read()
+            except DamagedSnapshot as damage:
+                self.set_aside(damage.path)
+                point = self.points_at(damage.path)[0]
+                self._run(point.purpose, [point])
+
+    def set_aside(self, path: Path) -> None:
+        """Put a damaged solution out of the way, and tell of it."""
+        kept = self.store.set_aside(path.stem)
+        self.monitor.warning(f"a stored solution was damaged, and is solved again; the damaged file is kept as {kept}")
+
+    def points_at(self, path: Path) -> list[Point]:
+        """The points whose solution is stored in a file."""
+        return [point for point in self.ledger.points() if point.address == path.stem]
 
     def validation_set(self) -> np.ndarray:
         """Points that judge `[point, n_params]`: a grid, or what the campaign has not taken of a data set."""
@@ -112,25 +180,17 @@ class Solves:
             SolvesError: it is gone from the store.
             DamagedSnapshot: its file is damaged.
         """
-        found = self.store.get(point.address)
-        if found is None:
-            raise SolvesError(
-                f"the solution at {point.mu} is missing ({self.store.path(point.address)}): put the file back, "
-                "or delete the campaign folder to start afresh"
-            )
-        return found
+        return read_snapshots(self.store, Solution(point.mu, point.address))
 
     def truth(self, point: Point, t: np.ndarray) -> Snapshots:
         """The solution at a solved point within the times `t` of a surrogate, which may be fewer than the solver's."""
         return within(self.snapshots(point), float(t[0]), float(t[-1]))
 
-    def training_data(self, round: int) -> TrainingData:
-        """All solutions for training up to a round, on common times.
-
-        Sets `time_error` to the estimated relative error of the interpolation that took.
+    def solutions(self, round: int) -> tuple[Solution, ...]:
+        """What the model of a round is trained on: all solutions for training up to it.
 
         Raises:
-            SolvesError: fewer than two solves succeeded, or solutions hardly overlap in time or differ in their grids.
+            SolvesError: fewer than two solves succeeded.
         """
         points = [point for point in self.ledger.points("train", status="solved") if point.round <= round]
         if len(points) < 2:
@@ -138,33 +198,25 @@ class Solves:
                 f"only {len(points)} solves succeeded, and a surrogate needs 2: mend the cause and "
                 f"delete the campaign folder to start afresh. {self._last_failure()}"
             )
-        found = [self.snapshots(point) for point in points]
-        layout = self._layout(points, found)
-        try:
-            common = aligned(found)
-        except ValueError as error:
-            raise SolvesError(str(error)) from error
-        if common.error > COARSE_TIMES:
-            self.monitor.warning(
-                f"solutions have different times, and interpolation between them costs about {common.error:.1e} of "
-                "their norm: have the solver write more times, or the same for all points"
-            )
-        self.time_error = common.error
-        return TrainingData(self.space, layout, self.mus(points), common.t, common.u)
+        return tuple(Solution(point.mu, point.address) for point in points)
 
-    def _layout(self, points: Sequence[Point], found: Sequence[Snapshots]) -> StateLayout:
-        """Fields and grid of all solutions: the solver's, or what they all say."""
-        layouts = [self.fom.layout or snapshots.layout for snapshots in found]
-        first = layouts[0]
-        if first is None:
-            raise SolvesError(f"the solution at {points[0].mu} says nothing of its fields and grid")
-        for point, layout in zip(points, layouts, strict=True):
-            if layout != first:
-                raise SolvesError(
-                    f"the solution at {point.mu} has other fields or another grid ({_summary(layout)}) than that at "
-                    f"{points[0].mu} ({_summary(first)}): interpolate to one grid in the solver"
-                )
-        return first
+    def training_task(self, round: int, folder: Path) -> TrainTask:
+        """The training of a round's model, which is to be saved in `folder`.
+
+        Raises:
+            SolvesError: fewer than two solves succeeded.
+        """
+        return TrainTask(
+            task_id=round,
+            solver=self.spec,
+            space=self.space,
+            solutions=self.solutions(round),
+            store_root=str(self.store.root.resolve()),
+            folder=str(folder.resolve()),
+            model=self.config.model,
+            seed=int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0]),
+            info={"problem": self.config.problem.solver, "campaign": self.config.name, "round": round},
+        )
 
     def _last_failure(self) -> str:
         failed: list[Mapping[str, str | None]] = [
@@ -173,7 +225,3 @@ class Solves:
             if attempt.status == "failed"
         ]
         return f"The last failure: {failed[-1]['kind']}: {failed[-1]['message']}" if failed else ""
-
-
-def _summary(layout: StateLayout | None) -> str:
-    return "none" if layout is None else f"{', '.join(layout.fields)} on {' x '.join(map(str, layout.shape))}"

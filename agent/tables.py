@@ -19,9 +19,11 @@ if TYPE_CHECKING:  # both bring torch along, which lists of models can do withou
 _REASONS = {
     StopReason.SOLVER_RUNS: "the solver runs are used up",
     StopReason.WALL_TIME: "the wall time is used up",
+    StopReason.CORE_HOURS: "the core-hours are used up",
     StopReason.TARGET_ERROR: "the target error is reached",
     StopReason.MAX_FAILURES: "too many solves failed",
     StopReason.NO_NEW_POINT: "no point is worth another solve",
+    StopReason.INTERRUPTED: "it was asked to stop; the same command goes on",
 }
 
 
@@ -50,6 +52,10 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
         "solver runs": f"{report['solver_runs']}{failed}, in {report['rounds']} rounds",
         "stopped because": _REASONS.get(report["stop_reason"], report["stop_reason"]),
         "time": _by_activity(report["seconds"]),
+    }
+    if report.get("core_seconds"):  # reports of earlier versions have none
+        facts["core time of workers"] = _by_activity(report["core_seconds"])
+    facts |= {
         "model": report["model_uri"],
     }
     print_facts(console, facts)
@@ -57,8 +63,10 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     root = Path(report["folder"]).parent.parent
     elsewhere = "" if root == Path("mlruns") else f" --root {shlex.quote(str(root))}"
     console.print("\nwhere to look next", style="bold")
-    following = {
-        "browse": report["browse"],
+    following = {"browse": report["browse"]} if report["browse"] else {}
+    if report.get("undelivered"):
+        following["deliver"] = "the same command, when MLflow can be reached: it lacks some of the records"
+    following |= {
         "predict": f"mlasdi predict {report['model_uri']} --at {point(example)}{elsewhere}",
     }
     if report["figures"]:
@@ -105,6 +113,7 @@ def _cost(plan: "Plan") -> dict[str, str]:
         "training solves": f"{plan.solver_runs}, {seconds(plan.training_solves_s)} one after the other",
         "validation solves": f"{plan.validation_solves}, {seconds(plan.validation_solves_s)} one after the other",
         "all solves": f"about {seconds(plan.wall_s)}, up to {plan.side_by_side} side by side; then training",
+        "core-hours of solves": f"{plan.core_hours:.2g}",
         "disk for snapshots": size(plan.disk_bytes),
         "memory for training": size(plan.memory_bytes),
         "folder": plan.folder,

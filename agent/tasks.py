@@ -1,11 +1,14 @@
 """One full-order solve as a task that any process can do, and its outcome as data."""
 
+import errno
+import faulthandler
 import logging
 import os
 import socket
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,10 @@ _log = logging.getLogger(__name__)
 # which depends on what else was running. A run that meets its time limit hangs, most often, and would again, at the
 # full price; all other kinds repeat themselves.
 TRANSIENT = ("worker-lost", "out-of-memory")
+
+# No room where the solutions are stored: not a failure of the point, but the end of the campaign until there is room.
+DISK_FULL = "disk-full"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class SolveTask:
         address: where the snapshots go in the store; must be that of the solver, `mu` and `n_time`.
         store_root: folder of the snapshot store, as the worker sees it.
         n_time: how many of the times are kept; None for all.
+        time_limit_s: seconds after which the process that solves is ended, so only a worker may have a limit.
     """
 
     task_id: int
@@ -55,19 +63,32 @@ class SolveTask:
     address: str
     store_root: str
     n_time: int | None = None
+    time_limit_s: float | None = None
+
+    def lost(self, failure: "TaskFailure", submitted_at: float) -> "SolveResult":
+        """The result where the worker is gone."""
+        return SolveResult(self.task_id, self.address, 0.0, submitted_at, time.time(), "", False, failure)
+
+    @property
+    def last_words(self) -> Path:
+        """Where a process that is ended for its time limit leaves the place at which it hung."""
+        return Path(self.store_root) / f".{self.address}.time-out"
 
 
 @dataclass(frozen=True)
-class SolveFailure:
-    """Why a solve failed.
+class TaskFailure:
+    """Why a task failed.
 
     Attributes:
-        kind: one of `FAILURE_KINDS`, or a `SolverError`'s own.
+        kind: one of `FAILURE_KINDS`, `DISK_FULL`, or a `SolverError`'s own.
         message: for people, on one line.
     """
 
     kind: str
     message: str
+
+
+SolveFailure = TaskFailure
 
 
 @dataclass(frozen=True)
@@ -109,16 +130,48 @@ def execute(task: SolveTask) -> SolveResult:
         store = SnapshotStore(Path(task.store_root))
         cached = _holds(store, task.address)
         if not cached:
-            solve_s = _solve_into(store, task)
+            with _limited(task):
+                solve_s = _solve_into(store, task)
     except SolverError as error:
         failure = SolveFailure(error.kind, str(error))
     except MemoryError as error:
         reason = f"the solver ran out of memory ({described(error)}); use a coarser grid or a larger machine"
         failure = SolveFailure("out-of-memory", reason)
     except Exception as error:
-        failure = SolveFailure("exception", described(error))
+        failure = SolveFailure(DISK_FULL if is_disk_full(error) else "exception", described(error))
     worker = f"{socket.gethostname()}:{os.getpid()}"
     return SolveResult(task.task_id, task.address, solve_s, started_at, time.time(), worker, cached, failure)
+
+
+@contextmanager
+def _limited(task: SolveTask) -> Iterator[None]:
+    """End this process when the body takes longer than the task may.
+
+    A thread of the interpreter's own does it, which needs no lock of Python's: code that hangs in a library is ended,
+    too. It writes down where that was, by which the agent knows a time-out from any other loss of a worker.
+    """
+    if task.time_limit_s is None:
+        yield
+        return
+    task.last_words.parent.mkdir(parents=True, exist_ok=True)
+    with task.last_words.open("w") as last_words:
+        faulthandler.dump_traceback_later(task.time_limit_s, exit=True, file=last_words)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    task.last_words.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that there is no room for what was to be written."""
+    while error is not None:
+        # The library that writes models reports the number in its text alone.
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _NO_ROOM or any(f"(os error {n})" in str(error) for n in _NO_ROOM):
+            return True
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return False
 
 
 def _holds(store: SnapshotStore, name: str) -> bool:

@@ -33,6 +33,7 @@ def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any])
         save_file(tensors, weights)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         description = {"format": FORMAT, **description, "sha256": digest}
+        description["description_sha256"] = _digest(description)
         (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
         os.replace(weights.parent, folder)
 
@@ -57,9 +58,18 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {FORMAT}")
     if "sha256" not in description:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
+    own = description.pop("description_sha256", None)  # models saved by earlier versions have none
+    if own is not None and own != _digest(description):
+        raise SurrogateError(f"{source}: {DESCRIPTION} does not match its own checksum")
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     return load_file(folder / TENSORS), description
+
+
+def _digest(description: dict[str, Any]) -> str:
+    """Of a description as it comes back from JSON, where tuples are lists and all keys are texts."""
+    plain = json.loads(json.dumps(description))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _fetch(uri: str | Path) -> Path:

@@ -160,6 +160,11 @@ class SnapshotStore:
             return None if file is None else file["restart"][()]
         return None
 
+    def sweep(self) -> None:
+        """Remove what solves that were killed left half-written; nobody may be writing to the store."""
+        for path in (*self.root.glob(".*.partial"), *self.root.glob(".*.time-out")):
+            path.unlink(missing_ok=True)
+
     def set_aside(self, address: str) -> Path:
         """Rename a damaged file to `<address>.h5.damaged`, numbered when that exists; returns the new name."""
         path = self.path(address)

@@ -17,6 +17,9 @@ SMALL_MODEL = ("model.latent_dim=2", "model.anchors=2", "model.first_stage.itera
 # A coarse mesh for each, and a model that is as small as its kind allows.
 SMALLEST = {
     "burgers1d": ("problem.options={n_x: 101, n_t: 51}", *SMALL_MODEL),
+    "cluster": (
+        "problem.options={n_x: 101, n_t: 51}", "cluster={executor: serial, mode: asynchronous}", *SMALL_MODEL,
+    ),
     "burgers2d": ("problem.options={n_x: 20, n_t: 41}", *SMALL_MODEL),
     "multiscale": (
         "problem.options={n_x: 60, n_t: 41}", "model.latent_dim=4", "model.first_stage.steps=20",

@@ -30,6 +30,19 @@ def test_each_limit_alone(used, reason):
     assert FULL.stop_reason(*used) is reason
 
 
+def test_core_hours_end_it_too_and_are_named_last():
+    budget = Budget(BudgetSettings(solver_runs=9, wall_time_s=60, core_hours=2))
+    assert budget.stop_reason(8, 59.0, None, 0, core_hours=1.99) is None
+    assert budget.stop_reason(8, 59.0, None, 0, core_hours=2.0) is StopReason.CORE_HOURS
+    assert budget.stop_reason(8, 60.0, None, 0, core_hours=2.0) is StopReason.WALL_TIME
+
+
+@pytest.mark.parametrize(("most", "used", "begun"), [(None, 0, 6), (4, 0, 4), (8, 0, 6), (4, 6, 3), (4, 9, 0)])
+def test_a_round_begins_what_it_wants_within_its_limit_and_the_total(most, used, begun):
+    budget = Budget(BudgetSettings(solver_runs=9, solver_runs_per_round=most))
+    assert budget.of_round(6, used) == begun
+
+
 def test_success_is_named_before_exhaustion():
     assert FULL.stop_reason(9, 60.0, 0.001, 2) is StopReason.TARGET_ERROR
     assert FULL.stop_reason(9, 60.0, 0.1, 2) is StopReason.MAX_FAILURES
@@ -73,6 +86,9 @@ def test_target_error_forms(given, fraction):
         ("solver_runs", "many", "integer"),
         ("wall_time_s", -5, "greater than 0"),
         ("wall_time_s", math.inf, "finite"),
+        ("core_hours", 0, "greater than 0"),
+        ("core_hours", math.inf, "finite"),
+        ("solver_runs_per_round", 0, "greater than or equal to 1"),
         ("target_error", 0, "greater than 0"),
         ("target_error", "-1%", "greater than 0"),
         ("target_error", "150%", "fraction below 1"),

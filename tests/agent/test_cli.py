@@ -649,6 +649,15 @@ def test_run_that_is_interrupted_says_how_to_go_on(campaign: Callable[..., None]
     assert complaint(result) == "interrupted; the same command goes on where this one stopped"
 
 
+def test_run_that_is_stopped_softly_reports_and_says_that_it_is_not_done(campaign: Callable[..., None]) -> None:
+    campaign(lambda *args: REPORT | {"stop_reason": "interrupted"})
+    result = mlasdi("run", "pulse.yaml")
+    assert result.exit_code == 130
+    assert "it was asked to stop; the same command goes on" in result.stdout
+    result = mlasdi("run", "pulse.yaml", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["stop_reason"]) == (130, "interrupted")
+
+
 # The live display
 
 

@@ -6,17 +6,24 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import ray
-from pydantic import ValidationError
 
-from agent.executor import ClusterSettings, RayExecutor, SerialExecutor, SolverSpec, SolveTask, make_executor
+from agent.acquisition import propose
+from agent.executor import ClusterSettings, RayExecutor, SerialExecutor, SolverSpec, SolveTask, TrainTask, make_executor
 from agent.executor import _failure_of as failure_of
+from agent.proposal_task import ProposeTask
+from agent.sampling import SamplingSettings
+from agent.training_data import Solution
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings
 from solvers import catalog
+from solvers.parameters import Parameter, ParameterSpace
 from solvers.store import SnapshotStore, address
 
 BURGERS = SolverSpec("burgers1d", {"n_x": 101, "n_t": 51})
@@ -160,6 +167,87 @@ def test_an_abandoned_run_leaves_the_executor_usable(executor, tmp_path):
 
 def test_no_tasks_give_no_results(executor):
     assert list(executor.run([])) == []
+    assert executor.wait() == []
+
+
+def test_what_is_submitted_comes_from_wait(executor, tmp_path):
+    for number in range(3):
+        executor.submit(solve_task(number, faulty(), {"a": float(number)}, tmp_path))
+    found = []
+    while results := executor.wait():
+        found += results
+    assert sorted(result.task_id for result in found) == [0, 1, 2]
+    assert all(result.ok for result in found)
+    assert executor.wait() == []
+
+
+def test_what_is_cancelled_does_not_come(executor, tmp_path):
+    executor.submit(solve_task(0, faulty(), {"a": 1.0}, tmp_path))
+    executor.cancel()
+    assert executor.wait() == []
+    assert next(executor.run([solve_task(1, faulty(), {"a": 2.0}, tmp_path)])).task_id == 1
+
+
+def training(tmp_path, model, **changes):
+    """A training on three solutions of burgers1d."""
+    store, fom = SnapshotStore(tmp_path / "store"), BURGERS.build()
+    solutions = []
+    for a in (0.7, 0.8, 0.9):
+        mu = {"a": a, "w": 1.0}
+        where = address(fom.identity(), mu)
+        store.put(where, fom.solve(mu), identity=fom.identity(), mu=mu, solve_s=0.0)
+        solutions.append(Solution(mu, where))
+    space = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
+    task = TrainTask(
+        5, BURGERS, space, tuple(solutions), str(store.root), str(tmp_path / "model"),
+        ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": 6, **model}), 0, {"round": 5},
+    )  # fmt: skip
+    return replace(task, **changes)
+
+
+def test_a_training_leaves_a_surrogate(executor, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "half").touch()  # left by a worker that died
+    task = training(tmp_path, {})
+    executor.submit(task)
+    (result,) = executor.wait()
+    assert (result.ok, result.task_id, result.warnings) == (True, 5, ())
+    surrogate = Surrogate.load(task.folder)
+    assert surrogate.info["round"] == 5
+    np.testing.assert_allclose(surrogate.space.from_unit(surrogate.model.latent.x)[:, 0], [0.7, 0.8, 0.9])
+    space = surrogate.space
+    known = space.from_unit(surrogate.model.latent.x)
+    wanted = ProposeTask(5, task.folder, SamplingSettings(candidates=8), known, known[:0], None, 2, 0)
+    executor.submit(wanted)
+    (chosen,) = executor.wait()
+    assert chosen.failure is None
+    assert (chosen.task_id, chosen.mus.shape, len(chosen.scores)) == (5, (2, 2), 2)
+    expected, _ = propose(surrogate, wanted.sampling, known, 2, 0)
+    np.testing.assert_allclose(chosen.mus, expected, rtol=1e-5)
+
+
+def test_trainings_and_choices_fail_as_data(executor, tmp_path):
+    task = training(tmp_path, {"kind": "mlasdi", "latent_dim": 40})
+    executor.submit(task)
+    (result,) = executor.wait()
+    assert result.failure.kind == "exception"
+    assert "model.latent_dim 40 exceeds" in result.failure.message
+    store = SnapshotStore(Path(task.store_root))
+    path = store.path(task.solutions[1].address)
+    path.write_bytes(path.read_bytes()[:-9])
+    executor.submit(task)
+    (result,) = executor.wait()
+    assert result.failure.kind == "damaged-snapshot"
+    path.unlink()
+    executor.submit(task)
+    (result,) = executor.wait()
+    assert result.failure.kind == "solutions"
+    assert "is missing" in result.failure.message
+    known = np.ones((1, 2))
+    executor.submit(ProposeTask(0, str(tmp_path / "nothing"), SamplingSettings(), known, known[:0], None, 1, 0))
+    (chosen,) = executor.wait()
+    assert "no surrogate there" in chosen.failure.message
+    assert len(chosen.mus) == 0
 
 
 # Worker processes
@@ -181,7 +269,7 @@ def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path, fa
     results = {result.task_id: result for result in ray_executor.run(tasks)}
     lost = results.pop(9)
     assert lost.failure.kind == "worker-lost"
-    assert "the worker died during the solve" in lost.failure.message
+    assert "the worker died during the work" in lost.failure.message
     assert (lost.worker, lost.solve_s, lost.cached) == ("", 0, False)
     assert lost.started_at <= lost.ended_at <= time.time()
     assert log.read_text() == "9.0\n"  # the agent, not Ray, decides whether to try again
@@ -203,6 +291,25 @@ def test_abandoning_a_run_stops_its_solves(ray_executor, tmp_path):
     run.close()
     # Both cores would be taken for ten minutes by solves that go on.
     assert all(result.ok for result in ray_executor.run([solve_task(9, faulty(), {"a": 9.0}, tmp_path)]))
+
+
+def test_a_solve_that_hangs_is_ended_at_its_time_limit(ray_executor, tmp_path):
+    """Though it hangs in a library, where no signal handler of Python's would run; and the failure says where."""
+    hanging = replace(solve_task(0, faulty("sleep"), {"a": 0.0}, tmp_path), time_limit_s=1.0)
+    within = replace(solve_task(1, faulty(), {"a": 1.0}, tmp_path), time_limit_s=60.0)
+    results = {result.task_id: result for result in ray_executor.run([hanging, within])}
+    assert results[1].ok
+    failure = results[0].failure
+    assert failure.kind == "time-out"
+    assert "longer than cluster.solve_time_limit_s 1 " in failure.message
+    assert "faulty_solvers.py" in failure.message
+    assert list((tmp_path / "store").glob(".*.time-out")) == []
+
+
+def test_a_worker_lost_within_its_time_limit_is_no_time_out(ray_executor, tmp_path):
+    task = replace(solve_task(0, faulty("kill"), {"a": 0.0}, tmp_path), time_limit_s=60.0)
+    (result,) = ray_executor.run([task])
+    assert result.failure.kind == "worker-lost"
 
 
 # Starts a program with a child that leaves its parent's session, and waits for it.
@@ -293,9 +400,11 @@ def test_losses_that_cannot_be_staged_here(error, kind, told):
 def test_what_does_not_fit_the_machine_is_refused_instead_of_waiting(ray_executor, tmp_path):
     task = solve_task(0, faulty(), {"a": 1.0}, tmp_path)
     assert next(ray_executor.run([task])).ok
-    for needs in ({"solve_cpus": 1000}, {"solve_memory_mb": 10**9}):
+    for needs in ({"solve_cpus": 1000}, {"solve_memory_mb": 10**9}, {"solve_gpus": 64}):
         with pytest.raises(ValueError, match=rf"cluster\.{next(iter(needs))} {next(iter(needs.values()))}\b"):
             next(RayExecutor(ClusterSettings(**needs)).run([task]))
+    with pytest.raises(ValueError, match=r"cluster\.solve_resources\.licence 2\b"):
+        next(RayExecutor(ClusterSettings(solve_resources={"licence": 2})).run([task]))
 
 
 def test_a_connection_made_by_others_is_used_and_left_open(ray_executor, tmp_path):
@@ -415,36 +524,42 @@ def test_an_absent_cluster_is_reported_with_the_remedy():
     assert told.endswith("use cluster.address: local False\n")
 
 
+# Settings of a Ray of its own: what is asked for, a signal handler that survives, and folders of the dead.
+OWN = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from agent.executor import ClusterSettings, RayExecutor, SolverSpec, SolveTask
+from solvers.store import address
+solver = SolverSpec("faulty_solvers:Faulty", {})
+def handler(number, frame):
+    print("asked", flush=True)
+signal.signal(signal.SIGTERM, handler)
+dead = subprocess.Popen(["true"])
+dead.wait()
+folders = [Path(f"/tmp/mlasdi-{pid}-test") for pid in (dead.pid, os.getpid())]
+for folder in folders:
+    folder.mkdir()
+    (folder / "session").touch()
+with RayExecutor(ClusterSettings(cpus=1, solve_resources={"licence": 1})) as executor:
+    task = SolveTask(0, solver, {"a": 1.0}, address(solver.build().identity(), {"a": 1.0}), STORE)
+    (result,) = executor.run([task])
+    print(result.ok, [folder.exists() for folder in folders])
+    os.kill(os.getpid(), signal.SIGTERM)
+(folders[1] / "session").unlink()
+folders[1].rmdir()
+"""
+
+
+def test_a_ray_of_its_own_offers_what_is_asked_for_sweeps_and_leaves_signals_alone(tmp_path):
+    assert run_script(OWN.replace("STORE", repr(str(tmp_path)))) == "True [False, True]\nasked\n"
+
+
 # Settings
 
 
 def test_settings_choose_the_executor():
     assert isinstance(make_executor(ClusterSettings(executor="serial")), SerialExecutor)
     assert isinstance(make_executor(ClusterSettings()), RayExecutor)
-
-
-@pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
-def test_addresses(address):
-    assert ClusterSettings(address=address).address == address
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"executor": "dask"}, "'ray' or 'serial'"),
-        ({"address": "somewhere"}, "pattern"),
-        ({"cpus": 0}, "greater than or equal to 1"),
-        ({"cpus": 4, "address": "auto"}, "remove cpus"),
-        ({"solve_cpus": 0}, "greater than 0"),
-        ({"solve_cpus": 1.5}, "whole number"),
-        ({"solve_cpus": 4, "cpus": 2}, "no solve could start"),
-        ({"solve_memory_mb": -1}, "greater than or equal to 1"),
-        ({"workers": 4}, "Extra inputs"),
-    ],
-)
-def test_bad_settings_are_refused(settings, told):
-    with pytest.raises(ValidationError, match=told):
-        ClusterSettings(**settings)
 
 
 def test_a_solver_listed_in_the_catalog_can_be_used(tmp_path, monkeypatch):

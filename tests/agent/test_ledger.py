@@ -196,6 +196,72 @@ def test_seconds_add_up_over_sessions(tmp_path):
         assert ledger.seconds() == {"solve": 3.5, "train": 8.0}
 
 
+# Rounds whose solves end in any order
+
+
+def test_a_round_is_closed_with_what_is_solved_and_later_solves_join_the_next(ledger):
+    early, late, later = ledger.add_points(0, "train", [{"a": float(i)} for i in range(3)], ["x", "y", "z"])
+    run_attempt(ledger, early, SOLVED)
+    slow = ledger.start_attempt(late)
+    ledger.close_round(0)
+    assert ledger.step_payload(0, "propose") == {"n_points": 3}
+    assert ledger.step_payload(0, "solve") == {}
+    ledger.finish_attempt(slow, SOLVED)
+    run_attempt(ledger, later, FAILED)
+    assert [(p.round, p.status) for p in ledger.points()] == [(0, "solved"), (1, "solved"), (0, "failed")]
+    ledger.close_round(0)  # repeated after a kill: nothing changes
+    ledger.close_round(1)
+    run_attempt(ledger, later, SOLVED)
+    assert [p.round for p in ledger.points()] == [0, 1, 2]
+    assert ledger.last_round("solve") == 1
+    assert ledger.last_round("train") == -1
+    assert [ledger.count("train", "solved", after_round=k) for k in (-1, 0, 1, 2)] == [3, 2, 1, 0]
+
+
+def test_validation_points_and_points_solved_again_keep_their_round(ledger):
+    (validate,) = ledger.add_points(0, "validate", [{"a": 1.0}], ["v"])
+    (train,) = ledger.add_points(0, "train", [{"a": 1.0}], ["t"])
+    run_attempt(ledger, train, SOLVED)
+    ledger.close_round(0)
+    run_attempt(ledger, validate, SOLVED)
+    run_attempt(ledger, train, SOLVED)  # its file was damaged
+    assert [(p.purpose, p.round) for p in ledger.points()] == [("validate", 0), ("train", 0)]
+
+
+def test_what_is_recorded_together_is_there_together_or_not_at_all(tmp_path):
+    path = tmp_path / "ledger.db"
+    with Ledger(path) as ledger:
+        with ledger.together():
+            (point,) = ledger.add_points(0, "train", [{"a": 1.0}], ["x"])
+            with Ledger(path, read_only=True) as reader:
+                assert reader.points() == []
+            run_attempt(ledger, point, SOLVED)
+        with pytest.raises(LedgerError, match="NOT NULL"), ledger.together():
+            _half_done(ledger)
+        assert [p.address for p in ledger.points("train", status="solved")] == ["x"]
+        assert ledger.get_meta("half") is None
+        assert ledger.point(point).mu == {"a": 1.0}
+        with pytest.raises(LedgerError, match="there is no point 17"):
+            ledger.point(17)
+
+
+def _half_done(ledger):
+    ledger.add_points(0, "train", [{"a": 2.0}], ["y"])
+    ledger.set_meta("half", True)
+    ledger.add_points(0, "train", [{"a": 3.0}], [None])
+
+
+def test_an_attempt_given_up_counts_for_nothing(ledger):
+    (point,) = ledger.add_points(0, "train", [{"a": 1.0}], ["x"])
+    attempt = ledger.start_attempt(point, cores=2.0)
+    ledger.interrupt_attempt(attempt)
+    assert [(a.status, a.cores) for a in ledger.attempts()] == [("interrupted", 2.0)]
+    assert (ledger.points()[0].status, ledger.solver_runs("train"), ledger.failures()) == ("proposed", 0, 0)
+    ended = run_attempt(ledger, point, SOLVED)
+    ledger.interrupt_attempt(ended)  # has ended: stays as it is
+    assert ledger.attempts()[-1].status == "solved"
+
+
 # Opening
 
 

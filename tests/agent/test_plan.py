@@ -55,6 +55,27 @@ def test_solves_run_side_by_side_as_far_as_there_is_room(tmp_path: Path, cluster
     assert found.validation_solves_s == 50.0
 
 
+def test_asynchronous_solves_wait_for_no_batch(tmp_path: Path) -> None:
+    cluster = {"cpus": 8, "mode": "asynchronous"}
+    found = plan(config(tmp_path, cluster=cluster, sampling={"batch": 3}, validation={"grid": 4}))
+    assert found.wall_s == pytest.approx(2.0 * (ceil(9 / 3) + ceil(16 / 8)))
+
+
+def test_solves_of_a_round_may_be_fewer_than_a_batch(tmp_path: Path) -> None:
+    settings = config(tmp_path, budget={"solver_runs": 10, "solver_runs_per_round": 2}, sampling={"batch": 4})
+    assert plan(settings).rounds == 4
+
+
+def test_core_hours_are_those_of_all_solves(tmp_path: Path) -> None:
+    budget = {"solver_runs": 9, "core_hours": 0.05}
+    settings = config(tmp_path, budget=budget, cluster={"cpus": 8, "solve_cpus": 4}, validation={"grid": 3})
+    assert plan(settings, solve_s=3.6).core_hours == pytest.approx(0.001 * (9 + 9) * 4)
+    (found,) = concerns(settings, plan(settings, solve_s=3.6))
+    assert found.kind == "core-hours"
+    assert "0.072 core-hours, and the budget has 0.05" in found.message
+    assert concerns(settings, plan(settings, solve_s=2.0)) == []
+
+
 def test_a_small_campaign_raises_no_concern(tmp_path: Path) -> None:
     settings = config(tmp_path, validation={"grid": 21})
     assert concerns(settings, plan(settings, solve_s=0.01)) == []

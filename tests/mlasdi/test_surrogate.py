@@ -284,10 +284,18 @@ def test_damage_is_reported(saved, name, damage, message):
     assert str(saved) in str(caught.value)
 
 
+def test_a_changed_number_in_the_description_is_noticed(saved):
+    description = json.loads((saved / "surrogate.json").read_text())
+    description["basis"]["scale"] *= 1 + 1e-15
+    (saved / "surrogate.json").write_text(json.dumps(description))
+    with pytest.raises(SurrogateError, match=r"surrogate\.json does not match its own checksum"):
+        Surrogate.load(saved)
+
+
 @pytest.mark.parametrize("key", ["sha256", "stages", "kernels", "layout", "record"])
 def test_an_incomplete_description_is_reported(saved, key):
     description = json.loads((saved / "surrogate.json").read_text())
-    del description[key]
+    del description[key], description["description_sha256"]  # as in a file of an earlier version
     (saved / "surrogate.json").write_text(json.dumps(description))
     with pytest.raises(SurrogateError, match=f"surrogate.json is damaged.*{key}"):
         Surrogate.load(saved)

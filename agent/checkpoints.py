@@ -1,0 +1,99 @@
+"""The models and assessments of a campaign on disk: verified when read; a damaged one is set aside and made again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.assessment import Assessment, DamagedAssessment
+from mlasdi.surrogate import Surrogate, SurrogateError
+
+
+class Checkpoints:
+    """What the rounds of one campaign have left in its folder.
+
+    Args:
+        folder: of the campaign.
+        shared: folder that workers see, too.
+        warn: gets a line for each damaged file.
+    """
+
+    def __init__(self, folder: Path, shared: Path, warn: Callable[[str], None]) -> None:
+        self.folder, self.shared, self._warn = folder, shared, warn
+        self._last: tuple[int, Surrogate] | None = None
+
+    def model_folder(self, round: int) -> Path:
+        return self.folder / "models" / f"round-{round:03d}"
+
+    def assessment_path(self, round: int) -> Path:
+        return self.folder / "assessments" / f"round-{round:03d}.npz"
+
+    def surrogate(self, round: int) -> Surrogate | None:
+        """The model of a round; None where there is no sound one."""
+        if self._last is not None and self._last[0] == round:
+            return self._last[1]
+        folder = self.model_folder(round)
+        if not folder.exists():
+            return None
+        try:
+            surrogate = Surrogate.load(folder)
+        except SurrogateError as error:
+            self._set_aside(folder, f"the model of round {round} is damaged, and is trained again: {error}")
+            return None
+        self._last = (round, surrogate)
+        return surrogate
+
+    def for_workers(self, round: int) -> Path:
+        """Where workers leave the model of a round, and find it again."""
+        return self.shared.resolve() / f".model-round-{round:03d}"
+
+    def adopt(self, round: int) -> None:
+        """Take the model that a worker has left as that of a round, complete or not at all."""
+        self._copy(self.for_workers(round), self.model_folder(round))
+
+    def share(self, round: int) -> Path:
+        """The model of a round where workers find it, in place of all earlier ones."""
+        folder = self.for_workers(round)
+        for earlier in self.shared.glob(".model-round-*"):
+            if earlier.name < folder.name:
+                shutil.rmtree(earlier, ignore_errors=True)
+        if not folder.exists():
+            self._copy(self.model_folder(round), folder)
+        return folder
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name.lstrip('.')}.copy")
+        for old in (partial, target):  # an agent that was killed may have left either
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(source, partial)
+        partial.rename(target)
+
+    def assessment(self, round: int) -> Assessment | None:
+        """What validation found of a round's model; None where there is no sound record."""
+        path = self.assessment_path(round)
+        if not path.exists():
+            return None
+        try:
+            return Assessment.load(path)
+        except DamagedAssessment as error:
+            self._set_aside(path, f"the assessment of round {round} is damaged, and is made again: {error}")
+            return None
+
+    def sweep(self) -> None:
+        """Remove what agents that were killed left half-written; nobody else may be at work on the campaign."""
+        for pattern in ("*.partial", ".*.partial", "*/*.partial", "*/.*.partial"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        for folder in (*(self.folder / "models").glob(".round-*"), *self.shared.glob(".model-round-*")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        self._last = None
+        target = path.with_name(f"{path.name}.damaged")
+        n = 2
+        while target.exists():
+            target = path.with_name(f"{path.name}.damaged-{n}")
+            n += 1
+        path.rename(target)
+        self._warn(f"{reason}; what is left of it is kept as {target}")

@@ -1,0 +1,103 @@
+"""One training as a task that any process can do: it reads solutions from the store and leaves a saved surrogate."""
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.tasks import SolverSpec, TaskFailure, described, is_disk_full
+from agent.training_data import Solution, SolvesError, read_training_data
+from mlasdi.training import ModelSettings, Progress, fit
+from solvers.parameters import ParameterSpace
+from solvers.store import DamagedSnapshot, SnapshotStore
+
+DAMAGED_SNAPSHOT = "damaged-snapshot"
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One training to be done.
+
+    Attributes:
+        task_id: chosen by the caller, who finds it in the result: the round.
+        solutions: what to train on.
+        store_root: folder of the snapshot store, as the worker sees it.
+        folder: where the surrogate is saved; what is there is replaced.
+        seed: of everything random.
+        info: JSON to travel with the surrogate.
+    """
+
+    task_id: int
+    solver: SolverSpec
+    space: ParameterSpace
+    solutions: tuple[Solution, ...]
+    store_root: str
+    folder: str
+    model: ModelSettings
+    seed: int
+    info: Mapping[str, Any]
+
+    def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
+        """The result where the worker is gone."""
+        return TrainResult(self.task_id, submitted_at, time.time(), "", (), failure)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes:
+        started_at, ended_at: unix seconds by the worker's clock, or the agent's where the worker was lost.
+        worker: `host:pid`; empty where the worker was lost.
+        warnings: what is worth telling, though the training succeeded.
+        failure: None after success; then the surrogate is in the task's folder.
+    """
+
+    task_id: int
+    started_at: float
+    ended_at: float
+    worker: str
+    warnings: tuple[str, ...]
+    failure: TaskFailure | None
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[str], None]) -> None:
+    """Fit a surrogate to the task's solutions, and save it.
+
+    Raises:
+        SolvesError: solutions are missing or do not fit together.
+        DamagedSnapshot: one is damaged.
+        ValueError: the settings do not fit the solutions.
+    """
+    store = SnapshotStore(Path(task.store_root))
+    data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
+    info = {**task.info, "time_interpolation_error": time_error}
+    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info)
+    shutil.rmtree(task.folder, ignore_errors=True)  # what a lost worker may have left
+    surrogate.save(task.folder)
+
+
+def execute_training(task: TrainTask) -> TrainResult:
+    """`train` in a worker: every exception becomes a failure."""
+    started_at, warnings = time.time(), list[str]()
+    failure: TaskFailure | None = None
+    try:
+        train(task, lambda progress: None, warnings.append)
+    except DamagedSnapshot as damage:
+        failure = TaskFailure(DAMAGED_SNAPSHOT, str(damage))
+    except SolvesError as error:
+        failure = TaskFailure("solutions", str(error))
+    except MemoryError as error:
+        failure = TaskFailure("out-of-memory", f"the training ran out of memory ({described(error)})")
+    except Exception as error:
+        failure = TaskFailure("disk-full" if is_disk_full(error) else "exception", described(error))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return TrainResult(task.task_id, started_at, time.time(), worker, tuple(warnings), failure)

@@ -1,0 +1,112 @@
+"""Campaigns of a second: an analytic solver, the fastest model, nothing published; and executors that obey."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import agent.campaign
+from agent.campaign import run_campaign
+from agent.config import Config, load_config
+from agent.execution import Executor, Result, SerialExecutor, Task
+from agent.monitor import Monitor
+from agent.publication import Publisher
+from agent.tasks import SolveTask
+from agent.training_task import TrainTask
+
+SETTINGS: dict[str, Any] = {
+    "name": "quick",
+    "problem": {
+        "solver": "burgers1d",
+        "options": {"n_x": 41, "n_t": 21},
+        "parameters": {"a": [0.7, 0.9], "w": [0.9, 1.1]},
+    },
+    "budget": {"solver_runs": 10},
+    "sampling": {"batch": 3, "candidates": 8, "acquisition": "sobol"},
+    "model": {"kind": "snapshot-gp", "n_time": 6},
+    "cluster": {"executor": "serial", "mode": "asynchronous"},
+}
+
+
+class Unpublished(Publisher):
+    """Draws and registers nothing, which takes longer than these campaigns."""
+
+    def start(self) -> None:
+        pass
+
+    def abort(self, status: str) -> None:
+        pass
+
+    def publish_round(self, *args: object) -> str:
+        return "1"
+
+    def add_assessment(self, *args: object) -> None:
+        pass
+
+    def draw(self, *args: object) -> list[Path]:
+        return []
+
+    def identity(self, version: str | None) -> dict[str, str | None]:
+        return {"version": version}
+
+    def finish(self, *args: object) -> None:
+        pass
+
+
+def quick_config(root: Path, **changes: Any) -> Config:
+    """The configuration, as a file in `root`; sections are merged."""
+    merged = {
+        name: {**SETTINGS.get(name, {}), **change} if isinstance(change, dict) else change
+        for name, change in changes.items()
+    }
+    path = root / "quick.yaml"
+    path.write_text(yaml.safe_dump({**SETTINGS, "root": str(root / "mlruns"), **merged}))
+    return load_config(path)
+
+
+def run_quick(
+    config: Config, monkeypatch: pytest.MonkeyPatch, executor: Executor | None = None, monitor: Monitor | None = None
+) -> dict[str, Any]:
+    """Run a campaign unpublished, with an executor of the test's own."""
+    monkeypatch.setattr(agent.campaign, "Publisher", Unpublished)
+    if executor is not None:
+        monkeypatch.setattr(agent.campaign, "make_executor", lambda settings: executor)
+    return run_campaign(config, monitor)
+
+
+class Shuffled(SerialExecutor):
+    """Finishes what is under way in a random order, as a cluster does.
+
+    Args:
+        seed: of the order.
+        watch: called before each result with all tasks under way, of which it may raise, or return one result of
+            its own making in place of the work.
+    """
+
+    def __init__(self, seed: int = 0, watch: Callable[[Sequence[Task]], Result | None] = lambda tasks: None) -> None:
+        super().__init__()
+        self._rng, self._watch = random.Random(seed), watch
+
+    def wait(self, timeout_s: float | None = None) -> list[Result]:
+        tasks = list(self._waiting)
+        staged = self._watch(tasks)
+        if staged is not None:
+            (task,) = [
+                t for t in tasks if t.task_id == staged.task_id and type(t).__name__[0] == type(staged).__name__[0]
+            ]
+            self._waiting.remove(task)
+            return [staged]
+        if tasks:
+            self._waiting.rotate(-self._rng.randrange(len(tasks)))
+        return super().wait(timeout_s)
+
+
+def solves_of(tasks: Sequence[Task]) -> list[SolveTask]:
+    return [task for task in tasks if isinstance(task, SolveTask)]
+
+
+def trainings_of(tasks: Sequence[Task]) -> list[TrainTask]:
+    return [task for task in tasks if isinstance(task, TrainTask)]
