@@ -1,5 +1,6 @@
 """The benchmark problems: training trajectories, and test trajectories that only judge."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -132,9 +133,11 @@ def _stored(solver: str, space: ParameterSpace, mu: Float[np.ndarray, "param n_p
     return TrainingData(space, fom.layout, mu, found[0].t, np.stack([snapshots.u for snapshots in found]))
 
 
-def all_problems() -> list[Problem]:
-    """Without the wake where NGSolve is not installed."""
-    problems = [multiscale(), *(burgers1d(n) for n in (2, 3, 4)), burgers2d(), vlasov()]
+def all_problems() -> Iterator[Problem]:
+    """Each solved when its turn comes; without the wake where NGSolve is not installed."""
+    yield multiscale()
+    yield from (burgers1d(n) for n in (2, 3, 4))
+    yield burgers2d()
+    yield vlasov()
     if find_spec("ngsolve"):
-        problems += [wake(WAKE_NUS[:: len(WAKE_NUS) - 1]), wake(WAKE_NUS)]
-    return problems
+        yield from (wake(nus) for nus in (WAKE_NUS[:: len(WAKE_NUS) - 1], WAKE_NUS))
