@@ -206,7 +206,7 @@ def _sweep() -> None:
     """Remove temporary folders of agents that were killed; their Ray has ended with them."""
     for folder in _TEMPORARY.glob(f"{_PREFIX}[0-9]*-*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists() and folder.owner() == Path.home().owner():
+        if pid.isdigit() and not Path("/proc", pid).exists() and folder.stat().st_uid == os.getuid():
             shutil.rmtree(folder, ignore_errors=True)
 
 

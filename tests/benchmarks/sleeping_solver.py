@@ -45,5 +45,5 @@ class Sleeping:
 
 
 def execute_small_training(task: TrainTask) -> TrainResult:
-    """Train on the first solutions alone: the time of a training grows with the square of their number."""
+    """Train on the first solutions alone, where only the agent is of interest."""
     return execute_training(replace(task, solutions=task.solutions[:16]))

@@ -124,7 +124,7 @@ def page(found: Mapping[str, dict[str, Any]]) -> str:
             f"Models are of the kind `{SETTINGS['model']['kind']}`. Solves under way: {N_WORKERS + 4}, and "
             f"{N_WORKERS} in a synchronous batch. The first campaign chooses points by `field-std`, the others by "
             "the Sobol sequence, which takes no time. In the last row models learn from the first sixteen solutions "
-            "alone, since it is about the agent, and trainings on a thousand would take this machine an hour.",
+            "alone: it is about the agent, and not about trainings on a thousand.",
             table(head, rows),
             "`busy` is the share of the workers' time in which they solve, train or choose points, from the moment "
             "at which there is a model and all of them are at work, to the begin of the last solve. `agent` is what "
