@@ -50,10 +50,11 @@ class Findings:
         default, control = self.curve(problem, DEFAULT), self.curve(problem, CONTROL)
         return default.runs_to(default.study.target), control.runs_to(control.study.target)
 
-    def behind(self, problem: str) -> list[float]:
+    def behind(self, problem: str, by_more_than: int = 0) -> list[float]:
         """Levels to which the default acquisition needs more runs than the control."""
         default, control = self.curve(problem, DEFAULT), self.curve(problem, CONTROL)
-        return [level for level in levels_of(default.study) if default.runs_to(level) > control.runs_to(level)]
+        levels = levels_of(default.study)
+        return [level for level in levels if default.runs_to(level) > control.runs_to(level) + by_more_than]
 
 
 def page(found: Findings, figure: Path) -> str:
@@ -102,7 +103,7 @@ def _targets(found: Findings) -> str:
         saved = f"{100 * (1 - default / control):.0f} %" if np.isfinite(control) else "-"
         behind = ", ".join(f"{100 * level:g} %" for level in found.behind(name)) or "none"
         rows.append([name, f"{100 * target:g} %", _runs(default), _runs(control), saved, behind])
-    head = ["problem", "error", f"runs, {DEFAULT}", f"runs, {CONTROL}", "saved", "levels at which it needs more runs"]
+    head = ["problem", "error", f"runs, {DEFAULT}", f"runs, {CONTROL}", "saved", "errors to which it needs more runs"]
     return f"## The default against the control\n\n{table(head, rows)}"
 
 
