@@ -16,9 +16,10 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = "tests/benchmarks"
 # Page -> file that it is made of.
-ELSEWHERE = {"index.md": "README.md"} | {
-    f"benchmarks/{name.lower()}.md": f"{BENCHMARKS}/{name}.md" for name in ("RESULTS", "SOLVERS", "LATENCY")
-}
+PAGES = ("RESULTS", "SOLVERS", "LATENCY", "UTILISATION")
+ELSEWHERE = {"index.md": "README.md"}
+ELSEWHERE |= {f"benchmarks/{name.lower()}.md": f"{BENCHMARKS}/{name}.md" for name in PAGES}
+ELSEWHERE |= {f"benchmarks/{path.name}": f"{BENCHMARKS}/{path.name}" for path in (ROOT / BENCHMARKS).glob("*.png")}
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]</\1>', re.DOTALL)
 
 

@@ -49,7 +49,11 @@ def synchronous(root: Path, solver_runs: int, **changes: Any) -> Config:
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("surrogate.safetensors", cut_short), ("surrogate.safetensors", flipped), ("surrogate.json", reworded)],
+    [
+        pytest.param("surrogate.safetensors", cut_short, marks=pytest.mark.slow),
+        ("surrogate.safetensors", flipped),
+        ("surrogate.json", reworded),
+    ],
 )
 def test_a_damaged_model_is_set_aside_and_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: Callable[[Path], None]
@@ -70,7 +74,7 @@ def test_a_damaged_model_is_set_aside_and_trained_again(
     np.testing.assert_array_equal(Surrogate.load(folder).predict([[0.8, 1.0]]).mean, before.mean)
 
 
-@pytest.mark.parametrize("damage", [cut_short, flipped])
+@pytest.mark.parametrize("damage", [cut_short, pytest.param(flipped, marks=pytest.mark.slow)])
 def test_a_damaged_assessment_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None]
 ) -> None:

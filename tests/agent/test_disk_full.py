@@ -34,7 +34,7 @@ except agent.campaign.CampaignError as error:
 FINE, COARSE = {"n_x": 401, "n_t": 201}, {"n_x": 401, "n_t": 5}
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+@pytest.mark.parametrize("mode", ["synchronous", pytest.param("asynchronous", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("options", "limit", "told"),
     [(FINE, 300_000, "no room for the solution at"), (COARSE, 30_000, "room|database or disk is full|disk I/O error")],
