@@ -117,16 +117,17 @@ CONCLUSIONS = {
     ),
     "over eight decades of": lambda: max(values("roughness/9", "test")) < 1.2 * min(values("roughness/9", "test")),
     "with sixteen it doubles": lambda: 1.7 < ratio("roughness/16/10000/test", "roughness/16/0.0001/test") < 2.5,
-    "the leave-one-out error does not see that": lambda: (
-        max(values("roughness/16", "leave-one-out")) < 1.2 * min(values("roughness/16", "leave-one-out"))
+    "the leave-one-out error hardly sees that": lambda: (
+        max(values("roughness/16", "leave-one-out")) < 1.3 * min(values("roughness/16", "leave-one-out"))
+        and max(values("roughness/16", "test")) > 2 * min(values("roughness/16", "test"))
     ),
     "in between the test error does not depend on": lambda: (
         max(values("kappa/first stage", "test")[2:6]) < 1.2 * min(values("kappa/first stage", "test")[2:6])
         and max(values("kappa/first stage", "test")[::6]) > 2.5 * min(values("kappa/first stage", "test"))
     ),
     "by a factor of eight": lambda: 7 < ratio("kappa/first stage/0.1/train", "kappa/first stage/1/train") < 9,
-    "can divide the training error by three": lambda: (
-        2.5 < ratio("kappa/first stage/0.3/train", "kappa/second stage/1/train") < 3.5
+    "can divide the training error by six": lambda: (
+        5 < ratio("kappa/first stage/0.3/train", "kappa/second stage/1/train") < 7
         and measured("kappa/second stage/1/train") == min(values("kappa/second stage", "train"))
     ),
     "the leave-one-out error does not fall either": lambda: (
@@ -134,7 +135,7 @@ CONCLUSIONS = {
     ),
     "without anchors the training error is smallest": lambda: all(
         measured(f"anchors/{n}/0/train") == min(values(f"anchors/{n}", "train"))
-        and measured(f"anchors/{n}/0/test") == max(values(f"anchors/{n}", "test"))
+        and measured(f"anchors/{n}/0/test") > 2 * min(values(f"anchors/{n}", "test"))
         for n in (4, 9)
     ),
     "much the same order": lambda: measured("map/rank correlation") > 0.75,
