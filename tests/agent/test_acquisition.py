@@ -42,7 +42,7 @@ def three() -> Surrogate:
     return travelling_waves(space, np.concatenate([space.corners(), space.from_unit(np.full((1, 3), 0.4))]))
 
 
-@pytest.fixture(params=["one", "burgers_surrogate", "three"])
+@pytest.fixture(params=["one", "burgers_surrogate", pytest.param("three", marks=pytest.mark.slow)])
 def surrogate(request: pytest.FixtureRequest) -> Surrogate:
     """Of one, two and three parameters."""
     return request.getfixturevalue(request.param)
@@ -106,6 +106,7 @@ def test_coefficient_std_is_the_kriging_standard_deviation(surrogate: Surrogate)
         np.testing.assert_allclose(score_function(surrogate, "coefficient-std", extra)(mu), expected, rtol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acquisition", SCORED)
 def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
     """The field depends on the third parameter alone, of which the values from 0.4 to 1 are missing."""
