@@ -1,6 +1,18 @@
 """The benchmark's own modules can be imported by name, and so can the measures beside the tests of the solvers."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
+import pytest
+
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "solvers")]
+
+
+@pytest.fixture(scope="module")
+def plain_signatures() -> Iterator[None]:
+    """Without the run-time checks of shapes that other tests want: they would count as time of what is measured."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

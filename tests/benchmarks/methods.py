@@ -152,7 +152,7 @@ def parametric_dmd(problem: Problem, seed: int) -> Fitted:
 
 METHODS = (
     Method("mlasdi", own("mlasdi"), SEEDS),
-    Method("mlasdi-paper", own("mlasdi-paper")),
+    Method("mlasdi-paper", own("mlasdi-paper"), SEEDS),
     Method("gplasdi", own("gplasdi")),
     Method("snapshot-gp", own("snapshot-gp")),
     Method("ezyrb POD + RBF", ezyrb(rbf)),

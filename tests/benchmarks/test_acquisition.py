@@ -1,9 +1,7 @@
 """Error against solver runs for every acquisition function; writes ACQUISITION.md, then checks the default."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import jaxtyping
 import pytest
 from acquisition_page import MOST_SECONDS, SAVING, Findings, error_figure, page
 from acquisition_problems import studies
@@ -18,14 +16,6 @@ PAGE = Path(__file__).with_name("ACQUISITION.md")
 FIGURE = PAGE.with_name("acquisition.png")
 WITH_DEFAULT_MODEL = ("field-std", "coefficient-std", "sobol")  # each takes minutes
 JUDGED = [study.name for study in studies() if study.is_judged]
-
-
-@pytest.fixture(scope="module")
-def plain_signatures() -> Iterator[None]:
-    """The run-time checks of shapes, which other tests want, would take longer than the campaigns."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

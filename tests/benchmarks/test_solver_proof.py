@@ -1,9 +1,7 @@
 """Every built-in solver against its references and its plain twin; writes SOLVERS.md, then checks it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import jaxtyping
 import pytest
 from solver_proof import CHECKS, CONTESTS, Check, Timing
 from solvers_page import page
@@ -14,15 +12,12 @@ LEAST_RATIO = {"burgers1d": 15, "burgers2d": 50, "vlasov": 5}  # over the plain 
 
 
 @pytest.fixture(scope="module")
-def measured() -> Iterator[tuple[list[Check], list[Timing]]]:
-    """Everything once, without the run-time checks of shapes that other tests want; they would count as time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
+def measured(plain_signatures: None) -> tuple[list[Check], list[Timing]]:
     timings = [contest.timing() for contest in CONTESTS]
     checks = [check for checks in CHECKS for check in checks()]
     PAGE.write_text(page(checks, timings))
     print(f"\nwritten: {PAGE}")
-    yield checks, timings
-    jaxtyping.config.update("jaxtyping_disable", False)
+    return checks, timings
 
 
 def test_every_quantity_is_within_its_bounds(measured: tuple[list[Check], list[Timing]]):

@@ -1,9 +1,8 @@
 """All methods on all problems, side by side in one run; writes RESULTS.md, then checks it against the targets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 from ablation import ablation
@@ -16,14 +15,6 @@ from targets import SIZE_RATIO, STAGE_CHOICE, TARGETS, Target
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 PAGE = Path(__file__).with_name("RESULTS.md")
-
-
-@pytest.fixture(scope="module")
-def plain_signatures() -> Iterator[None]:
-    """The run-time checks of shapes, which other tests want, would count as training time."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")
