@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One BLAS thread: the small matrices of a surrogate gain nothing from more, and runs stay comparable.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint bench docs docs-figures gallery clean setup
+.PHONY: demo test test-all lint bench docs docs-figures studies gallery clean setup
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -40,6 +40,12 @@ docs: setup
 # Figures and numbers of docs/method.md; takes a few minutes.
 docs-figures: setup
 	$(BIN)/python docs/method_page.py
+
+# The open questions of the method, one page each in docs/studies; up to 20 minutes a study. `make studies full=--full`
+# takes the full settings.
+studies: setup
+	for study in $(filter-out docs/studies/study_page.py,$(wildcard docs/studies/*.py)); do \
+		$(BIN)/python $$study $(full) || exit 1; done
 
 # The figures of the built-in problems; the wake, where NGSolve is installed, takes two minutes.
 gallery: setup
