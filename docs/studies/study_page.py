@@ -59,7 +59,8 @@ def run(study: str, measure: Callable[[bool], Page], folder: Path | None = None,
     for name, figure in page.figures.items():
         save(figure, folder / "images" / f"{study}-{name}.png")
     command = f"python docs/studies/{study}.py{' --full' if full else ''}"
-    made = f"Written by `{command}` in {minutes:.0f} minutes on one core ({platform.machine()}, torch {torch.__version__})."
+    machine = f"{platform.machine()}, torch {torch.__version__}"
+    made = f"Written by `{command}` in {minutes:.0f} minutes on one core ({machine})."
     path = folder / f"{study}.md"
     path.write_text(f"# {page.title}\n\n{page.text.strip()}\n\n---\n\n{made}\n")
     return path
