@@ -13,15 +13,15 @@ Score = Callable[[np.ndarray], np.ndarray]
 """Physical parameters `[n_mu, n_params]` to scores `[n_mu]`; larger is more wanted."""
 
 
-# Scores below this are rounding: nothing in the box is uncertain any more.
-NOTHING_LEFT = 1e-8
+# Scores below this are rounding, or what the basis leaves out: nothing in the box is uncertain any more.
+NOTHING_LEFT = 1e-7
 # A solve this close to another one, in every parameter of the unit cube, would tell nothing new. It may score highest
 # all the same, where kernels are so smooth that only their nugget is left.
 APART = 0.01
-# Step of the central differences that stand for the gradient of a score, in the unit cube.
+# Step of the differences that stand for the gradient of a score, in the unit cube.
 STEP = 1e-4
-# Iterations of a refinement.
-ITERATIONS = 20
+# Iterations of a refinement, and the relative gain of one below which it ends: scores are no better known than that.
+ITERATIONS, LEAST_GAIN = 20, 1e-4
 # The search among neighbours: half the widths of the boxes from which they are drawn, and how many for each parameter.
 WIDTHS, NEIGHBOURS = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001), 8
 
@@ -98,16 +98,14 @@ def climbed(
         score: of points of the unit cube `[n, d]`; smooth.
     """
     scale, d = max(abs(value), NOTHING_LEFT), len(start)
-    steps = STEP * np.eye(d)
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         # All differences in one call: a score of many points costs little more than that of one.
-        around = np.clip(np.concatenate([x + steps, x - steps]), 0, 1)
-        value, *others = -score(np.vstack([x, around])) / scale
-        ahead, behind = np.reshape(others, (2, -1))
-        return float(value), (ahead - behind) / (around[:d] - around[d:]).diagonal()
+        steps = np.where(x + STEP > 1, -STEP, STEP)
+        value, *beside = -score(np.vstack([x, x + np.diag(steps)])) / scale
+        return float(value), (np.array(beside) - value) / steps
 
-    options = {"maxiter": ITERATIONS}
+    options = {"maxiter": ITERATIONS, "ftol": LEAST_GAIN}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0)] * d, options=options)
     return found.x, -found.fun * scale
 

@@ -46,7 +46,7 @@ class CoefficientGP:
         self, x: Float[np.ndarray, "point d"], values: Float[np.ndarray, "point output"], kernel: Kernel | None
     ) -> None:
         self.x, self.values, self.kernel = x, values, kernel
-        self._is_conditioned = False
+        self._known = x  # the pending points as well
         if kernel is None:
             self._centre = values.mean(axis=0)
             spread = values.std(axis=0, ddof=1) if len(x) > 1 else np.zeros(values.shape[1])
@@ -78,7 +78,7 @@ class CoefficientGP:
         self, x_new: Float[np.ndarray, "n d"]
     ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
         """Mean and standard deviation of the standardised outputs."""
-        if self.kernel is not None and not self._is_conditioned:
+        if self.kernel is not None:
             return self._in_closed_form(x_new, self.kernel)
         means, stds = [], []
         with torch.no_grad():
@@ -91,18 +91,26 @@ class CoefficientGP:
     def _in_closed_form(
         self, x_new: Float[np.ndarray, "n d"], kernel: Kernel
     ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
-        """The posterior of `model` where all outputs share a kernel: a few small products, in place of milliseconds."""
-        covariance = kernel(self.x, x_new) + MEAN_VARIANCE
-        half = solve_triangular(self._factor, covariance, lower=True)
-        mean = half.T @ solve_triangular(self._factor, (self.values - self._centre) / self.scale, lower=True)
+        """The posterior of `model` where all outputs share a kernel: a few small products, in place of milliseconds.
+
+        Pending points come out at the posterior mean, which therefore stays as it is; the variance knows of them.
+        """
+        half = solve_triangular(self._factor, kernel(self._known, x_new) + MEAN_VARIANCE, lower=True)
+        of_values = half[: len(self.x)]  # the factor of the first points is the first block of that of all
+        mean = of_values.T @ self._whitened_deviations
         variance = np.clip(1 + MEAN_VARIANCE - np.sum(half**2, axis=0), 0, None)
         return mean, np.repeat(np.sqrt(variance)[:, None], mean.shape[1], axis=1)
 
     @functools.cached_property
-    def _factor(self) -> Float[np.ndarray, "point point"]:
+    def _factor(self) -> Float[np.ndarray, "known known"]:
         assert self.kernel is not None  # each output has its own otherwise
-        covariance = self.kernel(self.x, self.x) + MEAN_VARIANCE + self.kernel.nugget * np.eye(len(self.x))
-        return cholesky(covariance, lower=True)
+        known = self._known
+        return cholesky(self.kernel(known, known) + MEAN_VARIANCE + self.kernel.nugget * np.eye(len(known)), lower=True)
+
+    @functools.cached_property
+    def _whitened_deviations(self) -> Float[np.ndarray, "point output"]:
+        n = len(self.x)
+        return solve_triangular(self._factor[:n, :n], (self.values - self._centre) / self.scale, lower=True)
 
     def posterior(
         self, x_new: Float[np.ndarray, "n d"]
@@ -130,14 +138,15 @@ class CoefficientGP:
     def with_pending(self, x_pending: Float[np.ndarray, "q d"]) -> "CoefficientGP":
         """The same GPs, conditioned on points whose solves are under way, as if they came out at the posterior mean."""
         conditioned = copy.copy(self)
-        conditioned._is_conditioned = True
-        x = torch.from_numpy(x_pending)
-        with torch.no_grad(), quiet_and_exact():
-            posterior = self.model.posterior(x)  # also fills the caches that conditioning needs
-            nugget = self.kernel.nugget if self.kernel else 1e-6
-            conditioned.__dict__["model"] = self.model.condition_on_observations(
-                x, posterior.mean, noise=torch.full_like(posterior.mean, nugget)
-            )
+        conditioned.__dict__.pop("_factor", None)
+        conditioned._known = np.concatenate([self._known, x_pending])
+        if self.kernel is None:
+            x = torch.from_numpy(x_pending)
+            with torch.no_grad(), quiet_and_exact():
+                posterior = self.model.posterior(x)  # also fills the caches that conditioning needs
+                conditioned.__dict__["model"] = self.model.condition_on_observations(
+                    x, posterior.mean, noise=torch.full_like(posterior.mean, 1e-6)
+                )
         return conditioned
 
 

@@ -69,6 +69,11 @@ def _error(prediction: Float[Tensor, "time rank"], truth: Float[Tensor, "time ra
     return float(relative(distance, basis.norm(truth.numpy())).max())
 
 
+def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
+    """Root mean square of leave-one-out errors over the folds, by their weights."""
+    return np.sqrt(errors**2 @ data.fold_weights / data.fold_weights.sum())
+
+
 def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
     folds = (model.without(i, data).mean(data.x[i : i + 1], data.t)[0] for i in range(data.n_points))

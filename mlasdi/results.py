@@ -76,7 +76,8 @@ class TrainingRecord:
 
     Attributes:
         stage_names: one name a stage kept, in order.
-        stage_errors: root mean square over the folds of the leave-one-out error, with the first k stages.
+        stage_errors: leave-one-out error with the first k stages: root mean square over the folds, weighted by how
+            well each point can be predicted from the others (see `TrainingSet.fold_weights`).
         leave_one_out: errors of all folds `[stage][point]`; empty below three training points.
         error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None below three
             training points.

@@ -13,7 +13,7 @@ from mlasdi.averaging import averaged
 from mlasdi.basis import PodBasis
 from mlasdi.encoders import Encoder, LinearEncoder
 from mlasdi.latent_model import LatentModel
-from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriging_trust
+from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriging_trust, mean_errors
 from mlasdi.model_settings import KrigingSettings, ModelSettings, NoLatentSettings, StageSettings
 from mlasdi.networks import FeatureMap
 from mlasdi.stage_measures import training_errors
@@ -179,12 +179,10 @@ class Staging:
             self.dropped_ratios[name] = (with_it / without, after[1] / before[1])
 
     def judge(self, model: StagedModel) -> float:
-        """Root mean square over the folds of the leave-one-out error; infinite below three points."""
+        """Leave-one-out error, the mean over the folds; infinite below three points."""
         if self.data.n_points < 3:
             return np.inf
-        return float(
-            np.sqrt(np.average(fold_errors(model, self.data, self.basis) ** 2, weights=self.data.fold_weights))
-        )
+        return float(mean_errors(fold_errors(model, self.data, self.basis)[None], self.data)[0])
 
     def candidates(self, model: StagedModel, settings: StageSettings) -> list[tuple[str, StagedModel]]:
         """The model with one more stage, by name, in each of the variants that the settings leave open."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from mlasdi.basis import PodBasis
 from mlasdi.kriging import select_kernel
-from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, relative_std
+from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
 from mlasdi.model_settings import ModelSettings
 from mlasdi.results import TrainingRecord
 from mlasdi.stage_measures import latent_correlations, training_errors
@@ -93,7 +93,7 @@ def fit(
     loo = leave_one_out(model, training_set, basis)
     record = TrainingRecord(
         stage_names=tuple(staging.names),
-        stage_errors=tuple(np.sqrt(np.mean(loo.errors**2, axis=1)).tolist()) if loo else (),
+        stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
         error_estimate=_error_estimate(model, basis, tau, loo, data.space.unit_sobol(256, seed)),
         std_factor=loo.std_factor if loo else 1.0,

@@ -8,6 +8,7 @@ CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 jaxtyping.install_import_hook(["solvers", "mlasdi"], CHECKER)
 
 import torch  # noqa: E402
+from headless import browser  # noqa: E402, F401
 from hypothesis import settings  # noqa: E402
 
 settings.register_profile("project", deadline=None)

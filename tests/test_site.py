@@ -6,19 +6,16 @@ Needs the extra `docs`.
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from headless import SCREENS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python", "latex2mathml")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SCREENS = {"laptop": (1280, 800), "phone": (390, 844)}
 
 
 def _is_installed(package: str) -> bool:
@@ -90,17 +87,6 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
         assert [url for url in fetched if re.match(r"(?:https?:)?//", url)] == [], page
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("screen", SCREENS)
 def test_pages_open_from_disk(site: Path, browser: Any, screen: str) -> None:
@@ -121,5 +107,7 @@ def test_the_search_works_from_disk(site: Path, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto((site / "index.html").as_uri(), wait_until="load")
     page.fill("input.md-search__input", "envelope theorem")
-    page.locator(".md-search-result__link", has_text="variable projection").first.wait_for(state="attached")
+    found = page.locator(".md-search-result__link", has_text="variable projection").first
+    found.wait_for(state="attached")
+    assert "method.html" in found.get_attribute("href")
     page.close()

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
+from unpublished import Unpublished
 
 import agent.campaign
 from agent.campaign import run_campaign
 from agent.config import Config, load_config
 from agent.execution import Executor, Result, SerialExecutor, Task
 from agent.monitor import Monitor
-from agent.publication import Publisher
 from agent.tasks import SolveTask
 from agent.training_task import TrainTask
 
@@ -29,31 +29,6 @@ SETTINGS: dict[str, Any] = {
     "model": {"kind": "snapshot-gp", "n_time": 6},
     "cluster": {"executor": "serial", "mode": "asynchronous"},
 }
-
-
-class Unpublished(Publisher):
-    """Draws and registers nothing, which takes longer than these campaigns."""
-
-    def start(self) -> None:
-        pass
-
-    def abort(self, status: str) -> None:
-        pass
-
-    def publish_round(self, *args: object) -> str:
-        return "1"
-
-    def add_assessment(self, *args: object) -> None:
-        pass
-
-    def draw(self, *args: object) -> list[Path]:
-        return []
-
-    def identity(self, version: str | None) -> dict[str, str | None]:
-        return {"version": version}
-
-    def finish(self, *args: object) -> None:
-        pass
 
 
 def quick_config(root: Path, **changes: Any) -> Config:

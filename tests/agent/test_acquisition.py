@@ -75,7 +75,7 @@ def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisitio
     mus, scores = propose(surrogate, settings, trained_on(surrogate), 1, seed=0)
     score = score_function(surrogate, acquisition, nothing_pending(surrogate))
     assert surrogate.space.contains(mus, tolerance=0).all()
-    assert scores[0] == pytest.approx(score(mus)[0], rel=1e-9)
+    assert scores[0] == pytest.approx(score(mus)[0], rel=1e-6)
     assert scores[0] >= (1 - 1e-6) * score(dense_grid(surrogate)).max()
 
 
@@ -154,7 +154,7 @@ def test_a_batch_spreads(surrogate: Surrogate) -> None:
         taken = np.concatenate([known, mus[:i]])
         assert distance(surrogate, mus[i : i + 1], taken) >= APART
         score = score_function(surrogate, "field-std", mus[:i])
-        assert scores[i] == pytest.approx(score(mus[i : i + 1])[0], rel=1e-9)
+        assert scores[i] == pytest.approx(score(mus[i : i + 1])[0], rel=1e-6)
         free = [mu for mu in grid if distance(surrogate, mu[None], taken) >= 2 * APART]
         assert scores[i] >= 0.95 * score(np.array(free)).max()
 
@@ -165,7 +165,7 @@ def test_a_failed_point_is_not_proposed_again(surrogate: Surrogate) -> None:
         mus, scores = propose(surrogate, settings, known, 1, seed=0)
         assert distance(surrogate, mus, known) >= APART
         pending = known[len(surrogate.model.latent.x) :]
-        assert scores[0] == pytest.approx(surrogate.relative_std(mus, pending)[0], rel=1e-9)
+        assert scores[0] == pytest.approx(surrogate.relative_std(mus, pending)[0], rel=1e-6)
         known = np.concatenate([known, mus])
 
 
@@ -220,7 +220,7 @@ def test_the_choice_keeps_away_from_where_solves_fail(
     chance = chance_of_success(space, known, failed)
     assert chance(heedless[None])[0] < 0.1
     assert chance(careful[None])[0] > 0.8
-    assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-9)
+    assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-6)
     grid = dense_grid(burgers_surrogate)
     grid = grid[[distance(burgers_surrogate, mu[None], all_known) > 2 * APART for mu in grid]]
     assert score >= 0.9 * (chance(grid) * wanted(grid)).max()

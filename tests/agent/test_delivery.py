@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from quick_campaign import Unpublished, quick_config
+from quick_campaign import quick_config
+from unpublished import Unpublished
 
 import agent.campaign
 from agent.campaign import run_campaign

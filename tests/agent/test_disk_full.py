@@ -18,10 +18,10 @@ HERE = Path(__file__).parent
 RUN = """
 import resource, sys
 sys.path.insert(0, {here!r})
-import agent.campaign, quick_campaign
+import agent.campaign, unpublished
 from agent.config import load_config
 from solvers.burgers import Burgers1D
-agent.campaign.Publisher = quick_campaign.Unpublished
+agent.campaign.Publisher = unpublished.Unpublished
 config = load_config({config!r})
 Burgers1D(n_x=41, n_t=21).solve({{"a": 0.8, "w": 1.0}})  # compiles, and caches what it compiled
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))

@@ -32,11 +32,11 @@ ASYNCHRONOUS = {"executor": "serial", "mode": "asynchronous"}
 SERVER = """
 import os, signal, sys, threading, time
 sys.path.insert(0, {here!r})
-import agent.campaign, quick_campaign, torch
+import agent.campaign, torch, unpublished
 from agent.config import load_config
 from solvers.burgers import Burgers1D
 torch.set_num_threads(1)
-agent.campaign.Publisher = quick_campaign.Unpublished
+agent.campaign.Publisher = unpublished.Unpublished
 solve = Burgers1D.solve
 solve(Burgers1D(n_x=41, n_t=21), {{"a": 0.8, "w": 1.0}})  # compiles
 
@@ -191,9 +191,9 @@ def test_killed_twenty_times_asynchronously_it_loses_nothing(tmp_path: Path, ref
 ON_CLUSTER = """
 import json, sys
 sys.path.insert(0, {here!r})
-import agent.campaign, quick_campaign
+import agent.campaign, unpublished
 from agent.config import load_config
-agent.campaign.Publisher = quick_campaign.Unpublished
+agent.campaign.Publisher = unpublished.Unpublished
 print(json.dumps(agent.campaign.run_campaign(load_config({config!r}))))
 """
 

@@ -17,10 +17,13 @@ class Unpublished(Publisher):
     def publish_round(self, *args: object) -> str:
         return "1"
 
+    def add_assessment(self, *args: object) -> None:
+        pass
+
     def draw(self, *args: object) -> list[Path]:
         return []
 
-    def identity(self, version: str) -> dict[str, str]:
+    def identity(self, version: str | None) -> dict[str, str | None]:
         return {"version": version}
 
     def finish(self, *args: object) -> None:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from mlasdi.coefficient_gp import MEAN_VARIANCE, CoefficientGP
+from mlasdi.coefficient_gp import MEAN_VARIANCE, CoefficientGP, quiet_and_exact
 from mlasdi.kriging import FAMILIES, Kernel, Kriging
 
 X = np.array([[0.0, 0.1], [0.3, 0.9], [0.5, 0.4], [0.8, 0.0], [1.0, 0.7], [0.2, 0.5]])
@@ -111,13 +112,18 @@ def test_pending_points_without_a_shared_kernel(independent):
     assert (std[:, :2] < 0.8 * before[:, :2]).all()
 
 
-def test_the_closed_form_is_the_posterior_of_the_model(points):
-    """With a shared kernel nothing asks the GPyTorch model until points are pending; both must say the same."""
+@pytest.mark.parametrize("pending", [np.empty((0, 1)), np.array([[0.3], [1.1]])])
+def test_the_closed_form_is_the_posterior_of_the_model(points, pending):
+    """With a shared kernel nothing asks the GPyTorch model; both must say the same, with pending points or without."""
     values = np.stack([np.sin(3 * points[:, 0]), points[:, 0] ** 2 - 1, np.full(5, 2.0)], axis=1)
     gp = CoefficientGP(points, values, Kernel(family="matern52", lengthscale=(0.8,)))
-    asked = np.linspace(-0.2, 1.2, 9)[:, None]
-    mean, std = gp._standardised(asked)
-    gp._is_conditioned = True
-    slow_mean, slow_std = gp._standardised(asked)
-    np.testing.assert_allclose(mean, slow_mean, rtol=0, atol=1e-7)
-    np.testing.assert_allclose(std, slow_std, rtol=0, atol=1e-6)
+    asked = torch.linspace(-0.2, 1.2, 9).double()[:, None]
+    mean, std = gp.with_pending(pending)._standardised(asked.numpy())
+    with torch.no_grad(), quiet_and_exact():
+        model, x = gp.model, torch.from_numpy(pending)
+        believed = model.posterior(x if len(x) else asked).mean
+        if len(x):
+            model = model.condition_on_observations(x, believed, noise=torch.full_like(believed, gp.kernel.nugget))
+        posterior = model.posterior(asked)
+        np.testing.assert_allclose(mean, posterior.mean.numpy(), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(std, posterior.variance.clamp_min(0).sqrt().numpy(), rtol=0, atol=1e-6)

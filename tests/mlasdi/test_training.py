@@ -108,7 +108,8 @@ def test_the_record_describes_the_surrogate(surrogate):
     assert record.dropped == {}
     for error, folds in zip(record.stage_errors, record.leave_one_out, strict=True):
         assert len(folds) == 5
-        assert error == pytest.approx(np.sqrt(np.mean(np.square(folds))))
+        assert min(folds) < error < max(folds)  # a mean, to which the centre counts more than the corners
+        assert error < np.sqrt(np.mean(np.square(folds)))
     assert record.truncation_error < 1e-6
     assert record.fit_s > 0
 
@@ -125,8 +126,7 @@ def test_a_stage_that_does_not_help_is_dropped_and_recorded(burgers_data):
     kept = fit(burgers_data, settings(**quick | {"min_gain": None}), seed=0)
     assert kept.record.stage_names == ("variable-projection", name)
     assert kept.record.dropped == {}
-    folds = np.array(kept.record.leave_one_out[1])
-    assert folds.min() < judged.record.dropped[name] < folds.max()  # a weighted mean over the folds
+    assert judged.record.dropped[name] == pytest.approx(kept.record.stage_errors[1])
 
 
 def test_stages_kept_have_lowered_the_error(burgers_data):
