@@ -27,8 +27,8 @@ SMALLEST = {
     ),
     "vlasov": ("problem.options={n_x: 32, n_v: 64, n_t: 26, t_end: 1}", *SMALL_MODEL),
     "wake": (
-        "problem.options={maxh: 0.2, maxh_cylinder: 0.04, dt: 5.0e-4, transient: 4.0, transient_continued: 1.0, "
-        "n_t: 11, dt_snapshot: 0.02, n_x: 89, n_y: 12}", *SMALL_MODEL,
+        "problem.options={order: 4, maxh: 0.2, maxh_cylinder: 0.04, dt: 5.0e-4, transient: 4.0, "
+        "transient_continued: 1.0, n_t: 11, dt_snapshot: 0.02, n_x: 89, n_y: 12}", *SMALL_MODEL,
     ),
 }  # fmt: skip
 CAMPAIGN = (

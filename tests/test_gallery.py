@@ -19,8 +19,8 @@ COARSE: gallery.Options = {
     "burgers2d": {"n_x": 20, "n_t": 41},
     "vlasov": {"n_x": 32, "n_v": 64, "n_t": 11, "t_end": 1.0, "steps": 10},
     "wake": {
-        "maxh": 0.2, "maxh_cylinder": 0.04, "dt": 5e-4, "transient": 4.0, "n_t": 17, "dt_snapshot": 0.02, "n_x": 89,
-        "n_y": 12,
+        "order": 4, "maxh": 0.2, "maxh_cylinder": 0.04, "dt": 5e-4, "transient": 4.0, "n_t": 17, "dt_snapshot": 0.02,
+        "n_x": 89, "n_y": 12,
     },
 }  # fmt: skip
 
