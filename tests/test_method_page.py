@@ -125,9 +125,9 @@ CONCLUSIONS = {
         max(values("kappa/first stage", "test")[2:6]) < 1.2 * min(values("kappa/first stage", "test")[2:6])
         and max(values("kappa/first stage", "test")[::6]) > 2.5 * min(values("kappa/first stage", "test"))
     ),
-    "by a factor of eight": lambda: 7 < ratio("kappa/first stage/0.1/train", "kappa/first stage/1/train") < 9,
-    "can divide the training error by six": lambda: (
-        5 < ratio("kappa/first stage/0.3/train", "kappa/second stage/1/train") < 7
+    "by several times": lambda: ratio("kappa/first stage/0.1/train", "kappa/first stage/1/train") > 3,
+    "can divide the training error by more than two": lambda: (
+        ratio("kappa/first stage/0.3/train", "kappa/second stage/1/train") > 2
         and measured("kappa/second stage/1/train") == min(values("kappa/second stage", "train"))
     ),
     "the leave-one-out error does not fall either": lambda: (
