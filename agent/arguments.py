@@ -6,6 +6,8 @@ from math import isfinite
 import numpy as np
 from jaxtyping import Float
 
+MOST_TIMES = 10_000_000  # of a range; more would be a slip of the finger
+
 
 def values(texts: Iterable[str]) -> dict[str, float]:
     """`["a=0.8", "w=1.0"]`, or `["a=0.8,w=1.0"]`, as names and values.
@@ -59,13 +61,15 @@ def time_points(text: str) -> Float[np.ndarray, " time"]:
     """`0:1:101` (start:stop:count, both ends included) or `0,0.5,1`.
 
     Raises:
-        ValueError: not of this form.
+        ValueError: not of this form, or too many.
     """
     if ":" not in text:
         return np.array([_number(part, text) for part in text.split(",")])
     parts = text.split(":")
     if len(parts) != 3 or not parts[2].isdecimal() or int(parts[2]) < 1:
         raise ValueError(f"times '{text}': write start:stop:count, for example 0:1:101, or a list such as 0,0.5,1")
+    if int(parts[2]) > MOST_TIMES:
+        raise ValueError(f"times '{text}': {parts[2]} times are more than the {MOST_TIMES} allowed")
     return np.linspace(_number(parts[0], text), _number(parts[1], text), int(parts[2]))
 
 

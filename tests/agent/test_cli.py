@@ -475,6 +475,10 @@ def test_predict_warns_outside_the_box(model: Path) -> None:
         (["--at", "a=nan", "w=1"], "'a=nan': 'nan' must be finite"),
         (["--at", "a", "w=1"], "'a': write name=value, for example a=0.8"),
         (["--at", "a=0.8", "w=1", "--times", "0:1"], "times '0:1': write start:stop:count, for example 0:1:101"),
+        (
+            ["--at", "a=0.8", "w=1", "--times", "0:1:20000000"],
+            "times '0:1:20000000': 20000000 times are more than the 10000000 allowed",
+        ),
         (["--at", "a=0.8", "w=1", "--out", "u.csv"], "--out u.csv: write to a file that ends in .h5, .nc or .npz"),
         (["--at", "a=0.8", "w=1", "--out", "no/u.h5"], "--out no/u.h5: there is no folder no"),
     ],
