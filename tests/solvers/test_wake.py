@@ -261,7 +261,15 @@ def test_the_forces_and_the_frequency_at_reynolds_100_are_the_published_ones(ngs
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("nu", "period"), [(5.4e-4, 0.3149), (4.3e-4, 0.3092), (3.2e-4, 0.3014)])
-def test_the_periods_of_the_benchmark_are_those_of_an_independent_study(ngsolve, nu, period):
-    """Two meshes of elements of order 4: neither is exact; order 6 has a period 0.1 % below this one at 4.1e-4."""
-    assert shedding(Wake(), nu, transient=3.0).period == pytest.approx(period, rel=6e-3)
+@pytest.mark.parametrize(
+    ("nu", "independent", "finer"), [(5.4e-4, 0.3149, None), (4.3e-4, 0.3092, None), (3.2e-4, 0.3014, 0.29925)]
+)
+def test_the_periods_of_the_benchmark_are_those_of_other_computations(ngsolve, nu, independent, finer):
+    """An independent study with elements of order 4, which are too coarse at the smallest viscosity; and order 6 here.
+
+    The finer one has half the time step too.
+    """
+    period = shedding(Wake(), nu, transient=3.0).period
+    assert period == pytest.approx(independent, rel=1e-2)
+    if finer is not None:
+        assert period == pytest.approx(finer, rel=2e-3)
