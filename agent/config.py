@@ -168,6 +168,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
                 f"budget.solver_runs: {self.budget.solver_runs} is less than the {n_initial} points of the initial "
                 f"design (sampling.initial: {self.sampling.design_of(self.problem.space)})"
             )
+        if self.sampling.rounds == "greedy" and self.cluster.mode == "asynchronous":
+            raise ValueError(
+                "sampling.rounds: 'greedy' weighs solves against trainings that wait for each other; with cluster.mode "
+                "asynchronous they do not: use 'fixed'"
+            )
         return self
 
     def _check_validation(self) -> None:

@@ -18,6 +18,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from agent.accounts import CHOOSE, SOLVE, TRAIN, VALIDATE, WASTED
 from solvers.parameters import ParameterSpace
 
 WIDTH = 6.5  # inches: the text width of a page
@@ -26,6 +27,14 @@ TEXT_PT = 8.0
 MAGNITUDE, SPREAD, DIFFERENCE = "viridis", "cividis", "RdBu_r"
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INITIAL_COLOUR, CHOSEN_COLOUR = "#FFFFFF", "#E69F00"
+# What workers do.
+ACTIVITY_COLOURS = {
+    SOLVE: OKABE_ITO[0],
+    VALIDATE: OKABE_ITO[5],
+    TRAIN: OKABE_ITO[4],
+    CHOOSE: OKABE_ITO[2],
+    WASTED: OKABE_ITO[1],
+}
 
 # Starts from matplotlib's own defaults, so that a user's settings do not show; the backend stays the caller's choice.
 _STYLE: Any = {

@@ -9,16 +9,9 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from agent.accounts import CHOOSE, SOLVE, TRAIN, UNKNOWN, VALIDATE, WASTED, Span
-from agent.figure_style import OKABE_ITO, new_figure, styled
+from agent.accounts import UNKNOWN, Span
+from agent.figure_style import ACTIVITY_COLOURS, new_figure, styled
 
-_COLOURS = {
-    SOLVE: OKABE_ITO[0],
-    VALIDATE: OKABE_ITO[5],
-    TRAIN: OKABE_ITO[4],
-    CHOOSE: OKABE_ITO[2],
-    WASTED: OKABE_ITO[1],
-}
 # Units of time: a scale is taken when it makes the whole at least this long.
 _UNITS = (("h", 3600.0, 2.0), ("min", 60.0, 3.0), ("s", 1.0, 0.0))
 _LANE_INCHES, _MAX_INCHES = 0.13, 7.0
@@ -40,15 +33,15 @@ def timeline(spans: Sequence[Span]) -> Figure:
     _draw_lanes(above, shown, lanes, scale)
     _draw_busy(below, shown, len(lanes), scale)
     below.set(xlabel=f"time since the start [{unit}]", xlim=(0, end_s / scale))
-    drawn = [name for name in _COLOURS if any(one.activity == name for one in shown)]
-    figure.legend(handles=[Patch(color=_COLOURS[name], label=name) for name in drawn],
+    drawn = [name for name in ACTIVITY_COLOURS if any(one.activity == name for one in shown)]
+    figure.legend(handles=[Patch(color=ACTIVITY_COLOURS[name], label=name) for name in drawn],
                   loc="outside upper right", ncols=max(len(drawn), 1))  # fmt: skip
     return figure
 
 
 def _draw_lanes(axes: Axes, spans: Sequence[Span], lanes: Sequence[tuple[str, int]], scale: float) -> None:
     row = {lane: number for number, lane in enumerate(lanes)}
-    for activity, colour in _COLOURS.items():
+    for activity, colour in ACTIVITY_COLOURS.items():
         bars = [
             [(x0, y - 0.4), (x1, y - 0.4), (x1, y + 0.4), (x0, y + 0.4)]
             for one in spans

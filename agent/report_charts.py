@@ -1,4 +1,4 @@
-"""The plain charts of the HTML report as Plotly traces: convergence, error split, reliability, cost.
+"""The plain charts of the HTML report as Plotly traces: convergence, error split, reliability, cost, timeline.
 
 Errors come as fractions and are shown in per cent. Colours of axes and text are the page's.
 """
@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, log10
 from typing import Any
 
-from agent.figure_style import OKABE_ITO
+from agent.accounts import UNKNOWN, Span
+from agent.figure_style import ACTIVITY_COLOURS, OKABE_ITO
 
 Chart = dict[str, Any]
+MOST_BARS = 5000  # of the timeline
 _PARTS = ("projection", "autoencoder", "latent_dynamics", "interpolation")
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY = OKABE_ITO[:6]
 
@@ -94,6 +96,31 @@ def cost(seconds: Mapping[str, float]) -> Chart | None:
     bars = {"type": "bar", "orientation": "h", "x": [s for s, _ in spent], "y": [name for _, name in spent],
             "marker": {"color": BLUE}, "hovertemplate": "%{y}: %{x:.3g} s"}  # fmt: skip
     return {"traces": [bars], "layout": {"xaxis": {"title": {"text": "seconds"}}, "showlegend": False}}
+
+
+def timeline(spans: Sequence[Span]) -> Chart | None:
+    """What each worker did, and when: a bar for each piece of work, a row for each place of a host; None without any.
+
+    Work of unknown workers, which were lost or cut off, is left out; and of very much, what took least.
+    """
+    shown = sorted((one for one in spans if one.worker != UNKNOWN), key=lambda one: one.start_s - one.end_s)[:MOST_BARS]
+    if not shown:
+        return None
+    traces = []
+    for activity, colour in ACTIVITY_COLOURS.items():
+        bars = sorted((one for one in shown if one.activity == activity), key=lambda one: one.start_s)
+        if bars:
+            traces.append(
+                {"type": "bar", "orientation": "h", "name": activity, "marker": {"color": colour},
+                 "base": [round(one.start_s, 3) for one in bars],
+                 "x": [round(one.end_s - one.start_s, 3) for one in bars],
+                 "y": [f"{one.host} {one.lane + 1}" for one in bars],
+                 "hovertemplate": "%{y}: %{x:.3g} s from %{base:.3g} s"}
+            )  # fmt: skip
+    rows = sorted({(one.host, one.lane) for one in shown}, reverse=True)
+    axis = {"categoryorder": "array", "categoryarray": [f"{host} {lane + 1}" for host, lane in rows]}
+    layout = {"barmode": "overlay", "xaxis": {"title": {"text": "seconds since the start"}}, "yaxis": axis}
+    return {"traces": traces, "layout": layout}
 
 
 def _percent(fraction: float | None) -> float | None:

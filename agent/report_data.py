@@ -9,6 +9,7 @@ import numpy as np
 
 from agent import report_charts as charts
 from agent import report_maps as maps
+from agent.accounts import spans
 from agent.assessment import Assessment
 from agent.config import Config
 from agent.ledger import Ledger, Point
@@ -60,6 +61,7 @@ class ReportData:
             "error_split": charts.error_split(stages, report.get("error_split")),
             "reliability": charts.reliability(report.get("reliability")),
             "cost": charts.cost(self.ledger.seconds()),
+            "timeline": charts.timeline(spans(self.ledger)),
         }
 
     def worst(self) -> tuple[dict[str, float], float] | None:

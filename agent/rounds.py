@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agent.accounts import SOLVE, spans
 from agent.acquisition import propose
 from agent.assessment import Assessment, assess
 from agent.budget import Budget, StopReason
@@ -14,6 +15,7 @@ from agent.checkpoints import Checkpoints
 from agent.config import Config
 from agent.ledger import Ledger, Point
 from agent.monitor import Monitor
+from agent.policy import Costs, points_of_round
 from agent.solves import Solves
 from agent.stopping import StopRequest
 from agent.training_task import train
@@ -61,6 +63,20 @@ class Rounds:
         return reached or (StopReason.INTERRUPTED if self.stop.requested else None)
 
     # Choosing
+
+    def greedy_size(self, round: int) -> int:
+        """How many points to solve after a round, with what its training and the solves until then have taken."""
+        found = [span for span in spans(self.ledger) if span.activity == SOLVE]
+        solve_s = float(np.mean([span.end_s - span.start_s for span in found])) if found else 0.0
+        batch, limit = self.config.sampling.batch, self.config.budget.wall_time_s
+        costs = Costs(
+            n_points=self.ledger.count("train", "solved"),
+            train_s=self.surrogate(round).record.fit_s,
+            solve_s=solve_s,
+            places=batch,
+        )
+        left = None if limit is None else limit - self.ledger.times.elapsed_s()
+        return points_of_round(costs, self.budget.remaining_runs(self.runs()), left)
 
     def choose(self, round: int, n: int) -> tuple[np.ndarray, list[float | None]]:
         """At most `n` points that the model of a round wants, and their scores; all points on record count as known."""

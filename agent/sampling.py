@@ -33,6 +33,10 @@ class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
     )  # fmt: skip
     acquisition: AcquisitionName = "field-std"
     batch: int = Field(1, ge=1, description="points chosen in a round")
+    rounds: Literal["fixed", "greedy"] = Field(
+        "fixed", description="greedy: as many points in a round as lower the error fastest, per second; `batch` of "
+        "them are solved side by side",
+    )  # fmt: skip
     candidates: int = Field(256, ge=8, description="Sobol points from which the maximisation starts")
     candidate_set: Path | None = Field(None, description="CSV or Parquet table of the only points that may be chosen")
 

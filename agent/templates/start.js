@@ -21,6 +21,7 @@ loadPlotly().then(() => {
   plain("error-split", charts.error_split);
   plain("reliability", charts.reliability);
   plain("cost", charts.cost);
+  plain("timeline", charts.timeline);
   redraw();
   document.documentElement.dataset.charts ??= "drawn";
 });

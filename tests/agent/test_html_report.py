@@ -17,13 +17,14 @@ from recorded_campaign import Recorded
 from typer.testing import CliRunner
 
 from agent import html_report
+from agent.accounts import SOLVE, TRAIN, UNKNOWN, WASTED, Span
 from agent.assessment import Assessment
 from agent.cli import app
 from agent.console import percent, point
 from agent.html_report import NothingToReport, write_html_report
 from agent.mlflow_store import connect, store_uri
 from agent.publication import Publisher
-from agent.report_charts import convergence, cost, error_split, reliability
+from agent.report_charts import MOST_BARS, convergence, cost, error_split, reliability, timeline
 from agent.report_maps import largest, over_box
 from agent.report_trajectories import MAX_CHARACTERS, Places, packed
 from agent.tasks import SolveFailure
@@ -341,6 +342,31 @@ def test_charts_say_nothing_where_there_is_nothing() -> None:
     assert error_split(["kriging"], None) is None
     assert reliability(None) is None
     assert cost({}) is None
+    assert timeline([]) is None
+    assert timeline([Span(UNKNOWN, 0, SOLVE, 1.0, 0.0, 2.0)]) is None
+
+
+def test_the_timeline_has_a_row_for_each_place_of_a_host() -> None:
+    found = [
+        Span("a:1", 0, SOLVE, 1.0, 0.0, 2.0),
+        Span("a:2", 1, SOLVE, 1.0, 0.5, 1.5),
+        Span("b:3", 0, TRAIN, 1.0, 2.0, 3.5),
+        Span(UNKNOWN, 0, WASTED, 1.0, 0.0, 9.0),
+    ]
+    chart = timeline(found)
+    assert chart is not None
+    drawn = {trace["name"]: (trace["y"], trace["base"], trace["x"]) for trace in chart["traces"]}
+    assert drawn == {SOLVE: (["a 1", "a 2"], [0.0, 0.5], [2.0, 1.0]), TRAIN: (["b 1"], [2.0], [1.5])}
+    assert chart["layout"]["yaxis"]["categoryarray"] == ["b 1", "a 2", "a 1"]  # from the bottom
+
+
+def test_a_timeline_of_very_many_solves_keeps_the_longest() -> None:
+    found = [Span("a:1", 0, SOLVE, 1.0, float(i), i + 0.001 * (i + 1)) for i in range(MOST_BARS + 10)]
+    chart = timeline(found)
+    assert chart is not None
+    (trace,) = chart["traces"]
+    assert len(trace["x"]) == MOST_BARS
+    assert trace["base"][0] == 10.0
 
 
 def test_convergence_is_in_per_cent_and_leaves_out_what_is_unknown() -> None:

@@ -1,0 +1,59 @@
+"""The size of a round: against a search over all plans, and in the limits in which it is known."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from quick_campaign import quick_config, run_quick
+
+from agent.config import ConfigError
+from agent.policy import Costs, points_of_round
+
+
+def test_a_dear_solve_is_chosen_by_all_that_can_be_known() -> None:
+    assert points_of_round(Costs(n_points=9, train_s=10.0, solve_s=3600.0, places=1), 50) == 1
+    assert points_of_round(Costs(n_points=9, train_s=10.0, solve_s=3600.0, places=6), 50) == 6
+
+
+def test_solves_that_cost_nothing_multiply_the_points_by_e() -> None:
+    """The maximum of log(r) / r over r = (n + q) / n is at e."""
+    n = 1000
+    found = points_of_round(Costs(n_points=n, train_s=10.0, solve_s=0.0, places=1), 10 * n)
+    assert (n + found) / n == pytest.approx(math.e, rel=1e-3)
+
+
+@given(
+    n=st.integers(1, 100), train_s=st.floats(0, 1e4), solve_s=st.floats(0, 1e4), places=st.integers(1, 20),
+    most=st.integers(1, 60),
+)  # fmt: skip
+def test_no_other_size_is_faster(n: int, train_s: float, solve_s: float, places: int, most: int) -> None:
+    costs = Costs(n, train_s, solve_s, places)
+    best = points_of_round(costs, most)
+    assert 1 <= best <= most
+    assert all(costs.rate(size) <= costs.rate(best) for size in range(1, most + 1))
+
+
+def test_a_round_fits_into_what_is_left_of_the_time() -> None:
+    costs = Costs(n_points=10, train_s=10.0, solve_s=1.0, places=1)
+    free = points_of_round(costs, 100)
+    limited = points_of_round(costs, 100, seconds_left=costs.round_s(3) + 0.1)
+    assert limited == 3 < free
+    assert points_of_round(costs, 100, seconds_left=0.0) == 1  # the budget ends the campaign, not the policy
+
+
+def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The solver takes milliseconds; a training, as the record is made to say, ten seconds."""
+    monkeypatch.setattr("agent.rounds.Costs", lambda **found: Costs(**{**found, "train_s": 10.0}))
+    config = quick_config(
+        tmp_path, budget={"solver_runs": 24}, cluster={"mode": "synchronous"}, sampling={"rounds": "greedy", "batch": 1}
+    )
+    report = run_quick(config, monkeypatch)
+    assert report["solver_runs"] == 24
+    assert report["rounds"] == 3  # of 4, 7 and 13 points, but for what rounding makes of it
+
+
+def test_greedy_rounds_are_for_campaigns_that_wait(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sampling.rounds: 'greedy' weighs .* use 'fixed'"):
+        quick_config(tmp_path, sampling={"rounds": "greedy"})
