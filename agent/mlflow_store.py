@@ -34,6 +34,9 @@ _QUIET_ENVIRONMENT = {
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
 
+# A request to a server that went away is tried again so often, after 2 and 4 seconds, instead of for four minutes: what
+# cannot be delivered now is delivered later.
+_RETRIES = "2"
 
 # Where databases listen unless the address says otherwise.
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -90,6 +93,7 @@ def quiet() -> Iterator[None]:
     Only warnings of MLflow's log and errors pass; they go to standard error.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
     environment = {name: os.environ.get(name) for name in _QUIET_ENVIRONMENT}
     os.environ.update(_QUIET_ENVIRONMENT)
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]

@@ -27,10 +27,13 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(
-    *arguments: str, health: str, cwd: Path, environment: Mapping[str, str] | None = None
+    *arguments: str, health: str, cwd: Path, environment: Mapping[str, str] | None = None, port: int | None = None
 ) -> Iterator[str]:
-    """One of MLflow's servers on a free port of this machine; gives its address once it answers."""
-    port = free_port()
+    """One of MLflow's servers, on a free port of this machine by default; gives its address once it answers.
+
+    In the end it is killed, with all its processes.
+    """
+    port = port or free_port()
     mlflow = Path(sys.executable).with_name("mlflow")
     command = [str(mlflow), *arguments, "--host", "127.0.0.1", "--port", str(port)]
     own = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}

@@ -5,12 +5,16 @@ import os
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
-from servers import mlflow_server
+from quick_campaign import quick_config
+from servers import free_port, mlflow_server
 
+from agent.campaign import run_campaign
+from agent.monitor import Monitor
 from agent.registry import find, locate, resolve
 from agent.tracking import Tracker, TrackingSettings
 from mlasdi.surrogate import Surrogate
@@ -26,16 +30,12 @@ def register(uri: str | None, root: Path, surrogate: Surrogate) -> None:
     tracker.register(0, saved, TAGS, 0.01, card="# pulse")
 
 
+TRACKING = ("server", "--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "./server-artifacts")
+
+
 def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
     """As the page on tracking servers has it, with a database file behind the server."""
-    arguments = [
-        "server",
-        "--backend-store-uri",
-        "sqlite:///server.db",
-        "--artifacts-destination",
-        "./server-artifacts",
-    ]
-    with mlflow_server(*arguments, health="/health", cwd=tmp_path) as address:
+    with mlflow_server(*TRACKING, health="/health", cwd=tmp_path) as address:
         register(address, tmp_path / "agent", burgers_surrogate)
         (model,) = find(uri=address)
         assert (model.uri, model.error_estimate) == ("models:/pulse@champion", 0.01)
@@ -46,6 +46,29 @@ def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surr
         np.testing.assert_array_equal(Surrogate.load(folder).predict(mu).mean, burgers_surrogate.predict(mu).mean)
         assert (locate(model.uri, uri=address, root=user)[1] / "config.yaml").read_text() == "seed: 0"
     assert not (tmp_path / "agent" / "artifacts").exists()
+
+
+def test_a_server_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> None:
+    """Killed while it has one of two rounds: the campaign goes on, and its next run delivers."""
+    port = free_port()
+    config = quick_config(
+        tmp_path, cluster={"mode": "synchronous"}, budget={"solver_runs": 7},
+        tracking={"uri": f"http://127.0.0.1:{port}"},
+    )  # fmt: skip
+    with ExitStack() as server:
+        server.enter_context(mlflow_server(*TRACKING, health="/health", cwd=tmp_path, port=port))
+
+        class Killing(Monitor):
+            def published(self, round: int, version: str | None) -> None:
+                if round == 0:
+                    server.close()
+
+        report = run_campaign(config, Killing())
+    assert (report["stop_reason"], report["rounds"], report["undelivered"]) == ("solver-runs", 2, [1])
+    with mlflow_server(*TRACKING, health="/health", cwd=tmp_path, port=port) as address:
+        report = run_campaign(config)
+        assert (report["version"], report["undelivered"]) == ("2", [])
+        assert [model.version for model in find(uri=address)] == ["2", "1"]
 
 
 def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
