@@ -10,7 +10,7 @@ What happens inside a training is decided there, by leave-one-out errors: how lo
 stages are added, and when another one would only fit noise (`mlasdi.staging`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, log
 
 
@@ -30,9 +30,13 @@ class Costs:
     solve_s: float
     places: int
 
+    def training_s(self, n: int) -> float:
+        """Seconds of a training with `n` new points."""
+        return self.train_s * (self.n_points + n) / self.n_points
+
     def round_s(self, n: int) -> float:
         """Seconds of a round with `n` new points."""
-        return ceil(n / self.places) * self.solve_s + self.train_s * (self.n_points + n) / self.n_points
+        return ceil(n / self.places) * self.solve_s + self.training_s(n)
 
     def rate(self, n: int) -> float:
         """Fall of the logarithm of the error per second, up to a factor, in a round with `n` new points."""
@@ -43,9 +47,14 @@ def points_of_round(costs: Costs, most: int, seconds_left: float | None = None) 
     """How many points to solve before the next training, at least one and at most `most`.
 
     Args:
-        seconds_left: until the campaign has to end; where not even the best round fits, a smaller one that does is
-            taken, and one point where none does.
+        seconds_left: until the campaign has to end. The round fits into them, if any does; and where no time would be
+            left for another one, it is as large as fits.
     """
     sizes = range(1, max(most, 1) + 1)
-    fitting = [n for n in sizes if seconds_left is None or costs.round_s(n) <= seconds_left]
-    return max(fitting, key=costs.rate, default=1)
+    if seconds_left is None:
+        return max(sizes, key=costs.rate)
+    fitting = [n for n in sizes if costs.round_s(n) <= seconds_left]
+    best = max(fitting, key=costs.rate, default=1)
+    then = replace(costs, n_points=costs.n_points + best, train_s=costs.training_s(best))
+    is_last = costs.round_s(best) + then.round_s(1) > seconds_left
+    return max(fitting, default=1) if is_last else best

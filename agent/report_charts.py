@@ -119,7 +119,8 @@ def timeline(spans: Sequence[Span]) -> Chart | None:
             )  # fmt: skip
     rows = sorted({(one.host, one.lane) for one in shown}, reverse=True)
     axis = {"categoryorder": "array", "categoryarray": [f"{host} {lane + 1}" for host, lane in rows]}
-    layout = {"barmode": "overlay", "xaxis": {"title": {"text": "seconds since the start"}}, "yaxis": axis}
+    time = {"title": {"text": "seconds since the start"}, "range": [0, max(one.end_s for one in shown)]}
+    layout = {"barmode": "overlay", "xaxis": time, "yaxis": axis}
     return {"traces": traces, "layout": layout}
 
 

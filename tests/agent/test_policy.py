@@ -40,6 +40,9 @@ def test_a_round_fits_into_what_is_left_of_the_time() -> None:
     free = points_of_round(costs, 100)
     limited = points_of_round(costs, 100, seconds_left=costs.round_s(3) + 0.1)
     assert limited == 3 < free
+    # With time for the best round and no other, more is solved in it.
+    assert points_of_round(costs, 100, seconds_left=costs.round_s(free + 2) + 0.1) == free + 2
+    assert points_of_round(costs, 100, seconds_left=100 * costs.round_s(free)) == free
     assert points_of_round(costs, 100, seconds_left=0.0) == 1  # the budget ends the campaign, not the policy
 
 
