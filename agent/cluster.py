@@ -1,9 +1,10 @@
 """Where the work of a campaign runs, and what a piece of it needs."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from solvers.object_store import check_protocol, is_url
 
 # What Ray schedules by itself, with settings of their own here.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
@@ -21,7 +22,8 @@ class ClusterSettings(BaseModel):
             that RAY_ADDRESS names; `ray://host:port` joins a distant one.
         runtime_env: code and environment that a cluster gets for this campaign, as Ray has it: working_dir, py_modules,
             pip, env_vars and so on.
-        storage: folder that all machines see under this path, for snapshots; None for the campaign's own folder.
+        storage: for snapshots: a folder that all machines see under this path, or a URL that fsspec understands, such
+            as `s3://bucket/prefix`; None for the campaign's own folder.
         cpus: cores for solves on this machine; None for all. A cluster knows its own.
         solve_cpus: cores that one solve uses; a fraction lets several share a core.
         solve_gpus: the same of accelerators.
@@ -38,7 +40,7 @@ class ClusterSettings(BaseModel):
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
     address: str = Field(default="local", pattern=r"^(local|auto|ray://.+)$")
     runtime_env: dict[str, Any] = {}
-    storage: Path | None = None
+    storage: str | None = None
     cpus: int | None = Field(default=None, ge=1)
     solve_cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     solve_gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -67,6 +69,12 @@ class ClusterSettings(BaseModel):
                 raise ValueError(f"solve_resources: {name} must be above 0, got {amount}")
         if self.executor == "serial" and self.solve_time_limit_s is not None:
             raise ValueError("solve_time_limit_s ends a worker process, and executor 'serial' has none: use ray")
+        if self.storage is not None and is_url(self.storage):
+            check_protocol(self.storage)
+            for key, is_set in (("mode", self.mode == "asynchronous"), ("solve_time_limit_s", self.solve_time_limit_s)):
+                if is_set:  # workers leave models, and word of solves that were ended, beside the solutions
+                    raise ValueError(f"storage {self.storage}: with {key} {getattr(self, key)} it must be a folder that "
+                                     "all machines see")  # fmt: skip
         if self.runtime_env and (self.executor == "serial" or self.address == "local"):
             raise ValueError("runtime_env is for a cluster; this machine has the agent's own environment: remove it")
         return self

@@ -19,6 +19,7 @@ from mlasdi.training import ModelSettings
 from solvers.catalog import nearest
 from solvers.constraints import Constraint, parse_constraint
 from solvers.contract import FixedPoints
+from solvers.object_store import cache_folder, is_url
 from solvers.parameters import Parameter, ParameterSpace
 
 # More solves than this only to judge a surrogate are a mistake, most of all in a grid over many parameters.
@@ -218,10 +219,18 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         return self.root / "campaigns" / self.name
 
     @property
-    def snapshot_folder(self) -> Path:
-        """The folder of its solutions, which workers write."""
+    def snapshot_root(self) -> str:
+        """Where its solutions are, which workers write: a folder, or a URL."""
         storage = self.cluster.storage
-        return (self.folder if storage is None else storage / self.name) / "snapshots"
+        if storage is not None and is_url(storage):
+            return f"{storage.rstrip('/')}/{self.name}/snapshots"
+        return str((self.folder if storage is None else Path(storage) / self.name).absolute() / "snapshots")
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """The folder in which this machine has them."""
+        root = self.snapshot_root
+        return cache_folder(root) if is_url(root) else Path(root)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

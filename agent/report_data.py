@@ -16,7 +16,8 @@ from agent.ledger import Ledger, Point
 from agent.report import build_report
 from agent.report_trajectories import Shown, trajectories
 from mlasdi.surrogate import Surrogate
-from solvers.store import DamagedSnapshot, SnapshotStore
+from solvers.object_store import open_store
+from solvers.store import DamagedSnapshot
 from solvers.times import within
 
 
@@ -134,7 +135,7 @@ class ReportData:
         for label, point, error in self._worth_a_look():
             truth = None
             with suppress(DamagedSnapshot):
-                truth = SnapshotStore(self.config.snapshot_folder).get(point.address)
+                truth = open_store(self.config.snapshot_root).get(point.address)
             if truth is None or self.surrogate is None:
                 lost.append(label)
                 continue

@@ -15,7 +15,8 @@ from agent.tasks import DISK_FULL, TRANSIENT, SolveResult, SolveTask
 from agent.training_data import Solution, SolvesError, read_snapshots
 from agent.training_task import TrainTask
 from solvers.contract import Snapshots
-from solvers.store import DamagedSnapshot, SnapshotStore, address
+from solvers.object_store import open_store
+from solvers.store import DamagedSnapshot, address
 from solvers.times import within
 
 __all__ = ["Solves", "SolvesError"]
@@ -37,7 +38,7 @@ class Solves:
         self.config, self.ledger, self.executor, self.monitor = config, ledger, executor, monitor
         self.spec, self.space = config.problem.spec, config.problem.space
         self.fom = self.spec.build()
-        self.store = SnapshotStore(config.snapshot_folder)
+        self.store = open_store(config.snapshot_root)
         self._n_time: dict[Purpose, int | None] = {"train": None, "validate": config.validation.n_time}
         self._validation = config.validation
         self._under_way: dict[int, tuple[Purpose, Point, int]] = {}  # point -> its purpose, and the attempt
@@ -211,7 +212,7 @@ class Solves:
             solver=self.spec,
             space=self.space,
             solutions=self.solutions(round),
-            store_root=str(self.store.root.resolve()),
+            store_root=self.config.snapshot_root,
             folder=str(folder.resolve()),
             model=self.config.model,
             seed=int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0]),

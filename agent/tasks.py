@@ -15,6 +15,7 @@ from typing import Any
 
 from solvers import catalog
 from solvers.contract import Continuable, FullOrderModel, Snapshots, SolverError
+from solvers.object_store import open_store
 from solvers.store import DamagedSnapshot, SnapshotStore, address
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class SolveTask:
     Attributes:
         task_id: chosen by the caller, who finds it in the result.
         address: where the snapshots go in the store; must be that of the solver, `mu` and `n_time`.
-        store_root: folder of the snapshot store, as the worker sees it.
+        store_root: folder of the snapshot store, as the worker sees it, or its URL.
         n_time: how many of the times are kept; None for all.
         time_limit_s: seconds after which the process that solves is ended, so only a worker may have a limit.
     """
@@ -127,7 +128,7 @@ def execute(task: SolveTask) -> SolveResult:
     started_at, solve_s, cached = time.time(), 0.0, False
     failure: SolveFailure | None = None
     try:
-        store = SnapshotStore(Path(task.store_root))
+        store = open_store(task.store_root)
         cached = _holds(store, task.address)
         if not cached:
             with _limited(task):

@@ -6,14 +6,14 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from agent.tasks import SolverSpec, TaskFailure, described, is_disk_full
 from agent.training_data import Solution, SolvesError, read_training_data
 from mlasdi.training import ModelSettings, Progress, fit
+from solvers.object_store import open_store
 from solvers.parameters import ParameterSpace
-from solvers.store import DamagedSnapshot, SnapshotStore
+from solvers.store import DamagedSnapshot
 
 DAMAGED_SNAPSHOT = "damaged-snapshot"
 
@@ -77,7 +77,7 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
         DamagedSnapshot: one is damaged.
         ValueError: the settings do not fit the solutions.
     """
-    store = SnapshotStore(Path(task.store_root))
+    store = open_store(task.store_root)
     data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
     info = {**task.info, "time_interpolation_error": time_error}
     surrogate = fit(data, task.model, seed=task.seed, report=report, info=info)
