@@ -73,8 +73,8 @@ class ClusterSettings(BaseModel):
             check_protocol(self.storage)
             for key, is_set in (("mode", self.mode == "asynchronous"), ("solve_time_limit_s", self.solve_time_limit_s)):
                 if is_set:  # workers leave models, and word of solves that were ended, beside the solutions
-                    raise ValueError(f"storage {self.storage}: with {key} {getattr(self, key)} it must be a folder that "
-                                     "all machines see")  # fmt: skip
+                    value = getattr(self, key)
+                    raise ValueError(f"storage {self.storage}: with {key} {value} it must be a folder all machines see")
         if self.runtime_env and (self.executor == "serial" or self.address == "local"):
             raise ValueError("runtime_env is for a cluster; this machine has the agent's own environment: remove it")
         return self
