@@ -11,7 +11,7 @@ def solve(speed, diffusivity, n_x=101, n_t=51):
     """
     x = np.linspace(0, 1, n_x, endpoint=False)
     t = np.linspace(0, 0.5, n_t)
-    pulse = np.exp(-(((x - 0.3) / 0.06) ** 2))
+    pulse = np.exp(-(((x - 0.3) / 0.15) ** 2))
     # In Fourier space every wave moves and decays on its own.
     wave_number = 2 * np.pi * np.fft.rfftfreq(n_x, d=1 / n_x)
     rate = -1j * speed * wave_number - diffusivity * wave_number**2

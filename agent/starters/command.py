@@ -14,7 +14,7 @@ speed, diffusivity = given["speed"], given["diffusivity"]
 
 x = np.linspace(0, 1, 101, endpoint=False)
 t = np.linspace(0, 0.5, 51)
-pulse = np.exp(-(((x - 0.3) / 0.06) ** 2))
+pulse = np.exp(-(((x - 0.3) / 0.15) ** 2))
 # In Fourier space every wave moves and decays on its own.
 wave_number = 2 * np.pi * np.fft.rfftfreq(x.size, d=1 / x.size)
 rate = -1j * speed * wave_number - diffusivity * wave_number**2

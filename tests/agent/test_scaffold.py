@@ -45,7 +45,7 @@ def test_a_data_set_starter_is_a_valid_configuration_once_there_are_runs(folder)
     lines = ["file,speed,diffusivity"]
     for i in range(14):
         np.savez(folder / "runs" / f"{i}.npz", t=np.arange(3.0), u=np.ones((3, 4)))
-        lines.append(f"{i}.npz,{0.5 + i / 13},{0.001 + 0.009 * (i * 5 % 14) / 13}")
+        lines.append(f"{i}.npz,{0.9 + 0.2 * i / 13},{0.002 + 0.018 * (i * 5 % 14) / 13}")
     (folder / "runs" / "parameters.csv").write_text("\n".join(lines))
     assert load_config(config).problem.solver == "data-set"
 
