@@ -83,7 +83,7 @@ def fit_autoencoder(
     if settings.calibration == "joint":
         xi = variables.detach().double()
     else:
-        xi = WeakForm.on(data.t).calibrate(z) if weak else calibrate_derivative(z, data.t)
+        xi = WeakForm.on(data.t).calibrate(z, ridge=RIDGE) if weak else calibrate_derivative(z, data.t, ridge=RIDGE)
     latent = LatentModel(data.x, xi.numpy(), z[:, 0].numpy(), None)
     return latent, encoding, NetworkStage(decoder, settings.network, 1.0)
 

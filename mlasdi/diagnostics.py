@@ -64,7 +64,7 @@ def diagnose(
             *_uncorrelated_residual(surrogate, target_error),
             *_unused_latent_stages(surrogate),
         ]
-    return (*findings, *_noise(surrogate))
+    return (*findings, *_noise(surrogate), *_noisy_solutions(surrogate))
 
 
 def _few_points(surrogate: Surrogate) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def _uncorrelated_residual(surrogate: Surrogate, target_error: float | None) -> 
     if not record.latent_correlations or record.latent_correlations[0] is None:
         return
     ratio, left = record.latent_correlations[0], record.training_errors[0]
-    if ratio < MIN_CORRELATION and left > max(record.truncation_error, target_error or 0.0):
+    if ratio < MIN_CORRELATION and left > max(record.truncation_error, target_error or 0.0, record.noise_level):
         message = (
             f"correlation {ratio:.2g} of the latent states with the residual of the first stage (training error "
             f"{left:.2g}), under {MIN_CORRELATION}: further decoders have nothing to go by"
@@ -162,6 +162,16 @@ def _unused_latent_stages(surrogate: Surrogate) -> Iterator[Finding]:
             )
             remedy = "model.latent_dim, model.anchors: larger; or model.kind: snapshot-gp, as good and faster to train"
             yield Finding("unused-latent-stages", message, remedy)
+
+
+def _noisy_solutions(surrogate: Surrogate) -> Iterator[Finding]:
+    if surrogate.record.noise_level:
+        message = (
+            f"the snapshots carry white noise of {surrogate.record.noise_level:.2g} of the values' standard deviation, "
+            "most of which was taken off before the training"
+        )
+        remedy = "budget.solver_runs: more points, or a solver that writes more times, average more of it out"
+        yield Finding("noisy-solutions", message, remedy)
 
 
 def _noise(surrogate: Surrogate) -> Iterator[Finding]:

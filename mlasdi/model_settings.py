@@ -91,9 +91,10 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
         "are), none, or its standard deviation relative to that of each field's values",
     )
     noise_floor: float = Field(
-        1.0,
+        2.0,
         ge=0,
-        description="no later stage where the mean square training residual is below this many times the noise",
+        description="no later stage where the mean square training residual is below this many times that of the "
+        "noise: up to twice, a stage takes more noise along than it gains",
     )
     first_stage: FirstStageSettings
     stages: tuple[StageSettings, ...]

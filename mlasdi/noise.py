@@ -26,7 +26,7 @@ _SMALLEST = 1e-6
 _SNAPSHOTS, _STATES, _FEWEST = 400, 2000, 20
 _PASSES = 3  # of finding modes and polynomials in turn; the third changes next to nothing
 _RESOLVED = 0.8  # part of the polynomials up to which they are few enough for the solutions
-_MARGIN = 2  # times as many polynomials as stand out of the noise
+_MARGIN = 2  # times as many functions of time as stand out of the noise
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def denoised(
     std: Float[np.ndarray, " field"],
     keep: Int[np.ndarray, " kept"],
 ) -> Denoised:
-    """Project the snapshots onto the modes in space that stand out of the noise, and onto polynomials in time.
+    """Project the snapshots onto the modes in space that stand out of the noise, and onto few functions of time.
 
-    The modes are singular vectors above the optimal hard threshold. Polynomials average over neighbouring snapshots as
-    far as the solutions are smooth in time, so all times should be given; and with them the modes stand out of much
-    less noise, so that the two are found in turn.
+    The modes are singular vectors above the optimal hard threshold. The functions of time, polynomials where the
+    solutions are smooth enough, average over the snapshots, so all times should be given; and with them the modes stand
+    out of much less noise, so that the two are found in turn.
 
     Args:
         keep: times of the result, as indices.
@@ -135,32 +135,30 @@ def denoised(
     polynomials = _polynomials(t)
     compressed = white
     for _ in range(_PASSES):
-        modes = _modes(compressed.reshape(-1, n_state))
+        vectors, rank = _modes(compressed.reshape(-1, n_state))
+        modes = vectors[:, :rank]
         series = np.moveaxis(white @ modes, 1, 0).reshape(n_time, -1)
-        n_smooth = _n_smooth(series, polynomials)
-        if n_smooth > _RESOLVED * polynomials.shape[1]:  # too fast in time for polynomials
-            smooth, share = series[keep], 1.0
-            break
-        compressed = np.tensordot(white, polynomials[:, :n_smooth], axes=(1, 0)).swapaxes(1, 2)
-        # What is dropped here all that follows would take for the solution; what is kept too much averages out there.
-        in_time = polynomials[:, : int(_MARGIN * n_smooth)]
-        smooth, share = in_time[keep] @ (in_time.T @ series), in_time.shape[1] / n_time
+        functions, n_needed = _in_time(series, polynomials)
+        compressed = np.tensordot(white, functions[:, :n_needed], axes=(1, 0)).swapaxes(1, 2)
+    # What is dropped here all that follows would take for the solution; what is kept too much averages out there.
+    functions = functions[:, : _MARGIN * n_needed]
+    smooth = functions[keep] @ (functions.T @ series)
     coordinates = np.moveaxis(smooth.reshape(len(keep), n_param, -1), 0, 1)
-    left = unit * np.sqrt(np.sum(modes**2, axis=1) * share)
+    left = unit * np.sqrt(np.sum(modes**2, axis=1) * functions.shape[1] / n_time)
     u_kept = mean + unit * (coordinates @ modes.T)
     # Of the noise in all values a mode of n of them takes n parts.
     in_modes = modes.shape[1] / (n_param * n_time) * np.sum(unit**2)
     return Denoised(u_kept, left, float(np.sqrt(in_modes / np.mean(np.sum(u_kept**2, axis=-1)))))
 
 
-def _modes(a: Float[np.ndarray, "sample state"]) -> Float[np.ndarray, "state rank"]:
-    """Right singular vectors that stand out of unit white noise; at least one."""
+def _modes(a: Float[np.ndarray, "sample value"]) -> tuple[Float[np.ndarray, "value some"], int]:
+    """Leading right singular vectors, and how many stand out of unit white noise: at least one."""
     short, long = sorted(a.shape)
     tall = a.shape[0] > a.shape[1]
     values, vectors = np.linalg.eigh(a.T @ a if tall else a @ a.T)
     rank = max(int(np.sum(values > long * hard_threshold(short / long) ** 2)), 1)
-    leading = vectors[:, ::-1][:, :rank]
-    return leading if tall else np.linalg.qr(a.T @ leading)[0]
+    leading = vectors[:, ::-1][:, : _MARGIN * rank]
+    return (leading if tall else np.linalg.qr(a.T @ leading)[0]), rank
 
 
 def _polynomials(t: Float[np.ndarray, " time"]) -> Float[np.ndarray, "time degree"]:
@@ -170,8 +168,14 @@ def _polynomials(t: Float[np.ndarray, " time"]) -> Float[np.ndarray, "time degre
     return np.linalg.qr(np.polynomial.chebyshev.chebvander(scaled, n - 1))[0]
 
 
-def _n_smooth(series: Float[np.ndarray, "time series"], basis: Float[np.ndarray, "time degree"]) -> int:
-    """How many of the leading functions of time are worth having, by Mallows' C_p, with unit white noise."""
-    energy = np.sum((basis.T @ series) ** 2, axis=1)
-    risk = np.sum(series**2) - np.cumsum(energy) + 2 * series.shape[1] * np.arange(1, len(energy) + 1)
-    return int(np.argmin(risk)) + 1
+def _in_time(
+    series: Float[np.ndarray, "time series"], polynomials: Float[np.ndarray, "time degree"]
+) -> tuple[Float[np.ndarray, "time some"], int]:
+    """Orthonormal functions of time, and how many of the first are worth having beside unit white noise.
+
+    Polynomials by Mallows' C_p (Technometrics 15, 1973); where they do not resolve the series, singular vectors.
+    """
+    energy = np.sum((polynomials.T @ series) ** 2, axis=1)
+    risk = 2 * series.shape[1] * np.arange(1, len(energy) + 1) - np.cumsum(energy)
+    n_needed = int(np.argmin(risk)) + 1
+    return (polynomials, n_needed) if n_needed <= _RESOLVED * len(energy) else _modes(series.T)

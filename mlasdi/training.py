@@ -102,6 +102,9 @@ def fit(
         raise ValueError(f"a surrogate needs at least 2 different training points, got {len(thinned.mu)}")
     x = data.space.to_unit(thinned.mu)
     basis = PodBasis.fit(thinned.u, settings.basis, n_fields)
+    if noise:  # what does not stand out of the noise cannot be asked of the basis
+        clamped = tuple(sorted({min(n, basis.rank) for n in settings.latent_dims}))
+        settings = settings.model_copy(update={"latent_dim": clamped if len(clamped) > 1 else clamped[0]})
     largest = max(settings.latent_dims)
     if largest > basis.rank and settings.first_stage.kind != "none":
         raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {basis.rank}; allowed: 1 to {basis.rank}")

@@ -81,7 +81,7 @@ def test_most_of_the_noise_comes_off(burgers_data, level):
 
 
 def test_a_surrogate_of_noisy_data_is_one_of_the_truth(burgers_data, burgers_truth):
-    """Of half as much noise as solution an eighth is left, and no stage fits it. Untouched it is several times worse."""
+    """Of half as much noise as solution an eighth is left, and no stage fits it; untouched it is much worse."""
     mu, truth = burgers_truth
     data = replace(burgers_data, u=noisy(burgers_data.u, 0.5))
     quick = {"latent_dim": 3, "first_stage": {"iterations": 40, "n_sine": 20}, "anchors": 8}
