@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from mlasdi.error_split import ErrorSplit, has_dynamics
+from mlasdi.error_split import ErrorSplit
 from mlasdi.latent_dynamics import growth_rates
 from mlasdi.leave_one_out import MIN_FOLDS
 from mlasdi.stages import KrigingStage
@@ -57,7 +57,7 @@ def diagnose(
         split: mean error split on a validation set, where there is one.
     """
     findings = [*_few_points(surrogate), *_projection_floor(surrogate, target_error, split)]
-    if has_dynamics(surrogate.model.latent):
+    if surrogate.model.latent.has_dynamics:
         findings += [
             *_unstable_dynamics(surrogate),
             *_stalled_first_stage(surrogate),

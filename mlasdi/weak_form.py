@@ -1,9 +1,9 @@
 """Calibration of the latent dynamics in weak form: no derivative of the data, and noise averaged out.
 
 Multiplied by a test function phi that vanishes at both ends of its support, and integrated by parts, the dynamics
-dz/dt = Theta(z) Xi become `-int phi' z dt = int phi Theta(z) dt Xi`. The test functions are piecewise polynomials, as in
-WSINDy (D. A. Messenger and D. M. Bortz, arXiv 2005.04339); latent dynamics calibrated in this way are those of WLaSDI
-(A. Tran et al., arXiv 2311.12880).
+dz/dt = Theta(z) Xi become `-int phi' z dt = int phi Theta(z) dt Xi`. The test functions are piecewise polynomials, as
+in WSINDy (D. A. Messenger and D. M. Bortz, arXiv 2005.04339); latent dynamics calibrated in this way are those of
+WLaSDI (A. Tran et al., arXiv 2311.12880).
 """
 
 from dataclasses import dataclass
