@@ -167,8 +167,7 @@ class KrigingStage:
     This is kriging with an external drift: the prediction is the kriged field plus `trust` times what the stages before
     know of the way between the training points. With trust 0 it is plain kriging of the field. Up to the nugget and the
     truncation of the basis, the training trajectories are reproduced at their times; between these a cubic spline
-    interpolates. Outside the training interval nothing is known of the residual: there it counts as zero, and the stages
-    before in full.
+    interpolates. Outside the training interval it is not known, counts as zero, and leaves the stages before in full.
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
