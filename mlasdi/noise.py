@@ -36,12 +36,14 @@ class Denoised:
     Attributes:
         u: the snapshots `[param, time, state]`.
         left: standard deviation of the noise that is left in each value, mean over the snapshots `[state]`.
+        level: of the noise that was there, as in `noise_std`; the largest of all fields.
         modes_error: relative L2 error of the snapshots, all together, that comes of noise in the modes. It is the same
             at training points and elsewhere: no comparison with the data shows it.
     """
 
     u: Float[np.ndarray, "param time state"]
     left: Float[np.ndarray, " state"]
+    level: float
     modes_error: float
 
 
@@ -148,7 +150,8 @@ def denoised(
     u_kept = mean + unit * (coordinates @ modes.T)
     # Of the noise in all values a mode of n of them takes n parts.
     in_modes = modes.shape[1] / (n_param * n_time) * np.sum(unit**2)
-    return Denoised(u_kept, left, float(np.sqrt(in_modes / np.mean(np.sum(u_kept**2, axis=-1)))))
+    modes_error = float(np.sqrt(in_modes / np.mean(np.sum(u_kept**2, axis=-1))))
+    return Denoised(u_kept, left, relative_level(u, std), modes_error)
 
 
 def _modes(a: Float[np.ndarray, "sample value"]) -> tuple[Float[np.ndarray, "value some"], int]:

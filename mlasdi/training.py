@@ -13,7 +13,7 @@ from mlasdi.basis import PodBasis
 from mlasdi.kriging import FAMILIES, select_kernel
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, relative_std
 from mlasdi.model_settings import ModelSettings
-from mlasdi.noise import Denoised, denoised, noise_std, relative_level
+from mlasdi.noise import Denoised, denoised, noise_std
 from mlasdi.results import TrainingRecord
 from mlasdi.stage_measures import latent_correlations, training_errors
 from mlasdi.staged_model import StagedModel
@@ -94,24 +94,14 @@ def fit(
         ValueError: fewer than two different training points, or a latent dimension above the POD rank.
     """
     start = time.perf_counter()
-    n_fields = len(data.layout.fields)
-    std = noise_std(data.u, n_fields, settings.noise)
-    thinned, noise = data.denoised(std, settings.n_time) if std.any() else (data.thinned(settings.n_time), None)
-    thinned, n_runs = thinned.averaged()
-    if len(thinned.mu) < 2:
-        raise ValueError(f"a surrogate needs at least 2 different training points, got {len(thinned.mu)}")
+    thinned, noise = _prepared(data, settings)
     x = data.space.to_unit(thinned.mu)
-    basis = PodBasis.fit(thinned.u, settings.basis, n_fields)
-    if noise:  # what does not stand out of the noise cannot be asked of the basis
-        clamped = tuple(sorted({min(n, basis.rank) for n in settings.latent_dims}))
-        settings = settings.model_copy(update={"latent_dim": clamped if len(clamped) > 1 else clamped[0]})
-    largest = max(settings.latent_dims)
-    if largest > basis.rank and settings.first_stage.kind != "none":
-        raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {basis.rank}; allowed: 1 to {basis.rank}")
+    basis = PodBasis.fit(thinned.u, settings.basis, len(data.layout.fields))
+    settings = _within_rank(settings, basis.rank, noisy=noise is not None)
     c = basis.project(thinned.u)
     flat = c.reshape(len(x), -1)
     # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
-    left = float(np.mean(1 / n_runs) * np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
+    left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
     kernel, rougher = (select_kernel(x, flat, given, noise=left / basis.rank) for given in (FAMILIES, ("matern52",)))
     anchors = data.space.unit_sobol(settings.anchors, seed)
     tau = torch.from_numpy((thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0]))
@@ -134,9 +124,38 @@ def fit(
         latent_correlations=latent_correlations(model, training_set),
         dropped_ratios=staging.dropped_ratios,
         fit_s=time.perf_counter() - start,
-        noise_level=relative_level(data.u, std) if noise else 0.0,
+        noise_level=noise.level if noise else 0.0,
     )
     return Surrogate(data.space, data.layout, thinned.t, basis, model, encoder, record, dict(info or {}))
+
+
+def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData, Denoised | None]:
+    """Each training point once, at few times, without most of the noise; and what that was, where there is any.
+
+    Raises:
+        ValueError: fewer than two different points.
+    """
+    std = noise_std(data.u, len(data.layout.fields), settings.noise)
+    thinned, noise = data.denoised(std, settings.n_time) if std.any() else (data.thinned(settings.n_time), None)
+    once, n_runs = thinned.averaged()
+    if len(once.mu) < 2:
+        raise ValueError(f"a surrogate needs at least 2 different training points, got {len(once.mu)}")
+    return once, noise and replace(noise, left=noise.left * np.sqrt(np.mean(1 / n_runs)))
+
+
+def _within_rank(settings: ModelSettings, rank: int, noisy: bool) -> ModelSettings:
+    """The settings with latent dimensions that the basis has; with noise, those that stand out of it.
+
+    Raises:
+        ValueError: there are too many, for no other reason than the data.
+    """
+    largest = max(settings.latent_dims)
+    if largest <= rank or settings.first_stage.kind == "none":
+        return settings
+    if not noisy:
+        raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {rank}; allowed: 1 to {rank}")
+    clamped = tuple(sorted({min(n, rank) for n in settings.latent_dims}))
+    return settings.model_copy(update={"latent_dim": clamped if len(clamped) > 1 else clamped[0]})
 
 
 def _error_estimate(

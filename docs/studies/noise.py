@@ -1,6 +1,6 @@
 """How well surrogates do whose training snapshots are noisy, and which parts of the method make the difference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "no noise floor, all stages": {"noise_floor": 0, "min_gain": None},
     UNCLEANED: {"noise": "none"},
 }
+SMALLEST = 0.01  # per cent; what is smaller is drawn there, or clean data would take most of the axes
 FORMS = {"least-squares": "strong form", "weak": "weak form", "integral": "integral form"}
 
 
@@ -227,8 +228,8 @@ def without_fine_scale(problem: Problem) -> float:
 # Figures
 
 
-def _percent(values: Sequence[float]) -> list[float]:
-    return [100 * value for value in values]
+def _percent(values: Iterable[float]) -> list[float]:
+    return [max(100 * value, SMALLEST) for value in values]
 
 
 def _axis(axes: Any, levels: Sequence[float], drawn: Sequence[float], title: str) -> None:
@@ -243,10 +244,11 @@ def _axis(axes: Any, levels: Sequence[float], drawn: Sequence[float], title: str
 
 def _lines(axes: Any, levels: Sequence[float], lines: Mapping[str, Mapping[float, float]], title: str) -> None:
     """One line for each name, over the levels at which it was measured."""
-    for (name, line), marker, colour in zip(lines.items(), "os^Dv", OKABE_ITO, strict=False):
+    looks = zip(("o-", "s--", "^-", "D--"), ("full", "none", "full", "none"), OKABE_ITO, strict=False)
+    for (name, line), (look, fill, colour) in zip(lines.items(), looks, strict=False):
         at = [list(levels).index(level) for level in line]
-        axes.plot(at, _percent(list(line.values())), marker=marker, color=colour, label=name)
-    _axis(axes, levels, [100 * value for line in lines.values() for value in line.values()], title)
+        axes.plot(at, _percent(line.values()), look, fillstyle=fill, color=colour, label=name)
+    _axis(axes, levels, _percent(value for line in lines.values() for value in line.values()), title)
 
 
 @styled
@@ -280,7 +282,7 @@ def weak_figure(numbers: Numbers, levels: Sequence[float]) -> Figure:
     }
     _lines(right, levels, lines, "published autoencoder, burgers1d")
     right.set_ylabel("max relative error, clean test points [%]")
-    right.legend(loc="upper left")
+    right.legend(loc="best")
     return figure
 
 
@@ -434,7 +436,7 @@ over time of the relative L2 error. {_settings_say(size)}
 
 ![Error against the level of noise](images/noise-levels.png)
 
-*Largest error on clean test points against the noise. Bars: the targets.*
+*Largest error on clean test points against the noise. Bars: the targets. Errors below {SMALLEST} % are drawn there.*
 
 ### burgers1d
 
@@ -462,7 +464,7 @@ over time of the relative L2 error. {_settings_say(size)}
 
 *Left: coefficients of a known affine system with four latent states from 1001 times; root mean square over
 {size.samples} samples of noise. Right: the published autoencoder (preset `gplasdi`, {size.steps} steps), its
-coefficients solved for at each step.*
+coefficients solved for at each step. Errors below {SMALLEST} % are drawn there.*
 
 {_coefficients_say(numbers, levels[-1])}
 
