@@ -181,20 +181,17 @@ def _largest(problem: Problem, prediction: Float[np.ndarray, "param time state"]
     return relative_error(problem.test.u, prediction).max(axis=0)
 
 
-def dmd(u: Float[np.ndarray, "known state"], n_time: int, tolerance: float = 1e-3) -> Float[np.ndarray, "time state"]:
+def dmd(u: Float[np.ndarray, "known state"], n_time: int, tolerance: float = 1e-4) -> Float[np.ndarray, "time state"]:
     """Dynamic mode decomposition of one trajectory at equidistant times, and its continuation.
 
-    The operator of P. J. Schmid, J. Fluid Mech. 656, 2010, on centred POD coordinates; growing modes are held, since
-    they would run away.
+    The operator of P. J. Schmid, J. Fluid Mech. 656, 2010, on POD coordinates and a constant.
     """
     basis = PodBasis.fit(u, BasisSettings(tolerance=tolerance))
-    c = basis.project(u)
+    c = np.concatenate([basis.project(u), np.ones((len(u), 1))], axis=1)
     step = np.linalg.lstsq(c[:-1], c[1:], rcond=None)[0]
     values, vectors = np.linalg.eig(step)
-    values = values / np.maximum(np.abs(values), 1.0)
-    amplitudes = c[0] @ vectors
     powers = values ** np.arange(n_time)[:, None]
-    return basis.lift(np.real((powers * amplitudes) @ np.linalg.inv(vectors)))
+    return basis.lift(np.real((powers * (c[0] @ vectors)) @ np.linalg.inv(vectors))[:, :-1])
 
 
 # The page
