@@ -256,9 +256,15 @@ def _summary(found: Mapping[str, Measured]) -> str:
     ahead = [n for n, one in found.items() if one.horizon("default") > max(one.horizon(GP), one.horizon(LAST), 0)]
     past = [n for n, one in found.items() if one.horizon("default") >= 1]
     behind = [n for n, one in found.items() if one.horizon(DMD) > one.horizon("default")]
+    wild = [n for n, one in found.items() if one.errors["default"][-1] > one.errors[GP][-1]]
+    worse = (
+        f"On {' and '.join(wild)} it ends worse than the mean state, which is what the snapshot GP predicts."
+        if wild
+        else ""
+    )
     return f"""The default model gets beyond T/2, and further than both the snapshot GP and the last state held, on
-{", ".join(ahead) or "none of the problems"}; to the end, on {", ".join(past) or "none"}. The decomposition of the
-test trajectory itself gets further on {", ".join(behind) or "none"}."""
+{" and ".join(ahead) or "none of the problems"}; to the end, on {" and ".join(past) or "none"}. The decomposition of the
+test trajectory itself gets further on {" and ".join(behind) or "none"}. {worse}"""
 
 
 def page(size: Size, found: Mapping[str, Measured]) -> Page:
@@ -295,10 +301,10 @@ Error at T:
 
 {_summary(found)}
 
-The decoder is fitted to the latent states of the training times, and says nothing reliable of others. A periodic flow
-has come back to them by T/2. The slow wave of the multiscale problem, which has a period of 2 pi, has gone through half
-of it only where T = 2 pi. With T = 4 pi it has come back, but the fine scale, a tenth of the field, does not:
-`cos((40 x + 2 t) sin t)` has another phase in every period, and nothing in [0, T/2] tells it.
+The decoder is fitted to the latent states of the training times, and answers with anything elsewhere. A periodic flow
+has come back to them by T/2. The fine scale of the multiscale problem, `cos((40 x + 2 t) sin t)`, is in no period what
+it was in the last: dynamics that follow it in [0, T/2] do not repeat themselves, and lead to states that the decoder
+never saw.
 """
     return Page("Prediction beyond the training times", text, {"errors": figure(found)})
 
