@@ -85,7 +85,7 @@ def problems(size: Size) -> list[Problem]:
     ]
     twice = {"t_end": 4 * np.pi, "n_t": 2 * found[1].train.u.shape[1] - 1}
     longer = solved("multiscale", {**size.multiscale, **twice}, line, found[1].train.mu, found[1].test.mu)
-    found.append(replace(longer, name="multiscale, two periods"))
+    found.append(replace(longer, name="multiscale (two periods)"))
     if size.wake is not None:
         space = ParameterSpace((Parameter("nu", 0.00032, 0.00054, scale="log"),))
         found.append(solved("wake", size.wake, space, np.array(size.viscosities)[:, None], np.array([[0.00043]])))
@@ -136,6 +136,8 @@ class Measured:
         t: times `[time]`, of which the first `half` train.
         errors: method -> largest relative L2 error over the test points `[time]`.
         growth: model with latent dynamics -> largest growth rate of its latent states, in units of one over T/2.
+        reach: how far the default model's latent states get after T/2 from the middle of those before, in units of how
+            far they get before.
         trust: of the default model's kriging stage in the stages before, None where it has none.
     """
 
@@ -143,6 +145,7 @@ class Measured:
     half: int
     errors: Mapping[str, Float[np.ndarray, " time"]]
     growth: Mapping[str, float]
+    reach: float
     trust: float | None
 
     def horizon(self, method: str) -> float:
@@ -154,7 +157,7 @@ class Measured:
 
 
 def measured(size: Size, problem: Problem) -> Measured:
-    errors, growth, trust = {}, {}, None
+    errors, growth, trust, reach = {}, {}, None, np.nan
     for name, given in MODELS.items():
         own = {"kind": given.get("kind", "mlasdi"), "n_time": problem.half, **given}
         if problem.name == "wake":
@@ -167,17 +170,26 @@ def measured(size: Size, problem: Problem) -> Measured:
             growth[name] = float(growth_rates(torch.from_numpy(surrogate.model.latent.xi)).max())
         if name == "default":
             trust = next((stage.trust for stage in surrogate.model.stages if stage.kind == "kriging"), None)
+            reach = _reach(surrogate, problem)
             held = beyond(surrogate, problem)
             held[:, problem.half :] = held[:, problem.half - 1 : problem.half]
             errors[LAST] = _largest(problem, held)
     errors[DMD] = _largest(problem, np.stack([dmd(u[: problem.half], len(problem.train.t)) for u in problem.test.u]))
-    return Measured(problem.train.t, problem.half, errors, growth, trust)
+    return Measured(problem.train.t, problem.half, errors, growth, reach, trust)
 
 
 def beyond(surrogate: Surrogate, problem: Problem) -> Float[np.ndarray, "param time state"]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)  # it is what this study is about
         return surrogate.predict(problem.test.mu, problem.test.t, std=False).mean
+
+
+def _reach(surrogate: Surrogate, problem: Problem) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        z = surrogate.propagate(problem.test.mu, problem.test.t).mean
+    distance = np.linalg.norm(z - z[:, : problem.half].mean(axis=(0, 1)), axis=-1)
+    return float(distance[:, problem.half :].max() / distance[:, : problem.half].max())
 
 
 def _largest(problem: Problem, prediction: Float[np.ndarray, "param time state"]) -> Float[np.ndarray, " time"]:
@@ -214,7 +226,7 @@ def figure(found: Mapping[str, Measured]) -> Figure:
             axes.plot(share, np.clip(100 * one.errors[method], 0, 300), line, color=colour, label=method)
         axes.axvspan(0, 0.5, color="0.94", zorder=0)
         axes.axhline(100 * LIMIT, color="0.4", lw=0.8)
-        axes.set(xlabel="t / T", title=name.replace(", ", ",\n"), xlim=(0, 1))
+        axes.set(xlabel="t / T", title=name.replace(" (", "\n("), xlim=(0, 1))
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     log_error_axis(panels[0], [0.02, 250.0])
     panels[0].set_ylabel("relative error, test points [%]")
@@ -239,15 +251,14 @@ def _for(one: Measured, method: str) -> str:
 def _says(name: str, one: Measured) -> str:
     """What was found on one problem."""
     best = max(one.errors, key=one.horizon)
-    kriging = (
-        "has no kriging stage" if one.trust is None else f"has a kriging stage, which trusts them by {one.trust:.2g}"
-    )
+    kriging = "has no kriging stage" if one.trust is None else f"has a kriging stage with trust {one.trust:.2g}"
     further = one.horizon(best) > one.horizon("default")
     better = f"{best} gets furthest, {_for(one, best)}" if further else "no method gets further"
     at_half, at_end = (percent(float(one.errors["default"][k])) for k in (one.half - 1, -1))
     return f"""**{name}.** Beyond T/2 the default model stays below {percent(LIMIT)} {_for(one, "default")}; its error
-is {at_half} at T/2 and {at_end} at T, and {better}. The fastest of its latent states grows by
-e^{one.growth["default"]:.2g} in T/2. It {kriging}; without kriging the error at T/2 is
+is {at_half} at T/2 and {at_end} at T, and {better}. The fastest of its latent
+states grows by e^{one.growth["default"]:.2g} in T/2, and they get {one.reach:.2g} times as far after T/2 as before. It
+{kriging}; without kriging the error at T/2 is
 {percent(float(one.errors["without kriging"][one.half - 1]))}. The last state, held, stays below the limit
 {_for(one, LAST)}, which says how fast the solution changes."""
 
@@ -301,10 +312,9 @@ Error at T:
 
 {_summary(found)}
 
-The decoder is fitted to the latent states of the training times, and answers with anything elsewhere. A periodic flow
-has come back to them by T/2. The fine scale of the multiscale problem, `cos((40 x + 2 t) sin t)`, is in no period what
-it was in the last: dynamics that follow it in [0, T/2] do not repeat themselves, and lead to states that the decoder
-never saw.
+The decoder is fitted to the latent states of the training times, and nothing says what it does elsewhere. A periodic
+flow has come back to them by T/2. The fine scale of the multiscale problem, `cos((40 x + 2 t) sin t)`, is in no period
+what it was in the last, and cannot be had from [0, T/2].
 """
     return Page("Prediction beyond the training times", text, {"errors": figure(found)})
 
