@@ -18,6 +18,9 @@ from mlasdi.latent_model import LatentModel, Trajectories
 from mlasdi.networks import NetworkSettings, build_network
 from mlasdi.stages import NetworkStage
 from mlasdi.training_set import TrainingSet
+from mlasdi.weak_form import WeakForm
+
+RIDGE = 1e-6  # of the calibration, relative; single precision resolves no less
 
 
 class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
@@ -29,8 +32,10 @@ class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(3e-3, gt=0)
     dynamics_weight: float = Field(0.1, ge=0, description="weight of |dz/dt - Theta(z) Xi|^2")
     coefficient_weight: float = Field(1e-3, ge=0, description="weight of |Xi|^2")
-    calibration: Literal["joint", "least-squares"] = Field(
-        "joint", description="Xi as variables of the training, or by least squares on finite differences at each step"
+    calibration: Literal["joint", "least-squares", "weak"] = Field(
+        "joint",
+        description="Xi as variables of the training, or at each step by least squares: on finite differences, or in "
+        "weak form, which noise spoils less",
     )
 
 
@@ -52,15 +57,22 @@ def fit_autoencoder(
     c, t = data.c.float(), data.t.float()
     variables = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True)
 
+    weak = WeakForm.on(t) if settings.calibration == "weak" else None
+
     def coefficients(z: Tensor) -> Tensor:
-        return variables if settings.calibration == "joint" else calibrate_derivative(z, t)
+        if settings.calibration == "joint":
+            return variables
+        return weak.calibrate(z, ridge=RIDGE) if weak else calibrate_derivative(z, t, ridge=RIDGE)
+
+    def defect(xi: Tensor, z: Tensor) -> Tensor:
+        return weak.residual(xi, z) if weak else derivative_residual(xi, z, t)
 
     def losses() -> dict[str, Tensor]:
         z = encoder(c)
         xi = coefficients(z)
         return {
             "reconstruction": (decoder(z) - c).square().mean() / c.square().mean(),
-            "dynamics": settings.dynamics_weight * derivative_residual(xi, z, t).square().mean(),
+            "dynamics": settings.dynamics_weight * defect(xi, z).square().mean(),
             "coefficients": settings.coefficient_weight * xi.square().mean(),
         }
 
@@ -68,7 +80,10 @@ def fit_autoencoder(
     minimise(lambda: sum(losses().values(), torch.zeros(())), parameters, settings, report)
     encoding = NetworkEncoder(encoder, reverse)
     z = encoding.encode(data.c)
-    xi = variables.detach().double() if settings.calibration == "joint" else calibrate_derivative(z, data.t)
+    if settings.calibration == "joint":
+        xi = variables.detach().double()
+    else:
+        xi = WeakForm.on(data.t).calibrate(z, ridge=RIDGE) if weak else calibrate_derivative(z, data.t, ridge=RIDGE)
     latent = LatentModel(data.x, xi.numpy(), z[:, 0].numpy(), None)
     return latent, encoding, NetworkStage(decoder, settings.network, 1.0)
 

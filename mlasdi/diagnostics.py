@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
-from mlasdi.error_split import ErrorSplit, has_dynamics
+from mlasdi.error_split import ErrorSplit
 from mlasdi.latent_dynamics import growth_rates
 from mlasdi.leave_one_out import MIN_FOLDS
 from mlasdi.stages import KrigingStage
@@ -57,14 +57,14 @@ def diagnose(
         split: mean error split on a validation set, where there is one.
     """
     findings = [*_few_points(surrogate), *_projection_floor(surrogate, target_error, split)]
-    if has_dynamics(surrogate.model.latent):
+    if surrogate.model.latent.has_dynamics:
         findings += [
             *_unstable_dynamics(surrogate),
             *_stalled_first_stage(surrogate),
             *_uncorrelated_residual(surrogate, target_error),
             *_unused_latent_stages(surrogate),
         ]
-    return (*findings, *_noise(surrogate))
+    return (*findings, *_noise(surrogate), *_noisy_solutions(surrogate))
 
 
 def _few_points(surrogate: Surrogate) -> Iterator[Finding]:
@@ -145,7 +145,7 @@ def _uncorrelated_residual(surrogate: Surrogate, target_error: float | None) -> 
     if not record.latent_correlations or record.latent_correlations[0] is None:
         return
     ratio, left = record.latent_correlations[0], record.training_errors[0]
-    if ratio < MIN_CORRELATION and left > max(record.truncation_error, target_error or 0.0):
+    if ratio < MIN_CORRELATION and left > max(record.truncation_error, target_error or 0.0, record.noise_level):
         message = (
             f"correlation {ratio:.2g} of the latent states with the residual of the first stage (training error "
             f"{left:.2g}), under {MIN_CORRELATION}: further decoders have nothing to go by"
@@ -162,6 +162,16 @@ def _unused_latent_stages(surrogate: Surrogate) -> Iterator[Finding]:
             )
             remedy = "model.latent_dim, model.anchors: larger; or model.kind: snapshot-gp, as good and faster to train"
             yield Finding("unused-latent-stages", message, remedy)
+
+
+def _noisy_solutions(surrogate: Surrogate) -> Iterator[Finding]:
+    if surrogate.record.noise_level:
+        message = (
+            f"the snapshots carry white noise of {surrogate.record.noise_level:.2g} of the values' standard deviation, "
+            "most of which was taken off before the training"
+        )
+        remedy = "budget.solver_runs: more points, or a solver that writes more times, average more of it out"
+        yield Finding("noisy-solutions", message, remedy)
 
 
 def _noise(surrogate: Surrogate) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from mlasdi.encoders import LinearEncoder
 from mlasdi.errors import relative_error
 from mlasdi.kriging import Kriging
 from mlasdi.latent_dynamics import calibrate, propagate
-from mlasdi.latent_model import LatentModel, Trajectories
+from mlasdi.latent_model import Trajectories
 from mlasdi.stages import KrigingStage, Stage
 from mlasdi.surrogate import Surrogate
 
@@ -119,17 +119,12 @@ def difference_fields(
         raise ValueError(f"calibration needs times [time], at least two, got shape {times.shape}")
     tau, c = surrogate._tau(times), surrogate.basis.project(u)
     latent, stages = surrogate.model.latent, surrogate.model.stages
-    if has_dynamics(latent):
+    if latent.has_dynamics:
         inside = _with_dynamics(surrogate, x, tau, torch.from_numpy(c))
     else:
         mean = torch.stack([surrogate.model.mean(x, tau, k + 1)[0] for k in range(len(stages))]).numpy()
         inside = np.zeros_like(mean), np.zeros_like(mean), c - mean
     return DifferenceFields(u - surrogate.basis.lift(c), *inside)
-
-
-def has_dynamics(latent: LatentModel) -> bool:
-    """False for the latent state that stays zero, which stands in for dynamics where a model has none."""
-    return bool(latent.xi.any() or latent.z0.any())
 
 
 def _with_dynamics(

@@ -86,12 +86,17 @@ class Kriging:
 
 
 def restricted_likelihood(
-    x: Float[np.ndarray, "point d"], gram: Float[np.ndarray, "point point"], n_outputs: int, kernel: Kernel
+    x: Float[np.ndarray, "point d"],
+    gram: Float[np.ndarray, "point point"],
+    n_outputs: int,
+    kernel: Kernel,
+    noise: float = 0.0,
 ) -> float:
     """Negative log restricted likelihood, per output, of independent outputs that share `kernel`.
 
-    The constant means are integrated out and the common variance is profiled. The outputs enter only through
-    `gram = Y Y^T`, so the cost does not depend on their number.
+    The constant means are integrated out. The common variance is profiled, or where the variance of the `noise` is
+    known, it is `noise` over the nugget. The outputs enter only through `gram = Y Y^T`, so the cost does not depend on
+    their number.
     """
     n = len(x)
     kriging = Kriging(x, kernel)
@@ -101,6 +106,9 @@ def restricted_likelihood(
     variance = np.trace(half @ gram @ half.T) / ((n - 1) * n_outputs)
     ones = solve_triangular(factor, np.ones(n), lower=True)
     determinant = 2 * np.log(np.diag(factor)).sum() + np.log(ones @ ones)
+    if noise:
+        known = noise / kernel.nugget
+        return 0.5 * ((n - 1) * (np.log(known) + variance / known) + determinant)
     return 0.5 * ((n - 1) * np.log(max(variance, np.finfo(float).tiny)) + determinant)
 
 
@@ -109,6 +117,7 @@ def select_kernel(
     y: Float[np.ndarray, "point output"],
     families: tuple[Family, ...] = FAMILIES,
     bounds: tuple[float, float] = (0.1, 20.0),
+    noise: float = 0.0,
 ) -> Kernel:
     """Kernel for all outputs jointly: length scales by restricted likelihood, the rest by leave-one-out error.
 
@@ -117,6 +126,9 @@ def select_kernel(
     weight of as many outputs as they can have directions. On smooth fields the likelihood is flat, up to the nugget,
     along valleys in which each start of the search ends elsewhere; of these, and of the families, the leave-one-out
     error chooses.
+
+    Args:
+        noise: variance of the noise in an output, mean over the outputs; the nugget is chosen to match it.
     """
     n, d = x.shape
     if n < 2:
@@ -126,15 +138,22 @@ def select_kernel(
     values, vectors = np.linalg.eigh(gram)
     compressed = vectors * np.sqrt(np.clip(values, 0, None))
 
-    def fitted(family: Family, start: float) -> Kernel:
-        def objective(log_scale: np.ndarray) -> float:
-            kernel = Kernel(family=family, lengthscale=tuple(np.exp(log_scale)))
-            prior = 0.5 * float(np.sum((log_scale - np.log(PRIOR_SCALE)) ** 2)) / PRIOR_LOG_STD**2
-            return restricted_likelihood(x, gram, n_outputs, kernel) + prior / (n - 1)
+    def as_kernel(family: Family, logarithms: np.ndarray) -> Kernel:
+        scales, nugget = logarithms[:d], logarithms[d:]
+        given = {"nugget": float(np.exp(nugget[0]))} if noise else {}
+        return Kernel(family=family, lengthscale=tuple(np.exp(scales).tolist()), **given)
 
-        limits = [tuple(np.log(bounds))] * d
-        found = minimize(objective, np.full(d, np.log(start)), method="L-BFGS-B", bounds=limits)
-        return Kernel(family=family, lengthscale=tuple(np.exp(found.x).tolist()))
+    def fitted(family: Family, start: float) -> Kernel:
+        def objective(logarithms: np.ndarray) -> float:
+            prior = 0.5 * float(np.sum((logarithms[:d] - np.log(PRIOR_SCALE)) ** 2)) / PRIOR_LOG_STD**2
+            return restricted_likelihood(x, gram, n_outputs, as_kernel(family, logarithms), noise) + prior / (n - 1)
+
+        limits, first = [tuple(np.log(bounds))] * d, [np.log(start)] * d
+        if noise:  # from the nugget that explains all variation by the process
+            limits.append((np.log(1e-8), np.log(10.0)))
+            first.append(np.clip(np.log(noise * n * n_outputs / np.trace(gram)), *limits[-1]))
+        found = minimize(objective, np.array(first), method="L-BFGS-B", bounds=limits)
+        return as_kernel(family, found.x)
 
     kernels = [fitted(family, start) for family in families for start in (1.0, 4.0)]
     return min(kernels, key=lambda kernel: float(np.sum(Kriging(x, kernel).leave_one_out(compressed) ** 2)))

@@ -88,26 +88,31 @@ def calibrate(
     target = z[..., 1:, :] - z[..., :1, :]
     if pooled:
         integral, target = integral.reshape(-1, integral.shape[-1]), target.reshape(-1, target.shape[-1])
-    gram = integral.transpose(-1, -2) @ integral
-    trace = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=z.dtype)
-    return torch.linalg.solve(gram, integral.transpose(-1, -2) @ target).transpose(-1, -2)
+    return least_squares(integral, target, ridge)
 
 
 def calibrate_derivative(
-    z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"], ridge: float = 1e-6
-) -> Float[Tensor, "*batch latent terms"]:
-    """Least-squares coefficients on finite-difference velocities, differentiable in `z`.
+    z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"], *, pooled: bool = False, ridge: float = 1e-6
+) -> Float[Tensor, "*fit latent terms"]:
+    """Least-squares coefficients on finite-difference velocities, differentiable in `z`; arguments as for `calibrate`.
 
-    The calibration of GPLaSDI (arXiv 2308.05882, section 2.3). `ridge` is relative to the mean square of the
-    regressors.
+    The calibration of GPLaSDI (arXiv 2308.05882, section 2.3).
     """
     library = torch.cat([torch.ones_like(z[..., :1]), z], dim=-1)
     (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=2)
-    gram = library.transpose(-1, -2) @ library
+    if pooled:
+        library, velocity = library.flatten(0, -2), velocity.flatten(0, -2)
+    return least_squares(library, velocity, ridge)
+
+
+def least_squares(
+    regressors: Float[Tensor, "*fit equation terms"], targets: Float[Tensor, "*fit equation latent"], ridge: float
+) -> Float[Tensor, "*fit latent terms"]:
+    """Coefficients with `regressors xi^T` next to the targets; `ridge` relative to the regressors' mean square."""
+    gram = regressors.transpose(-1, -2) @ regressors
     trace = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=z.dtype)
-    return torch.linalg.solve(gram, library.transpose(-1, -2) @ velocity).transpose(-1, -2)
+    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=regressors.dtype)
+    return torch.linalg.solve(gram, regressors.transpose(-1, -2) @ targets).transpose(-1, -2)
 
 
 def derivative_residual(

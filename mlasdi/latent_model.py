@@ -55,6 +55,11 @@ class LatentModel:
         return cls(x, np.zeros((len(x), 1, 2)), np.zeros((len(x), 1)), kernel)
 
     @property
+    def has_dynamics(self) -> bool:
+        """False for the latent state that stays zero, which stands in for dynamics where a model has none."""
+        return bool(self.xi.any() or self.z0.any())
+
+    @property
     def n_latent(self) -> int:
         return self.z0.shape[1]
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings
 from mlasdi.basis import BasisSettings
+from mlasdi.noise import NoiseSetting
 from mlasdi.variable_projection import VariableProjectionSettings
 
 
@@ -84,6 +85,17 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
     )
     n_time: int = Field(101, ge=5, description="snapshots of a trajectory used in training, evenly spread")
     basis: BasisSettings = BasisSettings()
+    noise: NoiseSetting = Field(
+        "estimate",
+        description="white noise in the snapshots, taken off before the training: estimate (clean data stay as they "
+        "are), none, or its standard deviation relative to that of each field's values",
+    )
+    noise_floor: float = Field(
+        2.0,
+        ge=0,
+        description="no later stage where the mean square training residual is below this many times that of the "
+        "noise: up to twice, a stage takes more noise along than it gains",
+    )
     first_stage: FirstStageSettings
     stages: tuple[StageSettings, ...]
     anchors: int = Field(ge=0, description="virtual points between the training points that follow the kriged field")

@@ -91,6 +91,7 @@ class TrainingRecord:
             trajectories (see `correlation_ratio`); None where they leave nothing, or there is no latent state.
         dropped_ratios: stages that were tried and dropped -> training error and leave-one-out error with the stage,
             relative to those without it; only where both are known.
+        noise_level: standard deviation of the noise that was found in the snapshots, relative to that of the values.
     """
 
     stage_names: tuple[str, ...]
@@ -107,3 +108,4 @@ class TrainingRecord:
     training_errors: tuple[float, ...] = ()
     latent_correlations: tuple[float | None, ...] = ()
     dropped_ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    noise_level: float = 0.0

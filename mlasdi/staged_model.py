@@ -51,7 +51,8 @@ class StagedModel:
             if isinstance(stage, KrigingStage):
                 fraction = gp.process_std(x) if gp.kernel else np.sqrt(Kriging(stage.x, stage.kernel).variance(x))
                 own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t, gp.kernel or stage.kernel)[:, None]
-                steps = stage.trust * steps + own if gp.kernel else torch.cat([stage.trust * steps, own])
+                before = stage.trust_at(t) * steps
+                steps = before + own if gp.kernel else torch.cat([before, own])
             else:
                 steps = steps + self._latent_steps([stage], x, t, gp)
         return steps
@@ -116,7 +117,8 @@ def decode(
     """
     total = stages[0].evaluate(along) if before is None else before
     for stage in stages if before is not None else stages[1:]:
-        total = stage.trust * total + stage.evaluate(along)
+        trust = stage.trust_at(along.t) if isinstance(stage, KrigingStage) else stage.trust
+        total = trust * total + stage.evaluate(along)
     return total
 
 

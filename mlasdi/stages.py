@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
@@ -24,6 +24,8 @@ from mlasdi.latent_model import Trajectories
 from mlasdi.networks import FeatureMap, NetworkSettings, network_from_state, ridge_solve
 
 Json = dict[str, Any]
+
+_EDGE = 1e-9  # of the training interval; ends that are off by rounding are inside
 
 
 @runtime_checkable
@@ -165,7 +167,7 @@ class KrigingStage:
     This is kriging with an external drift: the prediction is the kriged field plus `trust` times what the stages before
     know of the way between the training points. With trust 0 it is plain kriging of the field. Up to the nugget and the
     truncation of the basis, the training trajectories are reproduced at their times; between these a cubic spline
-    interpolates, and outside the training interval the residual counts as zero.
+    interpolates. Outside the training interval it is not known, counts as zero, and leaves the stages before in full.
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
@@ -208,8 +210,18 @@ class KrigingStage:
         else:
             values = _polynomial([one.index_select(1, piece) for one in self._polynomials], since)
             values = torch.tensordot(w, values, dims=1)
-        inside = (t >= self.t[0]) & (t <= self.t[-1])
+        inside = self._inside(t)
         return values if bool(inside.all()) else values * inside[:, None]
+
+    def _inside(self, t: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        return (t >= self.t[0] - _EDGE) & (t <= self.t[-1] + _EDGE)
+
+    def trust_at(self, t: Float[Tensor, " n"]) -> Float[Tensor, "#n 1"] | float:
+        """Factor on the stages before at times `t`."""
+        inside = self._inside(t)
+        if self.trust == 1 or bool(inside.all()):
+            return self.trust
+        return torch.where(inside, self.trust, 1.0).to(t.dtype)[:, None]
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
         return self.combined(self.kriging.weights(along.x.numpy()), along.t)

@@ -142,6 +142,9 @@ class Staging:
         judged = self.settings.min_gain is not None
         error = self.judge(model) if judged and model.stages else np.inf
         for settings in self.settings.stages:
+            if self._at_the_noise(model):
+                self.dropped[self._named(settings.kind)] = None
+                continue
             candidates = self.candidates(model, settings)
             scores = [self.judge(candidate) for _, candidate in candidates] if judged else [0.0]
             best = int(np.argmin(scores))
@@ -156,6 +159,13 @@ class Staging:
                 _, residual = model.residual(self.data, with_anchors=False)
                 self.reporter(name, 1)(1, float(residual.square().sum(dim=-1).mean()))
         return model
+
+    def _at_the_noise(self, model: StagedModel) -> bool:
+        """Whether what the stages leave of the training data is no more than their noise."""
+        if not (self.data.noise and model.stages):
+            return False
+        _, residual = model.residual(self.data, with_anchors=False)
+        return float(residual.square().sum(dim=-1).mean()) <= self.settings.noise_floor * self.data.noise
 
     def _stays(self, settings: StageSettings, score: float, error: float) -> bool:
         few, gain = self.data.n_points < MIN_FOLDS, self.settings.min_gain or 0.0

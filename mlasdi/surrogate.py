@@ -215,6 +215,8 @@ class Surrogate:
         slack = 1e-9 * (self.t[-1] - self.t[0])
         if times.min() < self.t[0] - slack or times.max() > self.t[-1] + slack:
             message = f"times reach outside the trained interval [{self.t[0]:g}, {self.t[-1]:g}]"
+            if not self.model.latent.has_dynamics:
+                message += "; without latent dynamics the prediction there is the mean state"
             warnings.warn(message, ExtrapolationWarning, stacklevel=3)
         return x, times
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mlasdi.basis import PodBasis
-from mlasdi.kriging import select_kernel
+from mlasdi.kriging import FAMILIES, select_kernel
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
 from mlasdi.model_settings import ModelSettings
+from mlasdi.noise import Denoised, denoised, noise_std
 from mlasdi.results import TrainingRecord
 from mlasdi.stage_measures import latent_correlations, training_errors
 from mlasdi.staged_model import StagedModel
@@ -45,8 +46,31 @@ class TrainingData:
         """At most `n_time` times, evenly spread, first and last included."""
         if n_time >= len(self.t):
             return self  # a copy could be as large as all else
-        keep = np.unique(np.linspace(0, len(self.t) - 1, n_time).round().astype(int))
+        keep = self._spread_times(n_time)
         return replace(self, t=self.t[keep], u=self.u[:, keep])
+
+    def denoised(self, std: Float[np.ndarray, " field"], n_time: int) -> tuple["TrainingData", Denoised]:
+        """At most `n_time` times of the states without most of their noise; all times tell what it is.
+
+        Args:
+            std: standard deviation of the noise in each field.
+        """
+        keep = self._spread_times(n_time)
+        found = denoised(self.u, self.t, std, keep)
+        return replace(self, t=self.t[keep], u=found.u), found
+
+    def averaged(self) -> tuple["TrainingData", Int[np.ndarray, " param"]]:
+        """Each point once, with the mean of the runs there; and how many these are."""
+        x = self.space.to_unit(self.mu).round(12)
+        _, first, group, counts = np.unique(x, axis=0, return_index=True, return_inverse=True, return_counts=True)
+        if len(first) == len(x):
+            return self, counts
+        order = np.argsort(first)
+        u = np.stack([self.u[group.ravel() == k].mean(axis=0) for k in order])
+        return replace(self, mu=self.mu[first[order]], u=u), counts[order]
+
+    def _spread_times(self, n_time: int) -> Int[np.ndarray, " n"]:
+        return np.unique(np.linspace(0, len(self.t) - 1, min(n_time, len(self.t))).round().astype(int))
 
 
 def fit(
@@ -60,33 +84,28 @@ def fit(
     """Fit a surrogate to training trajectories.
 
     Args:
-        data: trajectories at the training points; at least two.
+        data: trajectories at the training points, of which there are at least two; several runs at one are averaged.
         settings: the model.
         seed: of everything random; the same seed gives the same surrogate on the same machine.
         report: called with the progress of the training.
         info: JSON to travel with the surrogate.
 
     Raises:
-        ValueError: fewer than two training points, repeated points, or a latent dimension above the POD rank.
+        ValueError: fewer than two different training points, or a latent dimension above the POD rank.
     """
     start = time.perf_counter()
-    if len(data.mu) < 2:
-        raise ValueError(f"a surrogate needs at least 2 training points, got {len(data.mu)}")
-    thinned = data.thinned(settings.n_time)
-    x = data.space.to_unit(data.mu)
-    if len(np.unique(x.round(12), axis=0)) < len(x):
-        raise ValueError("training points must differ from each other")
+    thinned, noise = _prepared(data, settings)
+    x = data.space.to_unit(thinned.mu)
     basis = PodBasis.fit(thinned.u, settings.basis, len(data.layout.fields))
-    largest = max(settings.latent_dims)
-    if largest > basis.rank and settings.first_stage.kind != "none":
-        raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {basis.rank}; allowed: 1 to {basis.rank}")
+    settings = _within_rank(settings, basis.rank, noisy=noise is not None)
     c = basis.project(thinned.u)
     flat = c.reshape(len(x), -1)
     # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
-    kernel, rougher = select_kernel(x, flat), select_kernel(x, flat, families=("matern52",))
+    left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
+    kernel, rougher = (select_kernel(x, flat, given, noise=left / basis.rank) for given in (FAMILIES, ("matern52",)))
     anchors = data.space.unit_sobol(settings.anchors, seed)
     tau = torch.from_numpy((thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0]))
-    training_set = TrainingSet(x, torch.from_numpy(c), tau, kernel, anchors, rougher)
+    training_set = TrainingSet(x, torch.from_numpy(c), tau, kernel, anchors, rougher, left)
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
@@ -95,7 +114,7 @@ def fit(
         stage_names=tuple(staging.names),
         stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
-        error_estimate=_error_estimate(model, basis, tau, loo, data.space.unit_sobol(256, seed)),
+        error_estimate=_error_estimate(model, basis, tau, loo, data.space.unit_sobol(256, seed), noise),
         std_factor=loo.std_factor if loo else 1.0,
         error_factor=loo.error_factor if loo else 1.0,
         loss_history={name: tuple(staging.losses[name]) for name in staging.names},
@@ -105,15 +124,55 @@ def fit(
         latent_correlations=latent_correlations(model, training_set),
         dropped_ratios=staging.dropped_ratios,
         fit_s=time.perf_counter() - start,
+        noise_level=noise.level if noise else 0.0,
     )
     return Surrogate(data.space, data.layout, thinned.t, basis, model, encoder, record, dict(info or {}))
 
 
+def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData, Denoised | None]:
+    """Each training point once, at few times, without most of the noise; and what that was, where there is any.
+
+    Raises:
+        ValueError: fewer than two different points.
+    """
+    std = noise_std(data.u, len(data.layout.fields), settings.noise)
+    thinned, noise = data.denoised(std, settings.n_time) if std.any() else (data.thinned(settings.n_time), None)
+    once, n_runs = thinned.averaged()
+    if len(once.mu) < 2:
+        raise ValueError(f"a surrogate needs at least 2 different training points, got {len(once.mu)}")
+    return once, noise and replace(noise, left=noise.left * np.sqrt(np.mean(1 / n_runs)))
+
+
+def _within_rank(settings: ModelSettings, rank: int, noisy: bool) -> ModelSettings:
+    """The settings with latent dimensions that the basis has; with noise, those that stand out of it.
+
+    Raises:
+        ValueError: there are too many, for no other reason than the data.
+    """
+    largest = max(settings.latent_dims)
+    if largest <= rank or settings.first_stage.kind == "none":
+        return settings
+    if not noisy:
+        raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {rank}; allowed: 1 to {rank}")
+    clamped = tuple(sorted({min(n, rank) for n in settings.latent_dims}))
+    return settings.model_copy(update={"latent_dim": clamped if len(clamped) > 1 else clamped[0]})
+
+
 def _error_estimate(
-    model: StagedModel, basis: PodBasis, t: torch.Tensor, loo: LeaveOneOut | None, x: Float[np.ndarray, "param d"]
+    model: StagedModel,
+    basis: PodBasis,
+    t: torch.Tensor,
+    loo: LeaveOneOut | None,
+    x: Float[np.ndarray, "param d"],
+    noise: Denoised | None,
 ) -> float | None:
-    """Largest calibrated relative standard deviation over points `x`; None where it is not finite."""
+    """Largest calibrated relative standard deviation over points `x`, and what noise in the basis adds to it.
+
+    None where it is not finite.
+    """
     if loo is None:
         return None
-    estimate = float(loo.error_factor * relative_std(model, basis, x, t).max())
+    estimate = float(
+        np.hypot(loo.error_factor * relative_std(model, basis, x, t).max(), noise.modes_error if noise else 0)
+    )
     return estimate if np.isfinite(estimate) else None

@@ -25,6 +25,7 @@ class TrainingSet:
         kernel: covariance over the parameters, chosen on the field.
         anchors: points of the unit cube `[anchor, d]`.
         uncertainty_kernel: covariance for standard deviations, of a rougher family; `kernel` by default.
+        noise: mean square norm of the noise in the coordinates of a snapshot; zero where there is none.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -33,6 +34,7 @@ class TrainingSet:
     kernel: Kernel
     anchors: Float[np.ndarray, "anchor d"]
     uncertainty_kernel: Kernel | None = None
+    noise: float = 0.0
 
     @property
     def n_points(self) -> int:

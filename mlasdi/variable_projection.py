@@ -19,10 +19,13 @@ from pydantic import BaseModel, Field
 from scipy.optimize import minimize
 from torch import Tensor
 
-from mlasdi.latent_dynamics import calibrate, propagate
+from mlasdi.latent_dynamics import calibrate, calibrate_derivative, propagate
 from mlasdi.latent_model import LatentModel
 from mlasdi.networks import FeatureMap, ridge_solve
 from mlasdi.training_set import TrainingSet
+from mlasdi.weak_form import WeakForm
+
+Calibration = Literal["integral", "weak", "least-squares"]
 
 
 class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid"):
@@ -33,6 +36,9 @@ class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid"):
     kappa: float = Field(0.3, gt=0, description="scale of the frequencies of these features")
     ridge: float = Field(1e-8, gt=0)
     roughness: float = Field(1.0, ge=0, description="penalty on coefficients that are not linear in the parameters")
+    calibration: Calibration = Field(
+        "integral", description="what the training starts from: equations in integral or weak form, or on differences"
+    )
     iterations: int = Field(150, ge=1, description="L-BFGS steps")
     checkpoints: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (2, 5, 15, 50), description="steps at which to stop early, where the leave-one-out error is smaller there"
@@ -55,7 +61,7 @@ def fit_latent_model(
         The latent model after each number of steps in `settings.checkpoints`, and after the last; and the features.
     """
     features = FeatureMap.random(n_latent, settings.n_sine, settings.kappa, generator)
-    xi0, z0 = _start(data, n_latent)
+    xi0, z0 = _start(data, n_latent, settings.calibration)
     targets = data.targets.reshape(-1, data.targets.shape[-1])
     unsmooth = _projector_off_linear(data.x)
 
@@ -101,7 +107,7 @@ def fit_latent_model(
 
 
 def _start(
-    data: TrainingSet, n_latent: int
+    data: TrainingSet, n_latent: int, calibration: Calibration
 ) -> tuple[Float[Tensor, "point latent terms"], Float[Tensor, "point latent"]]:
     """One affine model of the leading POD coordinates for all points, growth rates clamped to [-2, 0.2].
 
@@ -109,7 +115,10 @@ def _start(
     """
     z = data.c[..., :n_latent]
     z = z / z.reshape(-1, n_latent).std(dim=0).max()
-    joint = calibrate(z, data.t, pooled=True)
+    if calibration == "weak":
+        joint = WeakForm.on(data.t).calibrate(z, pooled=True)
+    else:
+        joint = {"integral": calibrate, "least-squares": calibrate_derivative}[calibration](z, data.t, pooled=True)
     values, vectors = torch.linalg.eig(joint[:, 1:])
     clamped = torch.complex(values.real.clamp(-2.0, 0.2), values.imag)
     joint[:, 1:] = (vectors @ torch.diag(clamped) @ torch.linalg.inv(vectors)).real

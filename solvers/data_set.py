@@ -5,7 +5,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class DataSet(NamedArrays):
     - one HDF5, NetCDF or NPZ file whose arrays have the runs as first axis: each parameter `[run]`, fields
       `[run, time, ...]`, and times `[time]` or `[run, time]`
 
+    Where several runs have the same parameters, the solution is their mean.
+
     Stored solutions are found again by the parameters of all runs, the names and sizes of their files, and `version`.
 
     Attributes:
@@ -58,7 +60,7 @@ class DataSet(NamedArrays):
         version: of the data.
 
     Raises:
-        ValueError: the files or the table cannot be read, or two runs have the same parameters.
+        ValueError: the files or the table cannot be read.
     """
 
     path: str
@@ -71,17 +73,15 @@ class DataSet(NamedArrays):
     def __post_init__(self) -> None:
         if not self.parameters:
             raise ValueError("option parameters must name at least one")
-        points = self.available()
-        if len(np.unique(points, axis=0)) < len(points):
-            raise ValueError(f"option path: {self.path} has two runs with the same parameters")
+        self.available()
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
         return self.parameters
 
     def available(self) -> Float[np.ndarray, "run n_params"]:
-        """The parameters of all runs, in the order of `parameter_names`."""
-        return np.array([run.mu for run in self.all_runs])
+        """The parameters of all runs, in the order of `parameter_names`; those of several runs once."""
+        return np.array(list(dict.fromkeys(run.mu for run in self.all_runs)))
 
     def identity(self) -> Json:
         runs = [[*run.mu, run.file.name, run.file.stat().st_size, run.group, run.index] for run in self.all_runs]
@@ -92,9 +92,16 @@ class DataSet(NamedArrays):
         """The solution at one of the available points.
 
         Raises:
-            SolverError: there is no run at these parameters (`bad-parameters`), or its file cannot be used.
+            SolverError: there is no run at these parameters (`bad-parameters`), its file cannot be used, or several
+                runs there have different times or shapes (`bad-output`).
         """
-        run = self._run_at(mu)
+        first, *others = (self._read(run) for run in self._runs_at(mu))
+        for other in others:
+            if first.u.shape != other.u.shape or not np.array_equal(first.t, other.t):
+                raise SolverError("bad-output", f"runs at {dict(mu)} have different times or shapes: no mean of them")
+        return replace(first, u=np.mean([first.u, *(other.u for other in others)], axis=0)) if others else first
+
+    def _read(self, run: Run) -> Snapshots:
         try:
             if run.group:
                 arrays = _group(run.file, run.group)
@@ -117,7 +124,7 @@ class DataSet(NamedArrays):
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(f"option path: {self.path}: {' '.join(str(error).split())}") from error
 
-    def _run_at(self, mu: Mapping[str, float]) -> Run:
+    def _runs_at(self, mu: Mapping[str, float]) -> list[Run]:
         points, wanted = self.available(), np.array([mu[name] for name in self.parameters])
         spread = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
         distance = (np.abs(points - wanted) / spread).max(axis=1)
@@ -125,7 +132,7 @@ class DataSet(NamedArrays):
         if distance[nearest] > _SAME:
             there = dict(zip(self.parameters, points[nearest].tolist(), strict=True))
             raise SolverError("bad-parameters", f"the data set has no run at {dict(mu)}; the nearest is at {there}")
-        return self.all_runs[nearest]
+        return [run for run in self.all_runs if run.mu == tuple(points[nearest])]
 
     def _slice(self, run: Run) -> dict[str, np.ndarray]:
         """Arrays of one run from a file with all of them."""

@@ -218,7 +218,8 @@ def test_presets_stand_for_what_is_shown(folder: Path) -> None:
         assert config_with(folder, model) == config_with(folder, {"kind": model["kind"]})
         complete = yaml.safe_load(dump_config(config_with(folder, model)))["model"]
         assert keys(model) == keys({name: complete[name] for name in model})
-        assert set(complete) - set(model) == {"latent_dim", "n_time", "basis"}  # not part of a preset
+        not_of_a_preset = {"latent_dim", "n_time", "basis", "noise", "noise_floor"}
+        assert set(complete) - set(model) == not_of_a_preset
 
 
 def config_with(folder: Path, model: dict[str, Any]) -> Config:

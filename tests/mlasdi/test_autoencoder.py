@@ -32,6 +32,23 @@ def test_the_autoencoder_reconstructs_plane_data(trained, points):
     assert latent.kernel is None
 
 
+@pytest.mark.parametrize("calibration", ["least-squares", "weak"])
+def test_calibration_in_closed_form_finds_the_dynamics(oscillator, points, calibration):
+    """The same eigenvalues, -0.5 +- i (4 + x), in either form."""
+    data = oscillator.training_set(points, np.empty((0, 1)))
+    settings = AutoencoderSettings(
+        network=NetworkSettings(hidden=(20,)),
+        steps=1500,
+        learning_rate=5e-3,
+        dynamics_weight=0.1,
+        calibration=calibration,
+    )
+    latent, _, _ = fit_autoencoder(data, 2, settings, torch.Generator().manual_seed(0), lambda *pair: None)
+    values = np.linalg.eigvals(latent.xi[..., 1:])
+    np.testing.assert_allclose(values.real, -0.5, atol=0.2)
+    np.testing.assert_allclose(np.abs(values.imag), 4 + points @ np.ones((1, 2)), rtol=0.1)
+
+
 def test_coefficients_describe_the_encoded_trajectories(trained):
     """With a penalty of a hundredth, the dynamics leave less than a quarter of the velocities unexplained."""
     data, (latent, encoder, _), _ = trained

@@ -174,7 +174,7 @@ def test_a_decoder_makes_up_for_a_stalled_first_stage_and_kriging_does_not(surro
 
 def test_noise_is_not_correlated_with_the_latent_state(burgers_data):
     noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
-    given = settings(**QUICK | {"latent_dim": 3, "n_time": 51})
+    given = settings(**QUICK | {"latent_dim": 3, "n_time": 51, "noise": "none"})
     noisy = fit(replace(burgers_data, u=burgers_data.u + noise), given, seed=0)
     (finding,) = [f for f in diagnose(noisy) if f.kind == "uncorrelated-residual"]
     assert "under 0.3" in finding.message
@@ -183,6 +183,15 @@ def test_noise_is_not_correlated_with_the_latent_state(burgers_data):
     assert clean.record.latent_correlations[0] > 0.9
     assert "uncorrelated-residual" not in kinds(clean)
     assert "uncorrelated-residual" not in kinds(noisy, 2 * noisy.record.training_errors[0])  # nobody asks for less
+
+
+def test_noise_that_was_taken_off_is_mentioned(burgers_data):
+    """And nothing else is said of what it leaves."""
+    noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
+    given = settings(**QUICK | {"latent_dim": 3, "n_time": 51})
+    (finding,) = diagnose(fit(replace(burgers_data, u=burgers_data.u + noise), given, seed=0))
+    assert finding.kind == "noisy-solutions"
+    assert "white noise of 0.1" in finding.message  # 0.03 over the standard deviation of the values, 0.3
 
 
 # Later stages
@@ -219,7 +228,7 @@ def test_a_stage_that_fits_noise_in_truth(burgers_data):
     noise = 0.05 * np.random.default_rng(0).standard_normal(burgers_data.u[:, ::5].shape)
     noisy = replace(burgers_data, t=burgers_data.t[::5], u=burgers_data.u[:, ::5] + noise)
     stages = [{"kind": "sine-features", "n_sine": 300, "kappa": [3.0], "ridge": [1e-8]}]
-    given = QUICK | {"n_time": 11, "anchors": 0, "stages": stages}
+    given = QUICK | {"n_time": 11, "anchors": 0, "stages": stages, "noise": "none"}
     for min_gain, outcome in ((0.1, "dropped"), (None, "kept")):
         found = diagnose(fit(noisy, settings(**given, min_gain=min_gain), seed=0))
         (finding,) = [f for f in found if f.kind == "stage-fits-noise"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mlasdi.encoders import LinearEncoder
-from mlasdi.error_split import ErrorSplit, closest, difference_fields, error_split, has_dynamics, mean_split
+from mlasdi.error_split import ErrorSplit, closest, difference_fields, error_split, mean_split
 from mlasdi.errors import max_relative_error
 from mlasdi.kriging import Kriging
 from mlasdi.latent_model import LatentModel
@@ -210,5 +210,5 @@ def test_what_cannot_be_split_is_refused(exact, oscillator):
 
 def test_trivial_dynamics_are_told_from_real_ones(oscillator, points):
     latent = oscillator.latent_model(points)
-    assert has_dynamics(latent)
-    assert not has_dynamics(LatentModel.trivial(points, latent.kernel))
+    assert latent.has_dynamics
+    assert not LatentModel.trivial(points, latent.kernel).has_dynamics

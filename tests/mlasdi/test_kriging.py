@@ -175,3 +175,18 @@ def test_two_points_cannot_tell_a_length_scale_but_many_overrule_the_prior():
 def test_a_kernel_needs_a_nugget(nugget):
     with pytest.raises(ValueError, match="nugget"):
         Kernel(family="rbf", lengthscale=(1.0,), nugget=nugget)
+
+
+def test_the_nugget_matches_noise_of_a_known_level():
+    """Many outputs that vary as a Gaussian process does: the nugget is the noise over the variance of the process."""
+    x = np.random.default_rng(0).uniform(size=(25, 2))
+    true = Kernel(family="rbf", lengthscale=(0.8, 1.2))
+    factor = np.linalg.cholesky(true(x, x) + 1e-10 * np.eye(25))
+    rng = np.random.default_rng(1)
+    clean = 3 * factor @ rng.standard_normal((25, 400))
+    y = clean + 0.3 * rng.standard_normal(clean.shape)
+    told, not_told = select_kernel(x, y, noise=0.09), select_kernel(x, y)
+    assert told.nugget == pytest.approx(0.09 / 9, rel=0.5)
+    assert not_told.nugget == 1e-8
+    errors = [np.mean((Kriging(x, kernel).weights(x) @ y - clean) ** 2) for kernel in (told, not_told)]
+    assert errors[0] < 0.8 * errors[1]

@@ -8,6 +8,7 @@ from mlasdi.averaging import AverageStage
 from mlasdi.kriging import Kernel, Kriging
 from mlasdi.latent_model import Trajectories
 from mlasdi.networks import FeatureMap, NetworkSettings, build_network
+from mlasdi.staged_model import decode
 from mlasdi.stages import FeatureStage, KrigingStage, NetworkStage, Stage
 from mlasdi.surrogate import STAGES
 
@@ -131,6 +132,19 @@ def test_a_kriged_residual_is_zero_outside_the_training_interval(along):
     values = stage.evaluate(Trajectories(along.x, times, torch.zeros(5, 4, 2, dtype=torch.float64)))
     assert (values[:, [0, 3]] == 0).all()
     torch.testing.assert_close(values[:, [1, 2]], stage.residual[:, [0, -1]], rtol=0, atol=1e-5)
+    beyond_by_rounding = Trajectories(along.x, times[1:3] * (1 + 1e-12), torch.zeros(5, 2, 2, dtype=torch.float64))
+    torch.testing.assert_close(stage.evaluate(beyond_by_rounding), stage.residual[:, [0, -1]], rtol=0, atol=1e-5)
+
+
+def test_outside_the_training_interval_the_stages_before_count_in_full(along):
+    """Whatever the kriging stage makes of them inside: there, nothing else is known."""
+    decoder = stages(along)["average"]
+    kriging = KrigingStage(along.x.numpy(), Kernel(family="rbf", lengthscale=(1.0,)), along.t, random(5, 41, 3), 0.25)
+    times = torch.tensor([-0.2, 0.3, 1.4], dtype=torch.float64)
+    there = Trajectories(along.x, times, random(5, 3, 2, seed=3))
+    before, both = decoder.evaluate(there), decode([decoder, kriging], there)
+    torch.testing.assert_close(both[:, [0, 2]], before[:, [0, 2]], rtol=0, atol=0)
+    torch.testing.assert_close(both[:, 1], 0.25 * before[:, 1] + kriging.evaluate(there)[:, 1])
 
 
 def test_whitened_residual_carries_its_covariance_over_the_parameters(along):

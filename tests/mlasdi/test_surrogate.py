@@ -188,6 +188,13 @@ def test_extrapolation_is_warned_of(surrogate, mu, t, message):
     assert np.isfinite(method(MU).mean).all()
 
 
+def test_without_dynamics_the_warning_says_what_is_predicted(burgers_data):
+    model = fit(burgers_data, ModelSettings.model_validate({"kind": "snapshot-gp"}), seed=0)
+    with pytest.warns(ExtrapolationWarning, match="without latent dynamics the prediction there is the mean state"):
+        beyond = model.predict(MU, [1.5], std=False).mean[0, 0]
+    np.testing.assert_array_equal(beyond, model.basis.mean)
+
+
 def test_the_edges_are_inside(surrogate):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -208,15 +208,24 @@ def test_thinning_keeps_the_ends_and_spreads_evenly(burgers_data):
 
 def test_fewer_than_two_points_are_refused(burgers_data):
     one = replace(burgers_data, mu=burgers_data.mu[:1], u=burgers_data.u[:1])
-    with pytest.raises(ValueError, match="at least 2 training points, got 1"):
+    with pytest.raises(ValueError, match="at least 2 different training points, got 1"):
         fit(one, settings(**QUICK), seed=0)
 
 
-def test_repeated_points_are_refused(burgers_data):
-    mu = burgers_data.mu.copy()
-    mu[1] = mu[0]
-    with pytest.raises(ValueError, match="must differ"):
-        fit(replace(burgers_data, mu=mu), settings(**QUICK), seed=0)
+def test_two_runs_at_one_point_are_refused(burgers_data):
+    twice = replace(burgers_data, mu=burgers_data.mu[[0, 0]], u=burgers_data.u[[0, 0]])
+    with pytest.raises(ValueError, match="at least 2 different training points, got 1"):
+        fit(twice, settings(**QUICK), seed=0)
+
+
+def test_repeated_runs_count_as_their_mean(burgers_data):
+    """Without noise nothing changes, wherever they stand."""
+    once = fit(burgers_data, settings(**QUICK), seed=0).predict([0.83, 0.97]).mean
+    again = np.array([0, 1, 2, 1, 3, 4, 0])
+    shift = 0.1 * np.array([1, -1, 0, 1, 0, 0, -1])[:, None, None]
+    repeated = replace(burgers_data, mu=burgers_data.mu[again], u=burgers_data.u[again] + shift)
+    mean = fit(repeated, settings(**QUICK), seed=0).predict([0.83, 0.97]).mean
+    np.testing.assert_allclose(mean, once, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", set(PRESETS) - {"snapshot-gp"})
@@ -254,6 +263,9 @@ def test_given_values_override_the_preset():
         ({"n_time": 4}, "n_time"),
         ({"anchors": -1}, "anchors"),
         ({"min_gain": 1.0}, "min_gain"),
+        ({"noise": "some"}, "noise"),
+        ({"noise": 0.0}, "noise"),
+        ({"noise_floor": -1.0}, "noise_floor"),
         ({"interpolation": "linear"}, "interpolation"),
         ({"latent_dims": 3}, "latent_dims"),
         ({"basis": {"tolerance": 2.0}}, "tolerance"),

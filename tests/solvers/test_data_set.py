@@ -165,9 +165,16 @@ def test_unusable_data_sets_are_refused(
     assert told in str(caught.value)
 
 
-def test_two_runs_at_one_point_are_refused(tmp_path: Path) -> None:
+def test_several_runs_at_one_point_count_as_their_mean(tmp_path: Path) -> None:
     options = folder_with_csv_table(tmp_path)
     table = tmp_path / "parameters.csv"
-    table.write_text(table.read_text() + "\nrun0.npz, 10.0, 0.1")
-    with pytest.raises(ValueError, match="two runs with the same parameters"):
-        build("data-set", {"parameters": ["a", "b"], **options})
+    table.write_text(table.read_text() + "\nagain.npz, 10.0, 0.1")
+    np.savez(tmp_path / "again.npz", t=T, u=solution(0.1, 10.0) + 1)
+    fom = build("data-set", {"parameters": ["a", "b"], **options})
+    assert isinstance(fom, FixedPoints)
+    np.testing.assert_array_equal(fom.available(), POINTS)
+    np.testing.assert_allclose(fom.solve({"a": 0.1, "b": 10.0}).u, solution(0.1, 10.0) + 0.5)
+    np.testing.assert_array_equal(fom.solve({"a": 0.3, "b": 20.0}).u, solution(0.3, 20.0))
+    np.savez(tmp_path / "again.npz", t=2 * T, u=solution(0.1, 10.0))
+    with pytest.raises(SolverError, match="different times or shapes"):
+        fom.solve({"a": 0.1, "b": 10.0})
