@@ -5,11 +5,11 @@ would use, at a cost that does not depend on the mesh.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from mlasdi.encoders import NetworkEncoder
@@ -18,6 +18,8 @@ from mlasdi.latent_model import LatentModel, Trajectories
 from mlasdi.networks import NetworkSettings, build_network
 from mlasdi.stages import NetworkStage
 from mlasdi.training_set import TrainingSet
+
+Kappas = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
 class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
@@ -78,8 +80,19 @@ class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["decoder"] = "decoder"
     network: NetworkSettings = NetworkSettings(hidden=(20, 200), activation="sine")
+    kappa: Literal["auto", "spectrum"] | Kappas | None = Field(
+        None,
+        description="instead of network.kappa: as the residual's spectrum asks for; the best of several along left-out "
+        "trajectories; auto: the best of the former and of fractions of it",
+    )
     steps: int = Field(5000, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
+
+    @model_validator(mode="after")
+    def _has_a_sine_layer(self) -> "DecoderSettings":
+        if self.kappa is not None and self.network.activation != "sine":
+            raise ValueError(f"kappa belongs to network.activation: sine; it is {self.network.activation}")
+        return self
 
 
 def fit_decoder(
