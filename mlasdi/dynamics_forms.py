@@ -118,10 +118,11 @@ class FreeQuadratic(Form):
 
 @dataclass(frozen=True)
 class BoundedQuadratic(Form):
-    """dy/dt = b(t) + (S - S^T - L L^T - eps I) y + K(y) y with antisymmetric K_k, and z = m + y.
+    """dy/dt = b(t) + (S - S^T - L L^T - eps I) y + K(y) y with antisymmetric K_k, and z = m + T y.
 
-    Bounded for any value of b, S, L, K and m, by the inequalities of `quadratic_dynamics`. The centre m is where the
-    energy is counted from: an unstable fixed point elsewhere is allowed.
+    Bounded for any value of b, S, L, K, m and T, by the inequalities of `quadratic_dynamics`. The energy is |y|^2: the
+    centre m is where it is counted from, so that an unstable fixed point elsewhere is allowed, and T, lower triangular
+    with a diagonal between e^-2 and e^2, says what it weighs.
 
     Attributes:
         eps: the least rate of damping, per training interval; small, it is only felt far away.
@@ -133,14 +134,24 @@ class BoundedQuadratic(Form):
     def sizes(self) -> tuple[int, ...]:
         n = self.n_observed
         pairs = n * (n - 1) // 2
-        return n, 2 * n * len(self.frequencies), pairs, n + pairs, n * pairs, n
+        return n, 2 * n * len(self.frequencies), pairs, n + pairs, n * pairs, n, n + pairs
 
     def assemble(self, coefficients: Float[Tensor, "*batch coefficient"]) -> QuadraticSystem:
         n = self.n_observed
-        b, forcing, skew, lower, slices, centre = self._blocks(coefficients)
+        b, forcing, skew, lower, slices, centre, frame = self._blocks(coefficients)
         linear = antisymmetric(skew, n) - definite(lower, n, self.eps)
         quadratic = antisymmetric(slices.reshape(*slices.shape[:-1], n, n * (n - 1) // 2), n)
-        return QuadraticSystem(b, self._forcing(forcing, n), self.frequencies, linear, quadratic, centre)
+        mixed = lower_triangle(frame, n)
+        scales = torch.exp(2 * torch.tanh(mixed.diagonal(dim1=-2, dim2=-1)))
+        return QuadraticSystem(
+            b,
+            self._forcing(forcing, n),
+            self.frequencies,
+            linear,
+            quadratic,
+            centre,
+            mixed.tril(-1) + torch.diag_embed(scales),
+        )
 
 
 @dataclass(frozen=True)
@@ -242,7 +253,13 @@ def antisymmetric(v: Float[Tensor, "*batch pair"], n: int) -> Float[Tensor, "*ba
 
 def definite(v: Float[Tensor, "*batch entry"], n: int, eps: float) -> Float[Tensor, "*batch n n"]:
     """L L^T + eps I with L the lower triangle of the entries `v`."""
+    lower = lower_triangle(v, n)
+    return lower @ lower.transpose(-1, -2) + eps * torch.eye(n, dtype=v.dtype)
+
+
+def lower_triangle(v: Float[Tensor, "*batch entry"], n: int) -> Float[Tensor, "*batch n n"]:
+    """The lower triangular matrix with the entries `v`, row by row."""
     i, j = torch.tril_indices(n, n)
     lower = v.new_zeros(*v.shape[:-1], n, n)
     lower[..., i, j] = v
-    return lower @ lower.transpose(-1, -2) + eps * torch.eye(n, dtype=v.dtype)
+    return lower

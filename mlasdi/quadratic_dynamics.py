@@ -1,6 +1,6 @@
 """Quadratic latent dynamics with forcing in time, and their integration in batches with an outcome.
 
-    dy/dt = b(t) + A y + K(y) y,   K(y) = sum_k y_k K_k,   z = centre + y,
+    dy/dt = b(t) + A y + K(y) y,   K(y) = sum_k y_k K_k,   z = m + T y,
     b(t) = b_0 + sum_j c_j cos(w_j t) + s_j sin(w_j t)
 
 Unlike affine dynamics, these can blow up in finite time. Where all K_k are antisymmetric, y^T K(y) y = 0; where A is
@@ -35,7 +35,8 @@ class QuadraticSystem:
         frequencies: angular ones w_j, in radians per training interval.
         linear: A `[*batch, latent, latent]`.
         quadratic: K_k, by k first `[*batch, latent, latent, latent]`.
-        centre: `[*batch, latent]`.
+        centre: m `[*batch, latent]`.
+        frame: T, lower triangular `[*batch, latent, latent]`; None for the identity.
     """
 
     constant: Float[Tensor, "*batch latent"]
@@ -44,6 +45,17 @@ class QuadraticSystem:
     linear: Float[Tensor, "*batch latent latent"]
     quadratic: Float[Tensor, "*batch latent latent latent"]
     centre: Float[Tensor, "*batch latent"]
+    frame: Float[Tensor, "*batch latent latent"] | None = None
+
+    def inner(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch latent"]:
+        """y of z."""
+        y = z - self.centre
+        return y if self.frame is None else torch.linalg.solve_triangular(self.frame, y[..., None], upper=False)[..., 0]
+
+    def outer(self, y: Float[Tensor, "*batch time latent"]) -> Float[Tensor, "*batch time latent"]:
+        """z of y, at several times."""
+        mixed = y if self.frame is None else y @ self.frame.transpose(-1, -2)
+        return mixed + self.centre[..., None, :]
 
     # Called for each small step: shapes are said in words, since checking them would take longer than the step.
 
@@ -106,7 +118,7 @@ def integrate(
             a system blows up.
     """
     step = _midpoint if energy_stable else _runge_kutta
-    y = before = z0 - system.centre
+    y = before = system.inner(z0)
     ended = torch.full(y.shape[:-1], math.inf, dtype=y.dtype)
     states = []
     for start, size, n in _intervals(t, substeps):
@@ -122,7 +134,7 @@ def integrate(
             else:
                 y, before = torch.where(alive, new.nan_to_num(0.0, 0.0, 0.0), y), torch.where(alive, y, before)
         states.append(y)
-    return Outcome(torch.stack(states, dim=-2) + system.centre[..., None, :], ended)
+    return Outcome(system.outer(torch.stack(states, dim=-2)), ended)
 
 
 def _intervals(t: Float[Tensor, " time"], substeps: int) -> Iterator[tuple[float, float, int]]:

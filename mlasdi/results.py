@@ -88,6 +88,7 @@ class TrainingRecord:
         training_errors: root mean square over the training points of the error there, with the first k stages.
         latent_correlations: correlation ratio of the latent states with what the first k stages leave of the training
             trajectories (see `correlation_ratio`); None where they leave nothing, or there is no latent state.
+        distance_correlations: the same for the distance correlation.
         dropped_ratios: stages that were tried and dropped -> training error and leave-one-out error with the stage,
             relative to those without it; only where both are known.
     """
@@ -105,4 +106,5 @@ class TrainingRecord:
     # With defaults, since surrogates that were saved without them can be loaded.
     training_errors: tuple[float, ...] = ()
     latent_correlations: tuple[float | None, ...] = ()
+    distance_correlations: tuple[float | None, ...] = ()
     dropped_ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)

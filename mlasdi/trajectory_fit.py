@@ -17,7 +17,15 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mlasdi.coefficient_gp import CoefficientGP
-from mlasdi.dynamics_forms import BoundedQuadratic, EnergyPreservingQuadratic, Form, FreeSecondOrder, SecondOrder
+from mlasdi.dynamics_forms import (
+    Affine,
+    BoundedQuadratic,
+    EnergyPreservingQuadratic,
+    Form,
+    FreeQuadratic,
+    FreeSecondOrder,
+    SecondOrder,
+)
 from mlasdi.kriging import Kernel
 from mlasdi.quadratic_dynamics import Outcome, QuadraticSystem
 from mlasdi.variable_projection import projector_off_linear
@@ -30,7 +38,7 @@ class TrajectoryFitSettings(BaseModel, frozen=True, extra="forbid"):
 
     iterations: int = Field(30, ge=0, description="Levenberg-Marquardt steps")
     substeps: int = Field(2, ge=1, description="steps of the integration from one time to the next")
-    roughness: float = Field(1e-6, gt=0, description="penalty on coefficients that are not linear in the parameters")
+    roughness: float = Field(1e-2, gt=0, description="penalty on coefficients that are not linear in the parameters")
 
 
 @dataclass(frozen=True)
@@ -172,9 +180,21 @@ def start(
         energetic = EnergyPreservingQuadratic(form.n_observed, form.frequencies)
         b, forcing, a, slices = torch.split(least_squares(energetic, z, t), list(energetic.sizes))
         a = a.reshape(form.n_observed, form.n_observed)
-        parts = [b, forcing, upper(a), factor(-a, form.eps), slices, torch.zeros_like(b)]
+        parts = [
+            b,
+            forcing,
+            upper(a),
+            factor(-a, form.eps),
+            slices,
+            torch.zeros_like(b),
+            b.new_zeros(b.numel() * (b.numel() + 1) // 2),
+        ]
         return torch.cat(parts), z[:, 0]
-    return least_squares(form, z, t), z[:, 0]
+    found = least_squares(form, z, t)
+    if isinstance(form, FreeQuadratic) and not form.solve(found.expand(len(z), -1), z[:, 0], t).finished.all():
+        affine = least_squares(Affine(form.n_observed, form.frequencies), z, t)  # its leading coefficients
+        found = torch.cat([affine, found.new_zeros(len(found) - len(affine))])
+    return found, z[:, 0]
 
 
 def least_squares(

@@ -188,10 +188,18 @@ def _about_choices(cases: Sequence[Case]) -> str:
         f"({one.problem.name})."
         for way, one in worst.items()
     ]
+    beyond = [one for one in cases if one.chosen["left-out"][0] > 4 * one.chosen["spectrum"][0]]
+    sentences += [
+        f"On {one.problem.name} the left-out trajectories ask for kappa = {one.chosen['left-out'][0]:g}, far beyond the "
+        f"spectrum's {one.chosen['spectrum'][0]:.3g}: their decoders are trained for a fifth of the steps, in which fast "
+        "features get further. `auto` cannot go there."
+        for one in beyond
+    ]
     ratios = [one.chosen["spectrum"][0] / _best(one, "train") for one in cases]
     sentences.insert(
         0,
-        f"The spectrum asks for {min(ratios):.2g} to {max(ratios):.2g} times the kappa that fits the training data best: "
+        f"The spectrum asks for {min(ratios):.2g} to {max(ratios):.2g} times the kappa that fits the training data "
+        "best: "
         "it is about what a trajectory needs, and does not know what carries over to the next one.",
     )
     return " ".join(sentences)

@@ -62,7 +62,7 @@ def convergence(cases: Sequence[Case]) -> Figure:
         )
         axes.set(xlabel="step of Adam", title=one.problem.name)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("mean square of the scaled residual left")
+    panels[0].set_ylabel("mean squared error,\nresidual scaled to 1")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
