@@ -6,6 +6,7 @@ Gaussian process, is as stable as what was calibrated. `FreeQuadratic` and `Affi
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from mlasdi.quadratic_dynamics import Outcome, QuadraticSystem, integrate
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(ABC):
     """How coefficients and initial states make a system.
 
     Attributes:
@@ -37,16 +38,17 @@ class Form:
         return self.n_observed
 
     @property
+    @abstractmethod
     def sizes(self) -> tuple[int, ...]:
         """Lengths of the blocks of a coefficient vector."""
-        raise NotImplementedError
 
     @property
     def n_coefficients(self) -> int:
         return sum(self.sizes)
 
+    @abstractmethod
     def assemble(self, coefficients: Float[Tensor, "*batch coefficient"]) -> QuadraticSystem:
-        raise NotImplementedError
+        """The systems that these coefficients make."""
 
     def solve(
         self,
@@ -87,12 +89,13 @@ class Affine(Form):
         t: Float[Tensor, " time"],
         substeps: int = 4,
     ) -> Outcome:
-        """Exact where there is no forcing."""
-        if self.frequencies:
-            return super().solve(coefficients, z0, t, substeps)
-        system = self.assemble(coefficients)
-        z = propagate(torch.cat([system.constant[..., None], system.linear], dim=-1), z0, t)
-        return Outcome(z, torch.full(z.shape[:-2], math.inf, dtype=z.dtype))
+        """Exact where there is no forcing, and states do not grow out of all numbers."""
+        if not self.frequencies:
+            system = self.assemble(coefficients)
+            z = propagate(torch.cat([system.constant[..., None], system.linear], dim=-1), z0, t)
+            if bool(torch.isfinite(z).all()):
+                return Outcome(z, torch.full(z.shape[:-2], math.inf, dtype=z.dtype))
+        return super().solve(coefficients, z0, t, substeps)
 
 
 @dataclass(frozen=True)

@@ -76,11 +76,6 @@ class QuadraticSystem:
         """dy/dt `[*batch, latent]` at states of that shape."""
         return self.force(t) + (self.matrix(y) @ y[..., None])[..., 0]
 
-    @property
-    def largest_force(self) -> Float[Tensor, "*batch"]:
-        """A bound of |b(t)| for all t."""
-        return self.constant.norm(dim=-1) + self.forcing.square().sum(dim=-2).sqrt().sum(dim=-2).norm(dim=-1)
-
 
 @dataclass(frozen=True)
 class Outcome:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sine
 import stability
+import stages
 import study_correlations
 import study_decoders
 import study_dynamics
@@ -22,13 +23,16 @@ SMALLEST: dict[str, Callable[[], Page]] = {
     "correlation": lambda: correlation.study(
         study_correlations.Size(latent_dims=(2,), steps=(5,), noise=(0.0, 0.5), second_steps=5, n_x=61, n_t=51)
     ),
+    "stages": lambda: stages.study(stages.Size(budgets=(12,), most=2, every=10, n_x=61, n_t=51)),
     "stability": lambda: stability.study(
         study_dynamics.Size(
             n_latent=2,
             n_samples=20,
             iterations=1,
+            roughness=(1e-2,),
             n_x=61,
-            n_t=51,
+            n_t=16,
+            n_duffing=16,
             vlasov={"n_x": 16, "n_v": 32, "n_t": 51, "t_end": 0.5},
         )
     ),

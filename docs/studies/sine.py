@@ -190,9 +190,9 @@ def _about_choices(cases: Sequence[Case]) -> str:
     ]
     beyond = [one for one in cases if one.chosen["left-out"][0] > 4 * one.chosen["spectrum"][0]]
     sentences += [
-        f"On {one.problem.name} the left-out trajectories ask for kappa = {one.chosen['left-out'][0]:g}, far beyond the "
-        f"spectrum's {one.chosen['spectrum'][0]:.3g}: their decoders are trained for a fifth of the steps, in which fast "
-        "features get further. `auto` cannot go there."
+        f"On {one.problem.name} the left-out trajectories ask for kappa = {one.chosen['left-out'][0]:g}, far beyond "
+        f"the spectrum's {one.chosen['spectrum'][0]:.3g}: their decoders are trained for a fifth of the steps, in "
+        "which fast features get further. `auto` cannot go there."
         for one in beyond
     ]
     ratios = [one.chosen["spectrum"][0] / _best(one, "train") for one in cases]

@@ -61,6 +61,7 @@ class Size:
         roughness: penalties that are compared on the Vlasov problem.
         n_x, n_t: of the Burgers problem.
         vlasov: options of the Vlasov problem.
+        n_duffing: times of the Duffing problem.
     """
 
     n_latent: int = 4
@@ -70,11 +71,12 @@ class Size:
     n_x: int = 1001
     n_t: int = 1001
     vlasov: Mapping[str, Any] = field(default_factory=dict)
+    n_duffing: int = 61
 
     def problems(self) -> Iterator[Problem]:
         yield burgers(self.n_x, self.n_t, max(self.n_t // 50, 1))
         yield vlasov(**self.vlasov)
-        yield duffing()
+        yield duffing(self.n_duffing)
 
 
 FULL = Size(n_samples=100_000, iterations=100)
@@ -113,8 +115,10 @@ class Result:
         latent: the same at the test points, with interpolated coefficients.
         field: largest relative error of the decoded field over times and test points.
         blown_up: what is counted -> random points whose dynamics blow up, of `n_samples`; see `COUNTS`.
-        reach: largest |z| of each sample over the largest of the training trajectories; infinite where it blows up.
-        shown: first latent coordinate of some samples `[sample, time]`, not a number from the blow-up on.
+        reach: largest |z| of each sample, in three training intervals, over the largest of the training trajectories;
+            infinite where it blows up.
+        shown: first latent coordinate of some samples, in these intervals `[sample, time]`; not a number from the
+            blow-up on.
         fit_s: seconds of the calibration.
         n_coefficients: for each training point.
     """
@@ -229,14 +233,14 @@ def _judged(
     )
     decoded = basis.lift(decoder.evaluate(Trajectories(torch.from_numpy(x_test), tau, solved)).numpy())
     widest, long = replace(fitted, kernel=None), torch.linspace(0, 3, 3 * len(tau) - 2, dtype=tau.dtype)
-    samples = _sampled(widest, size, tau)
+    longer = _sampled(widest, size, long)
     x_random = np.random.default_rng(0).uniform(size=(size.n_samples, fitted.x.shape[1]))
     parts = np.array_split(x_random, max(len(x_random) // 1000, 1))
     counts = {
         "mean": sum(int((~widest.trajectories(part, tau).finished).sum()) for part in parts),
         "shared": _sampled(replace(fitted, kernel=rougher), size, tau).blown_up,
-        "own": samples.blown_up,
-        "longer": _sampled(widest, size, long).blown_up,
+        "own": int((longer.ended <= 1).sum()),
+        "longer": longer.blown_up,
     }
     known = fitted.trajectories(fitted.x, tau).z[..., :n]
     return Result(
@@ -244,8 +248,8 @@ def _judged(
         _misfit(solved, c_test[..., :n]),
         float(max_relative_error(problem.test.u, decoded).max()),
         counts,
-        samples.reach / float(data.c[..., :n].norm(dim=-1).max()),
-        samples.shown,
+        longer.reach / float(data.c[..., :n].norm(dim=-1).max()),
+        longer.shown,
         fit_s,
         fitted.coefficients.shape[1],
     )
@@ -253,11 +257,15 @@ def _judged(
 
 @dataclass(frozen=True)
 class Samples:
-    """Number of blow-ups, how far each sample goes, and the first coordinate of some."""
+    """When each sample blows up, if it does, how far it goes, and the first coordinate of some."""
 
-    blown_up: int
+    ended: Float[np.ndarray, " sample"]
     reach: Float[np.ndarray, " sample"]
     shown: Float[np.ndarray, "sample time"]
+
+    @property
+    def blown_up(self) -> int:
+        return int(np.isfinite(self.ended).sum())
 
 
 def _sampled(fitted: DynamicsOverBox, size: Size, tau: Float[Tensor, " time"]) -> Samples:
@@ -268,7 +276,7 @@ def _sampled(fitted: DynamicsOverBox, size: Size, tau: Float[Tensor, " time"]) -
     reach = np.where(outcome.finished.numpy(), z.norm(dim=-1).amax(dim=-1).numpy(), np.inf)
     some = slice(N_SHOWN)
     gone = (tau >= outcome.blew_up_at[some, None]).numpy()
-    return Samples(int((~outcome.finished).sum()), reach, np.where(gone, np.nan, z[some, :, 0].numpy()))
+    return Samples(outcome.blew_up_at.numpy(), reach, np.where(gone, np.nan, z[some, :, 0].numpy()))
 
 
 def _misfit(z: Float[Tensor, "param time latent"], truth: Float[Tensor, "param time latent"]) -> float:

@@ -25,9 +25,9 @@ def samples(one: Case) -> Figure:
     tau = one.problem.tau.numpy()
     size = 3 * float(np.abs(one.known).max())
     for axes, (name, result) in zip(panels, one.results.items(), strict=True):
-        axes.plot(tau, result.shown.T, color=STYLES[name][2], lw=0.4, alpha=0.4)
+        axes.plot(np.linspace(0, 3, result.shown.shape[1]), result.shown.T, color=STYLES[name][2], lw=0.4, alpha=0.4)
         axes.plot(tau, one.known.T, color="black", lw=0.7)
-        axes.set(title=name, xlabel="t / T", ylim=(-size, size), xlim=(0, 1))
+        axes.set(title=name, xlabel="t / T", ylim=(-size, size), xlim=(0, 3))
     panels[0].set_ylabel("first latent coordinate")
     return figure
 
