@@ -89,13 +89,18 @@ class Affine(Form):
         t: Float[Tensor, " time"],
         substeps: int = 4,
     ) -> Outcome:
-        """Exact where there is no forcing, and states do not grow out of all numbers."""
-        if not self.frequencies:
-            system = self.assemble(coefficients)
-            z = propagate(torch.cat([system.constant[..., None], system.linear], dim=-1), z0, t)
-            if bool(torch.isfinite(z).all()):
-                return Outcome(z, torch.full(z.shape[:-2], math.inf, dtype=z.dtype))
-        return super().solve(coefficients, z0, t, substeps)
+        """Exact where there is no forcing; it ends where states grow out of all numbers."""
+        if self.frequencies:
+            return super().solve(coefficients, z0, t, substeps)
+        system = self.assemble(coefficients)
+        z = propagate(torch.cat([system.constant[..., None], system.linear], dim=-1), z0, t)
+        n_fine = torch.isfinite(z).all(dim=-1).long().cumprod(dim=-1).sum(dim=-1)
+        if bool((n_fine == len(t)).all()):
+            return Outcome(z, torch.full(z.shape[:-2], math.inf, dtype=z.dtype))
+        ended = torch.cat([t, t.new_full((1,), math.inf)])[n_fine]
+        held = torch.minimum(torch.arange(1, len(t) + 1), n_fine[..., None])
+        states = torch.cat([z0[..., None, :], z], dim=-2)
+        return Outcome(states.gather(-2, held[..., None].expand(z.shape)), ended)
 
 
 @dataclass(frozen=True)

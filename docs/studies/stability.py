@@ -34,7 +34,7 @@ penalty of {TrajectoryFitSettings().roughness:g} on coefficients that are not li
 - **quadratic, free**: $\\dot z = b + A z + Q(z, z)$, any $A$ and $Q$, the SINDy library [1, z, z z]; Runge-Kutta.
 - **quadratic, bounded**: $\\dot y = b + (S - S^T - L L^T - \\epsilon I) y + K(y) y$ with $z = m + T y$ and
   antisymmetric $K(y) = \\sum_k y_k K_k$. The quadratic term does no work, $y^T K(y) y = 0$, the linear one damps, so
-  $|y|^2 \\le |y_0|^2 + t\\,|b|^2 / 2\\epsilon$, for *any* value of $b, S, L, K_k, m, T$: these are what is interpolated
+  $|y|^2 \\le |y_0|^2 + t |b|^2 / 2 \\epsilon$, for *any* value of $b, S, L, K_k, m, T$: these are what is interpolated
   (the trapping theorem; as a constraint on SINDy models in arXiv 2105.01843). A linearly implicit midpoint rule keeps
   the inequality at any step size.
 - **second order**: $\\ddot q = b - K q - C \\dot q$ with $K = L L^T + \\epsilon I$, $C = D D^T + S - S^T$, whose energy

@@ -41,8 +41,8 @@ def test_a_forced_quadratic_system_is_followed(form):
     """Of the bounded form, which the free one holds too."""
     truth = BoundedQuadratic(2, (6.0,))
     generator = torch.Generator().manual_seed(1)
-    centre = torch.randn(truth.n_coefficients, generator=generator, dtype=torch.float64)
-    slope = 0.3 * torch.randn(truth.n_coefficients, generator=generator, dtype=torch.float64)
+    centre = 0.6 * torch.randn(truth.n_coefficients, generator=generator, dtype=torch.float64)
+    slope = 0.2 * torch.randn(truth.n_coefficients, generator=generator, dtype=torch.float64)
     coefficients = centre + torch.from_numpy(X) * slope
     z = truth.solve(coefficients, torch.ones(4, 2).double(), T, 10).z
     fitted = fit_trajectories(form, z, T, X, TrajectoryFitSettings(iterations=25, substeps=1, roughness=1e-8), KERNEL)
