@@ -32,7 +32,7 @@ class Size:
         every, n_x, n_t: thinning of the multiscale problem, mesh and time steps of the Burgers problem.
     """
 
-    budgets: tuple[int, ...] = (1000, 4000)
+    budgets: tuple[int, ...] = (500, 2000)
     most: int = 5
     seeds: tuple[int, ...] = (0,)
     every: int = 1
