@@ -200,7 +200,7 @@ def _about_choices(cases: Sequence[Case]) -> str:
         0,
         f"The spectrum asks for {min(ratios):.2g} to {max(ratios):.2g} times the kappa that fits the training data "
         "best: "
-        "it is about what a trajectory needs, and does not know what carries over to the next one.",
+        "it looks at each trajectory by itself, and does not know what carries over to the next one.",
     )
     return " ".join(sentences)
 
