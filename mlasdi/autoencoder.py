@@ -4,12 +4,13 @@ Follows arXiv 2506.09207, section 3, on POD coordinates: they span the functions
 would use, at a cost that does not depend on the mesh.
 """
 
+import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor
 
 from mlasdi.encoders import NetworkEncoder
@@ -87,6 +88,17 @@ class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
     )
     steps: int = Field(5000, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
+
+    @field_validator("kappa", mode="before")
+    @classmethod
+    def _numbers_or_a_word(cls, given: Any) -> Any:
+        """One complaint, where the union would make one for each of its members."""
+        if given is None or given in ("auto", "spectrum"):
+            return given
+        values = given if isinstance(given, list | tuple) else [given]
+        if not values or not all(isinstance(one, int | float) and 0 < one < math.inf for one in values):
+            raise ValueError(f"{given}: give positive numbers in a list, or spectrum, or auto")
+        return tuple(map(float, values))
 
     @model_validator(mode="after")
     def _has_a_sine_layer(self) -> "DecoderSettings":

@@ -1,6 +1,6 @@
 """What the studies of later stages share: problems, and a first stage with what it leaves of the training data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -134,6 +134,3 @@ class FirstStage:
         """The surrogate with one more stage."""
         model = self.surrogate.model
         return replace(self.surrogate, model=StagedModel(model.latent, (*model.stages, stage)))
-
-
-Maker = Callable[[], Problem]

@@ -88,8 +88,11 @@ def test_settings_without_a_choice_stay_as_they_are():
 def test_a_kappa_without_a_sine_layer_is_refused():
     with pytest.raises(ValueError, match="sine"):
         DecoderSettings(network=NetworkSettings(activation="tanh"), kappa="auto")
-    with pytest.raises(ValueError, match="kappa"):
-        DecoderSettings(kappa=(-1.0,))
+    assert DecoderSettings(kappa=3).kappa == (3.0,)
+    for bad in ((-1.0,), (), "fast", (1.0, float("nan"))):
+        with pytest.raises(ValueError, match="positive numbers in a list") as failure:
+            DecoderSettings(kappa=bad)
+        assert failure.value.error_count() == 1
 
 
 def test_the_choice_is_part_of_a_model(burgers_data):
