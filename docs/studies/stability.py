@@ -127,14 +127,14 @@ def _worst(cases: Sequence[Case]) -> Case:
 
 def _about_blow_ups(cases: Sequence[Case], size: Size) -> str:
     worst = _worst(cases)
-    counts = {name: percent(count / size.n_samples) for name, count in worst.results[FREE].blown_up.items()}
+    counts = {name: f"{count:,}" for name, count in worst.results[FREE].blown_up.items()}
     never = [one.problem.name for one in cases if not any(one.results[FREE].blown_up.values())]
     tried = len(cases) * len(COUNTS) * size.n_samples
     sentences = [
         f"The bounded quadratic form blows up in {_total(cases, BOUNDED)} of {tried:,} cases, the second-order form in "
         f"{_total(cases, 'second order')}, the free quadratic one in {_total(cases, FREE):,}: on {worst.problem.name}, "
-        f"in {counts['shared']} of the samples with a shared kernel, in {counts['own']} with kernels by marginal "
-        f"likelihood, and in {counts['longer']} within three training intervals.",
+        f"in {counts['shared']} of {size.n_samples:,} samples with a shared kernel, in {counts['own']} with kernels by "
+        f"marginal likelihood, and in {counts['longer']} within three training intervals.",
         f"That is not the scheme's doing: by Runge-Kutta with four times as many steps the bounded form blows up in "
         f"{sum(one.by_runge_kutta for one in cases)} of {len(cases) * size.n_samples:,} samples.",
     ]
