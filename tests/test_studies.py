@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import sine
 import stability
+import stages
 import study_correlations
 import study_decoders
 import study_dynamics
@@ -22,6 +23,7 @@ SMALLEST: dict[str, Callable[[], Page]] = {
     "correlation": lambda: correlation.study(
         study_correlations.Size(latent_dims=(2,), steps=(5,), noise=(0.0, 0.5), second_steps=5, n_x=61, n_t=51)
     ),
+    "stages": lambda: stages.study(stages.Size(budgets=(12,), most=2, every=10, n_x=61, n_t=51)),
     "stability": lambda: stability.study(
         study_dynamics.Size(
             n_latent=2,

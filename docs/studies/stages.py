@@ -116,8 +116,9 @@ Autoencoder and sine decoders (kappa = 1) of `mlasdi-paper` on {_problems(found)
 *in all*, from one to {size.most} stages, in three splits: *equal*; *half to the first* stage, the rest equal; *halved
 from stage to stage*. *Judged* is the rule of `model.min_gain: 0.1` with {size.most} equal stages: a stage stays only if
 the leave-one-out error falls by a tenth. Below five training points nothing can be judged, and it keeps the first stage
-alone; the seconds of dropped stages count. Errors are the largest over times and test points{_seeds(size)}. These are
-the {"full" if full else "smaller"} settings; the {name} ones ({how} `--full`) have budgets of {_budgets(other)}
+alone; the seconds of dropped stages count. Errors are the largest over times and test points{_seeds(size)}. Seconds
+include the Gaussian processes and the leave-one-out errors, and scatter where a machine is shared. These are the
+{"full" if full else "smaller"} settings; the {name} ones ({how} `--full`) have budgets of {_budgets(other)}
 steps{_seeds(other)}.
 
 ![Errors against the number of stages and the seconds](images/stages-errors.png)
@@ -207,11 +208,11 @@ def _guideline(found: Sequence[Trained]) -> str:
     numbers = [best.n_stages for *_, best, _ in parts]
     others = ", ".join(f"{value:.2g}" for split, value in by_split.items() if split != safest)
     return f"""
-- More than one stage pays in {pays} of {len(groups)} cases. The best found have {min(numbers)} to {max(numbers)}
-  stages.
+- More than one stage pays in {pays} of {len(groups)} cases. The numbers of stages of the best found:
+  {", ".join(map(str, numbers))}.
 - Two equal stages, as published, have at most {published:.2g} times the error of the best found.
-- With its best number of stages each, *{safest}* is the best split on average: {by_split[safest]:.2g} times the best
-  found, the others {others}.
+- With its best number of stages each, *{safest}* is the best split on average: {by_split[safest]:.2g} times the error
+  of the best found, the others {others}.
 - The judged rule costs a factor of {min(j.test / b.test for *_, b, j in parts):.2g} to
   {max(j.test / b.test for *_, b, j in parts):.2g} against the best found, which nobody knows without a test set.
 """.strip()
