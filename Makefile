@@ -44,7 +44,7 @@ docs-figures: setup
 # The open questions of the method, one page each in docs/studies; up to 20 minutes a study. `make studies full=--full`
 # takes the full settings.
 studies: setup
-	for study in $(filter-out docs/studies/study_page.py,$(wildcard docs/studies/*.py)); do \
+	for study in $(filter-out docs/studies/study_%.py,$(wildcard docs/studies/*.py)); do \
 		$(BIN)/python $$study $(full) || exit 1; done
 
 # The figures of the built-in problems; the wake, where NGSolve is installed, takes two minutes.

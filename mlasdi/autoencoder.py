@@ -4,12 +4,13 @@ Follows arXiv 2506.09207, section 3, on POD coordinates: they span the functions
 would use, at a cost that does not depend on the mesh.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor
 
 from mlasdi.encoders import NetworkEncoder
@@ -21,6 +22,8 @@ from mlasdi.training_set import TrainingSet
 from mlasdi.weak_form import WeakForm
 
 RIDGE = 1e-6  # of the calibration, relative; single precision resolves no less
+
+Kappas = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
 class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
@@ -93,8 +96,30 @@ class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["decoder"] = "decoder"
     network: NetworkSettings = NetworkSettings(hidden=(20, 200), activation="sine")
+    kappa: Literal["auto", "spectrum"] | Kappas | None = Field(
+        None,
+        description="instead of network.kappa: as the residual's spectrum asks for; the best of several along left-out "
+        "trajectories; auto: the best of the former and of fractions of it",
+    )
     steps: int = Field(5000, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
+
+    @field_validator("kappa", mode="before")
+    @classmethod
+    def _numbers_or_a_word(cls, given: Any) -> Any:
+        """One complaint, where the union would make one for each of its members."""
+        if given is None or given in ("auto", "spectrum"):
+            return given
+        values = given if isinstance(given, list | tuple) else [given]
+        if not values or not all(isinstance(one, int | float) and 0 < one < math.inf for one in values):
+            raise ValueError(f"{given}: give positive numbers in a list, or spectrum, or auto")
+        return tuple(map(float, values))
+
+    @model_validator(mode="after")
+    def _has_a_sine_layer(self) -> "DecoderSettings":
+        if self.kappa is not None and self.network.activation != "sine":
+            raise ValueError(f"kappa belongs to network.activation: sine; it is {self.network.activation}")
+        return self
 
 
 def fit_decoder(

@@ -18,7 +18,10 @@ from mlasdi.leave_one_out import MIN_FOLDS
 from mlasdi.stages import KrigingStage
 from mlasdi.surrogate import Surrogate
 
-MIN_CORRELATION = 0.3  # the limit of arXiv 2506.09207, on the correlation ratio, which is never below Pearson's
+# The limit of arXiv 2506.09207, there of Pearson's correlation. After autoencoders, of all correlations that were
+# compared it is that of distances that tells best whether a further decoder pays (docs/studies/correlation.md). After
+# closed-form decoders, which were not, it is the correlation ratio: it is never below Pearson's.
+MIN_CORRELATION = 0.3
 MAX_GROWTH = 5.0  # over the training interval: an error of the initial latent state grows by e^5, about 150
 MAX_REACH = 3.0  # latent states between the training points, in units of the largest on the training trajectories
 STALLED_ERROR = 0.05  # a first stage whose training error is below needs no remark
@@ -142,12 +145,15 @@ def _stalled_first_stage(surrogate: Surrogate) -> Iterator[Finding]:
 def _uncorrelated_residual(surrogate: Surrogate, target_error: float | None) -> Iterator[Finding]:
     """A residual that is no larger than what nobody asks for may be noise."""
     record = surrogate.record
-    if not record.latent_correlations or record.latent_correlations[0] is None:
+    by_distance = record.stage_names[0] == "autoencoder" and bool(record.distance_correlations)
+    recorded = record.distance_correlations if by_distance else record.latent_correlations
+    if not recorded or recorded[0] is None:
         return
-    ratio, left = record.latent_correlations[0], record.training_errors[0]
-    if ratio < MIN_CORRELATION and left > max(record.truncation_error, target_error or 0.0, record.noise_level):
+    found, left = recorded[0], record.training_errors[0]
+    if found < MIN_CORRELATION and left > max(record.truncation_error, target_error or 0.0, record.noise_level):
+        name = "distance correlation" if by_distance else "correlation"
         message = (
-            f"correlation {ratio:.2g} of the latent states with the residual of the first stage (training error "
+            f"{name} {found:.2g} of the latent states with the residual of the first stage (training error "
             f"{left:.2g}), under {MIN_CORRELATION}: further decoders have nothing to go by"
         )
         remedy = "model.latent_dim: larger; with noisy solutions, model.basis.tolerance: the size of the noise"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings
+from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings, Kappas
 from mlasdi.basis import BasisSettings
 from mlasdi.noise import NoiseSetting
 from mlasdi.variable_projection import VariableProjectionSettings
@@ -16,7 +16,7 @@ class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["sine-features"] = "sine-features"
     n_sine: int = Field(200, ge=1)
-    kappa: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.1, 0.3, 1.0), min_length=1)
+    kappa: Kappas = (0.1, 0.3, 1.0)
     ridge: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-2), min_length=1)
 
 

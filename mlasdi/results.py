@@ -89,6 +89,7 @@ class TrainingRecord:
         training_errors: root mean square over the training points of the error there, with the first k stages.
         latent_correlations: correlation ratio of the latent states with what the first k stages leave of the training
             trajectories (see `correlation_ratio`); None where they leave nothing, or there is no latent state.
+        distance_correlations: the same for the distance correlation.
         dropped_ratios: stages that were tried and dropped -> training error and leave-one-out error with the stage,
             relative to those without it; only where both are known.
         noise_level: standard deviation of the noise that was found in the snapshots, relative to that of the values.
@@ -107,5 +108,6 @@ class TrainingRecord:
     # With defaults, since surrogates that were saved without them can be loaded.
     training_errors: tuple[float, ...] = ()
     latent_correlations: tuple[float | None, ...] = ()
+    distance_correlations: tuple[float | None, ...] = ()
     dropped_ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     noise_level: float = 0.0

@@ -11,6 +11,8 @@ from mlasdi.errors import relative
 from mlasdi.staged_model import StagedModel, decode
 from mlasdi.training_set import TrainingSet
 
+N_PAIRED = 500  # samples of the distance correlation
+
 
 def training_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, "stage point"]:
     """Largest relative L2 error over time at each training point, in POD coordinates, with the first k stages."""
@@ -30,6 +32,43 @@ def latent_correlations(model: StagedModel, data: TrainingSet) -> tuple[float | 
         correlation_ratio(along.z.flatten(0, 1), (data.c - decode(model.stages[: k + 1], along)).flatten(0, 1))
         for k in range(len(model.stages))
     )
+
+
+def distance_correlations(model: StagedModel, data: TrainingSet) -> tuple[float | None, ...]:
+    """Distance correlation of the latent states with what the first k stages leave of the training trajectories."""
+    along = model.latent.trajectories(data.x, data.t)
+    return tuple(
+        distance_correlation(along.z.flatten(0, 1), (data.c - decode(model.stages[: k + 1], along)).flatten(0, 1))
+        for k in range(len(model.stages))
+    )
+
+
+def distance_correlation(z: Float[Tensor, "sample latent"], residual: Float[Tensor, "sample rank"]) -> float | None:
+    """Root of the squared distance correlation, from 0 for independent samples to 1; latent states are standardised.
+
+    The bias-corrected one: uncorrected, it tends to one for independent samples of high dimension (Szekely and Rizzo,
+    J. Multivariate Anal. 117, 2013). At most `N_PAIRED` samples, evenly spread, since its cost grows with their square.
+
+    Returns:
+        None where z or the residual does not vary.
+    """
+    varies = z.std(dim=0) > 1e-12 * z.abs().max()
+    if len(z) < 4 or not varies.any() or not (residual - residual[0]).any():
+        return None
+    keep = torch.linspace(0, len(z) - 1, min(N_PAIRED, len(z))).round().long()
+    inputs = z[:, varies] / z[:, varies].std(dim=0)
+    a, b = (_centred_distances(samples[keep]) for samples in (inputs, residual))
+    squared = (a * b).sum() / (a.square().sum() * b.square().sum()).sqrt()
+    return float(squared.clamp_min(0.0).sqrt())
+
+
+def _centred_distances(samples: Float[Tensor, "sample d"]) -> Float[Tensor, "sample sample"]:
+    """U-centred distances: means without the diagonal, which is set to zero."""
+    d = torch.cdist(samples, samples)
+    n = len(d)
+    rows = d.sum(dim=0) / (n - 2)
+    centred = d - rows[:, None] - rows + d.sum() / ((n - 1) * (n - 2))
+    return centred.fill_diagonal_(0.0)
 
 
 def correlation_ratio(z: Float[Tensor, "sample latent"], residual: Float[Tensor, "sample rank"]) -> float | None:

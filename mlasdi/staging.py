@@ -16,6 +16,7 @@ from mlasdi.latent_model import LatentModel
 from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriging_trust, mean_errors
 from mlasdi.model_settings import KrigingSettings, ModelSettings, NoLatentSettings, StageSettings
 from mlasdi.networks import FeatureMap
+from mlasdi.sine_frequency import with_kappa
 from mlasdi.stage_measures import training_errors
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
@@ -201,10 +202,11 @@ class Staging:
             blank = KrigingStage(self.data.x, self.data.kernel, self.data.t, torch.zeros_like(self.data.c), trust)
             return [(self._named(settings.kind), model.extended(blank, self.data))]
         if isinstance(settings, DecoderSettings):
-            name = self._named(f"{settings.network.activation}-decoder")
             along, residual = model.residual(self.data, with_anchors=False)
-            report = self.reporter(name, settings.steps)
-            decoder = fit_decoder(along, residual, settings, self.generator, report)
+            chosen = with_kappa(along, residual, settings, self.generator)
+            variant = "" if settings.kappa is None else f" (kappa {chosen.network.kappa:.3g})"
+            name = self._named(f"{settings.network.activation}-decoder{variant}")
+            decoder = fit_decoder(along, residual, chosen, self.generator, self.reporter(name, settings.steps))
             return [(name, StagedModel(model.latent, (*model.stages, decoder)))]
         along, _ = model.residual(self.data, with_anchors=True)
         found = []

@@ -15,7 +15,7 @@ from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relati
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std
 from mlasdi.results import TrainingRecord
-from mlasdi.stage_measures import latent_correlations, training_errors
+from mlasdi.stage_measures import distance_correlations, latent_correlations, training_errors
 from mlasdi.staged_model import StagedModel
 from mlasdi.staging import Progress, Staging
 from mlasdi.surrogate import Surrogate
@@ -122,6 +122,7 @@ def fit(
         truncation_error=basis.truncation_error,
         training_errors=tuple(np.sqrt(np.mean(training_errors(model, training_set, basis) ** 2, axis=1)).tolist()),
         latent_correlations=latent_correlations(model, training_set),
+        distance_correlations=distance_correlations(model, training_set),
         dropped_ratios=staging.dropped_ratios,
         fit_s=time.perf_counter() - start,
         noise_level=noise.level if noise else 0.0,

@@ -63,7 +63,7 @@ def fit_latent_model(
     features = FeatureMap.random(n_latent, settings.n_sine, settings.kappa, generator)
     xi0, z0 = _start(data, n_latent, settings.calibration)
     targets = data.targets.reshape(-1, data.targets.shape[-1])
-    unsmooth = _projector_off_linear(data.x)
+    unsmooth = projector_off_linear(data.x)
 
     def unpack(v: Tensor) -> tuple[Tensor, Tensor]:
         return v[: xi0.numel()].reshape(xi0.shape), v[xi0.numel() :].reshape(z0.shape)
@@ -125,7 +125,7 @@ def _start(
     return joint.expand(data.n_points, -1, -1).clone(), z[:, 0].clone()
 
 
-def _projector_off_linear(x: Float[np.ndarray, "point d"]) -> Float[Tensor, "point point"]:
+def projector_off_linear(x: Float[np.ndarray, "point d"]) -> Float[Tensor, "point point"]:
     """Projector onto what a function linear in the parameters cannot represent."""
     linear = np.concatenate([np.ones((len(x), 1)), x - 0.5], axis=1)
     return torch.from_numpy(np.eye(len(x)) - linear @ np.linalg.pinv(linear))

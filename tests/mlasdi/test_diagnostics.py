@@ -164,6 +164,16 @@ def test_a_first_stage_that_still_learns_or_is_good_has_not(stalled, sound):
     assert "stalled-first-stage" not in kinds(recorded(sound, loss_history=flat))  # flat since it is done
 
 
+def test_after_an_autoencoder_the_distance_correlation_counts(sound):
+    names, left = ("autoencoder", *sound.record.stage_names[1:]), (0.1,)
+    given = {"stage_names": names, "training_errors": left, "latent_correlations": (0.9,), "loss_history": {}}
+    (finding,) = diagnose(recorded(sound, **given, distance_correlations=(0.1,)))
+    assert finding.kind == "uncorrelated-residual"
+    assert finding.message.startswith("distance correlation 0.1")
+    assert kinds(recorded(sound, **given, distance_correlations=(0.5,))) == []
+    assert kinds(recorded(sound, **given, distance_correlations=())) == []  # saved before it was recorded
+
+
 def test_a_decoder_makes_up_for_a_stalled_first_stage_and_kriging_does_not(surrogate):
     """Stages: variable projection, sine features, kriging."""
     flat = {surrogate.record.stage_names[0]: tuple((step, 1.0) for step in range(1, 61))}

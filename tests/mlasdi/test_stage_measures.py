@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlasdi.errors import max_relative_error
-from mlasdi.stage_measures import correlation_ratio
+from mlasdi.stage_measures import correlation_ratio, distance_correlation
 from mlasdi.training import ModelSettings, fit
 
 
@@ -34,6 +34,17 @@ def test_the_ratio_is_the_share_of_the_signal(z):
     for sigma in (0.5, 1.0, 2.0):
         residual = z[:, :1] + sigma * noise(2)
         assert correlation_ratio(z, residual) == pytest.approx(1 / np.sqrt(1 + sigma**2), abs=0.06)
+
+
+def test_distance_correlation_of_known_samples(z):
+    """Of 30 dimensions, where the uncorrected one of independent samples is large; and of what Pearson cannot see."""
+    generator = torch.Generator().manual_seed(7)
+    assert distance_correlation(z, torch.randn(1500, 30, generator=generator, dtype=torch.float64)) < 0.2
+    assert distance_correlation(z, z / z.std(dim=0)) == pytest.approx(1)
+    assert distance_correlation(z, z**2) > 0.3
+    assert distance_correlation(1e3 * z + 5, 1e-4 * z**2) == pytest.approx(distance_correlation(z, z**2))
+    assert distance_correlation(torch.ones(20, 2).double(), noise(4)[:20]) is None
+    assert distance_correlation(z, torch.full((1500, 2), 0.1).double()) is None
 
 
 def test_units_do_not_matter(z):

@@ -1,0 +1,247 @@
+"""Calibration of a form of latent dynamics to latent trajectories at several parameter points, by integration.
+
+The start is one system for all points, by least squares in integral form. From there Levenberg-Marquardt steps minimise
+the misfit of the *integrated* trajectories, with coefficients and initial states of each point's own, and a preference
+for coefficients that are linear in the parameters, as in `variable_projection`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from mlasdi.coefficient_gp import CoefficientGP
+from mlasdi.dynamics_forms import (
+    Affine,
+    BoundedQuadratic,
+    EnergyPreservingQuadratic,
+    Form,
+    FreeQuadratic,
+    FreeSecondOrder,
+    SecondOrder,
+)
+from mlasdi.kriging import Kernel
+from mlasdi.quadratic_dynamics import Outcome, QuadraticSystem
+from mlasdi.variable_projection import projector_off_linear
+
+SAMPLED_AT_ONCE = 1000
+
+
+class TrajectoryFitSettings(BaseModel, frozen=True, extra="forbid"):
+    """How a form is calibrated."""
+
+    iterations: int = Field(30, ge=0, description="Levenberg-Marquardt steps")
+    substeps: int = Field(2, ge=1, description="steps of the integration from one time to the next")
+    roughness: float = Field(1e-2, gt=0, description="penalty on coefficients that are not linear in the parameters")
+
+
+@dataclass(frozen=True)
+class DynamicsOverBox:
+    """Calibrated coefficients and initial states at training points, interpolated over the unit cube by GPs.
+
+    Attributes:
+        x: training points of the unit cube `[point, d]`.
+        coefficients: `[point, coefficient]`, of any value (see `dynamics_forms`).
+        z0: initial latent states `[point, latent]`.
+        kernel: shared by all GPs; None for one per coefficient, by marginal likelihood.
+        substeps: of the integration.
+    """
+
+    form: Form
+    x: Float[np.ndarray, "point d"]
+    coefficients: Float[np.ndarray, "point coefficient"]
+    z0: Float[np.ndarray, "point latent"]
+    kernel: Kernel | None
+    substeps: int = 2
+
+    @cached_property
+    def gp(self) -> CoefficientGP:
+        return CoefficientGP(self.x, np.concatenate([self.coefficients, self.z0], axis=1), self.kernel)
+
+    def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
+        """With the posterior mean of the coefficients."""
+        return self._solve(self.gp.posterior(x)[0], t)
+
+    def sampled(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], rng: np.random.Generator) -> Outcome:
+        """With one sample of the posterior at each point, independent of those at other points."""
+        found = []
+        for part in np.array_split(x, range(SAMPLED_AT_ONCE, len(x), SAMPLED_AT_ONCE)):
+            mean, std = self.gp.posterior(part)
+            if self.kernel is None:
+                flat = mean + std * rng.standard_normal(std.shape)
+            else:
+                steps = self.gp.deviations(part)
+                flat = mean + np.einsum("dp,dpo->po", rng.standard_normal(steps.shape[:2]), steps)
+            found.append(self._solve(flat, t))
+        return Outcome(torch.cat([one.z for one in found]), torch.cat([one.blew_up_at for one in found]))
+
+    def _solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
+        n, values = self.coefficients.shape[1], torch.from_numpy(flat)
+        return self.form.solve(values[:, :n], values[:, n:], t, self.substeps)
+
+
+def fit_trajectories(
+    form: Form,
+    z: Float[Tensor, "point time observed"],
+    t: Float[Tensor, " time"],
+    x: Float[np.ndarray, "point d"],
+    settings: TrajectoryFitSettings,
+    kernel: Kernel | None = None,
+) -> DynamicsOverBox:
+    """Coefficients and initial states whose integrated trajectories follow `z`, at points `x` of the unit cube.
+
+    Raises:
+        ValueError: `z` does not have as many coordinates as the form observes.
+    """
+    if z.shape[-1] != form.n_observed:
+        raise ValueError(f"trajectories of {z.shape[-1]} coordinates for a form of {form.n_observed}")
+    coefficients, initial = start(form, z, t)
+    values = torch.cat([coefficients.expand(len(x), -1), initial], dim=1)
+    towards = torch.eye(len(x), dtype=z.dtype) - projector_off_linear(x)
+    unit = (z - z.mean(dim=(0, 1))).square().sum(dim=(1, 2)).mean().sqrt()
+
+    def misfit(v: Float[Tensor, "*batch point value"]) -> Float[Tensor, "*batch point residual"]:
+        xi, z0 = torch.split(v, [form.n_coefficients, form.n_latent], dim=-1)
+        solved = form.solve(xi, z0, t, settings.substeps).z[..., : form.n_observed]
+        return ((solved - z) / unit).flatten(start_dim=-2)
+
+    def rough(v: Float[Tensor, "point value"]) -> Float[Tensor, "point value"]:
+        return math.sqrt(settings.roughness) * (v - smooth)
+
+    damping = torch.full((len(x), 1, 1), 1e-4, dtype=z.dtype)
+    for _ in range(settings.iterations):
+        smooth = towards @ values
+        smooth[:, form.n_coefficients :] = values[:, form.n_coefficients :]  # initial states are free
+        residual = misfit(values)
+        step = _levenberg_marquardt_step(values, residual, rough(values), _jacobian(misfit, values), damping, settings)
+        tried = misfit(values + step)
+        before, after = (
+            r.square().sum(dim=-1) + rough(v).square().sum(dim=-1)
+            for r, v in ((residual, values), (tried, values + step))
+        )
+        better = (after < before)[:, None]
+        values = torch.where(better, values + step, values)
+        damping = torch.where(better[..., None], damping / 3, damping * 4).clamp(1e-9, 1e6)
+    found = values.numpy()
+    n = form.n_coefficients
+    return DynamicsOverBox(form, x, found[:, :n].copy(), found[:, n:].copy(), kernel, settings.substeps)
+
+
+def _levenberg_marquardt_step(
+    values: Float[Tensor, "point value"],
+    residual: Float[Tensor, "point residual"],
+    rough: Float[Tensor, "point value"],
+    jacobian: Float[Tensor, "point residual value"],
+    damping: Float[Tensor, "point 1 1"],
+    settings: TrajectoryFitSettings,
+) -> Float[Tensor, "point value"]:
+    """The step of each point, with damping relative to the mean curvature."""
+    gradient = (jacobian.transpose(-1, -2) @ residual[..., None])[..., 0] + math.sqrt(settings.roughness) * rough
+    curvature = jacobian.transpose(-1, -2) @ jacobian
+    mean = curvature.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None]
+    identity = torch.eye(values.shape[1], dtype=values.dtype)
+    damped = curvature + (settings.roughness + damping * mean) * identity
+    return -torch.linalg.solve(damped, gradient)
+
+
+def _jacobian(
+    function: Callable[[Tensor], Tensor], values: Float[Tensor, "point value"]
+) -> Float[Tensor, "point residual value"]:
+    """Central differences, all directions at once: cheaper than to differentiate through hundreds of small steps."""
+    size = 1e-5 * values.abs().clamp_min(1.0)
+    moved = torch.diag_embed(size).transpose(0, 1)  # value, point, value
+    change = function(values + moved) - function(values - moved)
+    return change.movedim(0, -1) / (2 * size[:, None, :])
+
+
+def start(
+    form: Form, z: Float[Tensor, "point time observed"], t: Float[Tensor, " time"]
+) -> tuple[Float[Tensor, " coefficient"], Float[Tensor, "point latent"]]:
+    """One coefficient vector for all trajectories, by least squares, and the initial states.
+
+    Least squares is for a form whose rate is linear in its coefficients. For one with definite matrices these are free
+    at first, and then projected onto what the form allows.
+    """
+    if isinstance(form, SecondOrder):
+        (velocity,) = torch.gradient(z, spacing=(t,), dim=1, edge_order=2)
+        states = torch.cat([z, velocity], dim=-1)
+        n, linear = form.n_observed, FreeSecondOrder(form.n_observed, form.frequencies)
+        b, forcing, k, c = torch.split(least_squares(linear, states, t, n), list(linear.sizes))
+        damping = c.reshape(n, n)
+        parts = [b, forcing, factor(k.reshape(n, n), form.eps), factor(damping, 0.0), upper(damping)]
+        return torch.cat(parts), states[:, 0]
+    if isinstance(form, BoundedQuadratic):
+        energetic = EnergyPreservingQuadratic(form.n_observed, form.frequencies)
+        b, forcing, a, slices = torch.split(least_squares(energetic, z, t), list(energetic.sizes))
+        a = a.reshape(form.n_observed, form.n_observed)
+        parts = [
+            b,
+            forcing,
+            upper(a),
+            factor(-a, form.eps),
+            slices,
+            torch.zeros_like(b),
+            b.new_zeros(b.numel() * (b.numel() + 1) // 2),
+        ]
+        return torch.cat(parts), z[:, 0]
+    found = least_squares(form, z, t)
+    if isinstance(form, FreeQuadratic) and not form.solve(found.expand(len(z), -1), z[:, 0], t).finished.all():
+        affine = least_squares(Affine(form.n_observed, form.frequencies), z, t)  # its leading coefficients
+        found = torch.cat([affine, found.new_zeros(len(found) - len(affine))])
+    return found, z[:, 0]
+
+
+def least_squares(
+    form: Form,
+    states: Float[Tensor, "point time latent"],
+    t: Float[Tensor, " time"],
+    n_known: int = 0,
+    ridge: float = 1e-6,
+) -> Float[Tensor, " coefficient"]:
+    """Coefficients, in which the rate has to be linear, that fit z(t) - z(0) to the integral of the rate (trapezoidal).
+
+    Args:
+        n_known: leading coordinates whose rate does not depend on the coefficients.
+        ridge: relative to the mean square of the regressors.
+    """
+    system = form.assemble(torch.eye(form.n_coefficients, dtype=states.dtype))
+    by_time = [_rates(system, float(now), states[:, i]) for i, now in enumerate(t)]
+    rates = torch.stack(by_time, dim=2)[..., n_known:]  # coefficient, point, time, latent
+    integral = torch.cumsum(0.5 * torch.diff(t)[:, None] * (rates[:, :, 1:] + rates[:, :, :-1]), dim=2)
+    target = (states[:, 1:] - states[:, :1])[..., n_known:]
+    design = integral.reshape(form.n_coefficients, -1)
+    gram = design @ design.T
+    gram = gram + ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram, design @ target.reshape(-1))
+
+
+def _rates(
+    system: QuadraticSystem, t: float, states: Float[Tensor, "point latent"]
+) -> Float[Tensor, "coefficient point latent"]:
+    """Rate of each system of a batch at each state."""
+    each = replace(
+        system, constant=system.constant[:, None], forcing=system.forcing[:, None], linear=system.linear[:, None],
+        quadratic=system.quadratic[:, None], centre=system.centre[:, None],
+    )  # fmt: skip
+    return each.rate(t, states.expand(len(system.constant), *states.shape))
+
+
+def factor(matrix: Float[Tensor, "n n"], eps: float) -> Float[Tensor, " entry"]:
+    """Entries of the L for which L L^T + eps I is the closest to the symmetric part, well inside what is allowed."""
+    values, vectors = torch.linalg.eigh(0.5 * (matrix + matrix.T))
+    lifted = (values - eps).clamp_min(1e-2 * values.abs().max().clamp_min(1e-2))
+    lower = torch.linalg.cholesky(vectors @ torch.diag(lifted) @ vectors.T)
+    i, j = torch.tril_indices(len(matrix), len(matrix))
+    return lower[i, j]
+
+
+def upper(matrix: Float[Tensor, "n n"]) -> Float[Tensor, " pair"]:
+    """Entries above the diagonal of the antisymmetric part."""
+    i, j = torch.triu_indices(len(matrix), len(matrix), offset=1)
+    return 0.5 * (matrix - matrix.T)[i, j]
