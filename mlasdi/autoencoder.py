@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor
 
 from mlasdi.encoders import NetworkEncoder
-from mlasdi.latent_dynamics import calibrate_derivative, derivative_residual
+from mlasdi.latent_dynamics import calibrate_derivative, derivative_residual, propagate
 from mlasdi.latent_model import LatentModel, Trajectories
 from mlasdi.networks import NetworkSettings, build_network
 from mlasdi.stages import NetworkStage
@@ -35,6 +35,9 @@ class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(3e-3, gt=0)
     dynamics_weight: float = Field(0.1, ge=0, description="weight of |dz/dt - Theta(z) Xi|^2")
     coefficient_weight: float = Field(1e-3, ge=0, description="weight of |Xi|^2")
+    propagation_weight: float = Field(
+        0.0, ge=0, description="weight of the error of decoded *integrated* trajectories; none as published"
+    )
     calibration: Literal["joint", "least-squares", "weak"] = Field(
         "joint",
         description="Xi as variables of the training, or at each step by least squares: on finite differences, or in "
@@ -73,11 +76,16 @@ def fit_autoencoder(
     def losses() -> dict[str, Tensor]:
         z = encoder(c)
         xi = coefficients(z)
-        return {
+        terms = {
             "reconstruction": (decoder(z) - c).square().mean() / c.square().mean(),
             "dynamics": settings.dynamics_weight * defect(xi, z).square().mean(),
             "coefficients": settings.coefficient_weight * xi.square().mean(),
         }
+        if settings.propagation_weight:
+            integrated = propagate(xi.double(), z[:, 0].double(), data.t).float()
+            missed = (decoder(integrated) - c).square().mean() / c.square().mean()
+            terms["propagation"] = settings.propagation_weight * missed
+        return terms
 
     parameters = [*encoder.parameters(), *decoder.parameters(), variables]
     minimise(lambda: sum(losses().values(), torch.zeros(())), parameters, settings, report)

@@ -102,6 +102,19 @@ def variants_of_default(problem: Problem) -> Iterator[Variant]:
             yield Variant(problem.label, group, name, scored)
 
 
+def published_first_stages(problem: Problem) -> Iterator[Variant]:
+    """The published first stage alone, with and without integrated trajectories in its loss."""
+    for weight in (0.0, 1.0):
+        overrides = {"stages": [], "first_stage": {"kind": "autoencoder", "propagation_weight": weight}}
+        surrogate, train_s = processor_seconds(
+            partial(fit, problem.train, settings_for(problem, "mlasdi-paper", **overrides), seed=SEED)
+        )
+        name = f"propagation in the loss, weight {weight:g}"
+        scored = judge(problem, from_surrogate(surrogate), train_s, band=False)
+        yield Variant(problem.label, "published first stage alone", name, scored)
+
+
 def ablation(problem: Problem) -> Iterator[Variant]:
     yield from variants_of_default(problem)
+    yield from published_first_stages(problem)
     yield from after_published_first_stage(problem)

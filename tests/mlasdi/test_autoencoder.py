@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlasdi.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder, minimise
-from mlasdi.latent_dynamics import derivative_residual
+from mlasdi.latent_dynamics import derivative_residual, propagate
 from mlasdi.latent_model import Trajectories
 from mlasdi.networks import NetworkSettings
 
@@ -30,6 +30,21 @@ def test_the_autoencoder_reconstructs_plane_data(trained, points):
     assert misfit < 2e-3
     np.testing.assert_array_equal(latent.z0, z[:, 0].numpy())
     assert latent.kernel is None
+
+
+def test_propagation_in_the_loss_trains_for_prediction(oscillator, points):
+    """Integrated trajectories decode better, with the rest of the loss and the steps as they are."""
+    data = oscillator.training_set(points, np.empty((0, 1)))
+    misfits = []
+    for weight in (0.0, 1.0):
+        settings = AutoencoderSettings(
+            network=NetworkSettings(hidden=(20,)), steps=1500, learning_rate=5e-3, propagation_weight=weight
+        )
+        latent, _, decoder = fit_autoencoder(data, 2, settings, torch.Generator().manual_seed(0), lambda *pair: None)
+        z = propagate(torch.from_numpy(latent.xi), torch.from_numpy(latent.z0), data.t)
+        decoded = decoder.evaluate(Trajectories(torch.from_numpy(points), data.t, z))
+        misfits.append(float((decoded - data.c).square().mean() / data.c.square().mean()))
+    assert misfits[1] < 0.5 * misfits[0]
 
 
 @pytest.mark.parametrize("calibration", ["least-squares", "weak"])
