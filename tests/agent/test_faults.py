@@ -119,11 +119,15 @@ def undisturbed(folder: Path, cluster: dict[str, str]) -> tuple[Config, float]:
 
 
 def killed(folder: Path, cluster: dict[str, str], n_kills: int, most_s: float, seed: int) -> tuple[Config, int]:
-    """A campaign that is killed so many times, then left alone; and how many solves it repeated."""
+    """A campaign that is killed so many times, then left alone; and how many solves it repeated.
+
+    On a machine that has become faster meanwhile it may end before; more than half of the kills must meet it at work.
+    """
     config, rng = config_in(folder, cluster), random.Random(seed)
     with Killer(config) as server:
         codes = [server.run(rng.uniform(0.02, most_s)) for _ in range(n_kills)]
-        assert codes == [-signal.SIGKILL] * n_kills  # none found it finished
+        assert set(codes) <= {-signal.SIGKILL, 0}
+        assert codes.count(-signal.SIGKILL) > n_kills / 2
         assert server.run() == 0
         return config, server.n_solves() - N_POINTS
 
@@ -174,7 +178,7 @@ def test_killed_twenty_times_it_ends_as_if_undisturbed(
     tmp_path: Path, reference: tuple[Config, float], seed: int
 ) -> None:
     expected, seconds = reference
-    config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 20, 0.15 * seconds, seed=10 + seed)
+    config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 20, 0.1 * seconds, seed=10 + seed)
     assert_sound(config, 20, n_repeated)
     assert_equal(config, expected)
 
