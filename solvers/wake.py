@@ -36,9 +36,9 @@ class Wake:
             cylinder are left out.
     """
 
-    order: int = 5
-    maxh: float = 0.08
-    maxh_cylinder: float = 0.016
+    order: int = 4
+    maxh: float = 0.06
+    maxh_cylinder: float = 0.012
     dt: float = 2.5e-4
     transient: float = 5.5
     transient_continued: float = 4.0

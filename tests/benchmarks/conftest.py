@@ -10,6 +10,12 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "solvers")]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--only", help="test_surrogates.py: measure this problem alone, and keep what is known of the others"
+    )
+
+
 @pytest.fixture(scope="module")
 def plain_signatures() -> Iterator[None]:
     """Without the run-time checks of shapes that other tests want: they would count as time of what is measured."""

@@ -1,8 +1,8 @@
 """The benchmark problems: training trajectories, and test trajectories that only judge."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -133,11 +133,23 @@ def _stored(solver: str, space: ParameterSpace, mu: Float[np.ndarray, "param n_p
     return TrainingData(space, fom.layout, mu, found[0].t, np.stack([snapshots.u for snapshots in found]))
 
 
-def all_problems() -> Iterator[Problem]:
-    """Each solved when its turn comes; without the wake where NGSolve is not installed."""
-    yield multiscale()
-    yield from (burgers1d(n) for n in (2, 3, 4))
-    yield burgers2d()
-    yield vlasov()
-    if find_spec("ngsolve"):
-        yield from (wake(nus) for nus in (WAKE_NUS[:: len(WAKE_NUS) - 1], WAKE_NUS))
+def all_problems(only: str | None = None) -> Iterator[Problem]:
+    """Each solved when its turn comes; without the wake where NGSolve is not installed.
+
+    Args:
+        only: name of a solver, whose problems are wanted alone.
+    """
+    makers: dict[str, list[Callable[[], Problem]]] = {
+        "multiscale": [multiscale],
+        "burgers1d": [partial(burgers1d, n) for n in (2, 3, 4)],
+        "burgers2d": [burgers2d],
+        "vlasov": [vlasov],
+        "wake": [partial(wake, nus) for nus in (WAKE_NUS[:: len(WAKE_NUS) - 1], WAKE_NUS)],
+    }
+    if not find_spec("ngsolve"):
+        del makers["wake"]
+    if only is not None and only not in makers:
+        raise ValueError(f"--only {only}: there is none of that name; there are {', '.join(makers)}")
+    for name, problems in makers.items():
+        if only in (None, name):
+            yield from (make() for make in problems)

@@ -64,7 +64,7 @@ def _header() -> str:
             f"for everything; load average {load:.1f} when this was written",
             f"- Versions: Python {platform.python_version()}, {versions}",
             "- Error: relative L2 error over the state, its maximum over time; its maximum and mean over the test set",
-            "- Training: processor seconds of the fit alone, after a warm-up, all methods in one process",
+            "- Training: processor seconds of the fit alone, after a warm-up, all methods of a problem in one process",
             "- Several seeds: median, with the smallest and largest in brackets",
             "- Estimate: the model's own estimate of its largest error, from leave-one-out; needs three points",
             "- Coverage: share of the values inside the 90 % band, at test points that are no training points",

@@ -8,6 +8,7 @@ import torch
 from ablation import ablation
 from methods import METHODS, Method, own
 from problems import Problem, all_problems, burgers1d, multiscale
+from results_file import load, save
 from results_page import Results, page
 from scoring import Score, score
 from state_size import time_state_sizes
@@ -18,18 +19,21 @@ PAGE = Path(__file__).with_name("RESULTS.md")
 
 
 @pytest.fixture(scope="module")
-def results(plain_signatures: None) -> Results:
+def results(plain_signatures: None, request: pytest.FixtureRequest) -> Results:
     assert torch.get_num_threads() == 1
-    found = Results()
+    only = request.config.getoption("--only")
+    found = load() if only else Results()
     warm_up(multiscale())
-    for problem in all_problems():
+    for problem in all_problems(only):
         found.solves[problem.label] = problem.n_solves
         found.scores[problem.label] = {m.name: scores_of(m, problem) for m in METHODS}
-    for problem in (multiscale(), burgers1d(3)):
-        for variant in ablation(problem):
-            report(problem.label, variant.name, variant.score.max_error, variant.score.train_s)
-            found.variants.append(variant)
-    found.sizes = time_state_sizes(burgers1d(3))
+    if not only:
+        for problem in (multiscale(), burgers1d(3)):
+            for variant in ablation(problem):
+                report(problem.label, variant.name, variant.score.max_error, variant.score.train_s)
+                found.variants.append(variant)
+        found.sizes = time_state_sizes(burgers1d(3))
+    save(found)
     PAGE.write_text(page(found))
     print(f"written: {PAGE}")
     return found

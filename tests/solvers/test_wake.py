@@ -238,13 +238,13 @@ def test_a_velocity_of_another_mesh_is_refused(ngsolve):
         flow.start(np.zeros(3))
 
 
-# The default mesh, and one of more elements of lower order
+# The default mesh, and one of fewer elements of higher order
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("mesh", "tolerance"), [({}, 1e-3), ({"order": 4, "maxh": 0.06, "maxh_cylinder": 0.012}, 6e-3)], ids=["P5", "P4"]
+    ("mesh", "tolerance"), [({}, 6e-3), ({"order": 5, "maxh": 0.08, "maxh_cylinder": 0.016}, 1e-3)], ids=["P4", "P5"]
 )
 def test_the_forces_and_the_frequency_at_reynolds_100_are_the_published_ones(ngsolve, mesh, tolerance):
     """DFG 2D-2: in the intervals of Schaefer and Turek (1996), and near FEATFLOW's with 667,264 unknowns.
@@ -265,11 +265,8 @@ def test_the_forces_and_the_frequency_at_reynolds_100_are_the_published_ones(ngs
     ("nu", "independent", "finer"), [(5.4e-4, 0.3149, None), (4.3e-4, 0.3092, None), (3.2e-4, 0.3014, 0.29925)]
 )
 def test_the_periods_of_the_benchmark_are_those_of_other_computations(ngsolve, nu, independent, finer):
-    """An independent study with elements of order 4, which are too coarse at the smallest viscosity; and order 6 here.
-
-    The finer one has half the time step too.
-    """
+    """An independent study with elements of order 4, as here; and order 6 with half the time step."""
     period = shedding(Wake(), nu, transient=3.0).period
     assert period == pytest.approx(independent, rel=1e-2)
     if finer is not None:
-        assert period == pytest.approx(finer, rel=2e-3)
+        assert period == pytest.approx(finer, rel=1e-2)
