@@ -29,7 +29,12 @@ def load() -> Results:
         for problem, methods in found["scores"].items()
     }
     variants = [Variant(**{**one, "score": _score(one["score"])}) for one in found["variants"]]
-    return Results(scores, found["solves"], variants, [SizeTiming(**one) for one in found["sizes"]])
+    return Results(
+        scores,
+        found["solves"],
+        variants,
+        [SizeTiming(**{**one, "stages": tuple(one["stages"])}) for one in found["sizes"]],
+    )
 
 
 def _score(given: dict[str, Any]) -> Score:
