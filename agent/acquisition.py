@@ -17,6 +17,8 @@ from solvers.parameters import ParameterSpace
 
 # The largest relative deviation over time is looked for at so many times: it varies slowly, and decoding is the cost.
 SCORED_TIMES = 16
+# With more parameters only the best candidate is refined: a gradient takes as many scores as there are.
+FEW_PARAMS = 4
 # How far, in the unit cube, a failed solve speaks for its surroundings; and the share of its outcome that is chance.
 FAILURE_REACH, FAILURE_NUGGET = 0.5, 1e-3
 
@@ -86,7 +88,8 @@ def propose(
         succeeds = chance_of_success(space, space.from_unit(surrogate.model.latent.x), failed)
     chosen, scores = np.empty((0, space.n_params)), list[float]()
     is_integrated = settings.acquisition == "integrated-variance"
-    n_starts = 1 if is_integrated else 3  # it is dear, and smoother than what it integrates
+    # The integral is dear, and smoother than what it integrates.
+    n_starts = 1 if is_integrated or space.n_params > FEW_PARAMS else 3
     for i in range(n):
         score = score_function(surrogate, settings.acquisition, np.concatenate([unsolved, chosen]))
         if succeeds is not None:
