@@ -23,6 +23,8 @@ from mlasdi.diagnostics import diagnose
 from mlasdi.error_split import ErrorSplit, error_split, mean_split
 from mlasdi.surrogate import Surrogate
 
+# What a round takes its time for besides solves, by the names in the ledger.
+BESIDE_SOLVES = ("train", "assess", "publish", "acquire")
 # The error is split at this many validation points: each takes two small least-squares problems.
 SPLIT_POINTS = 25
 
@@ -64,16 +66,17 @@ class Rounds:
 
     # Choosing
 
-    def greedy_size(self, round: int) -> int:
-        """How many points to solve after a round, with what its training and the solves until then have taken."""
-        found = [span for span in spans(self.ledger) if span.activity == SOLVE]
-        solve_s = float(np.mean([span.end_s - span.start_s for span in found])) if found else 0.0
-        batch, limit = self.config.sampling.batch, self.config.budget.wall_time_s
+    def greedy_size(self) -> int:
+        """How many points to solve in the next round, with what trainings and solves have taken until now."""
+        found = [span.end_s - span.start_s for span in spans(self.ledger) if span.activity == SOLVE]
+        spent = self.ledger.seconds()
+        by_round = np.bincount([point.round for point in self.ledger.points("train", status="solved")])
+        known, limit = np.cumsum(by_round), self.config.budget.wall_time_s
         costs = Costs(
-            n_points=self.ledger.count("train", "solved"),
-            train_s=self.surrogate(round).record.fit_s,
-            solve_s=solve_s,
-            places=batch,
+            n_points=int(known[-1]),
+            train_s=sum(spent.get(one, 0.0) for one in BESIDE_SOLVES) * float(known[-1] / known.sum()),
+            solve_s=float(np.mean(found)) if found else 0.0,
+            places=self.config.sampling.batch,
         )
         left = None if limit is None else limit - self.ledger.times.elapsed_s()
         return points_of_round(costs, self.budget.remaining_runs(self.runs()), left)

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from quick_campaign import quick_config, run_quick
 
@@ -44,6 +44,33 @@ def test_a_round_fits_into_what_is_left_of_the_time() -> None:
     assert points_of_round(costs, 100, seconds_left=costs.round_s(free + 2) + 0.1) == free + 2
     assert points_of_round(costs, 100, seconds_left=100 * costs.round_s(free)) == free
     assert points_of_round(costs, 100, seconds_left=0.0) == 1  # the budget ends the campaign, not the policy
+
+
+def most_points(costs: Costs, most: int, seconds_left: float) -> int:
+    """The most new points in time, over all sequences of rounds that multiply the points by at most e each."""
+    reached = 0
+    for size in range(1, min(most, math.floor((math.e - 1) * costs.n_points)) + 1):
+        left = seconds_left - costs.round_s(size)
+        if left >= 0:
+            reached = max(reached, size + most_points(costs.after(size), most - size, left))
+    return reached
+
+
+@given(
+    n=st.integers(1, 12), train_s=st.floats(0.1, 10), solve_s=st.floats(0.1, 10), places=st.integers(1, 4),
+    most=st.integers(1, 9), seconds=st.floats(0, 200),
+)  # fmt: skip
+@settings(deadline=None)
+def test_no_rounds_lead_to_more_points_in_time(
+    n: int, train_s: float, solve_s: float, places: int, most: int, seconds: float
+) -> None:
+    costs, left, known = Costs(n, train_s, solve_s, places), seconds, 0
+    while known < most:
+        size = points_of_round(costs, most - known, left)
+        if costs.round_s(size) > left:
+            break
+        left, known, costs = left - costs.round_s(size), known + size, costs.after(size)
+    assert known == most_points(Costs(n, train_s, solve_s, places), most, seconds)
 
 
 def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
