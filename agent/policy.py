@@ -14,9 +14,12 @@ What happens inside a training is decided there, by leave-one-out errors: how lo
 stages are added, and when another one would only fit noise (`mlasdi.staging`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, e, floor, log
+
+# What trainings are expected to take beyond their mean: they differ, and a model that is late is worth nothing.
+MARGIN = 1.15
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class Costs:
     train_s: float
     solve_s: float
     places: int
+
+    @classmethod
+    def measured(cls, trained: Sequence[int], beside_s: float, solve_s: float, places: int) -> "Costs":
+        """Costs from those of the rounds until now, with a margin.
+
+        Args:
+            trained: how many points each training knew.
+            beside_s: seconds of these trainings, and of all else in the rounds but the solves.
+        """
+        return cls(trained[-1], MARGIN * beside_s * trained[-1] / sum(trained), solve_s, places)
 
     def training_s(self, n: int) -> float:
         """Seconds of a training with `n` new points."""

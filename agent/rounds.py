@@ -71,13 +71,13 @@ class Rounds:
         found = [span.end_s - span.start_s for span in spans(self.ledger) if span.activity == SOLVE]
         spent = self.ledger.seconds()
         by_round = np.bincount([point.round for point in self.ledger.points("train", status="solved")])
-        known, limit = np.cumsum(by_round), self.config.budget.wall_time_s
-        costs = Costs(
-            n_points=int(known[-1]),
-            train_s=sum(spent.get(one, 0.0) for one in BESIDE_SOLVES) * float(known[-1] / known.sum()),
+        costs = Costs.measured(
+            trained=np.cumsum(by_round).tolist(),
+            beside_s=sum(spent.get(activity, 0.0) for activity in BESIDE_SOLVES),
             solve_s=float(np.mean(found)) if found else 0.0,
             places=self.config.sampling.batch,
         )
+        limit = self.config.budget.wall_time_s
         left = None if limit is None else limit - self.ledger.times.elapsed_s()
         return points_of_round(costs, self.budget.remaining_runs(self.runs()), left)
 

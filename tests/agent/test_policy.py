@@ -1,6 +1,7 @@
 """The size of a round: against a search over all plans, and in the limits in which it is known."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,12 @@ from hypothesis import strategies as st
 from quick_campaign import quick_config, run_quick
 
 from agent.config import ConfigError
-from agent.policy import Costs, points_of_round
+from agent.policy import MARGIN, Costs, points_of_round
+
+
+def test_trainings_are_expected_to_take_as_long_for_a_point_as_until_now() -> None:
+    costs = Costs.measured([4, 6, 10], beside_s=40.0, solve_s=1.0, places=3)
+    assert costs == Costs(n_points=10, train_s=pytest.approx(MARGIN * 20.0), solve_s=1.0, places=3)
 
 
 def test_a_dear_solve_is_chosen_by_all_that_can_be_known() -> None:
@@ -75,7 +81,8 @@ def test_no_rounds_lead_to_more_points_in_time(
 
 def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The solver takes milliseconds; a training, as the record is made to say, ten seconds."""
-    monkeypatch.setattr("agent.rounds.Costs", lambda **found: Costs(**{**found, "train_s": 10.0}))
+    measured = Costs.measured
+    monkeypatch.setattr(Costs, "measured", lambda **found: replace(measured(**found), train_s=10.0))
     config = quick_config(
         tmp_path, budget={"solver_runs": 24}, cluster={"mode": "synchronous"}, sampling={"rounds": "greedy", "batch": 1}
     )
