@@ -99,7 +99,7 @@ class Rounds:
             with self.clock("train"):
                 folder = self.checkpoints.model_folder(round)
                 if self.checkpoints.surrogate(round) is None:  # else saved, and the agent killed before the ledger knew
-                    task = self.solves.training_task(round, folder)
+                    task = self.solves.training_task(round, str(folder))
                     self.solves.mending(lambda: train(task, self.monitor.training, self.monitor.warning))
             self.ledger.complete_step(round, "train", {"folder": folder.name})
 
@@ -108,7 +108,7 @@ class Rounds:
         found = self.checkpoints.surrogate(round)
         if found is None:
             with self.clock("train"):
-                task = self.solves.training_task(round, self.checkpoints.model_folder(round))
+                task = self.solves.training_task(round, str(self.checkpoints.model_folder(round)))
                 self.solves.mending(lambda: train(task, self.monitor.training, self.monitor.warning))
             found = self.checkpoints.surrogate(round)
             assert found is not None  # it was written a moment ago
