@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from problems import WAKE_NUS, wake, wake_solve_s
+from proposal_time import proposal_times
 
 from mlasdi.probes import Probes
 from mlasdi.surrogate import Surrogate
@@ -145,4 +146,9 @@ def all_speed_ups() -> Iterator[tuple[SpeedUp, dict[str, float]]]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     found = list(all_speed_ups())
-    print(json.dumps({"parts": next(p for _, p in found if p), "speed_ups": [asdict(one) for one, _ in found]}))
+    result = {
+        "parts": next(p for _, p in found if p),
+        "speed_ups": [asdict(one) for one, _ in found],
+        "proposals": [asdict(one) for one in proposal_times()],
+    }
+    print(json.dumps(result))

@@ -7,7 +7,9 @@ from importlib.metadata import version
 
 from latency import SpeedUp
 from markdown_page import cpu_name, table
+from proposal_time import N_PARAMS, N_POINTS, ProposalTime
 
+MOST_SECONDS = 2.0  # of a proposal
 PACKAGES = ("numpy", "scipy", "torch", "numba", "mlflow")
 
 
@@ -17,6 +19,7 @@ def page(
     query_s: float,
     command_s: float,
     speed_ups: Sequence[SpeedUp],
+    proposals: Sequence[ProposalTime],
 ) -> str:
     """The whole page.
 
@@ -24,7 +27,8 @@ def page(
         parts, limits: milliseconds by what was done; and at most, where there is a limit.
         query_s, command_s: seconds of a query of 500 versions, from Python, and as a command.
     """
-    return "\n\n".join([_header(), _parts(parts, limits), _query(query_s, command_s), _speed_ups(speed_ups)]) + "\n"
+    sections = [_header(), _parts(parts, limits), _query(query_s, command_s), _speed_ups(speed_ups)]
+    return "\n\n".join([*sections, _proposals(proposals)]) + "\n"
 
 
 def _header() -> str:
@@ -78,3 +82,9 @@ def _speed_ups(speed_ups: Sequence[SpeedUp]) -> str:
     ]
     head = ["problem", "times x values", "POD rank", "solver, ms", "mean, ms", "with std, ms", "one sensor, ms"]
     return f"## Beside the solvers\n\n{note}\n\n{table([*head, 'speed-up, mean', 'speed-up, sensor'], rows)}"
+
+
+def _proposals(proposals: Sequence[ProposalTime]) -> str:
+    rows = [[one.acquisition, f"{one.seconds:.2g}", f"{MOST_SECONDS:g}"] for one in proposals]
+    note = f"Of one point, by the default model in a box of {N_PARAMS} parameters, trained at {N_POINTS} points."
+    return f"## The next point\n\n{note}\n\n{table(['acquisition', 's', 'at most'], rows)}"

@@ -14,7 +14,8 @@ import latency
 import pytest
 from crowded_registry import fill
 from latency import SpeedUp
-from latency_page import page
+from latency_page import MOST_SECONDS, page
+from proposal_time import ProposalTime
 
 from agent.registry import find
 
@@ -37,6 +38,7 @@ class Measured:
     query_s: float
     command_s: float
     speed_ups: list[SpeedUp]
+    proposals: list[ProposalTime]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +51,11 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     limits = LIMITS_MS | {"decoding that trajectory": 2 * parts["a matrix product of that size in torch"]}
     root = tmp_path_factory.mktemp("registry")
     query_s, command_s = _best_s(_crowded_query(root), time.perf_counter), _best_s(_command(root), _seconds_of_children)
-    measured = Measured(parts, limits, query_s, command_s, [SpeedUp(**one) for one in found["speed_ups"]])
-    PAGE.write_text(page(parts, limits, query_s, command_s, measured.speed_ups))
+    speed_ups = [SpeedUp(**one) for one in found["speed_ups"]]
+    proposals = [ProposalTime(**one) for one in found["proposals"]]
+    PAGE.write_text(page(parts, limits, query_s, command_s, speed_ups, proposals))
     print(f"\nwritten: {PAGE}")
-    return measured
+    return Measured(parts, limits, query_s, command_s, speed_ups, proposals)
 
 
 def _crowded_query(root: Path) -> Callable[[], object]:
@@ -102,3 +105,7 @@ def test_surrogates_of_solvers_in_two_dimensions_are_faster_than_they(measured: 
     planes = {one.problem: one for one in measured.speed_ups if one.problem in ("burgers2d", "vlasov")}
     assert len(planes) == 2
     assert all(one.speed_up > 1.5 and one.probe_speed_up > 5 for one in planes.values())
+
+
+def test_a_proposal_among_eight_parameters_is_quick(measured: Measured) -> None:
+    assert max(one.seconds for one in measured.proposals) < MOST_SECONDS
