@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.basis import PodBasis
+from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.errors import relative
 from mlasdi.kriging import Kriging
@@ -50,16 +51,20 @@ def relative_std(
     x: Float[np.ndarray, "param d"],
     t: Float[Tensor, " time"],
     gp: CoefficientGP | None = None,
+    clock: Clock = COMMON_CLOCK,
 ) -> Float[np.ndarray, " param"]:
     """Standard deviation of the field in the L2 norm, relative to the solution's, maximum over time; uncalibrated.
 
     Args:
+        t: times, with a `clock` equidistant own ones, which count until half a step after a point's end.
         gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
     """
     found = []
     for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own
         spread = basis.scale * model.deviations(part, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
-        found.append(relative(spread, basis.norm(model.mean(part, t).numpy())).max(axis=-1))
+        shares = relative(spread, basis.norm(model.mean(part, t).numpy()))
+        counts = clock.reached(part, t.numpy(), slack=0.5 / max(len(t) - 1, 1))
+        found.append(np.where(counts, shares, 0.0).max(axis=-1))
     return np.concatenate(found)
 
 
@@ -77,7 +82,8 @@ def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> 
 def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
     folds = (model.without(i, data).mean(data.x[i : i + 1], data.t)[0] for i in range(data.n_points))
-    return np.array([_error(prediction, data.c[i], basis) for i, prediction in enumerate(folds)])
+    parts = ((prediction[known], c[known]) for prediction, c, known in zip(folds, data.c, data.judged, strict=True))
+    return np.array([_error(prediction, truth, basis) for prediction, truth in parts])
 
 
 def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> LeaveOneOut | None:
@@ -88,15 +94,16 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
     ratios, spreads = [], []
     sampled = basis.sampled(SAMPLED)
     for i in range(data.n_points):
-        fold, x = model.without(i, data), data.x[i : i + 1]
+        fold, x, judged = model.without(i, data), data.x[i : i + 1], data.judged[i]
+        truth = data.c[i, judged]
         for k in range(len(model.stages)):
-            prediction = fold.mean(x, data.t, k + 1)[0]
-            errors[k, i] = _error(prediction, data.c[i], basis)
-        std = sampled.lift_std(fold.deviations(x, data.t)[:, 0].numpy())
+            prediction = fold.mean(x, data.t, k + 1)[0, judged]
+            errors[k, i] = _error(prediction, truth, basis)
+        std = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
         noticeable = std > 1e-3 * std.max()
-        distance = np.abs(sampled.lift(data.c[i].numpy()) - sampled.lift(prediction.numpy()))
+        distance = np.abs(sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy()))
         ratios.append(distance[noticeable] / std[noticeable])
-        spreads.append(relative_std(fold, basis, x, data.t)[0])
+        spreads.append(relative_std(fold, basis, x, data.t, clock=data.clock)[0])
     std_factor = float(np.sqrt(np.quantile(np.concatenate(ratios), 0.9) / NORMAL_90))
     return LeaveOneOut(errors, std_factor, max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
 
@@ -113,8 +120,9 @@ def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
     together, alone = 0.0, 0.0
     for i in range(data.n_points):
         fold, rest = model.without(i, data), data.without(i)
-        error = data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0]
-        correction = _correction(fold, rest, data.x[i : i + 1])[0]
+        judged = data.judged[i]
+        error = (data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0])[judged]
+        correction = _correction(fold, rest, data.x[i : i + 1])[0, judged]
         together += data.fold_weights[i] * float((error * correction).sum())
         alone += data.fold_weights[i] * float(correction.square().sum())
     return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
