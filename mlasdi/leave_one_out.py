@@ -5,11 +5,13 @@ closed-form stages are fitted again. Folds at the corners of the box extrapolate
 what the folds do tell is how large errors are in units of the predicted standard deviation.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import stdtrit
 from torch import Tensor
 
 from mlasdi.basis import PodBasis
@@ -33,9 +35,7 @@ class LeaveOneOut:
     Attributes:
         errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
             `[stage, point]`.
-        std_factor: factor on the standard deviation: the square root of the one that makes the 90 % band cover 90 % of
-            the left-out values. The folds are few and extrapolate, so they move the factor half the way (in its
-            logarithm) from one, which is what the Gaussian process says of itself.
+        std_factor: factor on the standard deviation (see `std_factor`).
         error_factor: median over the folds of error over predicted relative standard deviation, in the same norm; at
             least one, because folds that happen to come out well are no reason to believe in less than the deviation.
     """
@@ -100,12 +100,28 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
             prediction = fold.mean(x, data.t, k + 1)[0, judged]
             errors[k, i] = _error(prediction, truth, basis)
         std = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
-        noticeable = std > 1e-3 * std.max()
-        distance = np.abs(sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy()))
-        ratios.append(distance[noticeable] / std[noticeable])
+        distance = sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy())
+        ratios.append(np.linalg.norm(distance) / max(np.linalg.norm(std), np.finfo(float).tiny))
         spreads.append(relative_std(fold, basis, x, data.t, clock=data.clock)[0])
-    std_factor = float(np.sqrt(np.quantile(np.concatenate(ratios), 0.9) / NORMAL_90))
-    return LeaveOneOut(errors, std_factor, max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
+    return LeaveOneOut(errors, std_factor(np.array(ratios)), max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
+
+
+def std_factor(ratios: Float[np.ndarray, " fold"]) -> float:
+    """Factor on the standard deviation, from the root mean square error of each fold in units of the predicted one.
+
+    The values of a fold are so correlated that each fold is one observation. Of these, the factor is the one that a
+    further point exceeds with probability 0.1 (the conformal quantile), or the largest where there are too few for
+    that. Folds that come out badly are believed; those that come out well, half the way (in the logarithm), since they
+    keep the latent coefficients of a calibration that knew their point.
+    """
+    rank = min(math.ceil(0.9 * (len(ratios) + 1)), len(ratios))
+    quantile = float(np.sort(ratios)[rank - 1])
+    return max(quantile, math.sqrt(quantile))
+
+
+def std_factor_without_folds(n_points: int) -> float:
+    """The same where no fold can tell: the variance is that of `n_points`, so the band is that of Student's t."""
+    return float(stdtrit(n_points - 1, 0.95)) / NORMAL_90
 
 
 def kriging_trust(model: StagedModel, data: TrainingSet) -> float:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from mlasdi.basis import PodBasis
 from mlasdi.clock import COMMON_CLOCK, Clock, Recorded, find_clock
 from mlasdi.kriging import FAMILIES, select_kernel
-from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
+from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std, std_factor_without_folds
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std
 from mlasdi.results import TrainingRecord
@@ -117,7 +117,7 @@ def fit(
         stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
         error_estimate=_error_estimate(model, basis, training_set, loo, data.space.unit_sobol(256, seed), noise),
-        std_factor=loo.std_factor if loo else 1.0,
+        std_factor=loo.std_factor if loo else std_factor_without_folds(len(x)),
         error_factor=loo.error_factor if loo else 1.0,
         loss_history={name: tuple(staging.losses[name]) for name in staging.names},
         dropped=staging.dropped,
