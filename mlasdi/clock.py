@@ -21,10 +21,11 @@ from torch import Tensor
 
 from mlasdi.kriging import Kernel, Kriging
 
-# The search looks at so many times and leading coordinates, takes at most so many steps a parameter, starting with
-# this step, and knows no larger logarithm of the ratio of two rates.
+# The search looks at so many times and leading coordinates, starts with this step, and knows no larger logarithm of the
+# ratio of two rates. It takes so many evaluations a parameter, but only the first few where these gain too little.
 N_TIMES, N_COORDINATES = 41, 30
-STEPS, FIRST_STEP, LARGEST = 60, 0.1, 1.5
+FIRST_STEP, LARGEST = 0.1, 1.5
+FIRST_STEPS, STEPS, HOPELESS = 15, 60, 0.9
 # Own clocks have to lower the leave-one-out error of kriging to this fraction: resampling and continuation cost, too.
 WORTHWHILE = 0.5
 # Of the regression that continues a trajectory: ridge on normalised regressors, and how far back it mainly looks, as a
@@ -188,8 +189,12 @@ def find_clock(
         return COMMON_CLOCK
     d = x.shape[1]
     simplex = FIRST_STEP * np.concatenate([np.zeros((1, d)), np.eye(d)])
-    options = {"maxfev": STEPS * d, "xatol": 1e-4, "fatol": 1e-4, "initial_simplex": simplex}
-    solution = minimize(objective, np.zeros(d), method="Nelder-Mead", options=options)
+    for steps in (FIRST_STEPS, STEPS):
+        options = {"maxfev": steps * d, "xatol": 1e-4, "fatol": 1e-4, "initial_simplex": simplex}
+        solution = minimize(objective, np.zeros(d), method="Nelder-Mead", options=options)
+        if solution.fun > HOPELESS:
+            return COMMON_CLOCK
+        simplex = solution.final_simplex[0]
     found = Clock(tuple(solution.x.tolist()))
     if found.rate(x).max() < 1 - _EDGE:
         return COMMON_CLOCK
