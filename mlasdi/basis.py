@@ -131,6 +131,11 @@ class PodBasis:
         along = self.modes.T @ (self.mean / self.unit**2)
         return along, max(float(np.sum((self.mean / self.unit) ** 2) - along @ along), 0.0)
 
+    @property
+    def mean_coordinates(self) -> Float[np.ndarray, " rank"]:
+        """Coordinates of the mean state's part along the modes: the state zero is minus these, as far as it can be."""
+        return self._mean_parts[0] / self.scale
+
     def norm(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch"]:
         """`length` of the states of POD coordinates, without forming the states."""
         along_mean, rest = self._mean_parts

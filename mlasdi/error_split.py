@@ -117,7 +117,7 @@ def difference_fields(
         raise ValueError(f"one parameter point has one trajectory, got {len(x)} points")
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"calibration needs times [time], at least two, got shape {times.shape}")
-    tau, c = surrogate._tau(times), surrogate.basis.project(u)
+    tau, c = surrogate.clock.rate(x)[0] * surrogate._tau(times), surrogate.basis.project(u)
     latent, stages = surrogate.model.latent, surrogate.model.stages
     if latent.has_dynamics:
         inside = _with_dynamics(surrogate, x, tau, torch.from_numpy(c))

@@ -5,14 +5,17 @@ closed-form stages are fitted again. Folds at the corners of the box extrapolate
 what the folds do tell is how large errors are in units of the predicted standard deviation.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.special import stdtrit
 from torch import Tensor
 
 from mlasdi.basis import PodBasis
+from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.errors import relative
 from mlasdi.kriging import Kriging
@@ -32,9 +35,7 @@ class LeaveOneOut:
     Attributes:
         errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
             `[stage, point]`.
-        std_factor: factor on the standard deviation: the square root of the one that makes the 90 % band cover 90 % of
-            the left-out values. The folds are few and extrapolate, so they move the factor half the way (in its
-            logarithm) from one, which is what the Gaussian process says of itself.
+        std_factor: factor on the standard deviation (see `std_factor`).
         error_factor: median over the folds of error over predicted relative standard deviation, in the same norm; at
             least one, because folds that happen to come out well are no reason to believe in less than the deviation.
     """
@@ -50,16 +51,20 @@ def relative_std(
     x: Float[np.ndarray, "param d"],
     t: Float[Tensor, " time"],
     gp: CoefficientGP | None = None,
+    clock: Clock = COMMON_CLOCK,
 ) -> Float[np.ndarray, " param"]:
     """Standard deviation of the field in the L2 norm, relative to the solution's, maximum over time; uncalibrated.
 
     Args:
+        t: times, with a `clock` equidistant own ones, which count until half a step after a point's end.
         gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
     """
     found = []
     for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own
         spread = basis.scale * model.deviations(part, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
-        found.append(relative(spread, basis.norm(model.mean(part, t).numpy())).max(axis=-1))
+        shares = relative(spread, basis.norm(model.mean(part, t).numpy()))
+        counts = clock.reached(part, t.numpy(), slack=0.5 / max(len(t) - 1, 1))
+        found.append(np.where(counts, shares, 0.0).max(axis=-1))
     return np.concatenate(found)
 
 
@@ -77,7 +82,8 @@ def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> 
 def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
     folds = (model.without(i, data).mean(data.x[i : i + 1], data.t)[0] for i in range(data.n_points))
-    return np.array([_error(prediction, data.c[i], basis) for i, prediction in enumerate(folds)])
+    parts = ((prediction[known], c[known]) for prediction, c, known in zip(folds, data.c, data.judged, strict=True))
+    return np.array([_error(prediction, truth, basis) for prediction, truth in parts])
 
 
 def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> LeaveOneOut | None:
@@ -88,17 +94,34 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
     ratios, spreads = [], []
     sampled = basis.sampled(SAMPLED)
     for i in range(data.n_points):
-        fold, x = model.without(i, data), data.x[i : i + 1]
+        fold, x, judged = model.without(i, data), data.x[i : i + 1], data.judged[i]
+        truth = data.c[i, judged]
         for k in range(len(model.stages)):
-            prediction = fold.mean(x, data.t, k + 1)[0]
-            errors[k, i] = _error(prediction, data.c[i], basis)
-        std = sampled.lift_std(fold.deviations(x, data.t)[:, 0].numpy())
-        noticeable = std > 1e-3 * std.max()
-        distance = np.abs(sampled.lift(data.c[i].numpy()) - sampled.lift(prediction.numpy()))
-        ratios.append(distance[noticeable] / std[noticeable])
-        spreads.append(relative_std(fold, basis, x, data.t)[0])
-    std_factor = float(np.sqrt(np.quantile(np.concatenate(ratios), 0.9) / NORMAL_90))
-    return LeaveOneOut(errors, std_factor, max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
+            prediction = fold.mean(x, data.t, k + 1)[0, judged]
+            errors[k, i] = _error(prediction, truth, basis)
+        std = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
+        distance = sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy())
+        ratios.append(np.linalg.norm(distance) / max(np.linalg.norm(std), np.finfo(float).tiny))
+        spreads.append(relative_std(fold, basis, x, data.t, clock=data.clock)[0])
+    return LeaveOneOut(errors, std_factor(np.array(ratios)), max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
+
+
+def std_factor(ratios: Float[np.ndarray, " fold"]) -> float:
+    """Factor on the standard deviation, from the root mean square error of each fold in units of the predicted one.
+
+    The values of a fold are so correlated that each fold is one observation. Of these, the factor is the one that a
+    further point exceeds with probability 0.1 (the conformal quantile), or the largest where there are too few for
+    that. Folds that come out badly are believed; those that come out well, half the way (in the logarithm), since they
+    keep the latent coefficients of a calibration that knew their point.
+    """
+    rank = min(math.ceil(0.9 * (len(ratios) + 1)), len(ratios))
+    quantile = float(np.sort(ratios)[rank - 1])
+    return max(quantile, math.sqrt(quantile))
+
+
+def std_factor_without_folds(n_points: int) -> float:
+    """The same where no fold can tell: the variance is that of `n_points`, so the band is that of Student's t."""
+    return float(stdtrit(n_points - 1, 0.95)) / NORMAL_90
 
 
 def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
@@ -113,8 +136,9 @@ def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
     together, alone = 0.0, 0.0
     for i in range(data.n_points):
         fold, rest = model.without(i, data), data.without(i)
-        error = data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0]
-        correction = _correction(fold, rest, data.x[i : i + 1])[0]
+        judged = data.judged[i]
+        error = (data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0])[judged]
+        correction = _correction(fold, rest, data.x[i : i + 1])[0, judged]
         together += data.fold_weights[i] * float((error * correction).sum())
         alone += data.fold_weights[i] * float(correction.square().sum())
     return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0

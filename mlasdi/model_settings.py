@@ -47,6 +47,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stages": [{"kind": "sine-features"}, {"kind": "kriging"}],
         "anchors": 16,
         "interpolation": "field",
+        "clock": "own",
         "min_gain": 0.1,
     },
     # arXiv 2506.09207, as published: gradient training, GPs by the marginal likelihood of each coefficient
@@ -55,6 +56,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stages": [{"kind": "decoder"}],
         "anchors": 0,
         "interpolation": "marginal-likelihood",
+        "clock": "common",
         "min_gain": None,
     },
     # arXiv 2308.05882, as published: one stage, coefficients by least squares on finite differences
@@ -63,6 +65,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stages": [],
         "anchors": 0,
         "interpolation": "marginal-likelihood",
+        "clock": "common",
         "min_gain": None,
     },
     # no latent dynamics: Gaussian process interpolation of the snapshots at equal times
@@ -71,6 +74,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "stages": [{"kind": "kriging"}],
         "anchors": 0,
         "interpolation": "field",
+        "clock": "common",
         "min_gain": None,
     },
 }
@@ -100,6 +104,9 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
     stages: tuple[StageSettings, ...]
     anchors: int = Field(ge=0, description="virtual points between the training points that follow the kriged field")
     interpolation: Literal["field", "marginal-likelihood"]
+    clock: Literal["own", "common"] = Field(
+        description="own: a rate of time for each point, where that brings the solutions into step; common: equal times"
+    )
     min_gain: float | None = Field(
         ge=0,
         lt=1,

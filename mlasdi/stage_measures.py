@@ -19,10 +19,10 @@ def training_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> F
     along = model.latent.trajectories(data.x, data.t)
     norm = basis.norm(data.c.numpy())
     errors = [
-        relative(basis.scale * (decode(model.stages[: k + 1], along) - data.c).norm(dim=-1).numpy(), norm).max(axis=-1)
+        relative(basis.scale * (decode(model.stages[: k + 1], along) - data.c).norm(dim=-1).numpy(), norm)
         for k in range(len(model.stages))
     ]
-    return np.array(errors).reshape(len(model.stages), data.n_points)
+    return np.where(data.reached, np.array(errors).reshape(len(model.stages), *norm.shape), 0.0).max(axis=-1)
 
 
 def latent_correlations(model: StagedModel, data: TrainingSet) -> tuple[float | None, ...]:

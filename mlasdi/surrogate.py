@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from mlasdi import surrogate_files
 from mlasdi.averaging import AverageStage
 from mlasdi.basis import PodBasis
+from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
 from mlasdi.kriging import Kernel
 from mlasdi.latent_model import LatentModel
@@ -45,6 +46,7 @@ class Surrogate:
         basis, model, encoder: the parts; see their classes.
         record: how it was trained and how good it is.
         info: whatever the caller wants to travel along, as JSON: problem, campaign, data hash.
+        clock: from times to own times, which those of `model` are.
     """
 
     space: ParameterSpace
@@ -55,6 +57,7 @@ class Surrogate:
     encoder: Encoder
     record: TrainingRecord
     info: Mapping[str, Any] = field(default_factory=dict)
+    clock: Clock = COMMON_CLOCK
 
     @property
     def n_stages(self) -> int:
@@ -95,9 +98,9 @@ class Surrogate:
         mean = np.empty((len(x), len(times), len(basis.mean)))
         spread = np.empty_like(mean) if std else None
         for rows in _chunks(len(x), 64):
-            basis.lift(self.model.mean(x[rows], tau, n_stages).numpy(), out=mean[rows])
+            basis.lift(self._mean(x[rows], tau, n_stages), out=mean[rows])
             if spread is not None:
-                steps = self.record.std_factor * self.model.deviations(x[rows], tau).numpy()
+                steps = self.record.std_factor * self._deviations(x[rows], tau)
                 spread[rows] = basis.lift_std(steps)
         return Prediction(times, mean, spread)
 
@@ -113,11 +116,11 @@ class Surrogate:
         if len(times) != len(probes):
             raise ValueError(f"{len(times)} times given for {len(probes)} probes; give one for each")
         tau, basis = self._tau(times), self._basis(probes)
-        c = basis.scale * self.model.mean(x, tau).numpy()
+        c = basis.scale * self._mean(x, tau)
         mean = basis.mean + np.einsum("ptr,tr->pt", c, basis.modes)
         if not std:
             return ProbePrediction(times, mean, None)
-        steps = self.record.std_factor * basis.scale * self.model.deviations(x, tau).numpy()
+        steps = self.record.std_factor * basis.scale * self._deviations(x, tau)
         return ProbePrediction(times, mean, np.linalg.norm(np.einsum("dptr,tr->dpt", steps, basis.modes), axis=0))
 
     def sample(
@@ -141,9 +144,9 @@ class Surrogate:
             raise ValueError(f"n_samples {n_samples} given; at least 1 is needed")
         x, times = self._inputs(mu, t)
         tau = self._tau(times)
-        steps = self.record.std_factor * self.model.deviations(x, tau).numpy()
+        steps = self.record.std_factor * self._deviations(x, tau)
         draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
-        coordinates = self.model.mean(x, tau).numpy()[:, None] + np.moveaxis(draws, 0, 1)
+        coordinates = self._mean(x, tau)[:, None] + np.moveaxis(draws, 0, 1)
         return self._basis(probes).lift(coordinates)
 
     def _basis(self, probes: Probes | None) -> PodBasis:
@@ -155,14 +158,27 @@ class Surrogate:
     ) -> Float[np.ndarray, "param time rank"]:
         """Predicted POD coordinates: the prediction before it is lifted to the mesh; arguments as for `predict`."""
         x, times = self._inputs(mu, t, n_stages)
-        return self.model.mean(x, self._tau(times), n_stages).numpy()
+        return self._mean(x, self._tau(times), n_stages)
+
+    def _mean(
+        self, x: Float[np.ndarray, "param d"], tau: torch.Tensor, n_stages: int | None = None
+    ) -> Float[np.ndarray, "param time rank"]:
+        return self.clock.at_own_times(lambda x, own: self.model.mean(x, own, n_stages), x, tau).numpy()
+
+    def _deviations(
+        self, x: Float[np.ndarray, "param d"], tau: torch.Tensor
+    ) -> Float[np.ndarray, "direction param time rank"]:
+        return self.clock.at_own_times(self.model.deviations, x, tau, axis=1).numpy()
 
     def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with the standard deviation that the coefficient GPs give them."""
         x, times = self._inputs(mu, t)
-        mean = self.model.latent.trajectories(x, self._tau(times)).z.numpy()
-        deviated, _ = self.model.latent.deviated(x, self._tau(times))
-        steps = deviated.z.numpy().reshape(-1, *mean.shape) - mean
+        latent, tau = self.model.latent, self._tau(times)
+        mean = self.clock.at_own_times(lambda x, own: latent.trajectories(x, own).z, x, tau).numpy()
+        deviated = self.clock.at_own_times(
+            lambda x, own: latent.deviated(x, own)[0].z.unflatten(0, (-1, len(x))), x, tau, axis=1
+        )
+        steps = deviated.numpy() - mean
         return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)))
 
     def relative_std(
@@ -182,7 +198,7 @@ class Surrogate:
             gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self._tau(self.t[::-stride][::-1])
-        return self.record.error_factor * relative_std(self.model, self.basis, x, tau, gp)
+        return self.record.error_factor * relative_std(self.model, self.basis, x, tau, gp, self.clock)
 
     def coefficient_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
@@ -251,6 +267,7 @@ class Surrogate:
                 {"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(self.model.stages)
             ],
             "record": asdict(self.record),
+            "clock": list(self.clock.log_rates),
             "info": dict(self.info),
         }
         return tensors, description
@@ -294,6 +311,7 @@ class Surrogate:
             ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
             TrainingRecord(**record),
             description["info"],
+            Clock(tuple(description.get("clock", ()))),
         )
 
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int
 
 from mlasdi.basis import PodBasis
+from mlasdi.clock import COMMON_CLOCK, Clock, Recorded, find_clock
 from mlasdi.kriging import FAMILIES, select_kernel
-from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
+from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std, std_factor_without_folds
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std
 from mlasdi.results import TrainingRecord
@@ -98,14 +99,15 @@ def fit(
     x = data.space.to_unit(thinned.mu)
     basis = PodBasis.fit(thinned.u, settings.basis, len(data.layout.fields))
     settings = _within_rank(settings, basis.rank, noisy=noise is not None)
-    c = basis.project(thinned.u)
+    tau = (thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0])
+    c, clock, recorded = _in_step(x, tau, basis.project(thinned.u), basis, settings)
     flat = c.reshape(len(x), -1)
     # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
     left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
     kernel, rougher = (select_kernel(x, flat, given, noise=left / basis.rank) for given in (FAMILIES, ("matern52",)))
     anchors = data.space.unit_sobol(settings.anchors, seed)
-    tau = torch.from_numpy((thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0]))
-    training_set = TrainingSet(x, torch.from_numpy(c), tau, kernel, anchors, rougher, left)
+    own = torch.from_numpy(tau)
+    training_set = TrainingSet(x, torch.from_numpy(c), own, kernel, anchors, rougher, left, clock, recorded)
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
@@ -114,8 +116,8 @@ def fit(
         stage_names=tuple(staging.names),
         stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
-        error_estimate=_error_estimate(model, basis, tau, loo, data.space.unit_sobol(256, seed), noise),
-        std_factor=loo.std_factor if loo else 1.0,
+        error_estimate=_error_estimate(model, basis, training_set, loo, data.space.unit_sobol(256, seed), noise),
+        std_factor=loo.std_factor if loo else std_factor_without_folds(len(x)),
         error_factor=loo.error_factor if loo else 1.0,
         loss_history={name: tuple(staging.losses[name]) for name in staging.names},
         dropped=staging.dropped,
@@ -127,7 +129,22 @@ def fit(
         fit_s=time.perf_counter() - start,
         noise_level=noise.level if noise else 0.0,
     )
-    return Surrogate(data.space, data.layout, thinned.t, basis, model, encoder, record, dict(info or {}))
+    return Surrogate(data.space, data.layout, thinned.t, basis, model, encoder, record, dict(info or {}), clock)
+
+
+def _in_step(
+    x: Float[np.ndarray, "point d"],
+    t: Float[np.ndarray, " time"],
+    c: Float[np.ndarray, "point time rank"],
+    basis: PodBasis,
+    settings: ModelSettings,
+) -> tuple[Float[np.ndarray, "point time rank"], Clock, Recorded | None]:
+    """The trajectories at equal own times, as many as there are times; the clock of these; what they are made from."""
+    clock = COMMON_CLOCK if settings.clock == "common" else find_clock(x, t, c, basis.mean_coordinates)
+    if clock.is_common:
+        return c, clock, None
+    recorded = Recorded.of(x, t, c, basis.mean_coordinates)
+    return recorded.in_own_time(clock, t), clock, recorded
 
 
 def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData, Denoised | None]:
@@ -162,7 +179,7 @@ def _within_rank(settings: ModelSettings, rank: int, noisy: bool) -> ModelSettin
 def _error_estimate(
     model: StagedModel,
     basis: PodBasis,
-    t: torch.Tensor,
+    data: TrainingSet,
     loo: LeaveOneOut | None,
     x: Float[np.ndarray, "param d"],
     noise: Denoised | None,
@@ -174,6 +191,9 @@ def _error_estimate(
     if loo is None:
         return None
     estimate = float(
-        np.hypot(loo.error_factor * relative_std(model, basis, x, t).max(), noise.modes_error if noise else 0)
+        np.hypot(
+            loo.error_factor * relative_std(model, basis, x, data.t, clock=data.clock).max(),
+            noise.modes_error if noise else 0,
+        )
     )
     return estimate if np.isfinite(estimate) else None

@@ -5,9 +5,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mlasdi.clock import COMMON_CLOCK, Clock, Recorded
 from mlasdi.kriging import Kernel, Kriging
 
 
@@ -21,11 +22,13 @@ class TrainingSet:
     Attributes:
         x: training points of the unit cube `[point, d]`.
         c: POD coordinates `[point, time, rank]`.
-        t: times in units of the training interval, from 0 to 1 `[time]`.
+        t: times in units of the training interval, from 0 to 1 `[time]`; with a clock, own times.
         kernel: covariance over the parameters, chosen on the field.
         anchors: points of the unit cube `[anchor, d]`.
         uncertainty_kernel: covariance for standard deviations, of a rougher family; `kernel` by default.
         noise: mean square norm of the noise in the coordinates of a snapshot; zero where there is none.
+        clock: of the times. With clocks of their own, some trajectories end before own time 1, and are continued.
+        recorded: the trajectories before they were brought to own times; None where times are common.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -35,10 +38,23 @@ class TrainingSet:
     anchors: Float[np.ndarray, "anchor d"]
     uncertainty_kernel: Kernel | None = None
     noise: float = 0.0
+    clock: Clock = COMMON_CLOCK
+    recorded: Recorded | None = None
 
     @property
     def n_points(self) -> int:
         return len(self.x)
+
+    @cached_property
+    def reached(self) -> Bool[np.ndarray, "point time"]:
+        """Which values are solutions, and not their continuation."""
+        return self.clock.reached(self.x, self.t.numpy())
+
+    @cached_property
+    def judged(self) -> Bool[np.ndarray, "point time"]:
+        """Which of these can be predicted without the point: those that some other point has come as far as."""
+        others = np.array([self.clock.rate(np.delete(self.x, i, axis=0)).max() for i in range(self.n_points)])
+        return self.reached & (self.t.numpy() <= others[:, None] + 1e-9)
 
     @cached_property
     def spread(self) -> Float[Tensor, "all point"]:
@@ -69,4 +85,13 @@ class TrainingSet:
     def without(self, i: int) -> "TrainingSet":
         """The set without training point `i`; the anchors stay where they are and follow the remaining points."""
         keep = np.arange(self.n_points) != i
-        return replace(self, x=self.x[keep], c=self.c[keep])
+        if self.recorded is None:
+            return replace(self, x=self.x[keep], c=self.c[keep])
+        return replace(self, x=self.x[keep], c=self._continued_without[i], recorded=self.recorded.without(i))
+
+    @cached_property
+    def _continued_without(self) -> list[Float[Tensor, "rest time rank"]]:
+        """For each training point, the trajectories at the others, continued without it."""
+        assert self.recorded is not None  # nothing is continued otherwise
+        rest = (self.recorded.without(i) for i in range(self.n_points))
+        return [torch.from_numpy(one.in_own_time(self.clock, self.t.numpy())) for one in rest]

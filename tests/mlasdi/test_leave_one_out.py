@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.leave_one_out import NORMAL_90, fold_errors, leave_one_out, relative_std
+from mlasdi.leave_one_out import (
+    NORMAL_90,
+    fold_errors,
+    leave_one_out,
+    relative_std,
+    std_factor,
+    std_factor_without_folds,
+)
 from mlasdi.networks import FeatureMap
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
@@ -41,19 +48,32 @@ def test_errors_are_those_of_the_folds(model, data, four_coordinates):
     assert (loo.errors > 0).all()  # the point is not known to its fold
 
 
-def test_the_calibrated_band_covers_nine_tenths(model, data, four_coordinates):
-    """Of all left-out values together, where the standard deviation is not negligible."""
-    loo = leave_one_out(model, data, four_coordinates)
-    inside = []
+def test_the_factor_is_that_of_the_worst_of_few_folds(model, data, four_coordinates):
+    """Each fold counts by its root mean square error over the root mean square standard deviation."""
+    ratios = []
     for i in range(5):
         truth, prediction = predicted(model, data, four_coordinates, i)
-        fold = model.without(i, data)
-        std = four_coordinates.lift_std(fold.deviations(data.x[i : i + 1], data.t)[:, 0].numpy())
-        noticeable = std > 1e-3 * std.max()
-        band = NORMAL_90 * loo.std_factor**2 * std
-        inside.append((np.abs(truth - prediction) <= band)[noticeable])
-    n = sum(map(len, inside))
-    assert np.concatenate(inside).mean() == pytest.approx(0.9, abs=1 / n)
+        std = four_coordinates.lift_std(model.without(i, data).deviations(data.x[i : i + 1], data.t)[:, 0].numpy())
+        ratios.append(np.sqrt(np.square(truth - prediction).sum() / np.square(std).sum()))
+    expected = max(max(ratios), np.sqrt(max(ratios)))
+    assert leave_one_out(model, data, four_coordinates).std_factor == pytest.approx(expected)
+
+
+def test_bad_folds_are_believed_and_good_ones_half_way():
+    assert std_factor(np.array([0.3, 2.0, 0.5])) == pytest.approx(2.0)
+    assert std_factor(np.array([0.04, 0.25, 0.09])) == pytest.approx(0.5)
+
+
+def test_the_factor_bounds_nine_tenths_of_further_points():
+    """Of exchangeable ones: the share of points beyond the factor of n others is at most 0.1, and not much less."""
+    rng = np.random.default_rng(0)
+    beyond = [rng.chisquare(2) + 1 > std_factor(rng.chisquare(2, 29) + 1) for _ in range(4000)]
+    assert np.mean(beyond) == pytest.approx(0.1, abs=0.015)
+
+
+def test_two_points_have_the_band_of_a_variance_from_one_difference():
+    """The distribution of a further value in units of that variance is Cauchy's."""
+    assert std_factor_without_folds(2) * NORMAL_90 == pytest.approx(np.tan(np.pi * 0.45))
 
 
 def test_error_factor_is_the_median_error_in_predicted_standard_deviations(model, data, four_coordinates):

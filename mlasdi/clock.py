@@ -1,0 +1,203 @@
+"""A clock for each parameter point: times in which the solutions run alike.
+
+Fronts that move faster, or vortices shed faster, at some parameters than at others are out of step at equal times, and
+then nothing that interpolates over the parameters sees more than a blur. So each point gets a rate, and its *own time*
+is that rate times the time. The rates are log-linear in the parameters, which takes one number for each of these, and
+they are those with which kriging of the field at equal own times predicts left-out trajectories best.
+
+At the end of the interval the points with slow clocks have come less far than others. There, a trajectory is continued
+as the combination of those that come further that has reproduced it until then.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize
+from torch import Tensor
+
+from mlasdi.kriging import Kernel, Kriging
+
+# The search looks at so many times and leading coordinates, starts with this step, and knows no larger logarithm of the
+# ratio of two rates. It takes so many evaluations a parameter, but only the first few where these gain too little.
+N_TIMES, N_COORDINATES = 41, 30
+FIRST_STEP, LARGEST = 0.1, 1.5
+FIRST_STEPS, STEPS, HOPELESS = 15, 60, 0.9
+# Own clocks have to lower the leave-one-out error of kriging to this fraction: resampling and continuation cost, too.
+WORTHWHILE = 0.5
+# Of the regression that continues a trajectory: ridge on normalised regressors, and how far back it mainly looks, as a
+# fraction of the interval.
+RIDGE, MEMORY = 1e-4, 0.1
+_EDGE = 1e-9  # of the interval; ends that are off by rounding are inside
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Rates over the unit cube, `exp(log_rates . x)` over the largest such value.
+
+    Attributes:
+        log_rates: one a parameter; none, or zeros, for times that are common to all points.
+    """
+
+    log_rates: tuple[float, ...]
+
+    @property
+    def is_common(self) -> bool:
+        return not any(self.log_rates)
+
+    def rate(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, " param"]:
+        """Rates at points of the unit cube; one at the corner where it is largest."""
+        if self.is_common:
+            return np.ones(len(x))
+        logarithms = np.array(self.log_rates)
+        return np.exp(x @ logarithms - logarithms.clip(0).sum())
+
+    def at_own_times(
+        self,
+        evaluate: Callable[[Float[np.ndarray, "param d"], Float[Tensor, " time"]], Tensor],
+        x: Float[np.ndarray, "param d"],
+        t: Float[Tensor, " time"],
+        axis: int = 0,
+    ) -> Tensor:
+        """Values of a function of points and own times, at points `x` and times `t`.
+
+        Args:
+            axis: that of the points in the values.
+        """
+        if self.is_common:
+            return evaluate(x, t)
+        return torch.cat([evaluate(x[i : i + 1], rate * t) for i, rate in enumerate(self.rate(x))], dim=axis)
+
+    def reached(
+        self, x: Float[np.ndarray, "param d"], own: Float[np.ndarray, " time"], slack: float = _EDGE
+    ) -> Bool[np.ndarray, "param time"]:
+        """Which own times lie inside the interval of time at each point, or are no more than `slack` after it."""
+        return own <= self.rate(x)[:, None] + slack
+
+
+COMMON_CLOCK = Clock(())
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Training trajectories as functions of time, from 0 to 1.
+
+    Attributes:
+        x: points of the unit cube `[point, d]`.
+        splines: coordinates `[rank]` of each point over time.
+        mean: coordinates of the mean state, with which a multiple of a state is linear in its coordinates `[rank]`.
+    """
+
+    x: Float[np.ndarray, "point d"]
+    splines: Sequence[CubicSpline]
+    mean: Float[np.ndarray, " rank"]
+
+    @classmethod
+    def of(
+        cls,
+        x: Float[np.ndarray, "point d"],
+        t: Float[np.ndarray, " time"],
+        c: Float[np.ndarray, "point time rank"],
+        mean: Float[np.ndarray, " rank"],
+    ) -> "Recorded":
+        return cls(x, [CubicSpline(t, one, axis=0) for one in c], mean)
+
+    def without(self, i: int) -> "Recorded":
+        """All but the trajectory at point `i`."""
+        keep = [j for j in range(len(self.x)) if j != i]
+        return replace(self, x=self.x[keep], splines=[self.splines[j] for j in keep])
+
+    def in_own_time(self, clock: Clock, own: Float[np.ndarray, " time"]) -> Float[np.ndarray, "point time rank"]:
+        """The trajectories at equal own times, those that end before continued from the ones that do not.
+
+        After the end of the fastest clock all stand still.
+        """
+        rates = clock.rate(self.x)
+        found = np.stack([s(np.minimum(own / rate, 1.0)) for s, rate in zip(self.splines, rates, strict=True)])
+        order, until = np.argsort(-rates, kind="stable"), own <= rates.max() + _EDGE
+        for place, i in enumerate(order):
+            past = own <= rates[i] + _EDGE
+            future = until & ~past
+            if future.any():
+                others = CubicSpline(own[until], found[order[:place]][:, until].swapaxes(0, 1), axis=0)
+                weights = self._reproducing(found[i, past], self._regressors(others, own[past]), own[past] - rates[i])
+                ahead = np.tensordot(weights, self._regressors(others, own[future]), axes=1)
+                at_end = np.tensordot(weights, self._regressors(others, rates[i : i + 1]), axes=1)
+                found[i, future] = ahead + (self.splines[i](1.0) - at_end)
+        found[:, ~until] = found[:, until][:, -1:]
+        return found
+
+    def _regressors(self, others: CubicSpline, own: Float[np.ndarray, " n"]) -> Float[np.ndarray, "regressor n rank"]:
+        """Other trajectories and their rates of change, with which some are behind or ahead, and the mean state."""
+        constant = np.broadcast_to(self.mean, (1, len(own), len(self.mean)))
+        return np.concatenate([others(own).swapaxes(0, 1), others(own, 1).swapaxes(0, 1), constant])
+
+    @staticmethod
+    def _reproducing(
+        past: Float[np.ndarray, "past rank"],
+        regressors: Float[np.ndarray, "regressor past rank"],
+        ago: Float[np.ndarray, " past"],
+    ) -> Float[np.ndarray, " regressor"]:
+        """Weights of the combination that reproduces the past, above all the recent one."""
+        recency = np.exp(0.5 * ago / MEMORY)[:, None]
+        flat = (recency * regressors).reshape(len(regressors), -1)
+        size = np.maximum(np.linalg.norm(flat, axis=1), np.finfo(float).tiny)
+        flat = flat / size[:, None]
+        return np.linalg.solve(flat @ flat.T + RIDGE * np.eye(len(flat)), flat @ (recency * past).ravel()) / size
+
+    def kriging_error(self, clock: Clock) -> float:
+        """Root mean square leave-one-out error of kriging at equal own times, where each trajectory is recorded."""
+        own = np.linspace(0, 1, N_TIMES)
+        kernel = Kernel(family="matern52", lengthscale=(2.5,) * self.x.shape[1])
+        errors = np.sum(Kriging(self.x, kernel).leave_one_out(self.in_own_time(clock, own)) ** 2, axis=-1)
+        return float(np.sqrt(np.mean([e[r].mean() for e, r in zip(errors, clock.reached(self.x, own), strict=True)])))
+
+    def resampling_error(self, clock: Clock, t: Float[np.ndarray, " time"]) -> float:
+        """Root mean square of what is lost on the way to as many own times as times `t`, and back."""
+        sampled, rates = self.in_own_time(clock, t), clock.rate(self.x)
+        back = [CubicSpline(t, one, axis=0)(rate * t) for one, rate in zip(sampled, rates, strict=True)]
+        truth = [spline(t) for spline in self.splines]
+        return float(np.sqrt(np.mean(np.sum((np.array(back) - np.array(truth)) ** 2, axis=-1))))
+
+
+def find_clock(
+    x: Float[np.ndarray, "point d"],
+    t: Float[np.ndarray, " time"],
+    c: Float[np.ndarray, "point time rank"],
+    mean: Float[np.ndarray, " rank"],
+) -> Clock:
+    """The clock of least kriging error; a common one unless it is worthwhile, and some point has seen all of it.
+
+    To be worthwhile, it has to make up for what resampling costs where the times are few, too.
+
+    Args:
+        t: times from 0 to 1.
+        mean: coordinates of the mean state.
+    """
+    recorded = Recorded.of(x, t, c[..., :N_COORDINATES], mean[:N_COORDINATES])
+    before = recorded.kriging_error(COMMON_CLOCK)
+
+    def objective(log_rates: np.ndarray) -> float:
+        if np.abs(log_rates).max() > LARGEST:
+            return 1.0 + float(np.abs(log_rates).max())
+        return recorded.kriging_error(Clock(tuple(log_rates.tolist()))) / before
+
+    if not before > 0:
+        return COMMON_CLOCK
+    d = x.shape[1]
+    simplex = FIRST_STEP * np.concatenate([np.zeros((1, d)), np.eye(d)])
+    for steps in (FIRST_STEPS, STEPS):
+        options = {"maxfev": steps * d, "xatol": 1e-4, "fatol": 1e-4, "initial_simplex": simplex}
+        solution = minimize(objective, np.zeros(d), method="Nelder-Mead", options=options)
+        if solution.fun > HOPELESS:
+            return COMMON_CLOCK
+        simplex = solution.final_simplex[0]
+    found = Clock(tuple(solution.x.tolist()))
+    if found.rate(x).max() < 1 - _EDGE:
+        return COMMON_CLOCK
+    whole = Recorded.of(x, t, c, mean)
+    after = np.hypot(whole.kriging_error(found), whole.resampling_error(found, t))
+    return found if after <= WORTHWHILE * whole.kriging_error(COMMON_CLOCK) else COMMON_CLOCK

@@ -1,0 +1,186 @@
+"""Clocks: found where solutions run at different rates, and only there; what they do to a surrogate."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+
+from mlasdi.clock import COMMON_CLOCK, Clock, Recorded, find_clock
+from mlasdi.errors import max_relative_error
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings, TrainingData, fit
+from mlasdi.training_set import TrainingSet
+from solvers.contract import StateLayout
+from solvers.parameters import Parameter, ParameterSpace
+
+T = np.linspace(0, 1, 81)
+GRID = np.array([[a, b] for a in (0.0, 0.5, 1.0) for b in (0.0, 0.5, 1.0)])
+RATES = np.array([0.3, -0.2])
+NO_MEAN = np.zeros(3)
+
+
+def course(s: np.ndarray) -> np.ndarray:
+    """A motion through three coordinates that never comes back."""
+    return np.stack([np.cos(5 * s) + s, np.sin(5 * s), np.exp(-s)], axis=-1)
+
+
+def run(x: np.ndarray, t: np.ndarray = T, log_rates: np.ndarray = RATES) -> np.ndarray:
+    """That motion at rates that depend on the parameters, and larger by up to a third `[point, time, 3]`."""
+    return (1 + x[:, 0] / 3)[:, None, None] * course(np.exp(x @ log_rates)[:, None] * t)
+
+
+def test_rates_are_relative_to_the_fastest_corner():
+    rates = Clock((0.3, -0.2)).rate(np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]))
+    np.testing.assert_allclose(rates, [1, np.exp(-0.3), np.exp(-0.2)])
+    np.testing.assert_array_equal(COMMON_CLOCK.rate(GRID), np.ones(9))
+    assert COMMON_CLOCK.is_common
+    assert not Clock((0.0, 0.1)).is_common
+
+
+def test_the_rates_of_solutions_are_found():
+    clock = find_clock(GRID, T, run(GRID), NO_MEAN)
+    np.testing.assert_allclose(clock.log_rates, RATES, atol=2e-2)
+
+
+def test_solutions_in_step_keep_common_times():
+    assert find_clock(GRID, T, run(GRID, log_rates=np.zeros(2)), NO_MEAN) == COMMON_CLOCK
+    assert find_clock(GRID, T, np.ones((9, 81, 3)), NO_MEAN) == COMMON_CLOCK
+
+
+def test_without_the_fastest_corner_nothing_tells_the_end():
+    slower = GRID[(GRID != [1.0, 0.0]).any(axis=1)]
+    assert find_clock(slower, T, run(slower), NO_MEAN) == COMMON_CLOCK
+
+
+def test_times_too_few_to_resample_are_left_alone():
+    """Three and a half times a period: a spline through them is off by far more than kriging is."""
+    times = np.linspace(0, 1, 22)
+    fast = np.stack([np.cos(2 * np.pi * 6 * np.exp(GRID @ (0.1 * RATES))[:, None] * times + k) for k in (0, 1, 2)], -1)
+    assert find_clock(GRID, times, fast, NO_MEAN) == COMMON_CLOCK
+
+
+def test_in_own_time_solutions_are_those_of_the_fastest():
+    """What a slow point has not come to is continued from the others, of which it is a multiple."""
+    clock, recorded = Clock(tuple(RATES)), Recorded.of(GRID, T, run(GRID), NO_MEAN)
+    found = recorded.in_own_time(clock, T)
+    truth = (1 + GRID[:, 0] / 3)[:, None, None] * course(np.exp(RATES[0]) * T)
+    reached = clock.reached(GRID, T)
+    assert 0.1 < (~reached).mean() < 0.5
+    np.testing.assert_allclose(found[reached], truth[reached], atol=1e-4)
+    np.testing.assert_allclose(found[~reached], truth[~reached], atol=2e-3)
+
+
+def test_a_continuation_sets_in_where_the_solution_ends():
+    """Also where no combination of the others reproduces it."""
+    x, own = np.array([[0.0], [1.0]]), np.linspace(0, 1, 2001)
+    c = np.stack([np.cumsum(np.cos(k * T[:, None] + np.arange(3)), axis=0) / 81 for k in (2.0, 9.0)])
+    clock = Clock((0.4,))
+    found = Recorded.of(x, T, c, NO_MEAN).in_own_time(clock, own)
+    first = np.flatnonzero(~clock.reached(x, own)[0])[0]
+    assert np.abs(found[0, first] - c[0, -1]).max() < 0.05 * np.abs(np.diff(c[0, ::8], axis=0)).max()
+
+
+def test_after_the_fastest_clock_all_stand_still():
+    recorded = Recorded.of(GRID, T, run(GRID), NO_MEAN).without(6)  # the fastest corner
+    found = recorded.in_own_time(Clock(tuple(RATES)), T)
+    end = Clock(tuple(RATES)).rate(recorded.x).max()
+    late = found[:, end < T]
+    assert late.shape[1] > 2
+    np.testing.assert_array_equal(late, np.broadcast_to(late[:, :1], late.shape))
+
+
+def test_values_at_own_times_are_those_of_each_point():
+    x = np.array([[0.1, 0.7], [0.9, 0.2]])
+    clock, t = Clock(tuple(RATES)), torch.linspace(0, 1, 5).double()
+    together = clock.at_own_times(lambda x, own: torch.from_numpy(x[:, :1]) * own, x, t)
+    np.testing.assert_allclose(together.numpy(), (x[:, 0] * clock.rate(x))[:, None] * t.numpy(), rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def data(oscillator) -> TrainingSet:
+    clock, recorded = Clock(tuple(RATES)), Recorded.of(GRID, T, run(GRID), NO_MEAN)
+    c = torch.from_numpy(recorded.in_own_time(clock, T))
+    kernel = oscillator.training_set(GRID[:, :1], GRID[:1, :1]).kernel.model_copy(update={"lengthscale": (2.0, 2.0)})
+    return TrainingSet(GRID, c, torch.from_numpy(T), kernel, np.empty((0, 2)), clock=clock, recorded=recorded)
+
+
+def test_a_fold_continues_nothing_from_the_point_left_out(data):
+    for i in (0, 6):
+        alone = Recorded.of(np.delete(GRID, i, axis=0), T, np.delete(run(GRID), i, axis=0), NO_MEAN)
+        np.testing.assert_allclose(data.without(i).c.numpy(), alone.in_own_time(data.clock, T), atol=1e-12)
+
+
+def test_folds_are_judged_where_there_is_a_solution_and_some_other_has_come_as_far(data):
+    rates = data.clock.rate(GRID)
+    for i, judged in enumerate(data.judged):
+        end = min(rates[i], np.delete(rates, i).max())
+        assert T[judged].max() <= end + 1e-9 < T[judged].max() + T[1]
+
+
+SPACE = ParameterSpace((Parameter("speed", 0.5, 1.0, scale="log"), Parameter("height", 1.0, 2.0)))
+X = np.linspace(0, 1, 101)
+
+
+def pulses(mu: np.ndarray) -> TrainingData:
+    """Pulses that travel at different speeds."""
+    centre = 0.2 + 0.6 * mu[:, :1] * T
+    u = mu[:, 1, None, None] * np.exp(-(((X - centre[..., None]) / 0.06) ** 2))
+    return TrainingData(SPACE, StateLayout(("u",), {"x": X}), mu, T, u)
+
+
+@pytest.fixture(scope="module")
+def surrogates() -> dict[str, Surrogate]:
+    given = {"latent_dim": 3, "n_time": 81, "first_stage": {"iterations": 20}}
+    return {
+        clock: fit(pulses(SPACE.grid(3)), ModelSettings.model_validate(given | {"clock": clock}), seed=0)
+        for clock in ("own", "common")
+    }
+
+
+def test_travelling_pulses_are_predicted_an_order_better(surrogates):
+    test = pulses(SPACE.grid(5)[1::2])
+    own, common = (max_relative_error(test.u, surrogates[k].predict(test.mu).mean).max() for k in ("own", "common"))
+    assert own < 0.1 * common
+    np.testing.assert_allclose(surrogates["own"].clock.log_rates, [np.log(2), 0], atol=1e-2)
+    assert surrogates["own"].error_estimate < 0.2 * surrogates["common"].error_estimate
+
+
+def test_predictions_do_not_depend_on_the_company(surrogates):
+    mu = SPACE.sobol(3, seed=1)
+    together = surrogates["own"].predict(mu, [0.1, 0.55, 1.0])
+    for i in range(3):
+        alone = surrogates["own"].predict(mu[i], [0.1, 0.55, 1.0])
+        np.testing.assert_allclose(together.mean[i], alone.mean[0], atol=1e-12)
+        np.testing.assert_allclose(together.std[i], alone.std[0], atol=1e-12)
+
+
+def test_times_are_times_and_not_own_times(surrogates):
+    """At any times, and at those of training, and for latent states too."""
+    surrogate, mu = surrogates["own"], np.array([[0.6, 1.3]])
+    curve = CubicSpline(T, surrogate.predict(mu, std=False).mean[0])
+    between = surrogate.predict(mu, [0.333, 0.777], std=False).mean[0]
+    np.testing.assert_allclose(between, curve([0.333, 0.777]), atol=2e-3)
+    rate, latent = surrogate.clock.rate(SPACE.to_unit(mu))[0], surrogate.model.latent
+    z = latent.trajectories(SPACE.to_unit(mu), torch.tensor([0.5 * rate]).double()).z.numpy()
+    np.testing.assert_allclose(surrogate.propagate(mu, [0.5]).mean, z, rtol=1e-9)
+    assert surrogate.propagate(SPACE.sobol(3, seed=1), [0.2, 0.5]).std.shape == (3, 2, latent.n_latent)
+
+
+def test_a_saved_surrogate_keeps_its_clock(surrogates, tmp_path):
+    loaded, mu = Surrogate.load(surrogates["own"].save(tmp_path / "model")), np.array([[0.6, 1.3]])
+    assert loaded.clock == surrogates["own"].clock
+    np.testing.assert_array_equal(loaded.predict(mu).mean, surrogates["own"].predict(mu).mean)
+
+
+def test_after_the_interval_slow_points_go_on_as_faster_ones_did(surrogates):
+    """Those have been further in their own time, so a little of the future is known."""
+    surrogate, mu = surrogates["own"], np.array([[0.6, 1.3]])
+    later = T[:17] / 4 + 1
+    centre = 0.2 + 0.6 * 0.6 * later
+    truth = 1.3 * np.exp(-(((X - centre[:, None]) / 0.06) ** 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        prediction = surrogate.predict(mu, later, std=False).mean[0]
+    assert max_relative_error(truth, prediction) < 0.03
