@@ -164,8 +164,7 @@ class Asynchronous:
             if is_last and self.solves.n_under_way:  # one more training, when all is in, not two
                 return
             self.ledger.close_round(self._round)
-        folder = self.rounds.checkpoints.for_workers(self._round)
-        task = self.solves.training_task(self._round, folder)
+        task = self.solves.training_task(self._round, self.rounds.checkpoints.for_workers(self._round))
         self._training = self.ledger.times.begin("train", worker="unknown", cores=self.config.cluster.train_cpus)
         self._tasks.append(task)
 

@@ -77,7 +77,7 @@ class Campaign:
     def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor, stop: StopRequest) -> None:
         self.config, self.ledger, self.monitor = config, ledger, monitor
         self._claim_folder()
-        self.checkpoints = Checkpoints(config.folder, config.snapshot_folder, monitor.warning)
+        self.checkpoints = Checkpoints(config.folder, config.snapshot_root, monitor.warning)
         self.solves = Solves(config, ledger, executor, monitor)
         self._sweep()
         self.rounds = Rounds(config, ledger, self.solves, self.checkpoints, monitor, stop)

@@ -4,8 +4,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from agent import model_places
 from agent.assessment import Assessment, DamagedAssessment
 from mlasdi.surrogate import Surrogate, SurrogateError
+
+# Of the places at which workers leave and find models.
+_PREFIX = ".model-round-"
 
 
 class Checkpoints:
@@ -13,11 +17,11 @@ class Checkpoints:
 
     Args:
         folder: of the campaign.
-        shared: folder that workers see, too.
+        shared: folder that workers see, too, or a URL.
         warn: gets a line for each damaged file.
     """
 
-    def __init__(self, folder: Path, shared: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, shared: str, warn: Callable[[str], None]) -> None:
         self.folder, self.shared, self._warn = folder, shared, warn
         self._last: tuple[int, Surrogate] | None = None
 
@@ -42,23 +46,25 @@ class Checkpoints:
         self._last = (round, surrogate)
         return surrogate
 
-    def for_workers(self, round: int) -> Path:
+    def for_workers(self, round: int) -> str:
         """Where workers leave the model of a round, and find it again."""
-        return self.shared.resolve() / f".model-round-{round:03d}"
+        return f"{self.shared}/{_PREFIX}{round:03d}"
 
     def adopt(self, round: int) -> None:
         """Take the model that a worker has left as that of a round, complete or not at all."""
-        self._copy(self.for_workers(round), self.model_folder(round))
+        with model_places.read(self.for_workers(round)) as folder:
+            self._copy(folder, self.model_folder(round))
 
-    def share(self, round: int) -> Path:
+    def share(self, round: int) -> str:
         """The model of a round where workers find it, in place of all earlier ones."""
-        folder = self.for_workers(round)
-        for earlier in self.shared.glob(".model-round-*"):
-            if earlier.name < folder.name:
-                shutil.rmtree(earlier, ignore_errors=True)
-        if not folder.exists():
-            self._copy(self.model_folder(round), folder)
-        return folder
+        place = self.for_workers(round)
+        for earlier in model_places.beside(self.shared, _PREFIX):
+            if earlier < place:
+                model_places.remove(earlier)
+        if not model_places.exists(place):
+            with model_places.written(place) as folder:
+                shutil.copytree(self.model_folder(round), folder)
+        return place
 
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
@@ -85,8 +91,10 @@ class Checkpoints:
         for pattern in ("*.partial", ".*.partial", "*/*.partial", "*/.*.partial"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
-        for folder in (*(self.folder / "models").glob(".round-*"), *self.shared.glob(".model-round-*")):
+        for folder in (self.folder / "models").glob(".round-*"):
             shutil.rmtree(folder, ignore_errors=True)
+        for place in model_places.beside(self.shared, _PREFIX):
+            model_places.remove(place)
 
     def _set_aside(self, path: Path, reason: str) -> None:
         self._last = None

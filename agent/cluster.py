@@ -72,10 +72,9 @@ class ClusterSettings(BaseModel):
             raise ValueError("solve_time_limit_s ends a worker process, and executor 'serial' has none: use ray")
         if self.storage is not None and is_url(self.storage):
             check_protocol(self.storage)
-            for key, is_set in (("mode", self.mode == "asynchronous"), ("solve_time_limit_s", self.solve_time_limit_s)):
-                if is_set:  # workers leave models, and word of solves that were ended, beside the solutions
-                    value = getattr(self, key)
-                    raise ValueError(f"storage {self.storage}: with {key} {value} it must be a folder all machines see")
+            if self.solve_time_limit_s is not None:  # workers leave word of solves that were ended beside the solutions
+                raise ValueError(f"storage {self.storage}: with solve_time_limit_s {self.solve_time_limit_s:g} it must "
+                                 "be a folder that all machines see")  # fmt: skip
         if self.runtime_env and (self.executor == "serial" or self.address == "local"):
             raise ValueError("runtime_env is for a cluster; this machine has the agent's own environment: remove it")
         return self

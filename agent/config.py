@@ -1,26 +1,23 @@
 """The configuration of a campaign: one YAML file, validated as a whole before anything starts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from agent.budget import BudgetSettings
 from agent.cluster import ClusterSettings
 from agent.credentials import VARIABLES, redacted, where_credentials_are
+from agent.problem import ProblemSettings
 from agent.sampling import SamplingSettings, initial_design, read_candidates
-from agent.tasks import SolverSpec
 from agent.tracking import TrackingSettings
 from mlasdi.training import ModelSettings
 from solvers.catalog import nearest
-from solvers.constraints import Constraint, parse_constraint
-from solvers.contract import FixedPoints
 from solvers.object_store import cache_folder, is_url
-from solvers.parameters import Parameter, ParameterSpace
 
 # More solves than this only to judge a surrogate are a mistake, most of all in a grid over many parameters.
 MOST_VALIDATION = 100_000
@@ -28,80 +25,6 @@ MOST_VALIDATION = 100_000
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the key, the value, and what is allowed."""
-
-
-class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
-    """The full-order solver, the parameter box, and the constraints within it."""
-
-    solver: str = Field(description="a built-in solver, or package.module:Class")
-    options: dict[str, Any] = {}
-    parameters: tuple[Parameter, ...]
-    constraints: tuple[Constraint, ...] = Field((), description="which points of the box may be solved")
-
-    @field_validator("constraints", mode="before")
-    @classmethod
-    def _parsed(cls, given: Any) -> Any:
-        """Entries `{a: 1, w: 2, max: 3}` or `package.module:function`."""
-        if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
-            raise ValueError(
-                f"give a list of {{name: weight, ..., max: limit}} and package.module:function, got {given!r}"
-            )
-        return tuple(parse_constraint(one) for one in given)
-
-    @field_serializer("constraints")
-    def _plain(self, constraints: tuple[Constraint, ...]) -> list[Any]:
-        return [constraint.to_json() for constraint in constraints]
-
-    @field_validator("parameters", mode="before")
-    @classmethod
-    def _named(cls, given: Any) -> Any:
-        """`{name: [low, high]}` or `{name: {low, high, unit, scale}}`."""
-        if not isinstance(given, Mapping):
-            raise ValueError(f"give a mapping of names to [low, high], got {given!r}")
-        if not given:
-            raise ValueError("the parameter box is empty; give at least one name: [low, high]")
-        parameters = []
-        for name, value in given.items():
-            if isinstance(value, Sequence) and not isinstance(value, str):
-                if len(value) != 2:
-                    raise ValueError(f"{name}: give [low, high], got {value}")
-                value = {"low": value[0], "high": value[1]}
-            if not isinstance(value, Mapping):
-                raise ValueError(f"{name}: give [low, high] or a mapping, got {value!r}")
-            known = ("low", "high", "unit", "scale", "integer")
-            for key in value:
-                if key not in known:
-                    raise ValueError(f"{name}: unknown key '{key}'; {nearest(key, known)}")
-            parameters.append({"name": str(name), **value})
-        return tuple(parameters)
-
-    @property
-    def space(self) -> ParameterSpace:
-        return ParameterSpace(self.parameters, self.constraints)
-
-    def check_constraints(self) -> None:
-        """Refuse constraints that cannot be asked, or that leave nothing of the box.
-
-        Raises:
-            ValueError: one is for no parameter of the box, is a function that fails, or no point is feasible.
-        """
-        for constraint in self.constraints:
-            constraint.check_names(self.space.names)
-        if self.constraints:
-            self.space.sobol(1, seed=0)
-
-    @property
-    def spec(self) -> SolverSpec:
-        return SolverSpec(self.solver, self.options)
-
-    def available(self) -> np.ndarray | None:
-        """Points of the box at which the solver has solutions `[point, n_params]`; None where it solves anywhere."""
-        fom = self.spec.build()
-        if not isinstance(fom, FixedPoints):
-            return None
-        order = [fom.parameter_names.index(name) for name in self.space.names]
-        points = fom.available()[:, order]
-        return points[self.space.feasible(points)]
 
 
 class ValidationSettings(BaseModel, frozen=True, extra="forbid"):

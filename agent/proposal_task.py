@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent import model_places
 from agent.acquisition import propose
 from agent.sampling import SamplingSettings
 from agent.tasks import TaskFailure, described
@@ -19,13 +20,13 @@ class ProposeTask:
 
     Attributes:
         task_id: chosen by the caller, who finds it in the result: the round of the model.
-        folder: of the saved surrogate, as the worker sees it.
+        place: folder or URL of the saved surrogate, as the worker sees it.
         known, failed, available: as `agent.acquisition.propose` takes them.
         n: how many points.
     """
 
     task_id: int
-    folder: str
+    place: str
     sampling: SamplingSettings
     known: np.ndarray
     failed: np.ndarray
@@ -63,10 +64,11 @@ def execute_proposal(task: ProposeTask) -> ProposeResult:
     """Choose points in a worker: every exception becomes a failure."""
     started_at, worker = time.time(), f"{socket.gethostname()}:{os.getpid()}"
     try:
+        with model_places.read(task.place) as folder:
+            surrogate = Surrogate.load(folder)
         mus, scores = propose(
-            Surrogate.load(task.folder), task.sampling, task.known, task.n, task.seed,
-            failed=task.failed, available=task.available,
-        )  # fmt: skip
+            surrogate, task.sampling, task.known, task.n, task.seed, failed=task.failed, available=task.available
+        )
     except Exception as error:
         failure = TaskFailure("exception", described(error))
         return ProposeResult(task.task_id, task.known[:0], [], started_at, time.time(), worker, failure)

@@ -110,9 +110,9 @@ class Proposals:
             return []
         known = np.vstack([known, *(mu for mu, _ in self._stock)])
         rounds = self.rounds
-        folder = str(rounds.checkpoints.share(model))
+        place = rounds.checkpoints.share(model)
         task = ProposeTask(
-            model, folder, rounds.config.sampling, known, failed(), rounds.solves.available, min(n, self._at_once()),
+            model, place, rounds.config.sampling, known, failed(), rounds.solves.available, min(n, self._at_once()),
             rounds.config.seed,
         )  # fmt: skip
         self._under_way = rounds.ledger.times.begin("choose", worker="unknown")

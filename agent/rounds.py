@@ -23,6 +23,8 @@ from mlasdi.diagnostics import diagnose
 from mlasdi.error_split import ErrorSplit, error_split, mean_split
 from mlasdi.surrogate import Surrogate
 
+# What a round takes its time for besides solves, by the names in the ledger.
+BESIDE_SOLVES = ("train", "assess", "publish", "acquire")
 # The error is split at this many validation points: each takes two small least-squares problems.
 SPLIT_POINTS = 25
 
@@ -64,17 +66,18 @@ class Rounds:
 
     # Choosing
 
-    def greedy_size(self, round: int) -> int:
-        """How many points to solve after a round, with what its training and the solves until then have taken."""
-        found = [span for span in spans(self.ledger) if span.activity == SOLVE]
-        solve_s = float(np.mean([span.end_s - span.start_s for span in found])) if found else 0.0
-        batch, limit = self.config.sampling.batch, self.config.budget.wall_time_s
-        costs = Costs(
-            n_points=self.ledger.count("train", "solved"),
-            train_s=self.surrogate(round).record.fit_s,
-            solve_s=solve_s,
-            places=batch,
+    def greedy_size(self) -> int:
+        """How many points to solve in the next round, with what trainings and solves have taken until now."""
+        found = [span.end_s - span.start_s for span in spans(self.ledger) if span.activity == SOLVE]
+        spent = self.ledger.seconds()
+        by_round = np.bincount([point.round for point in self.ledger.points("train", status="solved")])
+        costs = Costs.measured(
+            trained=np.cumsum(by_round).tolist(),
+            beside_s=sum(spent.get(activity, 0.0) for activity in BESIDE_SOLVES),
+            solve_s=float(np.mean(found)) if found else 0.0,
+            places=self.config.sampling.batch,
         )
+        limit = self.config.budget.wall_time_s
         left = None if limit is None else limit - self.ledger.times.elapsed_s()
         return points_of_round(costs, self.budget.remaining_runs(self.runs()), left)
 
@@ -96,7 +99,7 @@ class Rounds:
             with self.clock("train"):
                 folder = self.checkpoints.model_folder(round)
                 if self.checkpoints.surrogate(round) is None:  # else saved, and the agent killed before the ledger knew
-                    task = self.solves.training_task(round, folder)
+                    task = self.solves.training_task(round, str(folder))
                     self.solves.mending(lambda: train(task, self.monitor.training, self.monitor.warning))
             self.ledger.complete_step(round, "train", {"folder": folder.name})
 
@@ -105,7 +108,7 @@ class Rounds:
         found = self.checkpoints.surrogate(round)
         if found is None:
             with self.clock("train"):
-                task = self.solves.training_task(round, self.checkpoints.model_folder(round))
+                task = self.solves.training_task(round, str(self.checkpoints.model_folder(round)))
                 self.solves.mending(lambda: train(task, self.monitor.training, self.monitor.warning))
             found = self.checkpoints.surrogate(round)
             assert found is not None  # it was written a moment ago

@@ -201,8 +201,8 @@ class Solves:
             )
         return tuple(Solution(point.mu, point.address) for point in points)
 
-    def training_task(self, round: int, folder: Path) -> TrainTask:
-        """The training of a round's model, which is to be saved in `folder`.
+    def training_task(self, round: int, place: str) -> TrainTask:
+        """The training of a round's model, which is to be saved at `place`, a folder or a URL.
 
         Raises:
             SolvesError: fewer than two solves succeeded.
@@ -213,7 +213,7 @@ class Solves:
             space=self.space,
             solutions=self.solutions(round),
             store_root=self.config.snapshot_root,
-            folder=str(folder.resolve()),
+            place=place,
             model=self.config.model,
             seed=int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0]),
             info={"problem": self.config.problem.solver, "campaign": self.config.name, "round": round},

@@ -52,7 +52,7 @@ class Synchronous:
         if round == 0:
             design = initial_design(self.rounds.space, sampling, self.config.seed, self.solves.available)
             return design, [None] * len(design)
-        wanted = sampling.batch if sampling.rounds == "fixed" else self.rounds.greedy_size(round - 1)
+        wanted = sampling.batch if sampling.rounds == "fixed" else self.rounds.greedy_size()
         return self.rounds.choose(round - 1, self.rounds.budget.of_round(wanted, self.rounds.runs()))
 
     def _solve(self, round: int) -> None:

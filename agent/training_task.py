@@ -1,13 +1,13 @@
 """One training as a task that any process can do: it reads solutions from the store and leaves a saved surrogate."""
 
 import os
-import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent import model_places
 from agent.tasks import SolverSpec, TaskFailure, described, is_disk_full
 from agent.training_data import Solution, SolvesError, read_training_data
 from agent.training_workers import TrainingWorkers
@@ -27,8 +27,8 @@ class TrainTask:
     Attributes:
         task_id: chosen by the caller, who finds it in the result: the round.
         solutions: what to train on.
-        store_root: folder of the snapshot store, as the worker sees it.
-        folder: where the surrogate is saved; what is there is replaced.
+        store_root: folder or URL of the snapshot store, as the worker sees it.
+        place: folder or URL where the surrogate is saved; what is there is replaced.
         seed: of everything random.
         info: JSON to travel with the surrogate.
         cpus: cores that the training has.
@@ -39,7 +39,7 @@ class TrainTask:
     space: ParameterSpace
     solutions: tuple[Solution, ...]
     store_root: str
-    folder: str
+    place: str
     model: ModelSettings
     seed: int
     info: Mapping[str, Any]
@@ -58,7 +58,7 @@ class TrainResult:
         started_at, ended_at: unix seconds by the worker's clock, or the agent's where the worker was lost.
         worker: `host:pid`; empty where the worker was lost.
         warnings: what is worth telling, though the training succeeded.
-        failure: None after success; then the surrogate is in the task's folder.
+        failure: None after success; then the surrogate is at the task's place.
     """
 
     task_id: int
@@ -85,8 +85,8 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
     data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
     info = {**task.info, "time_interpolation_error": time_error}
     surrogate = fit(data, task.model, seed=task.seed, report=report, info=info)
-    shutil.rmtree(task.folder, ignore_errors=True)  # what a lost worker may have left
-    surrogate.save(task.folder)
+    with model_places.written(task.place) as folder:
+        surrogate.save(folder)
 
 
 def execute_training(task: TrainTask) -> TrainResult:

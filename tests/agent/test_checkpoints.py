@@ -113,7 +113,7 @@ def test_a_truncated_solution_is_solved_again_and_the_campaign_goes_on(
 
 def test_damage_is_set_aside_under_a_name_of_its_own(tmp_path: Path) -> None:
     warnings: list[str] = []
-    checkpoints = Checkpoints(tmp_path, tmp_path / "snapshots", warnings.append)
+    checkpoints = Checkpoints(tmp_path, str(tmp_path / "snapshots"), warnings.append)
     for number in range(3):
         folder = checkpoints.model_folder(0)
         folder.mkdir(parents=True)

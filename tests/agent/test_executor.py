@@ -212,12 +212,12 @@ def test_a_training_leaves_a_surrogate(executor, tmp_path):
     executor.submit(task)
     (result,) = executor.wait()
     assert (result.ok, result.task_id, result.warnings) == (True, 5, ())
-    surrogate = Surrogate.load(task.folder)
+    surrogate = Surrogate.load(task.place)
     assert surrogate.info["round"] == 5
     np.testing.assert_allclose(surrogate.space.from_unit(surrogate.model.latent.x)[:, 0], [0.7, 0.8, 0.9])
     space = surrogate.space
     known = space.from_unit(surrogate.model.latent.x)
-    wanted = ProposeTask(5, task.folder, SamplingSettings(candidates=8), known, known[:0], None, 2, 0)
+    wanted = ProposeTask(5, task.place, SamplingSettings(candidates=8), known, known[:0], None, 2, 0)
     executor.submit(wanted)
     (chosen,) = executor.wait()
     assert chosen.failure is None

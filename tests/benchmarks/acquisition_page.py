@@ -15,14 +15,12 @@ from markdown_page import cpu_name, table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from proposal_time import N_PARAMS, N_POINTS, ProposalTime
 
 from agent.figure_style import OKABE_ITO, log_error_axis, new_figure, styled
 
 PACKAGES = ("numpy", "scipy", "torch", "gpytorch", "botorch")
 DEFAULT, CONTROL = "field-std", "sobol"
 SAVING = 0.2  # of the solver runs that the control needs to the target
-MOST_SECONDS = 2.0  # of a proposal
 STYLES = ("-", "--", "-.", "-", ":")
 MARKERS = ("o", "s", "^", "D", "v")
 
@@ -40,7 +38,6 @@ class Findings:
     curves: dict[str, list[Curve]] = field(default_factory=dict)
     batches: dict[str, list[Curve]] = field(default_factory=dict)
     with_default_model: list[Curve] = field(default_factory=list)
-    times: list[ProposalTime] = field(default_factory=list)
 
     def curve(self, problem: str, label: str) -> Curve:
         return next(curve for curve in self.curves[problem] if curve.label == label)
@@ -68,7 +65,6 @@ def page(found: Findings, figure: Path) -> str:
         *(_levels(curves) for curves in found.curves.values()),
         _batches(found),
         _default_model(found),
-        _times(found.times),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -137,12 +133,6 @@ def _default_model(found: Findings) -> str:
     return (
         f"## {name} with the default model: error by solver runs\n\nMedian of {n_seeds} seeds.\n\n{table(head, rows)}"
     )
-
-
-def _times(times: Sequence[ProposalTime]) -> str:
-    rows = [[one.acquisition, f"{one.seconds:.2g}"] for one in times]
-    note = f"The default model in a box of {N_PARAMS} parameters, trained at {N_POINTS} points."
-    return f"## Processor seconds of a proposal\n\n{note}\n\n{table(['acquisition', 's'], rows)}"
 
 
 def _runs(n: float) -> str:

@@ -9,9 +9,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import torch
+from problems import WAKE_NUS, wake, wake_solve_s
+from proposal_time import proposal_times
 
 from mlasdi.probes import Probes
 from mlasdi.surrogate import Surrogate
@@ -26,7 +29,7 @@ from solvers.vlasov import Vlasov
 N_PROBES = 1000
 _PULSE = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 _BEAMS = ParameterSpace((Parameter("T", 0.9, 1.1), Parameter("k", 1.0, 1.2)))
-# All built-in problems but the wake, whose solver needs NGSolve and more than a minute.
+# All built-in problems but the wake, whose solver needs NGSolve and more than a minute: its solves are kept.
 PROBLEMS: dict[str, tuple[FullOrderModel, ParameterSpace]] = {
     "multiscale": (Multiscale(), ParameterSpace((Parameter("A", 1.0, 1.4),))),
     "burgers1d": (Burgers1D(), _PULSE),
@@ -76,13 +79,16 @@ def best_ms(work: Callable[[], object], repeats: int = 1000) -> float:
     return 1e3 * min(spent)
 
 
-def trained(fom: FullOrderModel, space: ParameterSpace, iterations: int) -> tuple[Surrogate, TrainingData]:
-    """The default model on a 3 x 3 grid; how fast it is does not depend on how well it is trained."""
+def solved_grid(fom: FullOrderModel, space: ParameterSpace) -> TrainingData:
     mu = space.grid(3)
     solved = [fom.solve(space.as_dict(row)) for row in mu]
-    data = TrainingData(space, fom.layout, mu, solved[0].t, np.stack([one.u for one in solved]))
+    return TrainingData(space, fom.layout, mu, solved[0].t, np.stack([one.u for one in solved]))
+
+
+def trained(data: TrainingData, iterations: int) -> Surrogate:
+    """The default model; how fast it is does not depend on how well it is trained."""
     settings = {"first_stage": {"iterations": iterations}, "min_gain": None}
-    return fit(data, ModelSettings.model_validate(settings), seed=0), data
+    return fit(data, ModelSettings.model_validate(settings), seed=0)
 
 
 def parts(surrogate: Surrogate) -> dict[str, float]:
@@ -107,30 +113,42 @@ def parts(surrogate: Surrogate) -> dict[str, float]:
     }
 
 
-def speed_up(name: str, fom: FullOrderModel, surrogate: Surrogate, data: TrainingData) -> SpeedUp:
-    """A solver and its surrogate in the middle of the box."""
-    space, layout = surrogate.space, fom.layout
-    mu = space.as_dict(space.from_unit(np.full((1, space.n_params), 0.45))[0])
+def speed_up(name: str, surrogate: Surrogate, data: TrainingData, solve_ms: float) -> SpeedUp:
+    """A surrogate in the middle of the box, beside its solver."""
+    space, layout = surrogate.space, data.layout
+    mu = middle(space)
     sensor = Probes.at_points(layout, {axis: float(np.median(x)) for axis, x in layout.coordinates.items()})
     repeats = 5 if layout.n_state > 5000 else 50
     return SpeedUp(
-        name, len(data.t), layout.n_state, surrogate.basis.rank,
-        solve_ms=best_ms(lambda: fom.solve(mu), 5),
+        name, len(data.t), layout.n_state, surrogate.basis.rank, solve_ms,
         predict_ms=best_ms(lambda: surrogate.predict(mu, data.t, std=False), repeats),
         std_ms=best_ms(lambda: surrogate.predict(mu, data.t), 3),
         probe_ms=best_ms(lambda: surrogate.predict(mu, data.t, std=False, probes=sensor), 50),
     )  # fmt: skip
 
 
+def middle(space: ParameterSpace) -> dict[str, float]:
+    return space.as_dict(space.from_unit(np.full((1, space.n_params), 0.45))[0])
+
+
 def all_speed_ups() -> Iterator[tuple[SpeedUp, dict[str, float]]]:
     """Each problem with, for burgers1d, the parts of a prediction."""
     for name, (fom, space) in PROBLEMS.items():
-        is_burgers = name == "burgers1d"
-        surrogate, data = trained(fom, space, iterations=150 if is_burgers else 10)
-        yield speed_up(name, fom, surrogate, data), parts(surrogate) if is_burgers else {}
+        is_burgers, data = name == "burgers1d", solved_grid(fom, space)
+        surrogate = trained(data, iterations=150 if is_burgers else 10)
+        solve_ms = best_ms(lambda fom=fom, space=space: fom.solve(middle(space)), 5)  # type: ignore[misc]
+        yield speed_up(name, surrogate, data, solve_ms), parts(surrogate) if is_burgers else {}
+    if find_spec("ngsolve"):
+        data = wake(WAKE_NUS).train
+        yield speed_up("wake", trained(data, iterations=10), data, 1e3 * wake_solve_s()), {}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     found = list(all_speed_ups())
-    print(json.dumps({"parts": next(p for _, p in found if p), "speed_ups": [asdict(one) for one, _ in found]}))
+    result = {
+        "parts": next(p for _, p in found if p),
+        "speed_ups": [asdict(one) for one, _ in found],
+        "proposals": [asdict(one) for one in proposal_times()],
+    }
+    print(json.dumps(result))

@@ -58,19 +58,19 @@ def races() -> tuple[Race, ...]:
 def course(race: Race, size: int | None, seed: int) -> Course:
     """One campaign with rounds of `size` points, or of greedy sizes, until the seconds are used up."""
     study, sampling = race.study, SamplingSettings()
-    mu, seconds, found = study.space.corners(), 0.0, list[tuple[float, int, float]]()
-    n_new = len(mu)
+    mu, seconds, beside_s, found = study.space.corners(), 0.0, 0.0, list[tuple[float, int, float]]()
     while True:
+        n_new = len(mu) - (found[-1][1] if found else 0)
         data = study.trajectories(mu)
         surrogate, train_s = processor_seconds(lambda data=data: fit(data, MODEL, seed=seed))  # type: ignore[misc]
-        seconds += n_new * race.solve_s + train_s
+        seconds, beside_s = seconds + n_new * race.solve_s + train_s, beside_s + train_s
         if seconds > race.seconds:
             return Course(*map(np.array, zip(*found, strict=True)))
         found.append((seconds, len(mu), largest_error(study, surrogate)))
-        costs = Costs(len(mu), train_s, race.solve_s, places=1)
+        costs = Costs.measured([n for _, n, _ in found], beside_s, race.solve_s, places=1)
         wanted = size or points_of_round(costs, study.most_runs - len(mu), race.seconds - seconds)
         (points, _), choose_s = processor_seconds(lambda: propose(surrogate, sampling, mu, wanted, seed))  # noqa: B023
-        mu, n_new, seconds = np.concatenate([mu, points]), len(points), seconds + choose_s
+        mu, seconds, beside_s = np.concatenate([mu, points]), seconds + choose_s, beside_s + choose_s
 
 
 def final_errors(race: Race, courses: Sequence[Course]) -> float:

@@ -6,6 +6,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import h5py
 import numpy as np
 from jaxtyping import Float
 
@@ -131,6 +132,13 @@ def _stored(solver: str, space: ParameterSpace, mu: Float[np.ndarray, "param n_p
             raise RuntimeError(f"{solver} at {point}: {failure.message}")
         found.append(store.get(task.address))
     return TrainingData(space, fom.layout, mu, found[0].t, np.stack([snapshots.u for snapshots in found]))
+
+
+def wake_solve_s() -> float:
+    """Seconds that the stored solve at the test viscosity of the wake took, which went on from another one's flow."""
+    solver, point = "wake", {"nu": WAKE_TEST_NU}
+    with h5py.File(SnapshotStore(STORE).path(address(SolverSpec(solver, {}).build().identity(), point))) as file:
+        return float(file.attrs["solve_s"])
 
 
 def all_problems(only: str | None = None) -> Iterator[Problem]:

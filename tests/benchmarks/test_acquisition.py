@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-from acquisition_page import MOST_SECONDS, SAVING, Findings, error_figure, page
+from acquisition_page import SAVING, Findings, error_figure, page
 from acquisition_problems import studies
 from acquisition_study import BATCHES, POLICIES, SEEDS, Curve, curve
-from proposal_time import proposal_times
 
 from agent.figure_style import save
 from mlasdi.training import ModelSettings
@@ -20,7 +19,7 @@ JUDGED = [study.name for study in studies() if study.is_judged]
 
 @pytest.fixture(scope="module")
 def found(plain_signatures: None) -> Findings:
-    result = Findings(times=proposal_times())
+    result = Findings()
     for study in studies():
         model = ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": len(study.t)})
         result.curves[study.name] = [told(curve(study, policy, model)) for policy in POLICIES]
@@ -51,7 +50,3 @@ def test_the_default_needs_no_more_runs_than_the_control_to_any_error(found: Fin
 def test_the_default_saves_a_fifth_of_the_runs_to_the_target(found: Findings, problem: str) -> None:
     default, control = found.runs_at_target(problem)
     assert default <= (1 - SAVING) * control
-
-
-def test_a_proposal_among_eight_parameters_is_quick(found: Findings) -> None:
-    assert max(one.seconds for one in found.times) < MOST_SECONDS
