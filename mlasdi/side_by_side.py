@@ -1,14 +1,15 @@
-"""Independent pieces of a training, such as leave-one-out folds: in turn, or side by side where the caller has workers."""
+"""Independent pieces of a training, such as leave-one-out folds: in turn, or side by side where there are workers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+@runtime_checkable
 class Each(Protocol):
     """What works on all items, and returns what was found for each, in their order."""
 
