@@ -30,7 +30,8 @@ class ClusterSettings(BaseModel):
         solve_memory_mb: memory that one solve needs, in MB: limits how many run at once, not what they take.
         solve_resources: what else one solve needs, by the names that the nodes of the cluster were started with.
         solve_time_limit_s: seconds after which a solve is ended and has failed; None for no limit.
-        train_cpus: cores of a training that runs as a task, in asynchronous mode.
+        train_cpus: cores of a training that runs as a task, in asynchronous mode: for its leave-one-out folds side by
+            side.
         retries: how often a point is tried again after a failure of a kind in `agent.tasks.TRANSIENT`.
     """
 

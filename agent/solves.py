@@ -217,6 +217,7 @@ class Solves:
             model=self.config.model,
             seed=int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0]),
             info={"problem": self.config.problem.solver, "campaign": self.config.name, "round": round},
+            cpus=self.config.cluster.train_cpus,
         )
 
     def _last_failure(self) -> str:

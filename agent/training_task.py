@@ -10,6 +10,8 @@ from typing import Any
 from agent import model_places
 from agent.tasks import SolverSpec, TaskFailure, described, is_disk_full
 from agent.training_data import Solution, SolvesError, read_training_data
+from agent.training_workers import TrainingWorkers
+from mlasdi.side_by_side import working_with
 from mlasdi.training import ModelSettings, Progress, fit
 from solvers.object_store import open_store
 from solvers.parameters import ParameterSpace
@@ -29,6 +31,7 @@ class TrainTask:
         place: folder or URL where the surrogate is saved; what is there is replaced.
         seed: of everything random.
         info: JSON to travel with the surrogate.
+        cpus: cores that the training has.
     """
 
     task_id: int
@@ -40,6 +43,7 @@ class TrainTask:
     model: ModelSettings
     seed: int
     info: Mapping[str, Any]
+    cpus: int = 1
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
         """The result where the worker is gone."""
@@ -90,7 +94,8 @@ def execute_training(task: TrainTask) -> TrainResult:
     started_at, warnings = time.time(), list[str]()
     failure: TaskFailure | None = None
     try:
-        train(task, lambda progress: None, warnings.append)
+        with working_with(TrainingWorkers(task.cpus)):
+            train(task, lambda progress: None, warnings.append)
     except DamagedSnapshot as damage:
         failure = TaskFailure(DAMAGED_SNAPSHOT, str(damage))
     except SolvesError as error:

@@ -7,6 +7,7 @@ what the folds do tell is how large errors are in units of the predicted standar
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.errors import relative
 from mlasdi.kriging import Kriging
+from mlasdi.side_by_side import each
 from mlasdi.staged_model import StagedModel
 from mlasdi.training_set import TrainingSet
 
@@ -81,9 +83,14 @@ def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> 
 
 def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
-    folds = (model.without(i, data).mean(data.x[i : i + 1], data.t)[0] for i in range(data.n_points))
+    folds = each(partial(_left_out, model, data), range(data.n_points))
     parts = ((prediction[known], c[known]) for prediction, c, known in zip(folds, data.c, data.judged, strict=True))
     return np.array([_error(prediction, truth, basis) for prediction, truth in parts])
+
+
+def _left_out(model: StagedModel, data: TrainingSet, i: int) -> Float[Tensor, "time rank"]:
+    """Prediction at point `i` without what is known there."""
+    return model.without(i, data).mean(data.x[i : i + 1], data.t)[0]
 
 
 def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> LeaveOneOut | None:
@@ -133,15 +140,17 @@ def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
     """
     if data.n_points < MIN_FOLDS:
         return _trust_by_size(model, data)
-    together, alone = 0.0, 0.0
-    for i in range(data.n_points):
-        fold, rest = model.without(i, data), data.without(i)
-        judged = data.judged[i]
-        error = (data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0])[judged]
-        correction = _correction(fold, rest, data.x[i : i + 1])[0, judged]
-        together += data.fold_weights[i] * float((error * correction).sum())
-        alone += data.fold_weights[i] * float(correction.square().sum())
+    products = np.array(each(partial(_products, model, data), range(data.n_points)))
+    together, alone = data.fold_weights @ products
     return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
+
+
+def _products(model: StagedModel, data: TrainingSet, i: int) -> tuple[float, float]:
+    """At point `i` left out: the product of kriging's error with the correction, and of the correction with itself."""
+    fold, rest, judged = model.without(i, data), data.without(i), data.judged[i]
+    error = (data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0])[judged]
+    correction = _correction(fold, rest, data.x[i : i + 1])[0, judged]
+    return float((error * correction).sum()), float(correction.square().sum())
 
 
 def _trust_by_size(model: StagedModel, data: TrainingSet) -> float:

@@ -17,7 +17,7 @@ MODULES = {
 }
 # Library -> the only modules that may import it.
 CONFINED = {
-    "ray": {"agent.executor"},
+    "ray": {"agent.executor", "agent.training_workers"},
     "mlflow": {
         *(f"agent.{name}" for name in ("tracking", "registry", "curation", "model_package", "pyfunc_model")),
         *("agent.mlflow_store", "agent.mlflow_runs", "mlasdi.surrogate_files"),
