@@ -16,7 +16,6 @@ from mlasdi import surrogate_files
 from mlasdi.averaging import AverageStage
 from mlasdi.basis import PodBasis
 from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
-from mlasdi.kriging import Kernel
 from mlasdi.latent_model import LatentModel
 from mlasdi.leave_one_out import relative_std
 from mlasdi.probes import Probes
@@ -160,10 +159,12 @@ class Surrogate:
     def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with the standard deviation that the coefficient GPs give them."""
         x, times = self._inputs(mu, t)
-        mean = self.model.latent.trajectories(x, self._tau(times)).z.numpy()
+        outcome = self.model.latent.outcome(x, self._tau(times))
+        mean, ended = outcome.z.numpy(), outcome.blew_up_at.numpy()
         deviated, _ = self.model.latent.deviated(x, self._tau(times))
         steps = deviated.z.numpy().reshape(-1, *mean.shape) - mean
-        return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)))
+        blew_up_at = self.t[0] + ended * (self.t[-1] - self.t[0])
+        return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)), blew_up_at)
 
     def relative_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
@@ -213,6 +214,11 @@ class Surrogate:
         if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
             raise ValueError(f"times must be a finite array [time] of at least one, got shape {times.shape}")
         slack = 1e-9 * (self.t[-1] - self.t[0])
+        if self.model.latent.dynamics and times.min() < self.t[0] - slack:
+            raise ValueError(
+                f"time {times.min():g} is before the first of the training, {self.t[0]:g}: the latent dynamics are "
+                "integrated forward only"
+            )
         if times.min() < self.t[0] - slack or times.max() > self.t[-1] + slack:
             message = f"times reach outside the trained interval [{self.t[0]:g}, {self.t[-1]:g}]"
             if not self.model.latent.has_dynamics:
@@ -229,10 +235,10 @@ class Surrogate:
         return Path(folder)
 
     def _to_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        latent = self.model.latent
         arrays = {"t": self.t, "basis.mean": self.basis.mean, "basis.modes": self.basis.modes}
         arrays["basis.unit"] = self.basis.unit
-        arrays |= {"latent.x": latent.x, "latent.xi": latent.xi, "latent.z0": latent.z0}
+        latent_settings, latent_arrays = self.model.latent.state()
+        arrays |= {f"latent.{name}": array for name, array in latent_arrays.items()}
         layout, layout_arrays = self.layout.parts()
         arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
         parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
@@ -245,7 +251,7 @@ class Surrogate:
             **self.space.to_json(),
             "layout": layout,
             "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
-            "kernels": [k and k.model_dump(mode="json") for k in (latent.kernel, latent.uncertainty_kernel)],
+            **latent_settings,
             "encoder": {"kind": self.encoder.kind, "settings": states["encoder"][0]},
             "stages": [
                 {"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(self.model.stages)
@@ -277,8 +283,7 @@ class Surrogate:
 
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         layout_arrays = {name: tensor.numpy() for name, tensor in within("layout").items()}
-        kernels = [k and Kernel.model_validate(k) for k in description["kernels"]]
-        latent = LatentModel(arrays["latent.x"], arrays["latent.xi"], arrays["latent.z0"], *kernels)
+        latent_arrays = {name: tensor.numpy() for name, tensor in within("latent").items()}
         stages = [
             STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
             for k, stage in enumerate(description["stages"])
@@ -290,7 +295,7 @@ class Surrogate:
             StateLayout.from_parts(description["layout"], layout_arrays),
             arrays["t"],
             PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"]),
-            StagedModel(latent, tuple(stages)),
+            StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
             ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
             TrainingRecord(**record),
             description["info"],
