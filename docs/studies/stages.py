@@ -25,14 +25,15 @@ def page(found: Sequence[Trained], size: Size, full: bool) -> Page:
 The published model has two stages, trained for as long each. How many pay, and how should a budget of training be split
 among them?
 
-Autoencoder and sine decoders (kappa = 1) of `mlasdi-paper` on {_problems(found)}, with {_budgets(size)} steps of Adam
-*in all*, from one to {size.most} stages, in three splits: *equal*; *half to the first* stage, the rest equal; *halved
-from stage to stage*. *Judged* is the rule of `model.min_gain: 0.1` with {size.most} equal stages: a stage stays only if
-the leave-one-out error falls by a tenth. Below five training points nothing can be judged, and it keeps the first stage
-alone; the seconds of dropped stages count. Errors are the largest over times and test points{_seeds(size)}. Seconds
-include the Gaussian processes and the leave-one-out errors, and scatter where a machine is shared. These are the
-{"full" if full else "smaller"} settings; the {name} ones ({how} `--full`) have budgets of {_budgets(other)}
-steps{_seeds(other)}{"" if full else ", the meshes of the problems' own, and the wake"}. {_meshes(size)}
+Autoencoder and sine decoders (kappa = 1) of `mlasdi-paper` on {_problems(found)}, with {_budgets(size)} steps of
+Adam *in all*, from one to {size.most} stages, in three splits: *equal*; *half to the first* stage, the rest equal;
+*halved from stage to stage*; with two stages the first two are the same. *Judged* is the rule of `model.min_gain: 0.1`
+with {size.most} equal stages: a stage stays only if the leave-one-out error falls by a tenth. Below five training
+points nothing can be judged, and it keeps the first stage alone; the seconds of dropped stages count. Errors are the
+largest over times and test points{_seeds(size)}. Seconds include the Gaussian processes and the leave-one-out errors,
+and scatter where a machine is shared. These are the {"full" if full else "smaller"} settings; the {name} ones ({how}
+`--full`) have up to {other.most} stages and budgets of {_budgets(other)}
+steps{_seeds(other)}{"" if full else ", the problems' own meshes, and the wake"}. {_meshes(size)}
 
 ![Errors against the number of stages and the seconds](images/stages-errors.png)
 
@@ -51,8 +52,12 @@ equal split. Below, the test error by the seconds of training: every model of th
 
 
 def _problems(found: Sequence[Trained]) -> str:
-    *others, last = dict.fromkeys(one.problem for one in found)
-    return f"{', '.join(others)} and {last}"
+    return _listed(list(dict.fromkeys(one.problem for one in found)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _meshes(size: Size) -> str:
@@ -71,7 +76,7 @@ def _stages(n: int) -> str:
 
 
 def _budgets(size: Size) -> str:
-    return " and ".join(f"{budget:,}" for budget in size.budgets)
+    return _listed([f"{budget:,}" for budget in size.budgets])
 
 
 def _seeds(size: Size) -> str:
@@ -98,11 +103,19 @@ def _about(found: Sequence[Trained]) -> str:
         worst = max((one for one in group if one.split != JUDGED), key=lambda one: one.test)
         lines.append(
             f"- **{best.problem}, {best.budget:,} steps**: the best found, {_stages(best.n_stages)} ({best.split}), "
-            f"has {single.test / best.test:.2g} times less error than one stage, the worst ({_stages(worst.n_stages)}, "
-            f"{worst.split}) {worst.test / single.test:.2g} times that of one stage. The judged rule keeps "
+            f"has {single.test / best.test:.2g} times less error than one stage, {_worst(worst, single)}. The judged "
+            "rule keeps "
             f"{_stages(judged.kept)} and has {judged.test / best.test:.2g} times the error of the best found."
         )
     return "\n".join(lines)
+
+
+def _worst(worst: Trained, single: Trained) -> str:
+    if worst.n_stages == 1:
+        return "which is the worst"
+    return (
+        f"the worst ({_stages(worst.n_stages)}, {worst.split}) {worst.test / single.test:.2g} times that of one stage"
+    )
 
 
 def _costs(found: Sequence[Trained]) -> dict[tuple[str, int], float]:

@@ -52,7 +52,9 @@ class Size:
             yield wake(**self.wake)
 
 
-FULL = Size(budgets=(1000, 3000, 10_000, 30_000), seeds=(0, 1, 2), burgers2d={}, vlasov={}, wake={}, tolerance=1e-4)
+FULL = Size(
+    most=5, budgets=(1000, 3000, 10_000, 30_000), seeds=(0, 1, 2), burgers2d={}, vlasov={}, wake={}, tolerance=1e-4
+)
 
 
 @dataclass(frozen=True)
