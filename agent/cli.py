@@ -139,6 +139,7 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         from agent.console import output
         from agent.plan import Plan, concerns, trial_point
         from agent.remedies import with_remedies
+        from agent.repeatability import judged
         from agent.tables import show_check
         from solvers.verification import verify
 
@@ -148,17 +149,20 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         except Exception as error:  # a user's solver may fail in any way
             raise _solver_failed(settings, mu, error) from error
         plan = Plan.of(settings, n_time=report.n_time, n_state=report.n_state, solve_s=report.solve_s)
-        problems = with_remedies(report.problems, settings.problem.solver)
-        doubts = concerns(settings, plan)
+        repeated = judged(report, settings.model)
+        problems = with_remedies(repeated.problems, settings.problem.solver)
+        doubts = [*concerns(settings, plan), *repeated.concerns]
         found = {
-            "ok": report.ok,
+            "ok": not problems,
             "problems": [asdict(problem) for problem in problems],
             "concerns": [asdict(doubt) for doubt in doubts],
             "checked_at": mu,
+            "repeatability": repeated.fact,
+            "noise": report.noise,
             **asdict(plan),
         }
-        answer(found, lambda: show_check(output(), plan, mu, problems, doubts))
-        if not report.ok:
+        answer(found, lambda: show_check(output(), plan, mu, problems, doubts, repeated.fact))
+        if problems:
             raise typer.Exit(FAILED)
 
 

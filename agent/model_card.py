@@ -91,7 +91,7 @@ def _origin(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
     facts = {
         "solver runs": tags.get("solver_runs"),
         "training points": str(len(surrogate.model.latent.x)),
-        "latent states": str(surrogate.model.latent.n_latent),
+        "latent states": f"{surrogate.model.latent.n_latent}, dynamics: {surrogate.model.latent.kind}",
         "POD modes": f"{surrogate.basis.rank}, which leave {_percent(surrogate.record.truncation_error)}",
         "solver": f"`{identity[:_MAX_IDENTITY]}`" + (" (shortened)" if len(identity) > _MAX_IDENTITY else "")
         if identity

@@ -14,7 +14,8 @@ _ANY_SOLVER = {
     "out-of-memory": "problem.options: a coarser grid; or a machine with more memory",
     "not-finite": "problem.options: smaller steps; or a narrower box in problem.parameters",
     "wrong-parameters": "problem.parameters: the names that the solver takes",
-    "not-repeatable": "a fixed seed for whatever is random, and solves that find nothing an earlier one has left",
+    "not-repeatable": "a fixed seed for whatever is random, and solves that find nothing an earlier one has left; or "
+    "model.noise: estimate, where solutions are noisy",
 }
 # A solver that is a class: what to change is its code.
 _CLASS = {

@@ -95,12 +95,13 @@ def show_check(
     mu: Mapping[str, float],
     problems: "Sequence[Finding]",
     concerns: "Sequence[Finding]",
+    repeatability: str = "",
 ) -> None:
     """Whether the solver keeps its contract, what the campaign costs, and what is doubtful about that."""
     verdict = "breaks" if problems else "keeps"
     console.print(f"{plan.solver} {verdict} the contract at {point(mu)}", style="bold")
     _print_findings(console, [asdict(problem) for problem in problems], style="red")
-    print_facts(console, _cost(plan))
+    print_facts(console, ({"repeatability": repeatability} if repeatability else {}) | _cost(plan))
     _print_findings(console, [asdict(concern) for concern in concerns])
 
 

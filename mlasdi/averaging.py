@@ -7,7 +7,7 @@ that leave-one-out errors, which are made at the edge of what is known, could no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from mlasdi.latent_model import LatentModel, Trajectories
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, Json
+from mlasdi.stepped_dynamics import SteppedDynamics
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,16 @@ def averaged(models: Sequence[StagedModel]) -> StagedModel:
 
 
 def _side_by_side(latents: Sequence[LatentModel]) -> LatentModel:
-    first, n = latents[0], sum(latent.n_latent for latent in latents)
-    xi, at = np.zeros((len(first.x), n, 1 + n)), 0
+    first = latents[0]
+    z0 = np.concatenate([latent.z0 for latent in latents], axis=1)
+    stepped = [latent.dynamics for latent in latents if latent.dynamics]
+    if stepped:
+        xi = np.concatenate([latent.xi for latent in latents], axis=1)
+        return replace(first, xi=xi, z0=z0, dynamics=SteppedDynamics.beside(stepped))
+    n, at = z0.shape[1], 0
+    xi = np.zeros((len(first.x), n, 1 + n))
     for latent in latents:
         block = slice(at, at + latent.n_latent)
         xi[:, block, 0], xi[:, block, 1 + block.start : 1 + block.stop] = latent.xi[..., 0], latent.xi[..., 1:]
         at = block.stop
-    z0 = np.concatenate([latent.z0 for latent in latents], axis=1)
-    return LatentModel(first.x, xi, z0, first.kernel, first.uncertainty_kernel)
+    return replace(first, xi=xi, z0=z0)

@@ -13,7 +13,6 @@ import torch
 from scipy.stats import qmc
 
 from mlasdi.error_split import ErrorSplit
-from mlasdi.latent_dynamics import growth_rates
 from mlasdi.leave_one_out import MIN_FOLDS
 from mlasdi.stages import KrigingStage
 from mlasdi.surrogate import Surrogate
@@ -101,26 +100,27 @@ def _projection_floor(surrogate: Surrogate, target_error: float | None, split: E
 def _unstable_dynamics(surrogate: Surrogate) -> Iterator[Finding]:
     """Eigenvalues at the training points and at 256 points of the box, and how far the states go at the latter."""
     latent = surrogate.model.latent
-    at_points = float(growth_rates(torch.from_numpy(latent.xi)).max())
+    at_points = float(latent.growth_rates(latent.x).max())
     stabiliser = STABILISERS[surrogate.record.stage_names[0]]
     if at_points > MAX_GROWTH:
         message = f"latent states grow by e^{at_points:.2g} over the training interval at a training point"
         yield Finding("unstable-dynamics", message, f"{stabiliser}: larger, or model.latent_dim: smaller")
         return
     x = qmc.Sobol(latent.x.shape[1], rng=np.random.default_rng(0)).random(256)
-    n = latent.n_latent
-    xi = latent.mean_coefficients(x)[:, : n * (n + 1)].reshape(-1, n, n + 1)
-    between = float(growth_rates(torch.from_numpy(xi)).max())
+    between = float(latent.growth_rates(x).max())
     tau = surrogate._tau(surrogate.t)
-    known, unknown = (latent.trajectories(points, tau).z.flatten(0, 1) for points in (latent.x, x))
-    centre = known.mean(dim=0)
-    extent = (known - centre).norm(dim=-1).max().clamp_min(torch.finfo(known.dtype).tiny)
-    reach = float((unknown - centre).norm(dim=-1).max() / extent)
-    if between > MAX_GROWTH or not reach < MAX_REACH:
+    known, unknown = (latent.outcome(points, tau) for points in (latent.x, x))
+    n_blown_up = int((~unknown.finished).sum())
+    centre = known.z.flatten(0, 1).mean(dim=0)
+    extent = (known.z - centre).norm(dim=-1).max().clamp_min(torch.finfo(centre.dtype).tiny)
+    reach = float((unknown.z - centre).norm(dim=-1).max() / extent)
+    if between > MAX_GROWTH or not reach < MAX_REACH or n_blown_up:
         message = (
             f"between the training points latent states grow by up to e^{between:.2g} over the training interval and "
             f"reach {reach:.2g} times as far as on the training trajectories"
         )
+        if n_blown_up:
+            message += f"; at {n_blown_up} of {len(x)} points they blow up"
         smoother = "model.interpolation: field" if latent.kernel is None else f"{stabiliser}: larger"
         yield Finding("diverging-between-points", message, f"{smoother}, or budget.solver_runs: more points")
 

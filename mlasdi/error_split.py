@@ -1,7 +1,7 @@
 """Where the error of a prediction comes from: projection, autoencoder, latent dynamics, interpolation.
 
 The split of arXiv 2506.09207 for one trajectory of truth, as a chain of approximations: the truth, its POD projection,
-the decoded encoded truth, the decoded trajectory of the best affine dynamics of the encoded truth, and the prediction,
+the decoded encoded truth, the decoded trajectory of the best dynamics of the encoded truth, and the prediction,
 whose coefficients are interpolated over the parameters. Each part is the difference of two neighbours, so the parts of
 a field add up to truth minus prediction, and the error is at most the sum of theirs.
 
@@ -18,21 +18,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.optimize import least_squares
 from torch import Tensor
 
 from mlasdi.averaging import AverageStage
+from mlasdi.best_trajectories import best_trajectory
 from mlasdi.encoders import LinearEncoder
 from mlasdi.errors import relative_error
 from mlasdi.kriging import Kriging
-from mlasdi.latent_dynamics import calibrate, propagate
 from mlasdi.latent_model import Trajectories
 from mlasdi.stages import KrigingStage, Stage
 from mlasdi.surrogate import Surrogate
 
-# Steps of the two small least-squares problems; both start close and converge in about ten.
-ENCODING_STEPS = 20
-CALIBRATION_STEPS = 30
+ENCODING_STEPS = 20  # of a small least-squares problem that starts close and converges in about ten
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class ErrorSplit:
     Attributes:
         projection: what the POD basis leaves out, whatever the stages.
         autoencoder: what decoding the encoded truth misses, with the first k stages `[stage]`.
-        latent_dynamics: what affine dynamics, calibrated on the encoded truth, miss of it `[stage]`.
+        latent_dynamics: what dynamics of the model's form, calibrated on the encoded truth, miss of it `[stage]`.
         interpolation: what coefficients interpolated over the parameters add to that `[stage]`.
         total: error of the prediction `[stage]`; at most the sum of the parts.
     """
@@ -134,7 +131,8 @@ def _with_dynamics(
     model = surrogate.model
     predicted = model.latent.trajectories(x, tau)
     encoded = Trajectories(predicted.x, tau, _encode(surrogate, predicted, c)[None])
-    calibrated = Trajectories(predicted.x, tau, _calibrate_each(surrogate, x, encoded.z[0], tau)[None])
+    sizes = [size for _, size in _members(surrogate)]
+    calibrated = Trajectories(predicted.x, tau, best_trajectory(model.latent, sizes, x, encoded.z[0], tau)[None])
     chain, found = (encoded, calibrated, predicted), []
     parts = [c, torch.zeros_like(c), torch.zeros_like(c)]
     for k, stage in enumerate(model.stages):
@@ -220,50 +218,3 @@ def closest(
         z, decoded = torch.where(better, trial, z), torch.where(better, redecoded, decoded)
         damping = torch.where(better[..., None], damping / 10, damping * 10).clamp(1e-12, 1e6)
     return z
-
-
-def _calibrate_each(
-    surrogate: Surrogate, x: np.ndarray, z: Float[Tensor, "time latent"], tau: Float[Tensor, " time"]
-) -> Float[Tensor, "time latent"]:
-    """`_calibrated`, of each model that the first stage averages by itself."""
-    latent, at, found = surrogate.model.latent, 0, []
-    n = latent.n_latent
-    xi = torch.from_numpy(latent.mean_coefficients(x)[0, : n * (n + 1)]).reshape(n, n + 1)
-    for _, size in _members(surrogate):
-        own = slice(at, at + size)
-        interpolated = torch.cat([xi[own, :1], xi[own, 1:][:, own]], dim=1)
-        found.append(_calibrated(interpolated, z[:, own], tau))
-        at += size
-    return torch.cat(found, dim=-1)
-
-
-def _calibrated(
-    interpolated: Float[Tensor, "latent terms"], z: Float[Tensor, "time latent"], tau: Float[Tensor, " time"]
-) -> Float[Tensor, "time latent"]:
-    """The trajectory from z(0) of the affine dynamics whose *integrated* trajectory follows z best (least squares).
-
-    Coefficients by integral form alone would add the quadrature error of the times, and may diverge where z does not.
-    They are one start, the interpolated coefficients the other, and least squares goes on from the better.
-    """
-    elapsed, n = tau - tau[0], z.shape[-1]
-    starts = torch.stack([calibrate(z, elapsed), interpolated])
-    misfit = (propagate(starts, z[0].expand(2, -1), elapsed) - z).square().sum(dim=(-2, -1))
-    start = starts[misfit.nan_to_num(torch.inf).argmin()].reshape(-1)
-
-    def residuals(rows: Tensor) -> Tensor:
-        z0 = z[0].expand(len(rows), -1)
-        return (propagate(rows.reshape(-1, n, n + 1), z0, elapsed) - z).flatten(1)
-
-    def jacobian(v: np.ndarray) -> np.ndarray:
-        centre = torch.from_numpy(v)
-        steps = 1e-6 * centre.abs().clamp_min(1.0)
-        found = residuals(torch.cat([centre[None], centre + torch.diag(steps)]))
-        return ((found[1:] - found[0]) / steps[:, None]).T.numpy()
-
-    if not misfit.min() < torch.inf:
-        return propagate(start.reshape(n, n + 1), z[0], elapsed)
-    solution = least_squares(
-        lambda v: residuals(torch.from_numpy(v)[None])[0].numpy(), start.numpy(), jac=jacobian, x_scale="jac",
-        max_nfev=CALIBRATION_STEPS,
-    )  # fmt: skip
-    return propagate(torch.from_numpy(solution.x).reshape(n, n + 1), z[0], elapsed)

@@ -1,7 +1,10 @@
 """The latent side of a surrogate: coefficients and initial states over the parameters, and their trajectories."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +13,9 @@ from torch import Tensor
 
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.kriging import Kernel, Kriging
-from mlasdi.latent_dynamics import propagate
+from mlasdi.latent_dynamics import growth_rates, propagate
+from mlasdi.quadratic_dynamics import Outcome
+from mlasdi.stepped_dynamics import SteppedDynamics
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,20 @@ class LatentModel:
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
-        xi: coefficients `[point, latent, 1 + latent]`, in units of one over the training interval.
-        z0: initial latent states `[point, latent]`.
+        xi: coefficients in units of one over the training interval: of affine dynamics `[point, latent, 1 + latent]`,
+            of others `[point, coefficient]`.
+        z0: initial latent states `[point, initial]`, velocities of second-order dynamics included.
         kernel: the kernel chosen on the field, or None for one per coefficient by marginal likelihood.
         uncertainty_kernel: the kernel of the standard deviation where `kernel` is shared; `kernel` itself by default.
+        dynamics: what xi are the coefficients of; None for affine dynamics, which are solved exactly.
     """
 
     x: Float[np.ndarray, "point d"]
-    xi: Float[np.ndarray, "point latent terms"]
-    z0: Float[np.ndarray, "point latent"]
+    xi: Float[np.ndarray, "point ..."]
+    z0: Float[np.ndarray, "point initial"]
     kernel: Kernel | None
     uncertainty_kernel: Kernel | None = None
+    dynamics: SteppedDynamics | None = None
 
     @classmethod
     def trivial(cls, x: Float[np.ndarray, "point d"], kernel: Kernel) -> "LatentModel":
@@ -60,8 +68,16 @@ class LatentModel:
         return bool(self.xi.any() or self.z0.any())
 
     @property
+    def kind(self) -> str:
+        """Of the dynamics, in words."""
+        if not self.has_dynamics:
+            return "none"
+        return self.dynamics.kind if self.dynamics else "affine"
+
+    @property
     def n_latent(self) -> int:
-        return self.z0.shape[1]
+        """Latent states that stages see."""
+        return self.dynamics.n_observed if self.dynamics else self.z0.shape[1]
 
     @cached_property
     def gp(self) -> CoefficientGP:
@@ -101,8 +117,40 @@ class LatentModel:
         keep = np.arange(len(self.x)) != i
         return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
 
+    def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
+        """Trajectories with the mean coefficients, and which of them blow up."""
+        return self._solve(self.mean_coefficients(x), t)
+
+    def growth_rates(self, x: Float[np.ndarray, "param d"]) -> Float[Tensor, "param rate"]:
+        """Real parts of the eigenvalues of the linear part of the dynamics, with the mean coefficients."""
+        xi, _ = self.split(self.mean_coefficients(x))
+        return self.dynamics.growth_rates(xi) if self.dynamics else growth_rates(xi)
+
+    def split(
+        self, flat: Float[np.ndarray, "param output"]
+    ) -> tuple[Float[Tensor, "param ..."], Float[Tensor, "param initial"]]:
+        """Coefficients and initial states of rows of both."""
+        n = self.z0.shape[1]
+        values = torch.from_numpy(flat)
+        return values[:, :-n].reshape(len(flat), *self.xi.shape[1:]), values[:, -n:]
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Settings as JSON, and arrays: all that `from_state` needs."""
+        settings = {"kernels": [k and k.model_dump(mode="json") for k in (self.kernel, self.uncertainty_kernel)]}
+        stepped = {"dynamics": self.dynamics.state()} if self.dynamics else {}
+        return settings | stepped, {"x": self.x, "xi": self.xi, "z0": self.z0}
+
+    @classmethod
+    def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "LatentModel":
+        kernel, uncertainty_kernel = (k and Kernel.model_validate(k) for k in settings["kernels"])
+        dynamics = SteppedDynamics.from_state(settings["dynamics"]) if "dynamics" in settings else None
+        return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics)
+
+    def _solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
+        xi, z0 = self.split(flat)
+        if self.dynamics:
+            return self.dynamics.outcome(xi, z0, t)
+        return Outcome(propagate(xi, z0, t), torch.full((len(flat),), math.inf, dtype=torch.float64))
+
     def _integrate(self, x: np.ndarray, flat: np.ndarray, t: Tensor) -> Trajectories:
-        coefficients = torch.from_numpy(flat)
-        n = self.n_latent
-        xi, z0 = coefficients[:, : n * (n + 1)].reshape(-1, n, n + 1), coefficients[:, n * (n + 1) :]
-        return Trajectories(torch.from_numpy(x), t, propagate(xi, z0, t))
+        return Trajectories(torch.from_numpy(x), t, self._solve(flat, t).z)

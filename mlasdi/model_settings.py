@@ -122,6 +122,7 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
         filled = preset | dict(given)
         if isinstance(filled.get("first_stage"), Mapping):
             filled["first_stage"] = {"kind": preset["first_stage"]["kind"]} | dict(filled["first_stage"])
+            _integrates_in_training(filled["first_stage"])
             if filled["first_stage"]["kind"] == "variable-projection":
                 filled.setdefault("latent_dim", AVERAGED_DIMS)
         return filled
@@ -146,3 +147,14 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
     def latent_dims(self) -> tuple[int, ...]:
         """The latent dimensions, one a model."""
         return (self.latent_dim,) if isinstance(self.latent_dim, int) else self.latent_dim
+
+
+def _integrates_in_training(first_stage: Mapping[str, Any]) -> None:
+    """Refuse dynamics that only training through integrated trajectories can find."""
+    kind, dynamics = first_stage["kind"], first_stage.get("dynamics")
+    if dynamics is not None and kind in ("autoencoder", "none"):
+        has = "fits affine dynamics to the velocities of encoded states" if kind == "autoencoder" else "has no dynamics"
+        raise ValueError(
+            f"first_stage.dynamics {dynamics}: first_stage.kind {kind} {has}; a choice there is only with "
+            "variable-projection, which trains through the integrated trajectories"
+        )

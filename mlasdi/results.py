@@ -63,11 +63,17 @@ def normal_scores(levels: Sequence[float] | np.ndarray | float) -> Float[np.ndar
 
 @dataclass(frozen=True)
 class LatentPrediction:
-    """Latent trajectories `[param, time, latent]` with the standard deviation from the coefficient GPs."""
+    """Latent trajectories `[param, time, latent]` with the standard deviation from the coefficient GPs.
+
+    Attributes:
+        blew_up_at: time from which on a trajectory is held, since its states grew out of all numbers `[param]`;
+            infinite where they do not.
+    """
 
     t: Float[np.ndarray, " time"]
     mean: Float[np.ndarray, "param time latent"]
     std: Float[np.ndarray, "param time latent"]
+    blew_up_at: Float[np.ndarray, " param"]
 
 
 @dataclass(frozen=True)

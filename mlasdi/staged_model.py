@@ -1,6 +1,6 @@
 """The multi-stage model in POD coordinates: latent trajectories, and the sum of the stages along them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class StagedModel:
         smooth, others = _split(self.stages[:n_stages])
         if not smooth:
             return decode(others, self._along(others, x, t))
-        total = at_times(lambda times: decode(smooth, self.latent.trajectories(x, times)), t)
+        total = self._at_times(lambda times: decode(smooth, self.latent.trajectories(x, times)), t)
         return decode(others, self._along(others, x, t), total) if others else total
 
     def deviations(
@@ -45,7 +45,9 @@ class StagedModel:
         gp = gp or self.latent.gp
         smooth, others = _split(self.stages)
         steps = (
-            at_times(lambda times: self._latent_steps(smooth, x, times, gp), t) if smooth else torch.zeros(1).double()
+            self._at_times(lambda times: self._latent_steps(smooth, x, times, gp), t)
+            if smooth
+            else torch.zeros(1).double()
         )
         for stage in others:
             if isinstance(stage, KrigingStage):
@@ -56,6 +58,10 @@ class StagedModel:
             else:
                 steps = steps + self._latent_steps([stage], x, t, gp)
         return steps
+
+    def _at_times(self, evaluate: Callable[[Tensor], Tensor], t: Float[Tensor, " time"]) -> Tensor:
+        """Values of smooth stages; of all times at once where the trajectories are integrated in steps."""
+        return evaluate(t) if self.latent.dynamics else at_times(evaluate, t)
 
     def _latent_steps(
         self, stages: Sequence[Stage], x: Float[np.ndarray, "param d"], t: Float[Tensor, " n"], gp: CoefficientGP

@@ -17,7 +17,6 @@ from mlasdi.averaging import AverageStage
 from mlasdi.basis import PodBasis
 from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
-from mlasdi.kriging import Kernel
 from mlasdi.latent_model import LatentModel
 from mlasdi.leave_one_out import relative_std
 from mlasdi.probes import Probes
@@ -174,12 +173,14 @@ class Surrogate:
         """Latent trajectories at parameters `mu`, with the standard deviation that the coefficient GPs give them."""
         x, times = self._inputs(mu, t)
         latent, tau = self.model.latent, self._tau(times)
-        mean = self.clock.at_own_times(lambda x, own: latent.trajectories(x, own).z, x, tau).numpy()
+        mean = self.clock.at_own_times(lambda x, own: latent.outcome(x, own).z, x, tau).numpy()
+        ended = self.clock.at_own_times(lambda x, own: latent.outcome(x, own).blew_up_at, x, tau).numpy()
         deviated = self.clock.at_own_times(
             lambda x, own: latent.deviated(x, own)[0].z.unflatten(0, (-1, len(x))), x, tau, axis=1
         )
         steps = deviated.numpy() - mean
-        return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)))
+        blew_up_at = self.t[0] + ended / self.clock.rate(x) * (self.t[-1] - self.t[0])
+        return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)), blew_up_at)
 
     def relative_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
@@ -229,6 +230,11 @@ class Surrogate:
         if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
             raise ValueError(f"times must be a finite array [time] of at least one, got shape {times.shape}")
         slack = 1e-9 * (self.t[-1] - self.t[0])
+        if self.model.latent.dynamics and times.min() < self.t[0] - slack:
+            raise ValueError(
+                f"time {times.min():g} is before the first of the training, {self.t[0]:g}: the latent dynamics are "
+                "integrated forward only"
+            )
         if times.min() < self.t[0] - slack or times.max() > self.t[-1] + slack:
             message = f"times reach outside the trained interval [{self.t[0]:g}, {self.t[-1]:g}]"
             if not self.model.latent.has_dynamics:
@@ -245,10 +251,10 @@ class Surrogate:
         return Path(folder)
 
     def _to_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        latent = self.model.latent
         arrays = {"t": self.t, "basis.mean": self.basis.mean, "basis.modes": self.basis.modes}
         arrays["basis.unit"] = self.basis.unit
-        arrays |= {"latent.x": latent.x, "latent.xi": latent.xi, "latent.z0": latent.z0}
+        latent_settings, latent_arrays = self.model.latent.state()
+        arrays |= {f"latent.{name}": array for name, array in latent_arrays.items()}
         layout, layout_arrays = self.layout.parts()
         arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
         parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
@@ -261,7 +267,7 @@ class Surrogate:
             **self.space.to_json(),
             "layout": layout,
             "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
-            "kernels": [k and k.model_dump(mode="json") for k in (latent.kernel, latent.uncertainty_kernel)],
+            **latent_settings,
             "encoder": {"kind": self.encoder.kind, "settings": states["encoder"][0]},
             "stages": [
                 {"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(self.model.stages)
@@ -294,8 +300,7 @@ class Surrogate:
 
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         layout_arrays = {name: tensor.numpy() for name, tensor in within("layout").items()}
-        kernels = [k and Kernel.model_validate(k) for k in description["kernels"]]
-        latent = LatentModel(arrays["latent.x"], arrays["latent.xi"], arrays["latent.z0"], *kernels)
+        latent_arrays = {name: tensor.numpy() for name, tensor in within("latent").items()}
         stages = [
             STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
             for k, stage in enumerate(description["stages"])
@@ -307,7 +312,7 @@ class Surrogate:
             StateLayout.from_parts(description["layout"], layout_arrays),
             arrays["t"],
             PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"]),
-            StagedModel(latent, tuple(stages)),
+            StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
             ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
             TrainingRecord(**record),
             description["info"],

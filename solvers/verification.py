@@ -21,13 +21,19 @@ BREACH_KINDS = {
 
 @dataclass(frozen=True)
 class ContractReport:
-    """Outcome of `verify`: what one solve looked like, and every breach of the contract in words."""
+    """Outcome of `verify`: what one solve looked like, and every breach of the contract in words.
+
+    Attributes:
+        noise: standard deviation of the white noise by which the two solves differ, relative to that of the values
+            (of the field where it is largest); zero where they are the same, or cannot be compared.
+    """
 
     n_time: int
     n_state: int
     n_bytes: int
     solve_s: float
     problems: tuple[Problem, ...]
+    noise: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -52,9 +58,12 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
     if not isinstance(first, Snapshots) or not (isinstance(first.t, np.ndarray) and isinstance(first.u, np.ndarray)):
         returned = Problem("bad-output", "solve() must return Snapshots of NumPy arrays")
         return ContractReport(0, 0, 0, solve_s, (returned,))
-    problems = first.problems(fom.layout) or _differences(first, second)
-    problems = problems + _transport_problems(fom)
-    return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, tuple(problems))
+    alone = first.problems(fom.layout)
+    differences = [] if alone else _differences(first, second)
+    problems = (*alone, *differences, *_transport_problems(fom))
+    n_fields = len(fom.layout.fields) if fom.layout is not None else 1
+    noise = _noise(first, second, n_fields) if differences else 0.0
+    return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, problems, noise)
 
 
 def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
@@ -65,6 +74,19 @@ def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
     if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=0, atol=tolerance):
         return [Problem("not-repeatable", "two solves at the same parameters differ by more than 1e-12 (relative)")]
     return []
+
+
+def _noise(first: Snapshots, second: Snapshots, n_fields: int) -> float:
+    """See `ContractReport`: the difference of two solves has twice the variance of the noise in one."""
+    if first.u.shape != second.u.shape or not np.isfinite(second.u).all():
+        return 0.0
+    found = []
+    for one, other in zip(np.split(first.u, n_fields, axis=-1), np.split(second.u, n_fields, axis=-1), strict=True):
+        variance = float(np.mean((one - other) ** 2)) / 2
+        # The mean of both carries half of the variance of the noise.
+        clean = float(np.var(0.5 * (one + other))) - variance / 2
+        found.append(np.sqrt(variance / max(clean, np.finfo(float).tiny)) if variance else 0.0)
+    return float(max(found))
 
 
 def _transport_problems(fom: FullOrderModel) -> list[Problem]:

@@ -15,22 +15,30 @@ import stages
 import study_correlations
 import study_decoders
 import study_dynamics
+import study_horizons
+import study_noise
+import study_noise_figures
+import study_problems
+import study_splits
 from study_page import Page, percent, run, table
 
 STUDIES = Path(__file__).parents[1] / "docs/studies"
 
 
+TINY_VLASOV = {"n_x": 16, "n_v": 32, "n_t": 51, "t_end": 0.5}
+
+
 def tiny_noise() -> Page:
-    size = noise.Size(
+    size = study_noise.Size(
         levels=(0.0, 1.0), uncleaned=(1.0,), n_x=61, n_t=41, multiscale=(60, 41), test_per_axis=2, every=4,
         iterations=2, steps=2, n_latent=1, samples=2,
     )  # fmt: skip
-    return noise.page(size, *noise.measured(size))
+    return noise.page(size, study_noise.measured(size), study_noise_figures.example(size, study_noise.burgers(size)))
 
 
 def tiny_extrapolation() -> Page:
-    size = extrapolation.Size({"n_x": 61, "n_t": 41}, {"n_x": 60, "n_t": 41}, wake=None, every=1, iterations=2)
-    found = {one.name: extrapolation.measured(size, one) for one in extrapolation.problems(size)}
+    size = study_horizons.Size({"n_x": 61, "n_t": 41}, {"n_x": 60, "n_t": 41}, wake=None, every=1, iterations=2)
+    found = {one.name: study_horizons.measured(size, one) for one in study_horizons.problems(size)}
     return extrapolation.page(size, found)
 
 
@@ -43,7 +51,11 @@ SMALLEST: dict[str, Callable[[], Page]] = {
     "correlation": lambda: correlation.study(
         study_correlations.Size(latent_dims=(2,), steps=(5,), noise=(0.0, 0.5), second_steps=5, n_x=61, n_t=51)
     ),
-    "stages": lambda: stages.study(stages.Size(budgets=(12,), most=2, every=10, n_x=61, n_t=51)),
+    "stages": lambda: stages.study(
+        study_splits.Size(
+            budgets=(12,), most=2, every=10, n_x=61, n_t=51, burgers2d={"n_x": 12, "n_t": 21}, vlasov=None
+        )
+    ),
     "stability": lambda: stability.study(
         study_dynamics.Size(
             n_latent=2,
@@ -53,7 +65,7 @@ SMALLEST: dict[str, Callable[[], Page]] = {
             n_x=61,
             n_t=16,
             n_duffing=16,
-            vlasov={"n_x": 16, "n_v": 32, "n_t": 51, "t_end": 0.5},
+            vlasov=TINY_VLASOV,
         )
     ),
 }
@@ -73,7 +85,7 @@ def is_whole(study: str, folder: Path) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("study", SMALLEST)
 def test_the_smallest_settings_write_a_page(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extrapolation, "STORE", tmp_path / "store")
+    monkeypatch.setattr(study_problems, "STORE", tmp_path / "store")
     run(study, lambda full: SMALLEST[study](), tmp_path)
     is_whole(study, tmp_path)
 

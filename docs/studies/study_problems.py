@@ -1,7 +1,8 @@
-"""What the studies of later stages share: problems, and a first stage with what it leaves of the training data."""
+"""What the studies share: problems, and a first stage with what it leaves of the training data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from scipy.special import erf
 from torch import Tensor
 
+from agent.tasks import SolverSpec, SolveTask, execute
 from mlasdi.errors import max_relative_error
 from mlasdi.latent_model import Trajectories
 from mlasdi.staged_model import StagedModel, decode
@@ -17,13 +19,17 @@ from mlasdi.stages import Stage
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, TrainingData, fit
 from solvers.burgers import Burgers1D
+from solvers.burgers2d import Burgers2D
 from solvers.contract import FullOrderModel, StateLayout
 from solvers.multiscale import Multiscale
 from solvers.parameters import Parameter, ParameterSpace
+from solvers.store import SnapshotStore, address
 from solvers.vlasov import Vlasov
 
 BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 BETWEEN = np.array([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75], [0.5, 0.25], [0.25, 0.5]])
+VISCOSITIES = (0.00032, 0.00037, 0.00041, 0.00047, 0.00054)
+STORE = Path(__file__).parents[2] / "mlruns" / "studies" / "snapshots"
 EDGE = 0.2  # of the heat problem's plateau, when it starts
 
 
@@ -52,29 +58,76 @@ class Problem:
         return max_relative_error(data.u, surrogate.predict(data.mu, data.t, std=False).mean)
 
 
-def _solved(fom: FullOrderModel, space: ParameterSpace, mu: np.ndarray, every: int) -> TrainingData:
-    solved = [fom.solve(space.as_dict(row)) for row in mu]
+def solved(
+    fom: FullOrderModel, space: ParameterSpace, mu: Float[np.ndarray, "param n_params"], every: int = 1
+) -> TrainingData:
+    """Solves at all points, and every so many-th time of them."""
+    found = [fom.solve(space.as_dict(row)) for row in mu]
     assert fom.layout is not None  # the built-in problems know their layout beforehand
-    return TrainingData(space, fom.layout, mu, solved[0].t[::every], np.stack([one.u[::every] for one in solved]))
+    return TrainingData(space, fom.layout, mu, found[0].t[::every], np.stack([one.u[::every] for one in found]))
 
 
-def multiscale(every: int = 1) -> Problem:
+def multiscale(every: int = 1, **options: Any) -> Problem:
     """Amplitudes 1 and 1.4 for training, 1.2 for the test (arXiv 2506.09207, section 4.1)."""
     space = ParameterSpace((Parameter("A", 1.0, 1.4),))
-    solved = [_solved(Multiscale(), space, np.array(mu), every) for mu in ([[1.0], [1.4]], [[1.2]])]
-    return Problem("multiscale", *solved)
+    both = [solved(Multiscale(**options), space, np.array(mu), every) for mu in ([[1.0], [1.4]], [[1.2]])]
+    return Problem("multiscale", *both)
 
 
 def burgers(n_x: int = 1001, n_t: int = 1001, every: int = 20) -> Problem:
     """3 x 3 training points, six test points between them."""
     fom = Burgers1D(n_x=n_x, n_t=n_t)
-    return Problem("burgers1d", _solved(fom, BOX, BOX.grid(3), every), _solved(fom, BOX, BOX.from_unit(BETWEEN), every))
+    return Problem("burgers1d", solved(fom, BOX, BOX.grid(3), every), solved(fom, BOX, BOX.from_unit(BETWEEN), every))
 
 
 def vlasov(every: int = 5, **options: Any) -> Problem:
     """3 x 3 training points, six test points between them."""
     space, fom = ParameterSpace((Parameter("T", 0.9, 1.1), Parameter("k", 1.0, 1.2))), Vlasov(**options)
-    return Problem("vlasov", *(_solved(fom, space, mu, every) for mu in (space.grid(3), space.from_unit(BETWEEN))))
+    return Problem("vlasov", *(solved(fom, space, mu, every) for mu in (space.grid(3), space.from_unit(BETWEEN))))
+
+
+def burgers2d(every: int = 4, **options: Any) -> Problem:
+    """3 x 3 training points, six test points between them."""
+    fom = Burgers2D(**options)
+    return Problem("burgers2d", *(solved(fom, BOX, mu, every) for mu in (BOX.grid(3), BOX.from_unit(BETWEEN))))
+
+
+def wake(viscosities: Sequence[float] = VISCOSITIES, **options: Any) -> Problem:
+    """Wakes of a cylinder at these viscosities, tested at .00043."""
+    space = ParameterSpace((Parameter("nu", 0.00032, 0.00054, scale="log"),))
+    return stored("wake", options, space, np.array(viscosities)[:, None], np.array([[0.00043]]))
+
+
+def stored(
+    name: str,
+    options: Mapping[str, Any],
+    space: ParameterSpace,
+    train: Float[np.ndarray, "point n_params"],
+    test: Float[np.ndarray, "point n_params"],
+    every: int = 1,
+) -> Problem:
+    """Solves of a built-in problem, each going on from another where the solver can; none is done twice.
+
+    Raises:
+        RuntimeError: a solve fails.
+    """
+    spec, store = SolverSpec(name, dict(options)), SnapshotStore(STORE)
+    fom: FullOrderModel = spec.build()
+    layout = fom.layout
+    assert layout is not None  # the built-in problems know their layout beforehand
+
+    def at(mu: Float[np.ndarray, "point n_params"]) -> TrainingData:
+        found = []
+        for i, row in enumerate(mu):
+            point = space.as_dict(row)
+            key = address(fom.identity(), point)
+            failure = execute(SolveTask(i, spec, point, key, str(STORE))).failure
+            if failure:
+                raise RuntimeError(f"{name} at {point}: {failure.message}")
+            found.append(store.get(key))
+        return TrainingData(space, layout, mu, found[0].t[::every], np.stack([one.u[::every] for one in found]))
+
+    return Problem(name, at(train), at(test))
 
 
 def heat(n_time: int = 51, n_x: int = 201) -> Problem:
@@ -87,14 +140,14 @@ def heat(n_time: int = 51, n_x: int = 201) -> Problem:
     x = np.linspace(-3, 3, n_x)
     layout = StateLayout(fields=("u",), coordinates={"x": x})
 
-    def solved(w: np.ndarray, n: int) -> TrainingData:
+    def exact(w: np.ndarray, n: int) -> TrainingData:
         t = np.linspace(0, 0.5, n)
         s = np.sqrt(EDGE**2 + 4 * t)[:, None]
         u = np.stack([(erf((x + one) / s) - erf((x - one) / s)) / 2 for one in w])
         return TrainingData(space, layout, w[:, None], t, u)
 
     training = np.linspace(0.5, 1.0, 5)
-    return Problem("heat", solved(training, n_time), solved((training[1:] + training[:-1]) / 2, 4 * (n_time - 1) + 1))
+    return Problem("heat", exact(training, n_time), exact((training[1:] + training[:-1]) / 2, 4 * (n_time - 1) + 1))
 
 
 def with_noise(problem: Problem, size: float, seed: int) -> Problem:

@@ -223,6 +223,49 @@ def test_check_of_a_sound_solver(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["pulse.yaml"]
 
 
+NOISY = """
+from dataclasses import dataclass
+import numpy as np
+from solvers.contract import Snapshots
+from solvers.burgers import Burgers1D
+
+GENERATOR = np.random.default_rng(0)
+
+@dataclass(frozen=True)
+class Measured(Burgers1D):
+    def solve(self, mu):
+        found = super().solve(mu)
+        return Snapshots(found.t, found.u + 0.05 * found.u.std() * GENERATOR.standard_normal(found.u.shape))
+"""
+
+
+@pytest.mark.parametrize(
+    ("noise", "exit_code", "said", "concerns"),
+    [
+        (None, 1, "", []),
+        ("none", 1, "", []),
+        ("estimate", 0, "model.noise: estimate finds the level in the data", []),
+        ("0.05", 0, "model.noise says 5 %", []),
+        ("0.5", 0, "model.noise says 50 %", ["noise-level"]),
+    ],
+)
+def test_check_of_a_noisy_solver(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, noise: str | None, exit_code: int, said: str, concerns: list[str]
+) -> None:
+    """Where the configuration tells of noise, solves that differ are a fact; else they are a problem."""
+    (folder / "noisy.py").write_text(NOISY)
+    monkeypatch.syspath_prepend(folder)
+    given = ["problem.solver=noisy:Measured", *([f"model.noise={noise}"] if noise else [])]
+    result = mlasdi("check", "pulse.yaml", *given, "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["ok"]) == (exit_code, exit_code == 0)
+    assert [problem["kind"] for problem in found["problems"]] == ["not-repeatable"] * exit_code
+    assert [concern["kind"] for concern in found["concerns"]] == concerns
+    assert found["noise"] == pytest.approx(0.05, rel=0.1)
+    assert said in found["repeatability"]
+    assert bool(said) == ("two solves differ like noise of" in mlasdi("check", "pulse.yaml", *given).stdout)
+
+
 BROKEN = """
 import os
 from dataclasses import dataclass

@@ -141,6 +141,18 @@ REFUSALS = {
         ["validation.grid=1000"],
         "validation.grid: 1000 means 1,000,000 solves for 2 parameters, more than 100,000; give fewer points, or",
     ),
+    "dynamics that there are not": (
+        ["model.first_stage.dynamics=cubic"],
+        "first_stage.variable-projection.dynamics: input should be 'affine', 'quadratic' or 'second-order'",
+    ),
+    "dynamics that an autoencoder cannot find": (
+        ["model={kind: mlasdi-paper, first_stage: {dynamics: quadratic}}"],
+        "model: first_stage.dynamics quadratic: first_stage.kind autoencoder fits affine dynamics to the velocities",
+    ),
+    "a forcing of affine dynamics": (
+        ["model.first_stage.forcing=[2]"],
+        "first_stage.variable-projection: forcing [2.0] needs dynamics: quadratic or second-order; it is affine",
+    ),
     "name that is a path": (["name=a/b"], "name: string should match pattern"),
     "override without a value": (["budget.solver_runs"], "override 'budget.solver_runs': write dotted.key=value"),
     "override through a value": (["seed.deep.er=1"], "override 'seed.deep.er=1': seed is not a section"),

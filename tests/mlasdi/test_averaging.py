@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from mlasdi.averaging import AverageStage, averaged
+from mlasdi.dynamics_forms import BoundedQuadratic, Form, SecondOrder
 from mlasdi.kriging import Kernel
+from mlasdi.latent_model import LatentModel
 from mlasdi.networks import FeatureMap
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
+from mlasdi.stepped_dynamics import SteppedDynamics
 from mlasdi.training import ModelSettings, fit
 from mlasdi.training_set import TrainingSet
 
@@ -24,11 +27,20 @@ def data(oscillator, points) -> TrainingSet:
     return TrainingSet(points, c, oscillator.t, KERNEL, np.array([[0.3]]))
 
 
-@pytest.fixture
-def members(oscillator, points, data) -> list[StagedModel]:
-    """Two closed-form decoders of one oscillator, and of its first latent state alone."""
+def stepped(form: Form, points: np.ndarray) -> LatentModel:
+    """Some coefficients of a form that are smooth over the points."""
+    rng = np.random.default_rng(0)
+    xi, z0 = (rng.standard_normal(n) + points * rng.standard_normal(n) for n in (form.n_coefficients, form.n_latent))
+    return LatentModel(points, xi, z0, KERNEL, dynamics=SteppedDynamics((form,), 20))
+
+
+@pytest.fixture(params=["affine", "stepped"])
+def members(request, oscillator, points, data) -> list[StagedModel]:
+    """Two closed-form decoders of one oscillator, and of its first latent state alone; or of unlike dynamics."""
     latent = replace(oscillator.latent_model(points), kernel=KERNEL, uncertainty_kernel=None)
     fewer = replace(latent, xi=latent.xi[:, :1, :2], z0=latent.z0[:, :1])
+    if request.param == "stepped":
+        latent, fewer = stepped(BoundedQuadratic(2), points), stepped(SecondOrder(1), points)
     return [
         StagedModel(own, (FeatureStage.unfitted(features(own.n_latent), 1e-8),)).refit(data) for own in (latent, fewer)
     ]

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mlasdi.dynamics_forms import Affine, BoundedQuadratic, FreeQuadratic, SecondOrder
+from mlasdi.dynamics_start import factor, least_squares
 from mlasdi.kriging import Kernel
-from mlasdi.trajectory_fit import DynamicsOverBox, TrajectoryFitSettings, factor, fit_trajectories, least_squares
+from mlasdi.trajectory_fit import DynamicsOverBox, TrajectoryFitSettings, fit_trajectories
 
 X = np.linspace(0, 1, 4)[:, None]
 KERNEL = Kernel(family="rbf", lengthscale=(1.0,))  # shared: it reproduces what was calibrated, to the nugget

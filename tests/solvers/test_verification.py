@@ -175,6 +175,36 @@ def test_a_solver_that_is_not_deterministic_is_named():
     assert problem.kind == "not-repeatable"
 
 
+@dataclass(frozen=True)
+class Noisy(Decay):
+    """Decay in two fields, the second with new noise in each solve."""
+
+    level: float = 0.1
+    generator: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    @property
+    def layout(self) -> StateLayout:
+        return StateLayout(("u", "v"), {"x": np.linspace(0, 1, self.n_x)})
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        good = super().solve(mu)
+        noise = self.level * good.u.std() * self.generator.standard_normal(good.u.shape)
+        return Snapshots(good.t, np.concatenate([10 * good.u, good.u + noise], axis=-1))
+
+
+@pytest.mark.parametrize("level", [1e-3, 0.1, 1.0])
+def test_the_level_of_noise_is_measured(level: float) -> None:
+    report = verify(Noisy(n_x=2000, level=level), MU)
+    assert [problem.kind for problem in report.problems] == ["not-repeatable"]
+    assert report.noise == pytest.approx(level, rel=0.05)
+
+
+def test_without_noise_none_is_measured() -> None:
+    assert verify(Decay(), MU).noise == 0
+    assert verify(Drifting(drift=1e-14), MU).noise == 0
+    assert verify(Drifting(of_time=1e-10), MU).noise == 0
+
+
 def test_round_off_between_solves_is_allowed():
     assert verify(Drifting(drift=1e-14), MU).ok
 
