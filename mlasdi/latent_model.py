@@ -121,9 +121,8 @@ class LatentModel:
         """Trajectories with the mean coefficients, and which of them blow up."""
         return self.solve(self.mean_coefficients(x), t)
 
-    def growth_rates(self, x: Float[np.ndarray, "param d"]) -> Float[Tensor, "param rate"]:
-        """Real parts of the eigenvalues of the linear part of the dynamics, with the mean coefficients."""
-        xi, _ = self.split(self.mean_coefficients(x))
+    def growth_rates(self, xi: Float[Tensor, "param ..."]) -> Float[Tensor, "param rate"]:
+        """Real parts of the eigenvalues of the linear part of the dynamics with these coefficients."""
         return self.dynamics.growth_rates(xi) if self.dynamics else growth_rates(xi)
 
     def split(
