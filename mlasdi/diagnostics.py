@@ -100,14 +100,14 @@ def _projection_floor(surrogate: Surrogate, target_error: float | None, split: E
 def _unstable_dynamics(surrogate: Surrogate) -> Iterator[Finding]:
     """Eigenvalues at the training points and at 256 points of the box, and how far the states go at the latter."""
     latent = surrogate.model.latent
-    at_points = float(latent.growth_rates(latent.x).max())
+    at_points = float(latent.growth_rates(torch.from_numpy(latent.xi)).max())
     stabiliser = STABILISERS[surrogate.record.stage_names[0]]
     if at_points > MAX_GROWTH:
         message = f"latent states grow by e^{at_points:.2g} over the training interval at a training point"
         yield Finding("unstable-dynamics", message, f"{stabiliser}: larger, or model.latent_dim: smaller")
         return
     x = qmc.Sobol(latent.x.shape[1], rng=np.random.default_rng(0)).random(256)
-    between = float(latent.growth_rates(x).max())
+    between = float(latent.growth_rates(latent.split(latent.mean_coefficients(x))[0]).max())
     tau = surrogate._tau(surrogate.t)
     known, unknown = (latent.outcome(points, tau) for points in (latent.x, x))
     n_blown_up = int((~unknown.finished).sum())

@@ -119,11 +119,10 @@ class LatentModel:
 
     def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
         """Trajectories with the mean coefficients, and which of them blow up."""
-        return self._solve(self.mean_coefficients(x), t)
+        return self.solve(self.mean_coefficients(x), t)
 
-    def growth_rates(self, x: Float[np.ndarray, "param d"]) -> Float[Tensor, "param rate"]:
-        """Real parts of the eigenvalues of the linear part of the dynamics, with the mean coefficients."""
-        xi, _ = self.split(self.mean_coefficients(x))
+    def growth_rates(self, xi: Float[Tensor, "param ..."]) -> Float[Tensor, "param rate"]:
+        """Real parts of the eigenvalues of the linear part of the dynamics with these coefficients."""
         return self.dynamics.growth_rates(xi) if self.dynamics else growth_rates(xi)
 
     def split(
@@ -146,11 +145,12 @@ class LatentModel:
         dynamics = SteppedDynamics.from_state(settings["dynamics"]) if "dynamics" in settings else None
         return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics)
 
-    def _solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
+    def solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
+        """Trajectories of rows of coefficients and initial states."""
         xi, z0 = self.split(flat)
         if self.dynamics:
             return self.dynamics.outcome(xi, z0, t)
         return Outcome(propagate(xi, z0, t), torch.full((len(flat),), math.inf, dtype=torch.float64))
 
     def _integrate(self, x: np.ndarray, flat: np.ndarray, t: Tensor) -> Trajectories:
-        return Trajectories(torch.from_numpy(x), t, self._solve(flat, t).z)
+        return Trajectories(torch.from_numpy(x), t, self.solve(flat, t).z)

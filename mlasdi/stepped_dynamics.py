@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mlasdi.dynamics_forms import BoundedQuadratic, Form, SecondOrder
+from mlasdi.dynamics_forms import BoundedQuadratic, SecondOrder
 from mlasdi.latent_dynamics import growth_rates
 from mlasdi.quadratic_dynamics import Outcome, integrate
 
-FORMS: Mapping[str, type[Form]] = {"quadratic": BoundedQuadratic, "second-order": SecondOrder}
+StableForm = BoundedQuadratic | SecondOrder
+FORMS: Mapping[str, type[StableForm]] = {"quadratic": BoundedQuadratic, "second-order": SecondOrder}
 """Those that are stable for any value of their coefficients, by the name that the configuration has for them."""
 
 _NAMES = {form: name for name, form in FORMS.items()}
@@ -33,7 +34,7 @@ class SteppedDynamics:
         n_steps: in the training interval.
     """
 
-    forms: tuple[Form, ...]
+    forms: tuple[StableForm, ...]
     n_steps: int
 
     @classmethod
@@ -101,14 +102,14 @@ class SteppedDynamics:
     def state(self) -> dict[str, Any]:
         """As JSON."""
         forms = [
-            {"kind": _NAMES[type(form)], "n": form.n_observed, "frequencies": list(form.frequencies)}
+            {"kind": _NAMES[type(form)], "n": form.n_observed, "frequencies": list(form.frequencies), "eps": form.eps}
             for form in self.forms
         ]
         return {"n_steps": self.n_steps, "forms": forms}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "SteppedDynamics":
-        forms = (FORMS[one["kind"]](one["n"], tuple(one["frequencies"])) for one in state["forms"])
+        forms = (FORMS[one["kind"]](one["n"], tuple(one["frequencies"]), one["eps"]) for one in state["forms"])
         return cls(tuple(forms), state["n_steps"])
 
 

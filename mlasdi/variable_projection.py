@@ -30,6 +30,8 @@ from mlasdi.stepped_dynamics import FORMS, SteppedDynamics
 from mlasdi.training_set import TrainingSet
 from mlasdi.weak_form import WeakForm
 
+_BLOWN_UP = 100.0  # logarithm of a loss that no other comes near
+
 Calibration = Literal["integral", "weak", "least-squares"]
 
 
@@ -140,7 +142,13 @@ class _Objective:
         variables = torch.from_numpy(v).requires_grad_()
         xi, z0 = self._unpacked(variables)
         spread = torch.tensordot(self.data.spread, xi, dims=1), self.data.spread @ z0
-        z = self.dynamics.outcome(*spread, self.data.t).z if self.dynamics else propagate(*spread, self.data.t)
+        if self.dynamics:
+            outcome = self.dynamics.outcome(*spread, self.data.t)
+            if not bool(outcome.finished.all()):  # too long a step of the optimiser, which then tries a shorter one
+                return _BLOWN_UP, np.zeros_like(v)
+            z = outcome.z
+        else:
+            z = propagate(*spread, self.data.t)
         library = self.features(z).reshape(len(self._targets), -1)
         with torch.no_grad():
             weights = ridge_solve(library, self._targets, self.settings.ridge)

@@ -58,6 +58,8 @@ class Size:
         n_latent: POD coordinates that the dynamics are of; three for Duffing, which has no more.
         n_samples: random parameter points, each with one sample of the posterior.
         iterations: of the calibration.
+        first_stage, steps, latent_dims: of the default model's first stage: iterations, steps of the integration, and
+            latent dimensions, three for Duffing.
         roughness: penalties that are compared on the Vlasov problem.
         n_x, n_t: of the Burgers problem.
         vlasov: options of the Vlasov problem.
@@ -67,6 +69,9 @@ class Size:
     n_latent: int = 4
     n_samples: int = 10_000
     iterations: int = 30
+    first_stage: int = 150
+    steps: int = 100
+    latent_dims: tuple[int, ...] = (2, 3, 4)
     roughness: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
     n_x: int = 1001
     n_t: int = 1001

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.networks import FeatureMap
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage
-from mlasdi.variable_projection import VariableProjectionSettings, fit_latent_model
+from mlasdi.variable_projection import VariableProjectionSettings, _Objective, fit_latent_model
 
 ANCHORS = np.array([[0.1], [0.35], [0.6], [0.9]])
 
@@ -93,3 +94,21 @@ def test_checkpoints_are_the_models_of_shorter_trainings(oscillator, points):
         np.testing.assert_allclose(models[step].xi, shorter.xi, rtol=0, atol=1e-12)
         np.testing.assert_allclose(models[step].z0, shorter.z0, rtol=0, atol=1e-12)
     assert not np.allclose(models[2].xi, models[12].xi)
+
+
+def test_coefficients_that_blow_up_have_a_large_loss_and_no_gradient(oscillator, points):
+    """A force of 1e9; the step of the optimiser that asks for it is taken back."""
+    data = oscillator.training_set(points, ANCHORS)
+    settings = VariableProjectionSettings(dynamics="quadratic", n_sine=0)
+    dynamics = settings.stepped(2)
+    features = FeatureMap.random(2, 0, 1.0, torch.Generator())
+    shapes = torch.Size((5, dynamics.n_coefficients)), torch.Size((5, 2))
+    objective = _Objective(data, settings, features, dynamics, *shapes)
+    v = np.full(sum(shape.numel() for shape in shapes), 0.1)
+    sound, gradient = objective(v)
+    assert sound < 10
+    assert gradient.any()
+    v[: dynamics.n_coefficients] = 1e9
+    loss, gradient = objective(v)
+    assert loss > 50
+    assert not gradient.any()
