@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,17 @@ import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi import surrogate_files
-from mlasdi.averaging import AverageStage
+from mlasdi import surrogate_files, surrogate_state
 from mlasdi.basis import PodBasis
 from mlasdi.clock import COMMON_CLOCK, Clock
-from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
-from mlasdi.latent_model import LatentModel
+from mlasdi.encoders import Encoder
 from mlasdi.leave_one_out import relative_std
 from mlasdi.probes import Probes
 from mlasdi.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
 from mlasdi.staged_model import StagedModel
-from mlasdi.stages import FeatureStage, KrigingStage, NetworkStage, Stage
 from mlasdi.surrogate_files import SurrogateError as SurrogateError
 from solvers.contract import StateLayout
 from solvers.parameters import ParameterSpace
-
-ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
-STAGES: dict[str, type[Stage]] = {cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage)}
 
 
 class ExtrapolationWarning(UserWarning):
@@ -247,36 +241,11 @@ class Surrogate:
 
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
-        surrogate_files.write(Path(folder), *self._to_state())
+        state = surrogate_state.disassembled(
+            self.space, self.layout, self.t, self.basis, self.model, self.encoder, self.record, self.info, self.clock
+        )
+        surrogate_files.write(Path(folder), *state)
         return Path(folder)
-
-    def _to_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        arrays = {"t": self.t, "basis.mean": self.basis.mean, "basis.modes": self.basis.modes}
-        arrays["basis.unit"] = self.basis.unit
-        latent_settings, latent_arrays = self.model.latent.state()
-        arrays |= {f"latent.{name}": array for name, array in latent_arrays.items()}
-        layout, layout_arrays = self.layout.parts()
-        arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
-        parts = {"encoder": self.encoder} | {f"stages.{k}": stage for k, stage in enumerate(self.model.stages)}
-        states = {prefix: part.state() for prefix, part in parts.items()}
-        # Copies: two coordinates of a user's grid may be one array, and a file of tensors takes each only once.
-        tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
-        for prefix, (_, own) in states.items():
-            tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in own.items()}
-        description = {
-            **self.space.to_json(),
-            "layout": layout,
-            "basis": {"scale": self.basis.scale, "truncation_error": self.basis.truncation_error},
-            **latent_settings,
-            "encoder": {"kind": self.encoder.kind, "settings": states["encoder"][0]},
-            "stages": [
-                {"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(self.model.stages)
-            ],
-            "record": asdict(self.record),
-            "clock": list(self.clock.log_rates),
-            "info": dict(self.info),
-        }
-        return tensors, description
 
     @classmethod
     def load(cls, source: str | Path) -> "Surrogate":
@@ -289,42 +258,9 @@ class Surrogate:
         """
         tensors, description = surrogate_files.read(source)
         try:
-            return cls._from_state(tensors, description)
+            return cls(*surrogate_state.assembled(tensors, description))
         except KeyError as error:
             raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None
-
-    @classmethod
-    def _from_state(cls, tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> "Surrogate":
-        def within(prefix: str) -> dict[str, torch.Tensor]:
-            return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
-
-        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        layout_arrays = {name: tensor.numpy() for name, tensor in within("layout").items()}
-        latent_arrays = {name: tensor.numpy() for name, tensor in within("latent").items()}
-        stages = [
-            STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
-            for k, stage in enumerate(description["stages"])
-        ]
-        encoder = description["encoder"]
-        record = {name: _tuples(value) for name, value in description["record"].items()}
-        return cls(
-            ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
-            StateLayout.from_parts(description["layout"], layout_arrays),
-            arrays["t"],
-            PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"]),
-            StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
-            ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
-            TrainingRecord(**record),
-            description["info"],
-            Clock(tuple(description.get("clock", ()))),
-        )
-
-
-def _tuples(value: Any) -> Any:
-    """JSON arrays as the tuples they were written from."""
-    if isinstance(value, dict):
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _chunks(n: int, size: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT, STEPPED_FORMAT = 3, 4  # the latter of those with dynamics that earlier versions do not know
+FORMAT, NEWER_FORMAT = 3, 4  # the latter of those with dynamics or clocks, which earlier versions do not know
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
 
 
@@ -32,11 +32,8 @@ def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any])
         weights.parent.mkdir()
         save_file(tensors, weights)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        description = {
-            "format": STEPPED_FORMAT if "dynamics" in description else FORMAT,
-            **description,
-            "sha256": digest,
-        }
+        is_newer = "dynamics" in description or any(description.get("clock", ()))
+        description = {"format": NEWER_FORMAT if is_newer else FORMAT, **description, "sha256": digest}
         description["description_sha256"] = _digest(description)
         (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
         os.replace(weights.parent, folder)
@@ -58,8 +55,8 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged ({error})") from None
     if not isinstance(description, dict):
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
-    if description.get("format") not in (FORMAT, STEPPED_FORMAT):
-        known = f"{FORMAT} and {STEPPED_FORMAT}"
+    if description.get("format") not in (FORMAT, NEWER_FORMAT):
+        known = f"{FORMAT} and {NEWER_FORMAT}"
         raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {known}")
     if "sha256" not in description:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
