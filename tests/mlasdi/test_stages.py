@@ -10,7 +10,7 @@ from mlasdi.latent_model import Trajectories
 from mlasdi.networks import FeatureMap, NetworkSettings, build_network
 from mlasdi.staged_model import decode
 from mlasdi.stages import FeatureStage, KrigingStage, NetworkStage, Stage
-from mlasdi.surrogate import STAGES
+from mlasdi.surrogate_state import STAGES
 
 
 @pytest.fixture
