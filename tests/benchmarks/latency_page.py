@@ -66,7 +66,8 @@ def _speed_ups(speed_ups: Sequence[SpeedUp]) -> str:
     note = (
         "One trajectory at the times of the solver, with default settings; surrogates of nine solves (three of "
         "`multiscale`, which is a formula, five of the wake). The solvers are compiled; `SOLVERS.md` has plain "
-        "implementations of the same schemes. Most of the time of a surrogate goes into the values of the trajectory: one sensor is faster. "
+        "implementations of the same schemes. Most of the time of a surrogate goes into the values of the trajectory: "
+        "one sensor is faster. "
         "The time of the wake's solver is that of a solve which went on from the flow of another viscosity."
     )
     rows = [
