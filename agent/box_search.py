@@ -18,8 +18,8 @@ NOTHING_LEFT = 1e-7
 # A solve this close to another one, in every parameter of the unit cube, would tell nothing new. It may score highest
 # all the same, where kernels are so smooth that only their nugget is left.
 APART = 0.01
-# Step of the differences that stand for the gradient of a score, in the unit cube.
-STEP = 1e-4
+# Step of the differences that stand for the gradient of a score, in the unit cube; maxima are found half of it aside.
+STEP = 3e-5
 # Iterations of a refinement, and the relative gain of one below which it ends: scores are no better known than that.
 ITERATIONS, LEAST_GAIN = 20, 1e-4
 # The search among neighbours: half the widths of the boxes from which they are drawn, and how many for each parameter.

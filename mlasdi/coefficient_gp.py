@@ -17,7 +17,7 @@ from gpytorch.kernels import Kernel as GPyTorchKernel
 from gpytorch.means import ZeroMean
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from jaxtyping import Float
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from mlasdi.kriging import Kernel, Kriging
 
@@ -95,22 +95,19 @@ class CoefficientGP:
 
         Pending points come out at the posterior mean, which therefore stays as it is; the variance knows of them.
         """
-        half = solve_triangular(self._factor, kernel(self._known, x_new) + MEAN_VARIANCE, lower=True)
-        of_values = half[: len(self.x)]  # the factor of the first points is the first block of that of all
-        mean = of_values.T @ self._whitened_deviations
-        variance = np.clip(1 + MEAN_VARIANCE - np.sum(half**2, axis=0), 0, None)
+        half = solve_triangular(self._factor, kernel(self._known, x_new), lower=True)
+        # The factor of the first points is the first block of that of all. Their values are centred, and so whitened.
+        mean = half[: len(self.x)].T @ (self._whitened / self.scale)
+        # The mean's share by itself, not in the covariances: it would be taken off numbers a hundred times as large.
+        ones = solve_triangular(self._factor, np.ones(len(self._known)), lower=True)
+        of_mean = (1 - ones @ half) ** 2 / (1 / MEAN_VARIANCE + ones @ ones)
+        variance = np.clip(1 - np.sum(half**2, axis=0) + of_mean, 0, None)
         return mean, np.repeat(np.sqrt(variance)[:, None], mean.shape[1], axis=1)
 
     @functools.cached_property
     def _factor(self) -> Float[np.ndarray, "known known"]:
         assert self.kernel is not None  # each output has its own otherwise
-        known = self._known
-        return cholesky(self.kernel(known, known) + MEAN_VARIANCE + self.kernel.nugget * np.eye(len(known)), lower=True)
-
-    @functools.cached_property
-    def _whitened_deviations(self) -> Float[np.ndarray, "point output"]:
-        n = len(self.x)
-        return solve_triangular(self._factor[:n, :n], (self.values - self._centre) / self.scale, lower=True)
+        return Kriging(self._known, self.kernel).factor
 
     def posterior(
         self, x_new: Float[np.ndarray, "n d"]
