@@ -104,6 +104,14 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
+    norm = surrogate.length(truth.u)[:, None]
+    if surrogate.frame is not None:
+        # The modes at one point are not orthonormal, so the states themselves are needed.
+        predicted = (
+            surrogate.predict(mu, truth.t, n_stages=k + 1, std=False).mean[0] for k in range(surrogate.n_stages)
+        )
+        distances = (surrogate.length(one - truth.u)[:, None] for one in predicted)
+        return np.array([relative_error(norm, norm - distance).max() for distance in distances])
     basis = surrogate.basis
     c = basis.project(truth.u)
     outside = basis.length(truth.u - basis.lift(c)) ** 2
@@ -113,5 +121,4 @@ def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Flo
     ]
     # The error is a matter of two lengths. As vectors of one entry they get the norm, and the treatment of vanishing
     # states, that all errors have.
-    norm = basis.length(truth.u)[:, None]
     return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])

@@ -95,8 +95,9 @@ def _nth(errors: Mapping[str, float], index: int) -> float:
 
 
 def _stages_label(stage_errors: Sequence[Mapping[str, float]], n_stages: int) -> str:
-    """Number of stages and, on the next line, what the last of them was in the rounds that had it."""
-    last = dict.fromkeys(list(errors)[n_stages - 1] for errors in stage_errors if len(errors) >= n_stages)
+    """Number of stages and, on the next line, what kind the last of them was in the rounds that had it."""
+    named = (list(errors)[n_stages - 1] for errors in stage_errors if len(errors) >= n_stages)
+    last = dict.fromkeys(name.partition(" (")[0] for name in named)
     return f"{n_stages} stage{'s' * (n_stages > 1)}\n({'+ ' * (n_stages > 1)}{' or '.join(last)})"
 
 

@@ -25,6 +25,9 @@ Numbers = dict[str, Any]
 
 BURGERS_BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 SEED = 0
+# In similarity variables all solutions of the Burgers problem are nearly one, and nothing else would show.
+COMMON: Mapping[str, Any] = {"clock": "common", "frame": "common"}
+OWN: Mapping[str, Any] = {"clock": "own", "frame": "own"}
 # The first stage alone, and nothing judged: what a setting does is not hidden by stages that make up for it.
 FIRST_STAGE_ALONE: Mapping[str, Any] = {"stages": [], "min_gain": None}
 
@@ -78,13 +81,13 @@ class Burgers:
         return trajectories(self.fom, BURGERS_BOX, BURGERS_BOX.grid(per_axis), self.size.every)
 
     def fit(self, data: TrainingData, kind: str = "mlasdi", **overrides: Any) -> Surrogate:
-        """A preset on all times of `data`, with some keys changed."""
+        """A preset on all times of `data`, in common variables, with some keys changed."""
         first = {"iterations": self.size.iterations} if kind == "mlasdi" else {"steps": self.size.steps}
         if kind != "snapshot-gp":
             overrides["first_stage"] = first | overrides.get("first_stage", {})
         if kind == "gplasdi":
             overrides["latent_dim"] = 5  # as published (arXiv 2308.05882)
-        settings = ModelSettings.model_validate({"kind": kind, "n_time": len(data.t), **overrides})
+        settings = ModelSettings.model_validate({"kind": kind, "n_time": len(data.t), **COMMON, **overrides})
         return fit(data, settings, seed=SEED)
 
     def errors(self, surrogate: Surrogate, n_stages: int | None = None) -> Float[np.ndarray, " param"]:
@@ -136,6 +139,33 @@ def solves(problem: Burgers) -> tuple[Numbers, dict[int, Surrogate]]:
             if kind == "mlasdi":
                 models[len(data.mu)] = surrogate
     return found, models
+
+
+def similarity(problem: Burgers) -> Numbers:
+    """Largest errors in similarity variables by the number of solves, and exponents of the parameters."""
+    found: Numbers = {"mlasdi": {}, "snapshot-gp": {}}
+    for per_axis in problem.size.per_axis:
+        data = problem.solved(per_axis)
+        for kind in ("mlasdi", "snapshot-gp"):
+            surrogate = problem.fit(data, kind, **OWN)
+            found[kind][str(len(data.mu))] = summary(problem.errors(surrogate))
+        if per_axis == 3:
+            found["exponents"] = _exponents(surrogate)
+    return found
+
+
+def _exponents(surrogate: Surrogate) -> Numbers:
+    """Powers of the parameters in rate, scale and unit; zero where these are common."""
+    names, spans = surrogate.space.names, np.log(surrogate.space.spans)
+    frame, rates = surrogate.frame, surrogate.clock.log_rates or np.zeros(len(names))
+    axis = frame.axes[0] if frame else None
+    logs = {
+        "rate": rates,
+        "scale": axis.log_scales if axis else np.zeros(len(names)),
+        "unit": frame.log_gains[0] if frame and frame.log_gains else np.zeros(len(names)),
+    }
+    exponents = {part: (np.array(one) / spans).round(2) + 0.0 for part, one in logs.items()}
+    return {part: dict(zip(names, values.tolist(), strict=True)) for part, values in exponents.items()}
 
 
 def error_map(problem: Burgers, surrogate: Surrogate) -> ErrorMap:

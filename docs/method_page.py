@@ -25,6 +25,7 @@ from method_cases import (
     kernel,
     reliability,
     roughness,
+    similarity,
     solves,
 )
 from method_figures import draw
@@ -32,7 +33,7 @@ from method_stages import StageByStage, stage_by_stage
 
 from agent import figures
 
-QUOTED = re.compile(r"(?P<number>[\d.]+(?:e[+-]?\d+)?)(?P<unit> %)?<!--(?P<path>[^>]+)-->")
+QUOTED = re.compile(r"(?P<number>-?[\d.]+(?:e[+-]?\d+)?)(?P<unit> %)?<!--(?P<path>[^>]+)-->")
 
 
 def measure(size: Size) -> tuple[Numbers, ErrorMap, StageByStage]:
@@ -42,6 +43,7 @@ def measure(size: Size) -> tuple[Numbers, ErrorMap, StageByStage]:
     found_map, stages = error_map(problem, models[9]), stage_by_stage(size)
     numbers = {
         "solves": by_solves,
+        "similarity": similarity(problem),
         "map": found_map.numbers(),
         "reliability": reliability(problem, models),
         "anchors": anchors(problem),

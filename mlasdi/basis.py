@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
+from scipy.sparse import csr_array
 
 # States that are lifted at once, at least: the modes, which may not fit into a core's cache, are read once for all.
 _ROWS = 256
@@ -116,14 +117,38 @@ class PodBasis:
         """The basis of weighted sums of entries of the state; to lift with, not to project."""
         if entries.shape[1] == 1:
             rows = entries[:, 0]
-            return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows])
+            unit = np.abs(weights[:, 0]) * self._units[rows]
+            return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows], unit=unit)
         mean = np.sum(weights * self.mean[entries], axis=1)
-        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]))
+        unit = np.abs(np.sum(weights * self._units[entries], axis=1))
+        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]), unit=unit)
+
+    @property
+    def _units(self) -> Float[np.ndarray, " state"]:
+        """The unit of each value."""
+        return np.broadcast_to(self.unit, self.mean.shape)
+
+    def seen(self, view: csr_array, coefficients: Float[np.ndarray, "state column"]) -> "PodBasis":
+        """The basis of linear combinations of the state; to lift with, not to project.
+
+        Args:
+            view: matrix to them.
+            coefficients: what it combines: those of the mean state, then those of the modes.
+        """
+        combined = view @ coefficients
+        unit = view @ self._units
+        return replace(self, mean=combined[:, 0], modes=np.ascontiguousarray(combined[:, 1:]), unit=unit)
 
     def sampled(self, n_state: int) -> "PodBasis":
         """The basis on at most `n_state` entries of the state, evenly spread; to lift with, not to project."""
         rows = np.unique(np.linspace(0, len(self.mean) - 1, min(n_state, len(self.mean))).round().astype(int))
-        return replace(self, mean=self.mean[rows], modes=self.modes[rows])
+        return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows])
+
+    @cached_property
+    def truncation_rms(self) -> float:
+        """Root mean square over the values of what the basis leaves out of the training snapshots, in their unit."""
+        size = np.sqrt(np.sum((self.mean / self.unit) ** 2) + self.scale**2)
+        return float(self.truncation_error * size / np.sqrt(len(self.mean)))
 
     @cached_property
     def _mean_parts(self) -> tuple[Float[np.ndarray, " rank"], float]:

@@ -2,8 +2,8 @@
 
 Fronts that move faster, or vortices shed faster, at some parameters than at others are out of step at equal times, and
 then nothing that interpolates over the parameters sees more than a blur. So each point gets a rate, and its *own time*
-is that rate times the time. The rates are log-linear in the parameters, which takes one number for each of these, and
-they are those with which kriging of the field at equal own times predicts left-out trajectories best.
+is that rate times the time. The rates are products of powers of the parameters, which takes one number for each of
+these (see `mlasdi.similarity` for how they are found).
 
 At the end of the interval the points with slow clocks have come less far than others. There, a trajectory is continued
 as the combination of those that come further that has reproduced it until then.
@@ -16,34 +16,42 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize
 from torch import Tensor
 
-from mlasdi.kriging import Kernel, Kriging
-
-# The search looks at so many times and leading coordinates, starts with this step, and knows no larger logarithm of the
-# ratio of two rates. It takes so many evaluations a parameter, but only the first few where these gain too little.
-N_TIMES, N_COORDINATES = 41, 30
-FIRST_STEP, LARGEST = 0.1, 1.5
-FIRST_STEPS, STEPS, HOPELESS = 15, 60, 0.9
-# Own clocks have to lower the leave-one-out error of kriging to this fraction: continuation costs, too, and is not seen
-# by it. At a fourth, on the wake, there was nothing to gain at viscosities by which nothing had been chosen.
-WORTHWHILE = 0.2
 # Of the regression that continues a trajectory: ridge on normalised regressors, and how far back it mainly looks, as a
 # fraction of the interval.
 RIDGE, MEMORY = 1e-4, 0.1
 _EDGE = 1e-9  # of the interval; ends that are off by rounding are inside
 
 
+def log_parameters(x: Float[np.ndarray, "param d"], spans: Sequence[float]) -> Float[np.ndarray, "param d"]:
+    """Logarithms of the parameters, scaled so that they go from 0 to 1, too, as points `x` of the unit cube do.
+
+    An exponential function of them is a product of powers of the parameters.
+
+    Args:
+        spans: of each parameter, the ratio of the ends of its range; one where the unit cube holds its logarithm
+            already, or it has none. No spans at all are all one.
+    """
+    logs = np.array(x)
+    for i, span in enumerate(spans):
+        if span != 1:
+            # Outside of the box a parameter may have no logarithm.
+            logs[:, i] = np.log(np.maximum(1 + logs[:, i] * (span - 1), np.finfo(float).tiny)) / np.log(span)
+    return logs
+
+
 @dataclass(frozen=True)
 class Clock:
-    """Rates over the unit cube, `exp(log_rates . x)` over the largest such value.
+    """Rates over the unit cube, `exp(log_rates . log_parameters(x))` over the largest such value.
 
     Attributes:
         log_rates: one a parameter; none, or zeros, for times that are common to all points.
+        spans: see `log_parameters`.
     """
 
     log_rates: tuple[float, ...]
+    spans: tuple[float, ...] = ()
 
     @property
     def is_common(self) -> bool:
@@ -54,7 +62,7 @@ class Clock:
         if self.is_common:
             return np.ones(len(x))
         logarithms = np.array(self.log_rates)
-        return np.exp(x @ logarithms - logarithms.clip(0).sum())
+        return np.exp(log_parameters(x, self.spans) @ logarithms - logarithms.clip(0).sum())
 
     def at_own_times(
         self,
@@ -149,56 +157,9 @@ class Recorded:
         flat = flat / size[:, None]
         return np.linalg.solve(flat @ flat.T + RIDGE * np.eye(len(flat)), flat @ (recency * past).ravel()) / size
 
-    def kriging_error(self, clock: Clock) -> float:
-        """Root mean square leave-one-out error of kriging at equal own times, where each trajectory is recorded."""
-        own = np.linspace(0, 1, N_TIMES)
-        kernel = Kernel(family="matern52", lengthscale=(2.5,) * self.x.shape[1])
-        errors = np.sum(Kriging(self.x, kernel).leave_one_out(self.in_own_time(clock, own)) ** 2, axis=-1)
-        return float(np.sqrt(np.mean([e[r].mean() for e, r in zip(errors, clock.reached(self.x, own), strict=True)])))
-
     def resampling_error(self, clock: Clock, t: Float[np.ndarray, " time"]) -> float:
         """Root mean square of what is lost on the way to as many own times as times `t`, and back."""
         sampled, rates = self.in_own_time(clock, t), clock.rate(self.x)
         back = [CubicSpline(t, one, axis=0)(rate * t) for one, rate in zip(sampled, rates, strict=True)]
         truth = [spline(t) for spline in self.splines]
         return float(np.sqrt(np.mean(np.sum((np.array(back) - np.array(truth)) ** 2, axis=-1))))
-
-
-def find_clock(
-    x: Float[np.ndarray, "point d"],
-    t: Float[np.ndarray, " time"],
-    c: Float[np.ndarray, "point time rank"],
-    mean: Float[np.ndarray, " rank"],
-) -> Clock:
-    """The clock of least kriging error; a common one unless it is worthwhile, and some point has seen all of it.
-
-    To be worthwhile, it has to make up for what resampling costs where the times are few, too.
-
-    Args:
-        t: times from 0 to 1.
-        mean: coordinates of the mean state.
-    """
-    recorded = Recorded.of(x, t, c[..., :N_COORDINATES], mean[:N_COORDINATES])
-    before = recorded.kriging_error(COMMON_CLOCK)
-
-    def objective(log_rates: np.ndarray) -> float:
-        if np.abs(log_rates).max() > LARGEST:
-            return 1.0 + float(np.abs(log_rates).max())
-        return recorded.kriging_error(Clock(tuple(log_rates.tolist()))) / before
-
-    if not before > 0:
-        return COMMON_CLOCK
-    d = x.shape[1]
-    simplex = FIRST_STEP * np.concatenate([np.zeros((1, d)), np.eye(d)])
-    for steps in (FIRST_STEPS, STEPS):
-        options = {"maxfev": steps * d, "xatol": 1e-4, "fatol": 1e-4, "initial_simplex": simplex}
-        solution = minimize(objective, np.zeros(d), method="Nelder-Mead", options=options)
-        if solution.fun > HOPELESS:
-            return COMMON_CLOCK
-        simplex = solution.final_simplex[0]
-    found = Clock(tuple(solution.x.tolist()))
-    if found.rate(x).max() < 1 - _EDGE:
-        return COMMON_CLOCK
-    whole = Recorded.of(x, t, c, mean)
-    after = np.hypot(whole.kriging_error(found), whole.resampling_error(found, t))
-    return found if after <= WORTHWHILE * whole.kriging_error(COMMON_CLOCK) else COMMON_CLOCK

@@ -17,6 +17,7 @@ from gpytorch.kernels import Kernel as GPyTorchKernel
 from gpytorch.means import ZeroMean
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from jaxtyping import Float
+from linear_operator.utils.warnings import NumericalWarning
 from scipy.linalg import solve_triangular
 
 from mlasdi.kriging import Kernel, Kriging
@@ -152,9 +153,12 @@ def quiet_and_exact() -> Iterator[None]:
     """GPyTorch would raise a nugget below 1e-6; BoTorch would warn that outputs lack the sample's unit variance.
 
     The nugget is small because solves have no noise, and outputs are standardised by the process variance instead.
+    With length scales of many boxes the variance that is left drowns in rounding, and where that makes it negative
+    GPyTorch takes the least positive one, which is as good.
     """
     with warnings.catch_warnings(), gpytorch.settings.min_fixed_noise(double_value=1e-12):
         warnings.simplefilter("ignore", InputDataWarning)
+        warnings.filterwarnings("ignore", "Negative variance values detected", NumericalWarning)
         yield
 
 

@@ -56,7 +56,7 @@ class DifferenceFields:
     """The parts as fields: the projection's in states, the others in POD coordinates, where they live.
 
     For each k, `projection + basis.scale * modes (autoencoder + latent_dynamics + interpolation)[k]` is truth minus the
-    prediction with the first k + 1 stages.
+    prediction with the first k + 1 stages; the basis is that at the point (`Surrogate.basis_at`).
     """
 
     projection: Float[np.ndarray, "time state"]
@@ -80,12 +80,13 @@ def error_split(
     """
     fields = difference_fields(surrogate, mu, t, u)
     parts = [fields.autoencoder, fields.latent_dynamics, fields.interpolation]
-    lengths = [surrogate.basis.scale * np.linalg.norm(part, axis=-1) for part in (*parts, sum(parts))]
-    outside = surrogate.basis.length(fields.projection)
-    # The projection's part is orthogonal to the others.
-    lengths[-1] = np.hypot(outside, lengths[-1])
+    basis = surrogate.basis_at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    lifted = [basis.scale * part @ basis.modes.T for part in (*parts, sum(parts))]
+    lengths = [surrogate.length(part) for part in lifted]
+    outside = surrogate.length(fields.projection)
+    lengths[-1] = surrogate.length(fields.projection + lifted[-1])
     # As vectors of one entry, lengths get the treatment of vanishing states that all errors have.
-    norm = surrogate.basis.length(u)[:, None]
+    norm = surrogate.length(u)[:, None]
     projection, *others = (
         relative_error(np.broadcast_to(norm, (*length.shape, 1)), norm - length[..., None]).max(axis=-1)
         for length in (outside, *lengths)
@@ -114,14 +115,14 @@ def difference_fields(
         raise ValueError(f"one parameter point has one trajectory, got {len(x)} points")
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"calibration needs times [time], at least two, got shape {times.shape}")
-    tau, c = surrogate.clock.rate(x)[0] * surrogate._tau(times), surrogate.basis.project(u)
+    tau, c = surrogate.clock.rate(x)[0] * surrogate._tau(times), surrogate.project(mu, t, u)
     latent, stages = surrogate.model.latent, surrogate.model.stages
     if latent.has_dynamics:
         inside = _with_dynamics(surrogate, x, tau, torch.from_numpy(c))
     else:
         mean = torch.stack([surrogate.model.mean(x, tau, k + 1)[0] for k in range(len(stages))]).numpy()
         inside = np.zeros_like(mean), np.zeros_like(mean), c - mean
-    return DifferenceFields(u - surrogate.basis.lift(c), *inside)
+    return DifferenceFields(u - surrogate.basis_at(x[0]).lift(c), *inside)
 
 
 def _with_dynamics(

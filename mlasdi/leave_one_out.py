@@ -27,6 +27,8 @@ from mlasdi.training_set import TrainingSet
 MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
 SAMPLED = 2000  # entries of the state on which the pointwise band is calibrated: its cost shall not grow with the mesh
 CHUNK = 32  # points whose standard deviation is computed at once
+# Root mean square of the part of the standard deviation that is spread evenly over a state, in units of the rest.
+DIFFUSE = 0.3
 NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 
 
@@ -58,15 +60,18 @@ def relative_std(
     """Standard deviation of the field in the L2 norm, relative to the solution's, maximum over time; uncalibrated.
 
     Args:
-        t: times, with a `clock` equidistant own ones, which count until half a step after a point's end.
+        t: times, with a `clock` own ones, which count until a point's end.
         gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
     """
     found = []
     for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own
         spread = basis.scale * model.deviations(part, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
         shares = relative(spread, basis.norm(model.mean(part, t).numpy()))
-        counts = clock.reached(part, t.numpy(), slack=0.5 / max(len(t) - 1, 1))
-        found.append(np.where(counts, shares, 0.0).max(axis=-1))
+        if not clock.is_common:
+            # At its end, between two times, by interpolation: what is maximised over `x` must not jump.
+            ends = np.array([np.interp(end, t, row) for end, row in zip(clock.rate(part), shares, strict=True)])
+            shares = np.column_stack([np.where(clock.reached(part, t.numpy()), shares, 0.0), ends])
+        found.append(shares.max(axis=-1))
     return np.concatenate(found)
 
 
@@ -107,8 +112,9 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
             prediction = fold.mean(x, data.t, k + 1)[0, judged]
             errors[k, i] = _error(prediction, truth, basis)
         std = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
+        expected = max(np.linalg.norm(std) * math.sqrt(1 + DIFFUSE**2), np.finfo(float).tiny)
         distance = sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy())
-        ratios.append(np.linalg.norm(distance) / max(np.linalg.norm(std), np.finfo(float).tiny))
+        ratios.append(np.linalg.norm(distance) / expected)
         spreads.append(relative_std(fold, basis, x, data.t, clock=data.clock)[0])
     return LeaveOneOut(errors, std_factor(np.array(ratios)), max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
 
@@ -116,14 +122,11 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
 def std_factor(ratios: Float[np.ndarray, " fold"]) -> float:
     """Factor on the standard deviation, from the root mean square error of each fold in units of the predicted one.
 
-    The values of a fold are so correlated that each fold is one observation. Of these, the factor is the one that a
-    further point exceeds with probability 0.1 (the conformal quantile), or the largest where there are too few for
-    that. Folds that come out badly are believed; those that come out well, half the way (in the logarithm), since they
-    keep the latent coefficients of a calibration that knew their point.
+    The values of a fold are so correlated that each fold is one observation, and the band is that of Student's t with
+    as many of them as there are. Folds that come out well are no reason to believe in less than the deviation: they
+    keep similarity variables and latent coefficients of a calibration that knew their point.
     """
-    rank = min(math.ceil(0.9 * (len(ratios) + 1)), len(ratios))
-    quantile = float(np.sort(ratios)[rank - 1])
-    return max(quantile, math.sqrt(quantile))
+    return max(1.0, float(np.sqrt(np.mean(ratios**2)))) * std_factor_without_folds(len(ratios))
 
 
 def std_factor_without_folds(n_points: int) -> float:

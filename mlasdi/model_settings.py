@@ -48,6 +48,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "anchors": 16,
         "interpolation": "field",
         "clock": "own",
+        "frame": "own",
         "min_gain": 0.1,
     },
     # arXiv 2506.09207, as published: gradient training, GPs by the marginal likelihood of each coefficient
@@ -57,6 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "anchors": 0,
         "interpolation": "marginal-likelihood",
         "clock": "common",
+        "frame": "common",
         "min_gain": None,
     },
     # arXiv 2308.05882, as published: one stage, coefficients by least squares on finite differences
@@ -66,6 +68,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "anchors": 0,
         "interpolation": "marginal-likelihood",
         "clock": "common",
+        "frame": "common",
         "min_gain": None,
     },
     # no latent dynamics: Gaussian process interpolation of the snapshots at equal times
@@ -75,6 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "anchors": 0,
         "interpolation": "field",
         "clock": "common",
+        "frame": "common",
         "min_gain": None,
     },
 }
@@ -106,6 +110,10 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
     interpolation: Literal["field", "marginal-likelihood"]
     clock: Literal["own", "common"] = Field(
         description="own: a rate of time for each point, where that brings the solutions into step; common: equal times"
+    )
+    frame: Literal["own", "common"] = Field(
+        description="own: scales and shifts of the coordinates, and units of the fields, for each point, where these "
+        "make the solutions alike; common: those of the states"
     )
     min_gain: float | None = Field(
         ge=0,

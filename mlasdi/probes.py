@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from solvers.contract import StateLayout
@@ -29,6 +30,11 @@ class Probes:
     def of(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch value"]:
         """The values that these probes read from states."""
         return np.sum(u[..., self.entries] * self.weights, axis=-1)
+
+    def matrix(self, n_state: int) -> csr_array:
+        """From a state to the values `[value, state]`."""
+        rows = np.repeat(np.arange(len(self)), self.entries.shape[1])
+        return csr_array((self.weights.ravel(), (rows, self.entries.ravel())), shape=(len(self), n_state))
 
     @classmethod
     def joined(cls, parts: Sequence["Probes"]) -> "Probes":

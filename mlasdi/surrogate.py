@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from mlasdi import surrogate_files, surrogate_state
 from mlasdi.basis import PodBasis
 from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.encoders import Encoder
-from mlasdi.leave_one_out import relative_std
+from mlasdi.frame import Frame
+from mlasdi.leave_one_out import DIFFUSE, relative_std
 from mlasdi.probes import Probes
 from mlasdi.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
 from mlasdi.staged_model import StagedModel
@@ -40,6 +42,7 @@ class Surrogate:
         record: how it was trained and how good it is.
         info: whatever the caller wants to travel along, as JSON: problem, campaign, data hash.
         clock: from times to own times, which those of `model` are.
+        frame: from states to own states, which those of `basis` are; None where they are the same.
     """
 
     space: ParameterSpace
@@ -51,6 +54,7 @@ class Surrogate:
     record: TrainingRecord
     info: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock = COMMON_CLOCK
+    frame: Frame | None = None
 
     @property
     def n_stages(self) -> int:
@@ -87,14 +91,18 @@ class Surrogate:
             ExtrapolationWarning: outside the trained box or time interval.
         """
         x, times = self._inputs(mu, t, n_stages)
-        tau, basis = self._tau(times), self._basis(probes)
-        mean = np.empty((len(x), len(times), len(basis.mean)))
+        tau = self._tau(times)
+        mean = np.empty((len(x), len(times), self.layout.n_state if probes is None else len(probes)))
         spread = np.empty_like(mean) if std else None
         for rows in _chunks(len(x), 64):
-            basis.lift(self._mean(x[rows], tau, n_stages), out=mean[rows])
-            if spread is not None:
-                steps = self.record.std_factor * self._deviations(x[rows], tau)
-                spread[rows] = basis.lift_std(steps)
+            c = self._mean(x[rows], tau, n_stages)
+            steps = self.record.std_factor * self._deviations(x[rows], tau) if std else None
+            for part, basis in self._bases(x[rows], probes):
+                basis.lift(c[part], out=mean[rows][part])
+                if spread is not None and steps is not None:
+                    spread[rows][part] = np.hypot(
+                        basis.lift_std(steps[:, part]), self._even(steps[:, part]) * basis.unit
+                    )
         return Prediction(times, mean, spread)
 
     def probe(
@@ -108,13 +116,16 @@ class Surrogate:
         x, times = self._inputs(mu, t)
         if len(times) != len(probes):
             raise ValueError(f"{len(times)} times given for {len(probes)} probes; give one for each")
-        tau, basis = self._tau(times), self._basis(probes)
-        c = basis.scale * self._mean(x, tau)
-        mean = basis.mean + np.einsum("ptr,tr->pt", c, basis.modes)
-        if not std:
-            return ProbePrediction(times, mean, None)
-        steps = self.record.std_factor * basis.scale * self._deviations(x, tau)
-        return ProbePrediction(times, mean, np.linalg.norm(np.einsum("dptr,tr->dpt", steps, basis.modes), axis=0))
+        tau, mean = self._tau(times), np.empty((len(x), len(times)))
+        spread = np.empty_like(mean) if std else None
+        c = self.basis.scale * self._mean(x, tau)
+        steps = self.record.std_factor * self.basis.scale * self._deviations(x, tau) if std else None
+        for part, basis in self._bases(x, probes):
+            mean[part] = basis.mean + np.einsum("ptr,tr->pt", c[part], basis.modes)
+            if spread is not None and steps is not None:
+                along = np.linalg.norm(np.einsum("dptr,tr->dpt", steps[:, part], basis.modes), axis=0)
+                spread[part] = np.hypot(along, self._even(steps[:, part] / basis.scale)[..., 0] * basis.unit)
+        return ProbePrediction(times, mean, spread)
 
     def sample(
         self,
@@ -140,11 +151,40 @@ class Surrogate:
         steps = self.record.std_factor * self._deviations(x, tau)
         draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
         coordinates = self._mean(x, tau)[:, None] + np.moveaxis(draws, 0, 1)
-        return self._basis(probes).lift(coordinates)
+        moved, even = generator.standard_normal(n_samples)[:, None, None], self._even(steps)[:, None]
+        lifted = [
+            basis.lift(coordinates[part]) + moved * even[part] * basis.unit for part, basis in self._bases(x, probes)
+        ]
+        return np.concatenate(lifted)
 
-    def _basis(self, probes: Probes | None) -> PodBasis:
-        """What lifts to the values that are asked for."""
-        return self.basis if probes is None else self.basis.combined(probes.entries, probes.weights)
+    def _even(self, steps: Float[np.ndarray, "direction param time rank"]) -> Float[np.ndarray, "param time 1"]:
+        """The part of the standard deviation that is the same at all values of a state, in their units.
+
+        It holds what the basis leaves out, and the errors outside of the directions in which the training trajectories
+        vary over the parameters, of which the deviations know nothing.
+        """
+        squares = DIFFUSE**2 * self.basis.scale**2 * np.sum(steps**2, axis=(0, -1)) / len(self.basis.mean)
+        return np.sqrt(squares + self.basis.truncation_rms**2)[..., None]
+
+    def _bases(self, x: Float[np.ndarray, "param d"], probes: Probes | None) -> Iterator[tuple[slice, PodBasis]]:
+        """What lifts to the values that are asked for, and at which of the points: each frame has its own."""
+        if self.frame is None:
+            yield slice(None), self.basis if probes is None else self.basis.combined(probes.entries, probes.weights)
+            return
+        picked = None if probes is None else probes.matrix(self.layout.n_state)
+        for i, point in enumerate(x):
+            view = self.frame.view(point)
+            yield slice(i, i + 1), self.basis.seen(view if picked is None else picked @ view, self._own_states)
+
+    @cached_property
+    def _own_states(self) -> Float[np.ndarray, "state column"]:
+        """Mean state and modes of the basis, as `frame` takes them."""
+        assert self.frame is not None  # nobody else asks
+        return self.frame.coefficients(np.column_stack([self.basis.mean, self.basis.modes]))
+
+    def basis_at(self, x: Float[np.ndarray, " d"]) -> PodBasis:
+        """What lifts coordinates to states at a point of the unit cube; its modes need not be orthonormal."""
+        return next(basis for _, basis in self._bases(x[None], None))
 
     def coordinates(
         self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None, n_stages: int | None = None
@@ -152,6 +192,36 @@ class Surrogate:
         """Predicted POD coordinates: the prediction before it is lifted to the mesh; arguments as for `predict`."""
         x, times = self._inputs(mu, t, n_stages)
         return self._mean(x, self._tau(times), n_stages)
+
+    def project(
+        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
+    ) -> Float[np.ndarray, "time rank"]:
+        """POD coordinates of the states of one true trajectory.
+
+        Where its own coordinates end before those of the box do, the states are continued by the prediction.
+
+        Args:
+            mu: its parameters, one point.
+            t: its times `[time]`.
+        """
+        if self.frame is None:
+            return self.basis.project(u)
+        x = self.space.to_unit(self.space.as_array(mu))
+        own, known = self.frame.own(x[0], u)
+        predicted = self.basis.lift(self._mean(x, self._tau(np.asarray(t, dtype=float)))[0])
+        return self.basis.project(np.where(known, own, predicted))
+
+    def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
+        """Norm of states, or of differences of states: the L2 norm, each field in the unit of its variation."""
+        return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
+
+    @property
+    def unit(self) -> Float[np.ndarray, " unit"]:
+        """Of each value of a state, or one for all `[1]`: the variation of its field in the training."""
+        if self.frame is None or self.basis.unit.size == 1:
+            return self.basis.unit
+        fields = self.basis.unit.reshape(len(self.layout.fields), -1)[:, 0]
+        return np.repeat(fields, self.layout.n_points)
 
     def _mean(
         self, x: Float[np.ndarray, "param d"], tau: torch.Tensor, n_stages: int | None = None
@@ -242,7 +312,16 @@ class Surrogate:
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
         state = surrogate_state.disassembled(
-            self.space, self.layout, self.t, self.basis, self.model, self.encoder, self.record, self.info, self.clock
+            self.space,
+            self.layout,
+            self.t,
+            self.basis,
+            self.model,
+            self.encoder,
+            self.record,
+            self.info,
+            self.clock,
+            self.frame,
         )
         surrogate_files.write(Path(folder), *state)
         return Path(folder)

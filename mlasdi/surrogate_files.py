@@ -10,7 +10,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT, NEWER_FORMAT = 3, 4  # the latter of those with dynamics or clocks, which earlier versions do not know
+# The oldest that knows all of a surrogate: 4 has dynamics and clocks, 5 frames and rates that are products of powers.
+FORMATS = (3, 4, 5)
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
 
 
@@ -32,8 +33,7 @@ def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any])
         weights.parent.mkdir()
         save_file(tensors, weights)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        is_newer = "dynamics" in description or any(description.get("clock", ()))
-        description = {"format": NEWER_FORMAT if is_newer else FORMAT, **description, "sha256": digest}
+        description = {"format": _format(description), **description, "sha256": digest}
         description["description_sha256"] = _digest(description)
         (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
         os.replace(weights.parent, folder)
@@ -55,8 +55,8 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged ({error})") from None
     if not isinstance(description, dict):
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
-    if description.get("format") not in (FORMAT, NEWER_FORMAT):
-        known = f"{FORMAT} and {NEWER_FORMAT}"
+    if description.get("format") not in FORMATS:
+        known = f"{FORMATS[0]} to {FORMATS[-1]}"
         raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {known}")
     if "sha256" not in description:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
@@ -66,6 +66,12 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     return load_file(folder / TENSORS), description
+
+
+def _format(description: dict[str, Any]) -> int:
+    if description.get("clock") or description.get("frame"):
+        return 5
+    return 4 if "dynamics" in description else 3
 
 
 def _digest(description: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from mlasdi.averaging import AverageStage
 from mlasdi.basis import PodBasis
 from mlasdi.clock import Clock
 from mlasdi.encoders import Encoder, LinearEncoder, NetworkEncoder
+from mlasdi.frame import AxisMap, Frame
 from mlasdi.latent_model import LatentModel
 from mlasdi.results import TrainingRecord
 from mlasdi.staged_model import StagedModel
@@ -33,6 +34,7 @@ def disassembled(
     record: TrainingRecord,
     info: Mapping[str, Any],
     clock: Clock,
+    frame: Frame | None,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and JSON that say all of a surrogate, whose attributes these are."""
     arrays = {"t": t, "basis.mean": basis.mean, "basis.modes": basis.modes}
@@ -55,7 +57,8 @@ def disassembled(
         "encoder": {"kind": encoder.kind, "settings": states["encoder"][0]},
         "stages": [{"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(model.stages)],
         "record": asdict(record),
-        "clock": list(clock.log_rates),
+        "clock": None if clock.is_common else asdict(clock),
+        "frame": frame and _frame_settings(frame),
         "info": dict(info),
     }
     return tensors, description
@@ -78,19 +81,39 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
         STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
         for k, stage in enumerate(description["stages"])
     ]
-    encoder = description["encoder"]
+    encoder, layout = description["encoder"], StateLayout.from_parts(description["layout"], layout_arrays)
     record = {name: _tuples(value) for name, value in description["record"].items()}
     return (
         ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
-        StateLayout.from_parts(description["layout"], layout_arrays),
+        layout,
         arrays["t"],
         PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"]),
         StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
         ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
         TrainingRecord(**record),
         description["info"],
-        Clock(tuple(description.get("clock", ()))),
+        _clock(description.get("clock")),
+        _frame(layout, description.get("frame")),
     )
+
+
+def _clock(saved: Any) -> Clock:
+    """Rates as a mapping; earlier versions saved a list of them, of exponential functions over the unit cube."""
+    if isinstance(saved, Mapping):
+        return Clock(**{name: _tuples(value) for name, value in saved.items()})
+    return Clock(tuple(saved or ()))
+
+
+def _frame_settings(frame: Frame) -> dict[str, Any]:
+    axes = [axis and asdict(axis) for axis in frame.axes]
+    return {"axes": axes, "log_gains": frame.log_gains, "spans": frame.spans}
+
+
+def _frame(layout: StateLayout, saved: Mapping[str, Any] | None) -> Frame | None:
+    if saved is None:
+        return None
+    axes = [axis and AxisMap(**{name: _tuples(value) for name, value in axis.items()}) for axis in saved["axes"]]
+    return Frame(layout, tuple(axes), _tuples(saved["log_gains"]), _tuples(saved["spans"]))
 
 
 def _tuples(value: Any) -> Any:

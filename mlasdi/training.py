@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from mlasdi.alignment import aligned
 from mlasdi.basis import PodBasis
-from mlasdi.clock import COMMON_CLOCK, Clock, Recorded, find_clock
 from mlasdi.kriging import FAMILIES, select_kernel
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std, std_factor_without_folds
 from mlasdi.model_settings import ModelSettings
@@ -97,17 +97,18 @@ def fit(
     start = time.perf_counter()
     thinned, noise = _prepared(data, settings)
     x = data.space.to_unit(thinned.mu)
-    basis = PodBasis.fit(thinned.u, settings.basis, len(data.layout.fields))
-    settings = _within_rank(settings, basis.rank, noisy=noise is not None)
     tau = (thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0])
-    c, clock, recorded = _in_step(x, tau, basis.project(thinned.u), basis, settings)
-    flat = c.reshape(len(x), -1)
+    allowed = {"clock": settings.clock == "own", "frame": settings.frame == "own"}
+    found = aligned(x, tau, thinned.u, data.layout, data.space.spans, settings.basis, **allowed)
+    basis = found.basis
+    settings = _within_rank(settings, basis.rank, noisy=noise is not None)
+    flat = found.c.reshape(len(x), -1)
     # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
     left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
     kernel, rougher = (select_kernel(x, flat, given, noise=left / basis.rank) for given in (FAMILIES, ("matern52",)))
     anchors = data.space.unit_sobol(settings.anchors, seed)
-    own = torch.from_numpy(tau)
-    training_set = TrainingSet(x, torch.from_numpy(c), own, kernel, anchors, rougher, left, clock, recorded)
+    c, own = torch.from_numpy(found.c), torch.from_numpy(tau)
+    training_set = TrainingSet(x, c, own, kernel, anchors, rougher, left, found.clock, found.recorded, found.gaps)
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
@@ -129,22 +130,8 @@ def fit(
         fit_s=time.perf_counter() - start,
         noise_level=noise.level if noise else 0.0,
     )
-    return Surrogate(data.space, data.layout, thinned.t, basis, model, encoder, record, dict(info or {}), clock)
-
-
-def _in_step(
-    x: Float[np.ndarray, "point d"],
-    t: Float[np.ndarray, " time"],
-    c: Float[np.ndarray, "point time rank"],
-    basis: PodBasis,
-    settings: ModelSettings,
-) -> tuple[Float[np.ndarray, "point time rank"], Clock, Recorded | None]:
-    """The trajectories at equal own times, as many as there are times; the clock of these; what they are made from."""
-    clock = COMMON_CLOCK if settings.clock == "common" else find_clock(x, t, c, basis.mean_coordinates)
-    if clock.is_common:
-        return c, clock, None
-    recorded = Recorded.of(x, t, c, basis.mean_coordinates)
-    return recorded.in_own_time(clock, t), clock, recorded
+    parts = (basis, model, encoder, record, dict(info or {}), found.clock, found.frame)
+    return Surrogate(data.space, data.layout, thinned.t, *parts)
 
 
 def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData, Denoised | None]:

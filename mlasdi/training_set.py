@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mlasdi.clock import COMMON_CLOCK, Clock, Recorded
+from mlasdi.gaps import Gaps
 from mlasdi.kriging import Kernel, Kriging
 
 
@@ -29,6 +30,7 @@ class TrainingSet:
         noise: mean square norm of the noise in the coordinates of a snapshot; zero where there is none.
         clock: of the times. With clocks of their own, some trajectories end before own time 1, and are continued.
         recorded: the trajectories before they were brought to own times; None where times are common.
+        gaps: own coordinates that some trajectory does not reach; None where there are none.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -40,6 +42,7 @@ class TrainingSet:
     noise: float = 0.0
     clock: Clock = COMMON_CLOCK
     recorded: Recorded | None = None
+    gaps: Gaps | None = None
 
     @property
     def n_points(self) -> int:
@@ -85,13 +88,23 @@ class TrainingSet:
     def without(self, i: int) -> "TrainingSet":
         """The set without training point `i`; the anchors stay where they are and follow the remaining points."""
         keep = np.arange(self.n_points) != i
-        if self.recorded is None:
+        if self.recorded is None and self.gaps is None:
             return replace(self, x=self.x[keep], c=self.c[keep])
-        return replace(self, x=self.x[keep], c=self._continued_without[i], recorded=self.recorded.without(i))
+        return self._folds[i]
 
     @cached_property
-    def _continued_without(self) -> list[Float[Tensor, "rest time rank"]]:
-        """For each training point, the trajectories at the others, continued without it."""
-        assert self.recorded is not None  # nothing is continued otherwise
-        rest = (self.recorded.without(i) for i in range(self.n_points))
-        return [torch.from_numpy(one.in_own_time(self.clock, self.t.numpy())) for one in rest]
+    def _folds(self) -> list["TrainingSet"]:
+        """For each training point, the trajectories at the others, continued in time and space without it."""
+        folds = []
+        for i in range(self.n_points):
+            keep = np.delete(np.arange(self.n_points), i)
+            rest = self.recorded and self.recorded.without(i)
+            c = self.c[keep].numpy() if rest is None else np.stack([spline(self.t.numpy()) for spline in rest.splines])
+            if self.gaps is not None:
+                c = c + self.gaps.change_without(i)
+            if rest is not None:
+                if self.gaps is not None:
+                    rest = Recorded.of(rest.x, self.t.numpy(), c, rest.mean)
+                c = rest.in_own_time(self.clock, self.t.numpy())
+            folds.append(replace(self, x=self.x[keep], c=torch.from_numpy(c), recorded=rest, gaps=None))
+        return folds

@@ -106,6 +106,11 @@ class ParameterSpace:
         return np.array([[p.low for p in self.parameters], [p.high for p in self.parameters]], dtype=float)
 
     @property
+    def spans(self) -> tuple[float, ...]:
+        """Ratio of the bounds of each parameter; one where the scale is logarithmic, or the lower one not positive."""
+        return tuple(p.high / p.low if p.scale == "linear" and p.low > 0 else 1.0 for p in self.parameters)
+
+    @property
     def is_restricted(self) -> bool:
         """Whether some points of the box are not feasible."""
         return bool(self.constraints) or any(self._is_integer)

@@ -47,6 +47,7 @@ def chosen(problem: Problem, size: Size) -> Iterator[Chosen]:
             first["forcing"] = [OMEGA * DUFFING_END / (2 * math.pi)]
         dims = (3,) if forced else size.latent_dims  # the state of Duffing's problem has no more
         given = {"first_stage": first, "stages": [], "n_time": len(problem.train.t), "latent_dim": dims}
+        given |= {"clock": "common", "frame": "common"}  # the dynamics of the solutions themselves
         surrogate = fit(problem.train, ModelSettings.model_validate(given), seed=0)
         test, train = (float(problem.errors(surrogate, data).max()) for data in (problem.test, problem.train))
         record = surrogate.record

@@ -111,7 +111,7 @@ class Measured:
 
 def settings(size: Size, problem: Problem, given: Mapping[str, Any]) -> ModelSettings:
     """Of a model that is given by what differs from the default."""
-    own = {"kind": "mlasdi", "n_time": half(problem), **given}
+    own = {"kind": "mlasdi", "n_time": half(problem), "clock": "common", "frame": "common", **given}
     if problem.name == "wake":
         own["basis"] = {"tolerance": 1e-4}  # beyond, the modes are noise of the scheme
     if own["kind"] == "mlasdi":

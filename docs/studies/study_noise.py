@@ -94,7 +94,7 @@ def settings(size: Size, problem: Problem, **given: Any) -> ModelSettings:
     if published:
         given["latent_dim"] = size.n_latent
     n_time = 201 if problem.name == "multiscale" else 101  # its fine scale takes all times
-    return ModelSettings.model_validate({"n_time": n_time, **given})
+    return ModelSettings.model_validate({"n_time": n_time, "clock": "common", "frame": "common", **given})
 
 
 def final_error(size: Size, problem: Problem, data: TrainingData, **given: Any) -> float:

@@ -36,6 +36,16 @@ def root(tmp_path: Path, empty_store: Path) -> Path:
 @pytest.fixture(scope="session")
 def burgers_surrogate() -> Surrogate:
     """Two stages, trained hardly at all on a coarse Burgers problem, at the corners of the box and its centre."""
+    return trained_on_burgers({"clock": "common", "frame": "common"})
+
+
+@pytest.fixture(scope="session")
+def similar_surrogate() -> Surrogate:
+    """The same in the similarity variables of the problem."""
+    return trained_on_burgers({"clock": "own", "frame": "own"})
+
+
+def trained_on_burgers(variables: dict[str, str]) -> Surrogate:
     mu = np.concatenate([BOX.corners(), [[0.8, 1.0]]])
     solved = [BURGERS.solve(BOX.as_dict(row)) for row in mu]
     data = TrainingData(BOX, BURGERS.layout, mu, solved[0].t, np.stack([s.u for s in solved]))
@@ -45,5 +55,6 @@ def burgers_surrogate() -> Surrogate:
         "first_stage": {"iterations": 20},
         "stages": [{"kind": "kriging"}],
         "min_gain": None,
+        **variables,
     }
     return fit(data, ModelSettings.model_validate(settings), seed=0)

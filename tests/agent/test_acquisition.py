@@ -79,6 +79,16 @@ def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisitio
     assert scores[0] >= (1 - 1e-6) * score(dense_grid(surrogate)).max()
 
 
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_in_similarity_variables_little_scores_higher(similar_surrogate: Surrogate, acquisition: str) -> None:
+    """The errors are those of the scheme then, a thousandth of what they were, and their hills are many."""
+    assert similar_surrogate.frame is not None
+    settings = SamplingSettings(acquisition=acquisition)
+    _, scores = propose(similar_surrogate, settings, trained_on(similar_surrogate), 1, seed=0)
+    score = score_function(similar_surrogate, acquisition, nothing_pending(similar_surrogate))
+    assert scores[0] >= 0.95 * score(dense_grid(similar_surrogate)).max()
+
+
 def test_the_maximum_is_found_from_few_candidates_and_any_seed(surrogate: Surrogate) -> None:
     """With eight candidates, fewer than the box of three parameters has faces and corners."""
     found = [

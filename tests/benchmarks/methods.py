@@ -155,6 +155,7 @@ METHODS = (
     Method("mlasdi-paper", own("mlasdi-paper"), SEEDS),
     Method("gplasdi", own("gplasdi")),
     Method("snapshot-gp", own("snapshot-gp")),
+    Method("snapshot-gp, own variables", own("snapshot-gp", clock="own", frame="own")),
     Method("ezyrb POD + RBF", ezyrb(rbf)),
     Method("ezyrb POD + GPR", ezyrb(gpr)),
     Method("ezyrb POD + GPR, defaults", ezyrb(gpr_defaults)),

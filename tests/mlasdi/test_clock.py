@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from mlasdi.clock import COMMON_CLOCK, Clock, Recorded, find_clock
+from mlasdi.clock import COMMON_CLOCK, Clock, Recorded, log_parameters
 from mlasdi.errors import max_relative_error
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, TrainingData, fit
@@ -40,26 +40,19 @@ def test_rates_are_relative_to_the_fastest_corner():
     assert not Clock((0.0, 0.1)).is_common
 
 
-def test_the_rates_of_solutions_are_found():
-    clock = find_clock(GRID, T, run(GRID), NO_MEAN)
-    np.testing.assert_allclose(clock.log_rates, RATES, atol=2e-2)
+def test_rates_are_products_of_powers_of_the_parameters():
+    """Along a range from 2 to 6, here."""
+    mu = np.array([[2.0], [3.0], [6.0]])
+    rates = Clock((np.log(3.0) * 0.5,), (3.0,)).rate((mu - 2) / 4)
+    np.testing.assert_allclose(rates, (mu[:, 0] / 6) ** 0.5, rtol=1e-12)
 
 
-def test_solutions_in_step_keep_common_times():
-    assert find_clock(GRID, T, run(GRID, log_rates=np.zeros(2)), NO_MEAN) == COMMON_CLOCK
-    assert find_clock(GRID, T, np.ones((9, 81, 3)), NO_MEAN) == COMMON_CLOCK
-
-
-def test_without_the_fastest_corner_nothing_tells_the_end():
-    slower = GRID[(GRID != [1.0, 0.0]).any(axis=1)]
-    assert find_clock(slower, T, run(slower), NO_MEAN) == COMMON_CLOCK
-
-
-def test_times_too_few_to_resample_are_left_alone():
-    """Three and a half times a period: a spline through them is off by far more than kriging is."""
-    times = np.linspace(0, 1, 22)
-    fast = np.stack([np.cos(2 * np.pi * 6 * np.exp(GRID @ (0.1 * RATES))[:, None] * times + k) for k in (0, 1, 2)], -1)
-    assert find_clock(GRID, times, fast, NO_MEAN) == COMMON_CLOCK
+def test_parameters_without_a_logarithm_stay_as_they_are():
+    x = np.array([[0.0, 0.3], [1.0, 0.9], [-1.0, -1.0]])
+    logs = log_parameters(x, (1.0, 3.0))
+    np.testing.assert_array_equal(logs[:, 0], x[:, 0])
+    assert logs[1, 1] < 1
+    assert np.isfinite(logs).all(), "outside of the box, too"
 
 
 def test_in_own_time_solutions_are_those_of_the_fastest():
@@ -133,7 +126,7 @@ def pulses(mu: np.ndarray) -> TrainingData:
 
 @pytest.fixture(scope="module")
 def surrogates() -> dict[str, Surrogate]:
-    given = {"latent_dim": 3, "n_time": 81, "first_stage": {"iterations": 20}}
+    given = {"latent_dim": 3, "n_time": 81, "first_stage": {"iterations": 20}, "frame": "common"}
     return {
         clock: fit(pulses(SPACE.grid(3)), ModelSettings.model_validate(given | {"clock": clock}), seed=0)
         for clock in ("own", "common")

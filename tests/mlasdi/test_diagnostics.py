@@ -184,7 +184,8 @@ def test_a_decoder_makes_up_for_a_stalled_first_stage_and_kriging_does_not(surro
 
 def test_noise_is_not_correlated_with_the_latent_state(burgers_data):
     noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
-    given = settings(**QUICK | {"latent_dim": 3, "n_time": 51, "noise": "none"})
+    common = {"clock": "common", "frame": "common"}
+    given = settings(**QUICK | common | {"latent_dim": 3, "n_time": 51, "noise": "none"})
     noisy = fit(replace(burgers_data, u=burgers_data.u + noise), given, seed=0)
     (finding,) = [f for f in diagnose(noisy) if f.kind == "uncorrelated-residual"]
     assert "under 0.3" in finding.message

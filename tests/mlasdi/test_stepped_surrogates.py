@@ -60,7 +60,12 @@ def test_a_saved_one_comes_back(fitted: Surrogate, tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(mu).mean, fitted.predict(mu).mean)
     np.testing.assert_array_equal(loaded.predict(mu).std, fitted.predict(mu).std)
     assert loaded.model.latent.dynamics == fitted.model.latent.dynamics
-    # Earlier versions refuse what they would misread
+
+
+def test_earlier_versions_refuse_what_they_would_misread(burgers_data: TrainingData, tmp_path: Path) -> None:
+    given = {"dynamics": "quadratic", "iterations": 2}
+    common = settings(**given).model_copy(update={"clock": "common", "frame": "common"})
+    fit(burgers_data, common, seed=0).save(tmp_path / "saved")
     assert json.loads((tmp_path / "saved/surrogate.json").read_text())["format"] == 4
 
 
@@ -87,7 +92,8 @@ def test_the_parts_of_the_error_add_up(
     fields = difference_fields(fitted, mu[0], burgers_data.t, states[0])
     prediction = fitted.predict(mu[0], burgers_data.t, std=False).mean[0]
     inside = fields.autoencoder[-1] + fields.latent_dynamics[-1] + fields.interpolation[-1]
-    lifted = fitted.basis.scale * inside @ fitted.basis.modes.T
+    basis = fitted.basis_at(fitted.space.to_unit(mu[0]))
+    lifted = basis.scale * inside @ basis.modes.T
     np.testing.assert_allclose(fields.projection + lifted, states[0] - prediction, atol=1e-9)
 
 

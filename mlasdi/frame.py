@@ -1,0 +1,217 @@
+"""A frame for each parameter point: coordinates and units in which the solutions look alike.
+
+A pulse that is wider, stands elsewhere or is higher at some parameters than at others is, at equal places, a blur to
+whatever interpolates over the parameters. So each point gets, for every axis of the grid, a scale and a shift, and for
+every field a gain; what is learnt are the fields in these *own* coordinates and units. Scales and gains are products
+of powers of the parameters, as the characteristic lengths and sizes of dimensional analysis are.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial, reduce
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.interpolate import BSpline, make_interp_spline
+from scipy.sparse import csr_array, diags_array, eye_array, kron
+
+from mlasdi.clock import log_parameters
+from solvers.contract import StateLayout
+
+DEGREE = 3  # of the splines between the nodes of a grid
+# Nodes at each end of an axis that keep their places: what a boundary condition does there does not move with the
+# solution.
+STRIP = 2
+FEWEST_NODES = 24  # of an axis that can be scaled and shifted
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """Own coordinates `scale * (y - centre) + centre + shift` of the coordinates y, both from 0 to 1 along an axis.
+
+    The own coordinates are normalised in the end, so that those of the whole parameter box fill the axis.
+
+    Attributes:
+        log_scales: logarithm of the scale at the end of each parameter's range, relative to its beginning `[d]`.
+        shifts: difference between the shifts at these ends `[d]`.
+        centre: what scales leave in place.
+    """
+
+    log_scales: tuple[float, ...]
+    shifts: tuple[float, ...]
+    centre: float = 0.5
+
+    def offset_and_scale(
+        self, logs: Float[np.ndarray, "param d"]
+    ) -> tuple[Float[np.ndarray, " param"], Float[np.ndarray, " param"]]:
+        """Offset b and scale s of the normalised own coordinates `b + s y`."""
+        log_scales, shifts = np.array(self.log_scales), np.array(self.shifts)
+        scale = np.exp(logs @ log_scales)
+        offset = self.centre * (1 - scale) + logs @ shifts
+        # Bounds over the box, which has too many corners to look at each where parameters are many.
+        sizes = np.exp([log_scales.clip(max=0).sum(), log_scales.clip(min=0).sum()])
+        start = (self.centre * (1 - sizes)).min() + shifts.clip(max=0).sum()
+        end = (self.centre * (1 - sizes) + sizes).max() + shifts.clip(min=0).sum()
+        return (offset - start) / (end - start), scale / (end - start)
+
+
+def nodes_of(coordinate: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"] | None:
+    """Nodes of an axis from 0 to 1; None where it cannot be scaled: it has few, or they are not in order."""
+    coordinate = np.asarray(coordinate, dtype=float)
+    if len(coordinate) < FEWEST_NODES:
+        return None
+    nodes = (coordinate - coordinate[0]) / (coordinate[-1] - coordinate[0] or 1.0)
+    return nodes if np.all(np.diff(nodes) > 0) else None
+
+
+def grid_of(layout: StateLayout) -> tuple[list[Float[np.ndarray, " n"] | None], tuple[int, ...]]:
+    """Nodes of each axis of a layout, None of those that cannot be scaled, and the shape of its grid.
+
+    The points of a mesh or a masked grid are one axis that cannot be.
+    """
+    if layout.scattered or layout.mask is not None:
+        return [None], (layout.n_points,)
+    return [nodes_of(coordinate) for coordinate in layout.coordinates.values()], layout.shape
+
+
+def spline_coefficients(
+    values: Float[np.ndarray, "state ..."], nodes: Sequence[Float[np.ndarray, " n"] | None], shape: tuple[int, ...]
+) -> Float[np.ndarray, "state ..."]:
+    """Coefficients of the tensor splines through the values of each field, along the axes that have nodes.
+
+    A spline goes through the inner nodes of an axis; the values on the strips along its ends stay.
+    """
+    fields = values.reshape(-1, *shape, *values.shape[1:]).copy()
+    for k, own in enumerate(nodes, start=1):
+        if own is not None:
+            inner = np.moveaxis(fields, k, 0)[STRIP:-STRIP]
+            inner[:] = make_interp_spline(own[STRIP:-STRIP], inner, DEGREE).c
+    return fields.reshape(values.shape)
+
+
+def along_axis(
+    nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"]
+) -> csr_array:
+    """Values along an axis, from what `spline_coefficients` gives.
+
+    Args:
+        place: where, from 0 to 1; on the strips, the nodes themselves count.
+        rows: nodes that look at these places.
+    """
+    n, inner = len(nodes), nodes[STRIP:-STRIP]
+    knots = np.concatenate([[inner[0]] * (DEGREE + 1), inner[2:-2], [inner[-1]] * (DEGREE + 1)])  # as `.c` has them
+    moved = np.flatnonzero(~on_strips(rows, n))
+    spline = BSpline.design_matrix(np.clip(place[moved], inner[0], inner[-1]), knots, DEGREE).tocoo()
+    fixed = np.flatnonzero(on_strips(rows, n))
+    data = np.concatenate([spline.data, np.ones(len(fixed))])
+    at = np.concatenate([moved[spline.row], fixed]), np.concatenate([spline.col + STRIP, rows[fixed]])
+    return csr_array((data, at), shape=(len(rows), n))
+
+
+def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
+    """Which nodes of an axis stay where they are."""
+    return (rows < STRIP) | (rows >= n - STRIP)
+
+
+def held(
+    nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], slack: float = 1e-9
+) -> Bool[np.ndarray, " m"]:
+    """Which places the inner nodes of an axis enclose; the strips are always there."""
+    inside = (place >= nodes[STRIP] - slack) & (place <= nodes[-1 - STRIP] + slack)
+    return inside | on_strips(rows, len(nodes))
+
+
+def tensor_product(along: Iterable[csr_array]) -> csr_array:
+    """Matrix on the flattened grid whose factors work along its axes."""
+    return csr_array(reduce(partial(kron, format="csr"), along))
+
+
+def between_and_back(nodes: Float[np.ndarray, " n"], values: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+    """Values at the nodes of an axis, as they are interpolated from those in the middle of its cells; the ends stay."""
+    middle = (nodes[1:] + nodes[:-1]) / 2
+    there = make_interp_spline(nodes, values, DEGREE)(middle)
+    found = values.copy()
+    found[1:-1] = make_interp_spline(middle, there, DEGREE)(nodes[1:-1])
+    return found
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Own coordinates and units of each point of the unit cube.
+
+    Attributes:
+        layout: of the states.
+        axes: maps of the axes; None of those that are common to all points.
+        log_gains: for each field, the logarithm of its unit at the end of each parameter's range, relative to its
+            beginning `[field][d]`; none for units that are common to all points.
+        spans: see `log_parameters`.
+    """
+
+    layout: StateLayout
+    axes: tuple[AxisMap | None, ...]
+    log_gains: tuple[tuple[float, ...], ...] = ()
+    spans: tuple[float, ...] = ()
+
+    @property
+    def is_common(self) -> bool:
+        """Whether all points have the coordinates and units of the states."""
+        return not self.moves and not self.log_gains
+
+    @property
+    def moves(self) -> bool:
+        """Whether points have coordinates of their own, and not only units."""
+        return any(self.axes)
+
+    @cached_property
+    def _grid(self) -> tuple[list[Float[np.ndarray, " n"] | None], tuple[int, ...]]:
+        """Nodes of the axes that are scaled or shifted, None for the others, and the shape of the grid."""
+        nodes, shape = grid_of(self.layout)
+        return [one if axis else None for one, axis in zip(nodes, self.axes, strict=True)], shape
+
+    def gains(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param field"]:
+        """Own units of the fields; their geometric mean over the corners of the box is one."""
+        if not self.log_gains:
+            return np.ones((len(x), len(self.layout.fields)))
+        return np.exp((log_parameters(x, self.spans) - 0.5) @ np.array(self.log_gains).T)
+
+    def own_coordinates(self, x: Float[np.ndarray, " d"]) -> list[tuple[float, float]]:
+        """For each axis, b and s of the own coordinates `b + s y` of coordinates y; both from 0 to 1."""
+        logs = log_parameters(x[None], self.spans)
+        pairs = (axis.offset_and_scale(logs) if axis else ([0.0], [1.0]) for axis in self.axes)
+        return [(float(offset[0]), float(scale[0])) for offset, scale in pairs]
+
+    def coefficients(self, own: Float[np.ndarray, "state column"]) -> Float[np.ndarray, "state column"]:
+        """Coefficients of the splines through own states, which `view` takes."""
+        return spline_coefficients(own, *self._grid) if self.moves else own
+
+    def view(self, x: Float[np.ndarray, " d"]) -> csr_array:
+        """Matrix `[state, state]` from the spline coefficients of own states to the states at a point."""
+        along = [
+            eye_array(n, format="csr") if nodes is None else along_axis(nodes, offset + scale * nodes, np.arange(n))
+            for nodes, n, (offset, scale) in zip(*self._grid, self.own_coordinates(x), strict=True)
+        ]
+        return tensor_product([diags_array(self.gains(x[None])[0], format="csr"), *along])
+
+    def own(
+        self, x: Float[np.ndarray, " d"], u: Float[np.ndarray, "time state"]
+    ) -> tuple[Float[np.ndarray, "time state"], Bool[np.ndarray, " state"]]:
+        """Own states of a trajectory at one point, and where they are known: where its grid holds their place.
+
+        Elsewhere they are continued as constants.
+        """
+        n_fields, gains = len(self.layout.fields), self.gains(x[None])[0]
+        if not self.moves:
+            return u / np.repeat(gains, self.layout.n_points), np.ones(u.shape[1], dtype=bool)
+        along, known = [], np.ones(1, dtype=bool)
+        for nodes, n, (offset, scale) in zip(*self._grid, self.own_coordinates(x), strict=True):
+            if nodes is None:
+                along.append(eye_array(n, format="csr"))
+                known = np.kron(known, np.ones(n, dtype=bool))
+            else:
+                place = (nodes - offset) / scale
+                along.append(along_axis(nodes, place, np.arange(n)))
+                known = np.kron(known, held(nodes, place, np.arange(n)))
+        fields = self.coefficients(u.T).reshape(n_fields, -1, len(u))
+        matrix = tensor_product(along)
+        states = [(matrix @ one).T / gain for one, gain in zip(fields, gains, strict=True)]
+        return np.concatenate(states, axis=1), np.tile(known, n_fields)

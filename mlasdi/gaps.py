@@ -1,0 +1,96 @@
+"""Places of the own coordinates that not all training trajectories reach, and what stands there instead.
+
+The box of own coordinates is that of all points together, so a trajectory whose own coordinates are narrower ends
+before it. There, it is continued by kriging from those that do not, which leaves the kriging of all others as it is
+without it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mlasdi.basis import PodBasis
+from mlasdi.kriging import PRIOR_SCALE, Kernel, Kriging
+
+
+def patterns(
+    known: Bool[np.ndarray, "point column"],
+) -> Iterator[tuple[Bool[np.ndarray, " point"], Bool[np.ndarray, " column"]]]:
+    """The sets of points that are known together, and in which columns."""
+    packed = np.ascontiguousarray(np.packbits(known, axis=0).T)
+    codes = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
+    for k, at in enumerate(first):
+        yield known[:, at], group.ravel() == k
+
+
+def closed(
+    x: Float[np.ndarray, "point d"],
+    values: Float[np.ndarray, "point time column"],
+    known: Bool[np.ndarray, "point column"],
+) -> Float[np.ndarray, "point time column"]:
+    """The values, those that are not known kriged from those that are; where none is, the mean of all, which tells
+    nothing about the parameters."""
+    kernel, found = prior_kernel(x.shape[1]), values.copy()
+    for has, columns in patterns(known):
+        if not has.any():
+            found[:, :, columns] = values[:, :, columns].mean(axis=0)
+        elif not has.all():
+            at = np.flatnonzero(columns)
+            kriged = np.tensordot(Kriging(x[has], kernel).weights(x[~has]), values[has][:, :, at], axes=1)
+            found[np.ix_(~has, np.arange(values.shape[1]), at)] = kriged
+    return found
+
+
+def prior_kernel(d: int) -> Kernel:
+    """The covariance before any data."""
+    return Kernel(family="matern52", lengthscale=(PRIOR_SCALE,) * d)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The columns of own states that some trajectory does not reach.
+
+    Attributes:
+        x: training points of the unit cube `[point, d]`.
+        values: own states there, before they were closed `[point, time, column]`.
+        known: which of them are solutions.
+        modes: what an own state adds to its POD coordinates `[column, rank]`.
+    """
+
+    x: Float[np.ndarray, "point d"]
+    values: Float[np.ndarray, "point time column"]
+    known: Bool[np.ndarray, "point column"]
+    modes: Float[np.ndarray, "column rank"]
+
+    @classmethod
+    def of(
+        cls,
+        x: Float[np.ndarray, "point d"],
+        own: Float[np.ndarray, "point time state"],
+        known: Bool[np.ndarray, "point state"],
+        basis: PodBasis,
+    ) -> "Gaps | None":
+        """None where there are no gaps."""
+        columns = np.flatnonzero(~known.all(axis=0))
+        if not len(columns):
+            return None
+        unit = np.broadcast_to(basis.unit, basis.mean.shape)[columns, None]
+        return cls(x, own[:, :, columns], known[:, columns], basis.modes[columns] / unit**2 / basis.scale)
+
+    @cached_property
+    def _closed(self) -> Float[np.ndarray, "point time column"]:
+        return closed(self.x, self.values, self.known)
+
+    def change_without(self, i: int) -> Float[np.ndarray, "rest time rank"]:
+        """How the POD coordinates of the other trajectories change where point `i` does not help to close the gaps.
+
+        Where no other point is known, nothing changes: there is nothing to judge.
+        """
+        rest = np.delete(np.arange(len(self.x)), i)
+        told = self.known[rest].any(axis=0)
+        anew = closed(self.x[rest], self.values[rest][:, :, told], self.known[rest][:, told])
+        return (anew - self._closed[rest][:, :, told]) @ self.modes[told]

@@ -1,0 +1,143 @@
+"""Similarity variables: exponents that are known are found, and none where there are none."""
+
+import numpy as np
+import pytest
+
+from mlasdi.alignment import Aligned, aligned
+from mlasdi.basis import BasisSettings
+from mlasdi.errors import max_relative_error
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings, TrainingData, fit
+from solvers.contract import StateLayout
+from solvers.parameters import Parameter, ParameterSpace
+
+SPACE = ParameterSpace((Parameter("width", 0.1, 0.16), Parameter("height", 1.0, 3.0)))
+LAYOUT = StateLayout(("u", "p"), {"x": np.linspace(-1, 1, 121)})
+T = np.linspace(0, 1, 61)
+
+
+def pulses(mu: np.ndarray, layout: StateLayout = LAYOUT) -> np.ndarray:
+    """A pulse that steepens and decays faster where it is high and narrow; of `u`, and of `p`, its square.
+
+    A function of x over the width, of t times the height over the width, and of `u` over the height alone.
+    """
+    width, height = mu[:, :1, None], mu[:, 1:, None]
+    (x,) = layout.coordinates.values()
+    s, own = x / width, 0.06 * T[:, None] * height / width
+    shape = np.exp(-0.5 * (s - own) ** 2) / (1 + own)
+    return np.concatenate([height * shape, (height * shape) ** 2], axis=-1)
+
+
+def found(
+    mu: np.ndarray, u: np.ndarray, layout: StateLayout = LAYOUT, space: ParameterSpace = SPACE, **allowed
+) -> Aligned:
+    given = {"clock": True, "frame": True} | allowed
+    return aligned(space.to_unit(mu), T, u, layout, space.spans, BasisSettings(tolerance=1e-6), **given)
+
+
+GRID = SPACE.grid(3)
+
+
+@pytest.fixture(scope="module")
+def similar() -> Aligned:
+    return found(GRID, pulses(GRID))
+
+
+def test_exponents_of_self_similar_solutions_are_found(similar):
+    widths, heights = np.log(1.6), np.log(3.0)
+    np.testing.assert_allclose(similar.clock.log_rates, [-widths, heights], atol=2e-3)
+    np.testing.assert_allclose(similar.frame.log_gains, [[0, heights], [0, 2 * heights]], atol=2e-3)
+    (axis,) = similar.frame.axes
+    np.testing.assert_allclose(axis.log_scales, [-widths, 0], atol=2e-3)
+    assert axis.centre == pytest.approx(0.5, abs=0.02)
+
+
+def test_in_these_variables_all_trajectories_are_one(similar):
+    spread = similar.c - similar.c.mean(axis=0)
+    assert np.sqrt(np.mean(spread**2)) < 2e-3 * np.sqrt(np.mean(similar.c**2))
+
+
+@pytest.mark.parametrize(
+    ("given", "has_clock", "has_frame"), [({"clock": False}, False, True), ({"frame": False}, True, False)]
+)
+def test_what_is_not_allowed_is_not_found(given, has_clock, has_frame):
+    only = found(GRID, pulses(GRID), **given)
+    assert only.clock.is_common or has_clock
+    assert only.frame is None or has_frame
+
+
+def test_solutions_that_are_not_similar_keep_their_variables():
+    """Two modes over the parameters, each with its own dependence on them."""
+    x = SPACE.to_unit(GRID)
+    parts = [np.sin((k + 2) * T[:, None] + 3 * k * LAYOUT.coordinates["x"]) for k in range(2)]
+    one = np.cos(1 + x[:, 0])[:, None, None] * parts[0] + np.sin(2 * x[:, 1])[:, None, None] * parts[1]
+    result = found(GRID, np.concatenate([one, one], axis=-1))
+    assert result.clock.is_common
+    assert result.frame is None
+
+
+def test_two_points_do_not_tell_two_parameters_apart():
+    two = GRID[[0, 8]]
+    assert found(two, pulses(two)).frame is None
+
+
+def test_fronts_within_a_cell_are_not_scaled():
+    """What a scheme makes of them depends on where between two nodes they stand."""
+    x = LAYOUT.coordinates["x"]
+    fronts = 0.5 - 0.5 * np.tanh((x - 3 * (GRID[:, :1, None] - 0.1) * (1 + T[:, None])) / 0.004)
+    result = found(GRID, np.concatenate([fronts, fronts], axis=-1))
+    assert result.frame is None or not result.frame.moves
+
+
+def test_of_a_mesh_only_times_and_units_can_be_own():
+    mesh = StateLayout(("u", "p"), {"x": LAYOUT.coordinates["x"], "y": np.zeros(121)}, scattered=True)
+    wide = StateLayout(("u", "p"), {"x": LAYOUT.coordinates["x"]})
+    mu = GRID[GRID[:, 0] == 0.1]
+    line = ParameterSpace((SPACE.parameters[1],))
+    result = found(mu[:, 1:], pulses(mu, wide), mesh, line)
+    np.testing.assert_allclose(result.clock.log_rates, [np.log(3)], atol=2e-3)
+    np.testing.assert_allclose(result.frame.log_gains, [[np.log(3)], [2 * np.log(3)]], atol=2e-3)
+    assert not result.frame.moves
+
+
+@pytest.fixture(scope="module")
+def surrogates() -> dict[str, Surrogate]:
+    data = TrainingData(SPACE, LAYOUT, GRID, T, pulses(GRID))
+    given = {
+        "latent_dim": 2,
+        "n_time": 61,
+        "first_stage": {"iterations": 20},
+        "anchors": 4,
+        "basis": {"tolerance": 1e-6},
+    }
+    return {
+        kind: fit(data, ModelSettings.model_validate(given | {"clock": kind, "frame": kind}), seed=0)
+        for kind in ("own", "common")
+    }
+
+
+def test_a_surrogate_in_similarity_variables_errs_less_by_orders(surrogates):
+    mu = SPACE.grid(4)
+    own, common = (max_relative_error(pulses(mu), surrogates[k].predict(mu).mean).max() for k in ("own", "common"))
+    assert own < 0.003
+    assert own < 0.05 * common
+
+
+def test_the_parts_of_a_framed_prediction_agree(surrogates):
+    """Points alone and together, probes, samples and the basis at a point, and what was saved and loaded."""
+    surrogate, mu = surrogates["own"], SPACE.sobol(3, seed=2)
+    together = surrogate.predict(mu, [0.1, 0.63])
+    for i in range(3):
+        alone = surrogate.predict(mu[i], [0.1, 0.63])
+        np.testing.assert_allclose(together.mean[i], alone.mean[0], atol=1e-12)
+        np.testing.assert_allclose(together.std[i], alone.std[0], atol=1e-12)
+        basis = surrogate.basis_at(SPACE.to_unit(mu[i]))
+        c = surrogate.coordinates(mu[i], [0.1, 0.63])
+        np.testing.assert_allclose(basis.lift(c)[0], alone.mean[0], atol=1e-12)
+
+
+def test_a_saved_one_keeps_its_frame(surrogates, tmp_path):
+    loaded, mu = Surrogate.load(surrogates["own"].save(tmp_path / "model")), np.array([[0.13, 1.7]])
+    assert (loaded.clock, loaded.frame) == (surrogates["own"].clock, surrogates["own"].frame)
+    np.testing.assert_array_equal(loaded.predict(mu).mean, surrogates["own"].predict(mu).mean)
+    np.testing.assert_array_equal(loaded.predict(mu).std, surrogates["own"].predict(mu).std)
