@@ -25,7 +25,15 @@ SETTINGS = {
     },
     "budget": {"solver_runs": 5},
     "sampling": {"candidates": 32},
-    "model": {"latent_dim": 3, "n_time": 26, "first_stage": {"iterations": 30}, "stages": [{"kind": "kriging"}]},
+    # Common variables: the search for others takes longer than the rest of so small a training.
+    "model": {
+        "latent_dim": 3,
+        "n_time": 26,
+        "first_stage": {"iterations": 30},
+        "stages": [{"kind": "kriging"}],
+        "clock": "common",
+        "frame": "common",
+    },
     "validation": {"grid": 3, "n_time": 11},
     "cluster": {"executor": "serial"},
 }
