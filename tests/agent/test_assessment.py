@@ -56,7 +56,9 @@ def test_errors_of_every_stage_and_coverage(burgers_surrogate: Surrogate, truths
     assert found.reliability is not None
     expected = [brute_force_coverage(burgers_surrogate, truths, level) for level in LEVELS]
     np.testing.assert_allclose(found.reliability, expected, atol=1e-12)
-    assert (np.diff(found.reliability) >= 0).all()
+    below_one = found.reliability[:-1] < 1
+    assert below_one.sum() >= 5
+    assert (np.diff(found.reliability)[below_one] > 0).all()
 
 
 def test_errors_in_similarity_variables_are_those_of_the_states(similar_surrogate: Surrogate, truths: Truths) -> None:

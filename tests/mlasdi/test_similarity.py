@@ -76,6 +76,31 @@ def test_solutions_that_are_not_similar_keep_their_variables():
     assert result.frame is None
 
 
+def test_without_the_fastest_corner_nothing_tells_the_end():
+    slower = GRID[(GRID != [0.1, 3.0]).any(axis=1)]
+    assert found(slower, pulses(slower)).clock.is_common
+
+
+def test_solutions_in_step_keep_common_times():
+    """Also where they are the same everywhere, and nothing can be gained."""
+    steady = np.broadcast_to(pulses(GRID[:1]), (9, *pulses(GRID[:1]).shape[1:]))
+    for u in (steady, np.ones((9, len(T), LAYOUT.n_state))):
+        result = found(GRID, np.array(u))
+        assert result.clock.is_common
+        assert result.frame is None
+
+
+def test_times_too_few_to_resample_are_left_alone():
+    """Three and a half times a period: a spline through them is off by far more than kriging is."""
+    times, (x,) = np.linspace(0, 1, 22), LAYOUT.coordinates.values()
+    rates = np.exp(SPACE.to_unit(GRID) @ [0.03, -0.02])[:, None, None]
+    wave = np.cos(2 * np.pi * 6 * rates * times[:, None] + x)
+    u = np.concatenate([wave, wave], axis=-1)
+    given = {"clock": True, "frame": False}
+    result = aligned(SPACE.to_unit(GRID), times, u, LAYOUT, SPACE.spans, BasisSettings(tolerance=1e-6), **given)
+    assert result.clock.is_common
+
+
 def test_two_points_do_not_tell_two_parameters_apart():
     two = GRID[[0, 8]]
     assert found(two, pulses(two)).frame is None
