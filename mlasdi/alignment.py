@@ -9,7 +9,9 @@ from mlasdi.basis import BasisSettings, PodBasis
 from mlasdi.clock import COMMON_CLOCK, Clock, Recorded
 from mlasdi.frame import Frame
 from mlasdi.gaps import Gaps, closed
-from mlasdi.similarity import CLOCK_GAIN, GAIN, Sampler, Search, Similarity
+from mlasdi.similarity import Similarity
+from mlasdi.similarity_search import CLOCK_GAIN, GAIN, Search
+from mlasdi.trajectory_sampler import Sampler
 from solvers.contract import StateLayout
 
 CHECKED_TIMES = 11  # at which the cost of resampling in space is looked at

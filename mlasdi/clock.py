@@ -3,7 +3,7 @@
 Fronts that move faster, or vortices shed faster, at some parameters than at others are out of step at equal times, and
 then nothing that interpolates over the parameters sees more than a blur. So each point gets a rate, and its *own time*
 is that rate times the time. The rates are products of powers of the parameters, which takes one number for each of
-these (see `mlasdi.similarity` for how they are found).
+these (see `mlasdi.similarity_search` for how they are found).
 
 At the end of the interval the points with slow clocks have come less far than others. There, a trajectory is continued
 as the combination of those that come further that has reproduced it until then.
@@ -81,10 +81,10 @@ class Clock:
         return torch.cat([evaluate(x[i : i + 1], rate * t) for i, rate in enumerate(self.rate(x))], dim=axis)
 
     def reached(
-        self, x: Float[np.ndarray, "param d"], own: Float[np.ndarray, " time"], slack: float = _EDGE
+        self, x: Float[np.ndarray, "param d"], own: Float[np.ndarray, " time"]
     ) -> Bool[np.ndarray, "param time"]:
-        """Which own times lie inside the interval of time at each point, or are no more than `slack` after it."""
-        return own <= self.rate(x)[:, None] + slack
+        """Which own times lie inside the interval of time at each point."""
+        return own <= self.rate(x)[:, None] + _EDGE
 
 
 COMMON_CLOCK = Clock(())

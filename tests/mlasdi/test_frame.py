@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mlasdi.frame import STRIP, AxisMap, Frame, between_and_back, nodes_of
+from mlasdi.frame import AxisMap, Frame
+from mlasdi.grid_splines import STRIP, between_and_back, nodes_of
 from solvers.contract import StateLayout
 
 X, Y = np.linspace(-1, 1, 61), np.linspace(0, 2, 41)

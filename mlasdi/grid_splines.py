@@ -1,0 +1,100 @@
+"""Splines along the axes of a tensor grid, as sparse matrices from coefficients to values at other places.
+
+The nodes at the ends of an axis stay out of them: they keep their values, and their places.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import partial, reduce
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.interpolate import BSpline, make_interp_spline
+from scipy.sparse import csr_array, kron
+
+from solvers.contract import StateLayout
+
+DEGREE = 3  # of the splines between the nodes of a grid
+# Nodes at each end of an axis that keep their places: what a boundary condition does there does not move with the
+# solution.
+STRIP = 2
+FEWEST_NODES = 24  # of an axis that can be scaled and shifted
+
+
+def nodes_of(coordinate: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"] | None:
+    """Nodes of an axis from 0 to 1; None where it cannot be scaled: it has few, or they are not in order."""
+    coordinate = np.asarray(coordinate, dtype=float)
+    if len(coordinate) < FEWEST_NODES:
+        return None
+    nodes = (coordinate - coordinate[0]) / (coordinate[-1] - coordinate[0] or 1.0)
+    return nodes if np.all(np.diff(nodes) > 0) else None
+
+
+def grid_of(layout: StateLayout) -> tuple[list[Float[np.ndarray, " n"] | None], tuple[int, ...]]:
+    """Nodes of each axis of a layout, None of those that cannot be scaled, and the shape of its grid.
+
+    The points of a mesh or a masked grid are one axis that cannot be.
+    """
+    if layout.scattered or layout.mask is not None:
+        return [None], (layout.n_points,)
+    return [nodes_of(coordinate) for coordinate in layout.coordinates.values()], layout.shape
+
+
+def spline_coefficients(
+    values: Float[np.ndarray, "state ..."], nodes: Sequence[Float[np.ndarray, " n"] | None], shape: tuple[int, ...]
+) -> Float[np.ndarray, "state ..."]:
+    """Coefficients of the tensor splines through the values of each field, along the axes that have nodes.
+
+    A spline goes through the inner nodes of an axis; the values on the strips along its ends stay.
+    """
+    fields = values.reshape(-1, *shape, *values.shape[1:]).copy()
+    for k, own in enumerate(nodes, start=1):
+        if own is not None:
+            inner = np.moveaxis(fields, k, 0)[STRIP:-STRIP]
+            inner[:] = make_interp_spline(own[STRIP:-STRIP], inner, DEGREE).c
+    return fields.reshape(values.shape)
+
+
+def along_axis(
+    nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"]
+) -> csr_array:
+    """Values along an axis, from what `spline_coefficients` gives.
+
+    Args:
+        place: where, from 0 to 1; on the strips, the nodes themselves count.
+        rows: nodes that look at these places.
+    """
+    n, inner = len(nodes), nodes[STRIP:-STRIP]
+    knots = np.concatenate([[inner[0]] * (DEGREE + 1), inner[2:-2], [inner[-1]] * (DEGREE + 1)])  # as `.c` has them
+    moved = np.flatnonzero(~on_strips(rows, n))
+    spline = BSpline.design_matrix(np.clip(place[moved], inner[0], inner[-1]), knots, DEGREE).tocoo()
+    fixed = np.flatnonzero(on_strips(rows, n))
+    data = np.concatenate([spline.data, np.ones(len(fixed))])
+    at = np.concatenate([moved[spline.row], fixed]), np.concatenate([spline.col + STRIP, rows[fixed]])
+    return csr_array((data, at), shape=(len(rows), n))
+
+
+def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
+    """Which nodes of an axis stay where they are."""
+    return (rows < STRIP) | (rows >= n - STRIP)
+
+
+def held(
+    nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], slack: float = 1e-9
+) -> Bool[np.ndarray, " m"]:
+    """Which places the inner nodes of an axis enclose; the strips are always there."""
+    inside = (place >= nodes[STRIP] - slack) & (place <= nodes[-1 - STRIP] + slack)
+    return inside | on_strips(rows, len(nodes))
+
+
+def tensor_product(along: Iterable[csr_array]) -> csr_array:
+    """Matrix on the flattened grid whose factors work along its axes."""
+    return csr_array(reduce(partial(kron, format="csr"), along))
+
+
+def between_and_back(nodes: Float[np.ndarray, " n"], values: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+    """Values at the nodes of an axis, as they are interpolated from those in the middle of its cells; the ends stay."""
+    middle = (nodes[1:] + nodes[:-1]) / 2
+    there = make_interp_spline(nodes, values, DEGREE)(middle)
+    found = values.copy()
+    found[1:-1] = make_interp_spline(middle, there, DEGREE)(nodes[1:-1])
+    return found
