@@ -104,12 +104,12 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
-    norm = surrogate.length(truth.u)[:, None]
+    norm = surrogate.view.length(truth.u)[:, None]
     if surrogate.frame is not None:
         # The modes at one point are not orthonormal, so the states themselves are needed.
-        at_point = surrogate.basis_at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+        at_point = surrogate.view.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
         predicted = (at_point.lift(surrogate.coordinates(mu, truth.t, k + 1)[0]) for k in range(surrogate.n_stages))
-        distances = (surrogate.length(one - truth.u)[:, None] for one in predicted)
+        distances = (surrogate.view.length(one - truth.u)[:, None] for one in predicted)
         return np.array([relative_error(norm, norm - distance).max() for distance in distances])
     basis = surrogate.basis
     c = basis.project(truth.u)

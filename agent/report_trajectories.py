@@ -54,7 +54,7 @@ def _trajectory(surrogate: Surrogate, shown: Shown, max_places: int) -> dict[str
     prediction = surrogate.predict(shown.mu, t)
     assert prediction.std is not None
     mean, std = prediction.mean[0], prediction.std[0]
-    unit = surrogate.unit
+    unit = surrogate.view.unit
     errors = relative_error(truth / unit, mean / unit)
     layout = surrogate.layout
     split = {name: layout.split(u) for name, u in (("truth", truth), ("difference", mean - truth), ("std", std))}

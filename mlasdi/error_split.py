@@ -56,7 +56,7 @@ class DifferenceFields:
     """The parts as fields: the projection's in states, the others in POD coordinates, where they live.
 
     For each k, `projection + basis.scale * modes (autoencoder + latent_dynamics + interpolation)[k]` is truth minus the
-    prediction with the first k + 1 stages; the basis is that at the point (`Surrogate.basis_at`).
+    prediction with the first k + 1 stages; the basis is that at the point (`StateView.at`).
     """
 
     projection: Float[np.ndarray, "time state"]
@@ -80,13 +80,13 @@ def error_split(
     """
     fields = difference_fields(surrogate, mu, t, u)
     parts = [fields.autoencoder, fields.latent_dynamics, fields.interpolation]
-    basis = surrogate.basis_at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    basis = surrogate.view.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
     lifted = [basis.scale * part @ basis.modes.T for part in (*parts, sum(parts))]
-    lengths = [surrogate.length(part) for part in lifted]
-    outside = surrogate.length(fields.projection)
-    lengths[-1] = surrogate.length(fields.projection + lifted[-1])
+    lengths = [surrogate.view.length(part) for part in lifted]
+    outside = surrogate.view.length(fields.projection)
+    lengths[-1] = surrogate.view.length(fields.projection + lifted[-1])
     # As vectors of one entry, lengths get the treatment of vanishing states that all errors have.
-    norm = surrogate.length(u)[:, None]
+    norm = surrogate.view.length(u)[:, None]
     projection, *others = (
         relative_error(np.broadcast_to(norm, (*length.shape, 1)), norm - length[..., None]).max(axis=-1)
         for length in (outside, *lengths)
@@ -122,7 +122,7 @@ def difference_fields(
     else:
         mean = torch.stack([surrogate.model.mean(x, tau, k + 1)[0] for k in range(len(stages))]).numpy()
         inside = np.zeros_like(mean), np.zeros_like(mean), c - mean
-    return DifferenceFields(u - surrogate.basis_at(x[0]).lift(c), *inside)
+    return DifferenceFields(u - surrogate.view.at(x[0]).lift(c), *inside)
 
 
 def _with_dynamics(

@@ -18,10 +18,11 @@ from mlasdi.basis import PodBasis
 from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.encoders import Encoder
 from mlasdi.frame import Frame
-from mlasdi.leave_one_out import DIFFUSE, relative_std
+from mlasdi.leave_one_out import relative_std
 from mlasdi.probes import Probes
 from mlasdi.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
 from mlasdi.staged_model import StagedModel
+from mlasdi.state_view import StateView
 from mlasdi.surrogate_files import SurrogateError as SurrogateError
 from solvers.contract import StateLayout
 from solvers.parameters import ParameterSpace
@@ -97,11 +98,11 @@ class Surrogate:
         for rows in _chunks(len(x), 64):
             c = self._mean(x[rows], tau, n_stages)
             steps = self.record.std_factor * self._deviations(x[rows], tau) if std else None
-            for part, basis in self._bases(x[rows], probes):
+            for part, basis in self.view.bases(x[rows], probes):
                 basis.lift(c[part], out=mean[rows][part])
                 if spread is not None and steps is not None:
                     spread[rows][part] = np.hypot(
-                        basis.lift_std(steps[:, part]), self._even(steps[:, part]) * basis.unit
+                        basis.lift_std(steps[:, part]), self.view.even_std(steps[:, part]) * basis.unit
                     )
         return Prediction(times, mean, spread)
 
@@ -120,11 +121,11 @@ class Surrogate:
         spread = np.empty_like(mean) if std else None
         c = self.basis.scale * self._mean(x, tau)
         steps = self.record.std_factor * self.basis.scale * self._deviations(x, tau) if std else None
-        for part, basis in self._bases(x, probes):
+        for part, basis in self.view.bases(x, probes):
             mean[part] = basis.mean + np.einsum("ptr,tr->pt", c[part], basis.modes)
             if spread is not None and steps is not None:
                 along = np.linalg.norm(np.einsum("dptr,tr->dpt", steps[:, part], basis.modes), axis=0)
-                spread[part] = np.hypot(along, self._even(steps[:, part] / basis.scale)[..., 0] * basis.unit)
+                spread[part] = np.hypot(along, self.view.even_std(steps[:, part] / basis.scale)[..., 0] * basis.unit)
         return ProbePrediction(times, mean, spread)
 
     def sample(
@@ -151,40 +152,17 @@ class Surrogate:
         steps = self.record.std_factor * self._deviations(x, tau)
         draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
         coordinates = self._mean(x, tau)[:, None] + np.moveaxis(draws, 0, 1)
-        moved, even = generator.standard_normal(n_samples)[:, None, None], self._even(steps)[:, None]
+        moved, even = generator.standard_normal(n_samples)[:, None, None], self.view.even_std(steps)[:, None]
         lifted = [
-            basis.lift(coordinates[part]) + moved * even[part] * basis.unit for part, basis in self._bases(x, probes)
+            basis.lift(coordinates[part]) + moved * even[part] * basis.unit
+            for part, basis in self.view.bases(x, probes)
         ]
         return np.concatenate(lifted)
 
-    def _even(self, steps: Float[np.ndarray, "direction param time rank"]) -> Float[np.ndarray, "param time 1"]:
-        """The part of the standard deviation that is the same at all values of a state, in their units.
-
-        It holds what the basis leaves out, and the errors outside of the directions in which the training trajectories
-        vary over the parameters, of which the deviations know nothing.
-        """
-        squares = DIFFUSE**2 * self.basis.scale**2 * np.sum(steps**2, axis=(0, -1)) / len(self.basis.mean)
-        return np.sqrt(squares + self.basis.truncation_rms**2)[..., None]
-
-    def _bases(self, x: Float[np.ndarray, "param d"], probes: Probes | None) -> Iterator[tuple[slice, PodBasis]]:
-        """What lifts to the values that are asked for, and at which of the points: each frame has its own."""
-        if self.frame is None:
-            yield slice(None), self.basis if probes is None else self.basis.combined(probes.entries, probes.weights)
-            return
-        picked = None if probes is None else probes.matrix(self.layout.n_state)
-        for i, point in enumerate(x):
-            view = self.frame.view(point)
-            yield slice(i, i + 1), self.basis.seen(view if picked is None else picked @ view, self._own_states)
-
     @cached_property
-    def _own_states(self) -> Float[np.ndarray, "state column"]:
-        """Mean state and modes of the basis, as `frame` takes them."""
-        assert self.frame is not None  # nobody else asks
-        return self.frame.coefficients(np.column_stack([self.basis.mean, self.basis.modes]))
-
-    def basis_at(self, x: Float[np.ndarray, " d"]) -> PodBasis:
-        """What lifts coordinates to states at a point of the unit cube; its modes need not be orthonormal."""
-        return next(basis for _, basis in self._bases(x[None], None))
+    def view(self) -> StateView:
+        """From the coordinates of the model to values of states."""
+        return StateView(self.layout, self.basis, self.frame)
 
     def coordinates(
         self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None, n_stages: int | None = None
@@ -210,18 +188,6 @@ class Surrogate:
         own, known = self.frame.own(x[0], u)
         predicted = self.basis.lift(self._mean(x, self._tau(np.asarray(t, dtype=float)))[0])
         return self.basis.project(np.where(known, own, predicted))
-
-    def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
-        """Norm of states, or of differences of states: the L2 norm, each field in the unit of its variation."""
-        return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
-
-    @property
-    def unit(self) -> Float[np.ndarray, " unit"]:
-        """Of each value of a state, or one for all `[1]`: the variation of its field in the training."""
-        if self.frame is None or self.basis.unit.size == 1:
-            return self.basis.unit
-        fields = self.basis.unit.reshape(len(self.layout.fields), -1)[:, 0]
-        return np.repeat(fields, self.layout.n_points)
 
     def _mean(
         self, x: Float[np.ndarray, "param d"], tau: torch.Tensor, n_stages: int | None = None

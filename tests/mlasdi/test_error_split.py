@@ -66,7 +66,7 @@ def test_the_parts_add_up_to_the_error(burgers_data, burgers_truth, given):
     mu, states = burgers_truth
     for point, u in zip(mu[:2], states[:2], strict=True):
         fields, split = (f(surrogate, point, burgers_data.t, u) for f in (difference_fields, error_split))
-        basis = surrogate.basis_at(surrogate.space.to_unit(point))
+        basis = surrogate.view.at(surrogate.space.to_unit(point))
         modes = basis.scale * basis.modes.T
         for k in range(surrogate.n_stages):
             prediction = surrogate.predict(point, burgers_data.t, n_stages=k + 1, std=False).mean[0]

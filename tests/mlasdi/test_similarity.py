@@ -156,7 +156,7 @@ def test_the_parts_of_a_framed_prediction_agree(surrogates):
         alone = surrogate.predict(mu[i], [0.1, 0.63])
         np.testing.assert_allclose(together.mean[i], alone.mean[0], atol=1e-12)
         np.testing.assert_allclose(together.std[i], alone.std[0], atol=1e-12)
-        basis = surrogate.basis_at(SPACE.to_unit(mu[i]))
+        basis = surrogate.view.at(SPACE.to_unit(mu[i]))
         c = surrogate.coordinates(mu[i], [0.1, 0.63])
         np.testing.assert_allclose(basis.lift(c)[0], alone.mean[0], atol=1e-12)
 

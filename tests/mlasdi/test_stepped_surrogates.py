@@ -92,7 +92,7 @@ def test_the_parts_of_the_error_add_up(
     fields = difference_fields(fitted, mu[0], burgers_data.t, states[0])
     prediction = fitted.predict(mu[0], burgers_data.t, std=False).mean[0]
     inside = fields.autoencoder[-1] + fields.latent_dynamics[-1] + fields.interpolation[-1]
-    basis = fitted.basis_at(fitted.space.to_unit(mu[0]))
+    basis = fitted.view.at(fitted.space.to_unit(mu[0]))
     lifted = basis.scale * inside @ basis.modes.T
     np.testing.assert_allclose(fields.projection + lifted, states[0] - prediction, atol=1e-9)
 

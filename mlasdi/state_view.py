@@ -1,0 +1,73 @@
+"""From POD coordinates to values of states: the whole of them or probes, in the frame of each point."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.basis import PodBasis
+from mlasdi.frame import Frame
+from mlasdi.leave_one_out import DIFFUSE
+from mlasdi.probes import Probes
+from solvers.contract import StateLayout
+
+
+@dataclass(frozen=True)
+class StateView:
+    """States as a surrogate's coordinates tell them.
+
+    Attributes:
+        layout: of the states.
+        basis: of the own states, which are the states where there is no frame.
+        frame: from states to own states; None where they are the same.
+    """
+
+    layout: StateLayout
+    basis: PodBasis
+    frame: Frame | None
+
+    def bases(self, x: Float[np.ndarray, "param d"], probes: Probes | None) -> Iterator[tuple[slice, PodBasis]]:
+        """What lifts to the values that are asked for, and at which of the points: each frame has its own."""
+        if self.frame is None:
+            yield slice(None), self.basis if probes is None else self.basis.combined(probes.entries, probes.weights)
+            return
+        picked = None if probes is None else probes.matrix(self.layout.n_state)
+        for i, point in enumerate(x):
+            view = self.frame.view(point)
+            yield slice(i, i + 1), self.basis.seen(view if picked is None else picked @ view, self._own_states)
+
+    @cached_property
+    def _own_states(self) -> Float[np.ndarray, "state column"]:
+        """Mean state and modes of the basis, as `frame` takes them."""
+        assert self.frame is not None  # nobody else asks
+        return self.frame.coefficients(np.column_stack([self.basis.mean, self.basis.modes]))
+
+    def at(self, x: Float[np.ndarray, " d"]) -> PodBasis:
+        """What lifts coordinates to states at a point of the unit cube; its modes need not be orthonormal."""
+        return next(basis for _, basis in self.bases(x[None], None))
+
+    def even_std(self, steps: Float[np.ndarray, "direction param time rank"]) -> Float[np.ndarray, "param time 1"]:
+        """The part of the standard deviation that is the same at all values of a state, in their units.
+
+        It holds what the basis leaves out, and the errors outside of the directions in which the training trajectories
+        vary over the parameters, of which the deviations know nothing.
+
+        Args:
+            steps: of one standard deviation, in coordinates.
+        """
+        squares = DIFFUSE**2 * self.basis.scale**2 * np.sum(steps**2, axis=(0, -1)) / len(self.basis.mean)
+        return np.asarray(np.sqrt(squares + self.basis.truncation_rms**2)[..., None])
+
+    def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
+        """Norm of states, or of differences of states: the L2 norm, each field in the unit of its variation."""
+        return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
+
+    @property
+    def unit(self) -> Float[np.ndarray, " unit"]:
+        """Of each value of a state, or one for all `[1]`: the variation of its field in the training."""
+        if self.frame is None or self.basis.unit.size == 1:
+            return self.basis.unit
+        fields = self.basis.unit.reshape(len(self.layout.fields), -1)[:, 0]
+        return np.repeat(fields, self.layout.n_points)
