@@ -15,6 +15,7 @@ from mlasdi.trajectory_sampler import Sampler
 from solvers.contract import StateLayout
 
 CHECKED_TIMES = 11  # at which the cost of resampling in space is looked at
+SMALLEST_MODE = 1e-10  # in time, of the largest: smaller ones are rounding
 MOST_POINTS = 32  # by which the exponents are found; more would not tell more of so few numbers
 
 
@@ -92,7 +93,7 @@ def _transformed(
     result, lost = common, 0.0
     if not frame.is_common:
         lost = _lost_in_space(frame, x, u, common.basis)
-        result = _in_frame(frame, x, u, settings)
+        result = _in_frame(frame, x, u, _time_modes(common.c), settings)
     if not clock.is_common:
         recorded = Recorded.of(x, t, result.c, result.basis.mean_coordinates)
         lost = float(np.hypot(lost, result.basis.scale * recorded.resampling_error(clock, t)))
@@ -102,13 +103,28 @@ def _transformed(
 
 
 def _in_frame(
-    frame: Frame, x: Float[np.ndarray, "point d"], u: Float[np.ndarray, "point time state"], settings: BasisSettings
+    frame: Frame,
+    x: Float[np.ndarray, "point d"],
+    u: Float[np.ndarray, "point time state"],
+    in_time: Float[np.ndarray, "time row"],
+    settings: BasisSettings,
 ) -> Aligned:
-    pairs = [frame.own(point, one) for point, one in zip(x, u, strict=True)]
+    """The trajectories in own coordinates and units; all of it is linear in time, so `in_time.T @ u` is enough."""
+    pairs = [frame.own(point, in_time.T @ one) for point, one in zip(x, u, strict=True)]
     own, known = np.stack([states for states, _ in pairs]), np.stack([where for _, where in pairs])
     whole = own if known.all() else closed(x, own, known)
-    basis = PodBasis.fit(whole, settings, len(frame.layout.fields))
-    return Aligned(basis, basis.project(whole), frame=frame, gaps=Gaps.of(x, own, known, basis))
+    basis = PodBasis.fit_factored(whole, in_time, settings, len(frame.layout.fields))
+    c = in_time @ basis.project(whole) + (in_time.sum(axis=1, keepdims=True) - 1) * basis.mean_coordinates
+    return Aligned(basis, c, frame=frame, gaps=Gaps.of(x, own, known, basis, in_time))
+
+
+def _time_modes(c: Float[np.ndarray, "point time rank"]) -> Float[np.ndarray, "time row"]:
+    """Orthonormal functions of time of which all trajectories consist; all times where these are hardly more."""
+    n_time = c.shape[1]
+    together = np.concatenate([np.ones((n_time, 1)), np.moveaxis(c, 1, 0).reshape(n_time, -1)], axis=1)
+    modes, sizes, _ = np.linalg.svd(together, full_matrices=False)
+    n = int(np.sum(sizes > SMALLEST_MODE * sizes[0]))
+    return modes[:, :n] if n <= n_time // 2 else np.eye(n_time)
 
 
 def _lost_in_space(

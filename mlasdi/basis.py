@@ -57,21 +57,61 @@ class PodBasis:
         unit = _units(snapshots, n_fields)
         snapshots = snapshots if n_fields == 1 else snapshots / unit
         mean = snapshots.mean(axis=0)
-        centred = snapshots - mean
+        return cls._of_centred(mean, snapshots - mean, len(snapshots), float(np.sum(snapshots**2)), unit, settings)
+
+    @classmethod
+    def fit_factored(
+        cls,
+        rows: Float[np.ndarray, "point row state"],
+        in_time: Float[np.ndarray, "time row"],
+        settings: BasisSettings,
+        n_fields: int = 1,
+    ) -> "PodBasis":
+        """Basis of the snapshots `in_time @ rows[i]` of trajectories i, without forming them.
+
+        Args:
+            in_time: with orthonormal columns.
+        """
+        n, sums = len(rows) * len(in_time), np.tile(in_time.sum(axis=0), len(rows))
+        flat = rows.reshape(-1, rows.shape[-1])
+        mean = sums @ flat / n
+        # The Gram matrix of the centred snapshots is R^T (I - s s^T / n) R, with the root I - b s s^T in the middle.
+        length = float(sums @ sums)
+        factor = (1 - np.sqrt(max(1 - length / n, 0.0))) / length if length else 0.0
+        centred = flat - factor * sums[:, None] * (n * mean)
+        unit = _units_of(np.square(centred).sum(axis=0) / n, mean, n_fields)
+        if n_fields > 1:
+            mean, centred = mean / unit, centred / unit
+        return cls._of_centred(mean, centred, n, float(np.sum(centred**2) + n * mean @ mean), unit, settings)
+
+    @classmethod
+    def _of_centred(
+        cls,
+        mean: Float[np.ndarray, " state"],
+        centred: Float[np.ndarray, "row state"],
+        n_snapshots: int,
+        total: float,
+        unit: Float[np.ndarray, " unit"],
+        settings: BasisSettings,
+    ) -> "PodBasis":
+        """Basis of rows with the same Gram matrix as the centred snapshots; all of them divided by `unit`.
+
+        Args:
+            total: sum of squares of the snapshots.
+        """
         tall = centred.shape[0] >= centred.shape[1]
         values, vectors = np.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
         values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
-        total = float(np.sum(snapshots**2))
         left_out = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / max(total, np.finfo(float).tiny))
         # Gram eigenvalues are exact to about machine epsilon times the largest: nothing below that is a mode.
         resolved = max(int(np.sum(values > values[0] * 1e-15)), 1)
         rank = min(max(int(np.argmax(left_out <= settings.tolerance)), 1), settings.max_rank, resolved)
         modes = vectors[:, :rank] if tall else centred.T @ vectors[:, :rank]
         modes = np.linalg.qr(modes)[0]
-        if n_fields > 1:
+        if unit.size > 1:
             mean, modes = unit * mean, unit[:, None] * modes
         modes = np.ascontiguousarray(modes)  # as a saved basis: products round alike
-        scale = float(np.sqrt(values.sum() / len(snapshots))) or 1.0
+        scale = float(np.sqrt(values.sum() / n_snapshots)) or 1.0
         return cls(mean, modes, scale, float(left_out[rank]), unit)
 
     @property
@@ -171,9 +211,18 @@ def _units(snapshots: Float[np.ndarray, "sample state"], n_fields: int) -> Float
     """Root mean square of each field's deviation from its mean state; of a field that never changes, of its values."""
     if n_fields == 1:
         return np.ones(1)
-    fields = snapshots.reshape(len(snapshots), n_fields, -1)
-    varies = np.sqrt(np.mean(np.square(fields - fields.mean(axis=0)), axis=(0, 2)))
-    size = np.sqrt(np.mean(np.square(fields), axis=(0, 2)))
+    mean = snapshots.mean(axis=0)
+    return _units_of(np.mean(np.square(snapshots - mean), axis=0), mean, n_fields)
+
+
+def _units_of(
+    variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], n_fields: int
+) -> Float[np.ndarray, " unit"]:
+    """The same, from variance and mean of each value."""
+    if n_fields == 1:
+        return np.ones(1)
+    varies = np.sqrt(variance.reshape(n_fields, -1).mean(axis=1))
+    size = np.sqrt((variance + mean**2).reshape(n_fields, -1).mean(axis=1))
     constant = varies <= np.finfo(float).eps * size
     units = np.where(constant, np.where(size > 0, size, 1.0), varies)
-    return np.repeat(units, snapshots.shape[1] // n_fields)
+    return np.repeat(units, len(mean) // n_fields)

@@ -29,9 +29,9 @@ def patterns(
 
 def closed(
     x: Float[np.ndarray, "point d"],
-    values: Float[np.ndarray, "point time column"],
+    values: Float[np.ndarray, "point row column"],
     known: Bool[np.ndarray, "point column"],
-) -> Float[np.ndarray, "point time column"]:
+) -> Float[np.ndarray, "point row column"]:
     """The values, those that are not known kriged from those that are; where none is, the mean of all, which tells
     nothing about the parameters."""
     kernel, found = prior_kernel(x.shape[1]), values.copy()
@@ -56,33 +56,37 @@ class Gaps:
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
-        values: own states there, before they were closed `[point, time, column]`.
+        values: own states there, before they were closed, by rows of which `in_time` makes the times
+            `[point, row, column]`.
         known: which of them are solutions.
         modes: what an own state adds to its POD coordinates `[column, rank]`.
+        in_time: from rows to times `[time, row]`.
     """
 
     x: Float[np.ndarray, "point d"]
-    values: Float[np.ndarray, "point time column"]
+    values: Float[np.ndarray, "point row column"]
     known: Bool[np.ndarray, "point column"]
     modes: Float[np.ndarray, "column rank"]
+    in_time: Float[np.ndarray, "time row"]
 
     @classmethod
     def of(
         cls,
         x: Float[np.ndarray, "point d"],
-        own: Float[np.ndarray, "point time state"],
+        own: Float[np.ndarray, "point row state"],
         known: Bool[np.ndarray, "point state"],
         basis: PodBasis,
+        in_time: Float[np.ndarray, "time row"],
     ) -> "Gaps | None":
         """None where there are no gaps."""
         columns = np.flatnonzero(~known.all(axis=0))
         if not len(columns):
             return None
         unit = np.broadcast_to(basis.unit, basis.mean.shape)[columns, None]
-        return cls(x, own[:, :, columns], known[:, columns], basis.modes[columns] / unit**2 / basis.scale)
+        return cls(x, own[:, :, columns], known[:, columns], basis.modes[columns] / unit**2 / basis.scale, in_time)
 
     @cached_property
-    def _closed(self) -> Float[np.ndarray, "point time column"]:
+    def _closed(self) -> Float[np.ndarray, "point row column"]:
         return closed(self.x, self.values, self.known)
 
     def change_without(self, i: int) -> Float[np.ndarray, "rest time rank"]:
@@ -93,4 +97,4 @@ class Gaps:
         rest = np.delete(np.arange(len(self.x)), i)
         told = self.known[rest].any(axis=0)
         anew = closed(self.x[rest], self.values[rest][:, :, told], self.known[rest][:, told])
-        return (anew - self._closed[rest][:, :, told]) @ self.modes[told]
+        return self.in_time @ ((anew - self._closed[rest][:, :, told]) @ self.modes[told])

@@ -149,3 +149,20 @@ def test_a_field_that_never_changes_has_the_unit_of_its_values(flow):
     np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 2e5)
     still[:, 50:] = 0
     np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 1.0)
+
+
+@pytest.mark.parametrize("n_fields", [1, 2])
+def test_the_basis_of_factored_snapshots_is_that_of_the_snapshots(n_fields):
+    """Three functions of time, of which a constant is no combination, and with that one."""
+    rng = np.random.default_rng(8)
+    rows = rng.standard_normal((4, 3, 60)) * np.repeat([1.0, 1e-3], 30)
+    for functions in (rng.standard_normal((25, 3)), np.stack([np.ones(25), *rng.standard_normal((2, 25))], axis=1)):
+        in_time = np.linalg.qr(functions)[0]
+        factored = PodBasis.fit_factored(rows, in_time, BasisSettings(), n_fields)
+        plain = PodBasis.fit(in_time @ rows, BasisSettings(), n_fields)
+        assert factored.rank == plain.rank
+        np.testing.assert_allclose(factored.mean, plain.mean, atol=1e-12)
+        np.testing.assert_allclose(factored.unit, plain.unit, rtol=1e-9)
+        assert factored.scale == pytest.approx(plain.scale)
+        u = (in_time @ rows)[2]
+        np.testing.assert_allclose(factored.lift(factored.project(u)), plain.lift(plain.project(u)), atol=1e-6)

@@ -44,13 +44,13 @@ def test_what_nobody_reaches_tells_nothing_about_the_parameters():
 
 def test_no_gaps_are_none():
     basis = PodBasis.fit(VALUES, BasisSettings(tolerance=1e-9))
-    assert Gaps.of(X, VALUES, np.ones_like(KNOWN), basis) is None
+    assert Gaps.of(X, VALUES, np.ones_like(KNOWN), basis, np.eye(6)) is None
 
 
 @pytest.mark.parametrize("i", [0, 2, 4])
 def test_without_a_point_gaps_are_closed_by_the_others(i):
     basis = PodBasis.fit(closed(X, VALUES, KNOWN), BasisSettings(tolerance=1e-12))
-    gaps, rest = Gaps.of(X, VALUES, KNOWN, basis), np.delete(np.arange(5), i)
+    gaps, rest = Gaps.of(X, VALUES, KNOWN, basis, np.eye(6)), np.delete(np.arange(5), i)
     assert gaps is not None
     told = KNOWN[rest].any(axis=0)
     anew = closed(X[rest], VALUES[rest], KNOWN[rest])
