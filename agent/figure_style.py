@@ -98,6 +98,11 @@ def with_unit(name: str, unit: str) -> str:
     return f"{name} [{unit}]" if unit else name
 
 
+def stage_kind(name: str) -> str:
+    """Kind of a stage, from a name such as `sine-features (kappa 1, ridge 1e-05)`: labels have no room for the rest."""
+    return name.partition(" (")[0]
+
+
 def point_text(space: ParameterSpace, mu: Float[np.ndarray, " n_params"]) -> str:
     """Names, values and units of a parameter point."""
     return ", ".join(

@@ -23,6 +23,7 @@ from agent.figure_style import (
     new_figure,
     plain_number,
     save,
+    stage_kind,
     styled,
     with_unit,
 )
@@ -97,7 +98,7 @@ def _nth(errors: Mapping[str, float], index: int) -> float:
 def _stages_label(stage_errors: Sequence[Mapping[str, float]], n_stages: int) -> str:
     """Number of stages and, on the next line, what kind the last of them was in the rounds that had it."""
     named = (list(errors)[n_stages - 1] for errors in stage_errors if len(errors) >= n_stages)
-    last = dict.fromkeys(name.partition(" (")[0] for name in named)
+    last = dict.fromkeys(map(stage_kind, named))
     return f"{n_stages} stage{'s' * (n_stages > 1)}\n({'+ ' * (n_stages > 1)}{' or '.join(last)})"
 
 
@@ -185,7 +186,7 @@ def _closed_form_panel(axes: Axes, losses: Mapping[str, float]) -> None:
             plain_number(value, 2), (x, value if drawn else floor), (0, 6), textcoords="offset points", ha="center"
         )
     axes.set(xlim=(-0.6, len(values) - 0.4), xticks=range(len(values)))
-    axes.set_xticklabels([name.replace("-", "-\n").replace(" ", "\n") for name in losses])
+    axes.set_xticklabels([stage_kind(name).replace("-", "-\n") for name in losses])
 
 
 def _loss_axis(axes: Axes, losses: Float[np.ndarray, " n"], title: str) -> None:
