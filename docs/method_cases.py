@@ -14,7 +14,8 @@ from scipy.stats import spearmanr
 
 from agent.assessment import LEVELS, assess
 from mlasdi.errors import max_relative_error
-from mlasdi.kriging import FAMILIES, Kernel, Kriging, select_kernel
+from mlasdi.kernel_selection import select_kernels
+from mlasdi.kriging import FAMILIES, Kernel, Kriging
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, TrainingData, fit
 from solvers.burgers import Burgers1D
@@ -257,7 +258,7 @@ def kernel(problem: Burgers) -> Numbers:
         family: {f"{scale:.4g}": error(Kernel(family=family, lengthscale=(float(scale),) * 2)) for scale in scales}
         for family in FAMILIES
     }
-    chosen = select_kernel(x, data.u.reshape(len(x), -1))
+    chosen = select_kernels(x, data.u.reshape(len(x), -1)).mean
     choice = {
         "family": chosen.family,
         "lengthscale": float(np.exp(np.mean(np.log(chosen.lengthscale)))),

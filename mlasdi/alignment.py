@@ -93,7 +93,7 @@ def _transformed(
     result, lost = common, 0.0
     if not frame.is_common:
         lost = _lost_in_space(frame, x, u, common.basis)
-        result = _in_frame(frame, x, u, _time_modes(common.c), settings)
+        result = _in_frame(frame, x, u, _time_modes(common.c), common.basis.truncation_error, settings)
     if not clock.is_common:
         recorded = Recorded.of(x, t, result.c, result.basis.mean_coordinates)
         lost = float(np.hypot(lost, result.basis.scale * recorded.resampling_error(clock, t)))
@@ -107,13 +107,20 @@ def _in_frame(
     x: Float[np.ndarray, "point d"],
     u: Float[np.ndarray, "point time state"],
     in_time: Float[np.ndarray, "time row"],
+    not_in_time: float,
     settings: BasisSettings,
 ) -> Aligned:
-    """The trajectories in own coordinates and units; all of it is linear in time, so `in_time.T @ u` is enough."""
+    """The trajectories in own coordinates and units; all of it is linear in time, so `in_time.T @ u` is enough.
+
+    Args:
+        in_time: functions of time of which the trajectories consist.
+        not_in_time: relative error of what these leave out.
+    """
     pairs = [frame.own(point, in_time.T @ one) for point, one in zip(x, u, strict=True)]
     own, known = np.stack([states for states, _ in pairs]), np.stack([where for _, where in pairs])
     whole = own if known.all() else closed(x, own, known)
     basis = PodBasis.fit_factored(whole, in_time, settings, len(frame.layout.fields))
+    basis = replace(basis, truncation_error=float(np.hypot(basis.truncation_error, not_in_time)))
     c = in_time @ basis.project(whole) + (in_time.sum(axis=1, keepdims=True) - 1) * basis.mean_coordinates
     return Aligned(basis, c, frame=frame, gaps=Gaps.of(x, own, known, basis, in_time))
 

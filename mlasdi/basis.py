@@ -108,11 +108,13 @@ class PodBasis:
         rank = min(max(int(np.argmax(left_out <= settings.tolerance)), 1), settings.max_rank, resolved)
         modes = vectors[:, :rank] if tall else centred.T @ vectors[:, :rank]
         modes = np.linalg.qr(modes)[0]
+        # By its rows, since the smallest eigenvalues are rounding errors.
+        missed = sum(_missed(centred[start : start + _ROWS], modes) for start in range(0, len(centred), _ROWS))
         if unit.size > 1:
             mean, modes = unit * mean, unit[:, None] * modes
         modes = np.ascontiguousarray(modes)  # as a saved basis: products round alike
         scale = float(np.sqrt(values.sum() / n_snapshots)) or 1.0
-        return cls(mean, modes, scale, float(left_out[rank]), unit)
+        return cls(mean, modes, scale, float(np.sqrt(missed / max(total, np.finfo(float).tiny))), unit)
 
     @property
     def rank(self) -> int:
@@ -205,6 +207,11 @@ class PodBasis:
         """`length` of the states of POD coordinates, without forming the states."""
         along_mean, rest = self._mean_parts
         return np.sqrt(np.sum((along_mean + self.scale * c) ** 2, axis=-1) + rest)
+
+
+def _missed(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:
+    """Sum of squares of what orthonormal modes leave out."""
+    return float(np.sum((rows - rows @ modes @ modes.T) ** 2))
 
 
 def _units(snapshots: Float[np.ndarray, "sample state"], n_fields: int) -> Float[np.ndarray, " unit"]:

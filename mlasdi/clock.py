@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
@@ -114,9 +114,9 @@ class Recorded:
     ) -> "Recorded":
         return cls(x, [CubicSpline(t, one, axis=0) for one in c], mean)
 
-    def without(self, i: int) -> "Recorded":
-        """All but the trajectory at point `i`."""
-        keep = [j for j in range(len(self.x)) if j != i]
+    def without(self, left_out: Int[np.ndarray, " left_out"]) -> "Recorded":
+        """All but the trajectories at some of the points."""
+        keep = np.delete(np.arange(len(self.x)), left_out).tolist()
         return replace(self, x=self.x[keep], splines=[self.splines[j] for j in keep])
 
     def in_own_time(self, clock: Clock, own: Float[np.ndarray, " time"]) -> Float[np.ndarray, "point time rank"]:

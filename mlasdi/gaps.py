@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from mlasdi.basis import PodBasis
 from mlasdi.kriging import PRIOR_SCALE, Kernel, Kriging
@@ -89,12 +89,12 @@ class Gaps:
     def _closed(self) -> Float[np.ndarray, "point row column"]:
         return closed(self.x, self.values, self.known)
 
-    def change_without(self, i: int) -> Float[np.ndarray, "rest time rank"]:
-        """How the POD coordinates of the other trajectories change where point `i` does not help to close the gaps.
+    def change_without(self, left_out: Int[np.ndarray, " left_out"]) -> Float[np.ndarray, "rest time rank"]:
+        """How the POD coordinates of the other trajectories change where some points do not help to close the gaps.
 
         Where no other point is known, nothing changes: there is nothing to judge.
         """
-        rest = np.delete(np.arange(len(self.x)), i)
+        rest = np.delete(np.arange(len(self.x)), left_out)
         told = self.known[rest].any(axis=0)
         anew = closed(self.x[rest], self.values[rest][:, :, told], self.known[rest][:, told])
         return self.in_time @ ((anew - self._closed[rest][:, :, told]) @ self.modes[told])

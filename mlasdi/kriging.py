@@ -5,15 +5,15 @@ with weights that depend on the kernel and the points alone. Whatever is interpo
 latent coefficients, residuals) uses these weights, so anchors between the training points are linear in the values.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
 
 Family = Literal["rbf", "matern52"]
 FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
@@ -21,6 +21,7 @@ FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
 # Before any data, a length scale is log-normal around this many widths of the box, with this standard deviation of its
 # logarithm.
 PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
+FEWEST = 3  # points from which another is predicted, at least, where there are more than that
 
 
 class Kernel(BaseModel, frozen=True, extra="forbid"):
@@ -57,11 +58,49 @@ class Kriging:
 
     def leave_one_out(self, values: Float[np.ndarray, "point ..."]) -> Float[np.ndarray, "point ..."]:
         """Error at each training point of the prediction from the others, in closed form."""
+        flat = values.reshape(len(self.x), -1)
+        errors = (self._projected_inverse @ flat) / np.diag(self._projected_inverse)[:, None]
+        return errors.reshape(values.shape)
+
+    @cached_property
+    def _projected_inverse(self) -> Float[np.ndarray, "point point"]:
+        """Inverse of the covariance matrix on what is not constant."""
         inverse = cho_solve((self.factor, True), np.eye(len(self.x)))
         row_sum = inverse.sum(axis=1)
-        projected = inverse - np.outer(row_sum, row_sum) / row_sum.sum()
-        errors = (projected @ values.reshape(len(self.x), -1)) / np.diag(projected)[:, None]
-        return errors.reshape(values.shape)
+        return inverse - np.outer(row_sum, row_sum) / row_sum.sum()
+
+    def left_out(
+        self, values: Float[np.ndarray, "point ..."], groups: Sequence[Int[np.ndarray, " _"]]
+    ) -> Float[np.ndarray, "one ..."]:
+        """The same, at the first point of each group, of the prediction from those that are not in the group."""
+        flat = values.reshape(len(self.x), -1)
+        errors = np.empty((len(groups), flat.shape[1]))
+        for k, group in enumerate(groups):
+            own = np.linalg.inv(self._projected_inverse[np.ix_(group, group)])[0]
+            errors[k] = own @ self._projected_inverse[group] @ flat
+        return errors.reshape(len(groups), *values.shape[1:])
+
+    def alike(self, variance: float) -> list[Int[np.ndarray, " _"]]:
+        """Each point, and those without which it is as hard to predict as others are.
+
+        Where the values hardly depend on a parameter, points that differ in nothing else are as good as replicates:
+        each predicts the other, which says nothing about the way between points that differ in more. The most
+        correlated ones join a point until the variance of its prediction from the rest reaches the given one.
+
+        Args:
+            variance: as `variance` gives it.
+        """
+        found = []
+        for i, row in enumerate(self.kernel(self.x, self.x)):
+            order = np.argsort(-row, kind="stable")
+            group = np.append(i, order[order != i][: max(len(self.x) - FEWEST - 1, 0)])
+            for n in range(1, len(group)):
+                inner = self._projected_inverse[np.ix_(group[:n], group[:n])]
+                if np.linalg.inv(inner)[0, 0] - self.kernel.nugget >= variance:
+                    group = group[:n]
+                    break
+            found.append(group)
+        return found
 
     def weights(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n point"]:
         """Weights of the training values in the prediction at new points; each row sums to one."""
@@ -110,50 +149,3 @@ def restricted_likelihood(
         known = noise / kernel.nugget
         return 0.5 * ((n - 1) * (np.log(known) + variance / known) + determinant)
     return 0.5 * ((n - 1) * np.log(max(variance, np.finfo(float).tiny)) + determinant)
-
-
-def select_kernel(
-    x: Float[np.ndarray, "point d"],
-    y: Float[np.ndarray, "point output"],
-    families: tuple[Family, ...] = FAMILIES,
-    bounds: tuple[float, float] = (0.1, 20.0),
-    noise: float = 0.0,
-) -> Kernel:
-    """Kernel for all outputs jointly: length scales by restricted likelihood, the rest by leave-one-out error.
-
-    Chosen on the field (its POD coordinates at all times) instead of on latent coefficients, the length scales come out
-    as long as smooth solutions allow. A log-normal prior decides what few points leave open: the data speak with the
-    weight of as many outputs as they can have directions. On smooth fields the likelihood is flat, up to the nugget,
-    along valleys in which each start of the search ends elsewhere; of these, and of the families, the leave-one-out
-    error chooses.
-
-    Args:
-        noise: variance of the noise in an output, mean over the outputs; the nugget is chosen to match it.
-    """
-    n, d = x.shape
-    if n < 2:
-        return Kernel(family=families[0], lengthscale=(PRIOR_SCALE,) * d)
-    gram, n_outputs = y @ y.T, y.shape[1]
-    # Any factor of the Gram matrix has the same squared errors as the outputs themselves.
-    values, vectors = np.linalg.eigh(gram)
-    compressed = vectors * np.sqrt(np.clip(values, 0, None))
-
-    def as_kernel(family: Family, logarithms: np.ndarray) -> Kernel:
-        scales, nugget = logarithms[:d], logarithms[d:]
-        given = {"nugget": float(np.exp(nugget[0]))} if noise else {}
-        return Kernel(family=family, lengthscale=tuple(np.exp(scales).tolist()), **given)
-
-    def fitted(family: Family, start: float) -> Kernel:
-        def objective(logarithms: np.ndarray) -> float:
-            prior = 0.5 * float(np.sum((logarithms[:d] - np.log(PRIOR_SCALE)) ** 2)) / PRIOR_LOG_STD**2
-            return restricted_likelihood(x, gram, n_outputs, as_kernel(family, logarithms), noise) + prior / (n - 1)
-
-        limits, first = [tuple(np.log(bounds))] * d, [np.log(start)] * d
-        if noise:  # from the nugget that explains all variation by the process
-            limits.append((np.log(1e-8), np.log(10.0)))
-            first.append(np.clip(np.log(noise * n * n_outputs / np.trace(gram)), *limits[-1]))
-        found = minimize(objective, np.array(first), method="L-BFGS-B", bounds=limits)
-        return as_kernel(family, found.x)
-
-    kernels = [fitted(family, start) for family in families for start in (1.0, 4.0)]
-    return min(kernels, key=lambda kernel: float(np.sum(Kriging(x, kernel).leave_one_out(compressed) ** 2)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mlasdi.coefficient_gp import CoefficientGP
@@ -112,9 +112,9 @@ class LatentModel:
         flat = (self.mean_coefficients(x) + steps).reshape(-1, steps.shape[-1])
         return self._integrate(np.tile(x, (len(steps), 1)), flat, t), steps
 
-    def without(self, i: int) -> "LatentModel":
-        """The model without training point `i`: nothing is calibrated again, only the interpolation forgets it."""
-        keep = np.arange(len(self.x)) != i
+    def without(self, left_out: Int[np.ndarray, " left_out"]) -> "LatentModel":
+        """The model without some training points: nothing is calibrated again, only the interpolation forgets them."""
+        keep = np.delete(np.arange(len(self.x)), left_out)
         return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
 
     def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:

@@ -5,7 +5,6 @@ closed-form stages are fitted again. Folds at the corners of the box extrapolate
 what the folds do tell is how large errors are in units of the predicted standard deviation.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,8 +26,6 @@ from mlasdi.training_set import TrainingSet
 MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
 SAMPLED = 2000  # entries of the state on which the pointwise band is calibrated: its cost shall not grow with the mesh
 CHUNK = 32  # points whose standard deviation is computed at once
-# Root mean square of the part of the standard deviation that is spread evenly over a state, in units of the rest.
-DIFFUSE = 0.3
 NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 
 
@@ -112,7 +109,7 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Lea
             prediction = fold.mean(x, data.t, k + 1)[0, judged]
             errors[k, i] = _error(prediction, truth, basis)
         std = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
-        expected = max(np.linalg.norm(std) * math.sqrt(1 + DIFFUSE**2), np.finfo(float).tiny)
+        expected = max(float(np.linalg.norm(std)), np.finfo(float).tiny)
         distance = sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy())
         ratios.append(np.linalg.norm(distance) / expected)
         spreads.append(relative_std(fold, basis, x, data.t, clock=data.clock)[0])

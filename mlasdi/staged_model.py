@@ -92,7 +92,7 @@ class StagedModel:
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
         """The model as it would be without training point `i`, the latent calibration and the networks kept."""
-        return StagedModel(self.latent.without(i), self.stages).refit(data.without(i))
+        return StagedModel(self.latent.without(data.forgotten[i]), self.stages).refit(data.without(i))
 
     def extended(self, stage: Stage, data: TrainingSet) -> "StagedModel":
         """The model with one more stage, which is fitted to what the stages before it leave."""

@@ -9,7 +9,6 @@ from jaxtyping import Float
 
 from mlasdi.basis import PodBasis
 from mlasdi.frame import Frame
-from mlasdi.leave_one_out import DIFFUSE
 from mlasdi.probes import Probes
 from solvers.contract import StateLayout
 
@@ -47,18 +46,6 @@ class StateView:
     def at(self, x: Float[np.ndarray, " d"]) -> PodBasis:
         """What lifts coordinates to states at a point of the unit cube; its modes need not be orthonormal."""
         return next(basis for _, basis in self.bases(x[None], None))
-
-    def even_std(self, steps: Float[np.ndarray, "direction param time rank"]) -> Float[np.ndarray, "param time 1"]:
-        """The part of the standard deviation that is the same at all values of a state, in their units.
-
-        It holds what the basis leaves out, and the errors outside of the directions in which the training trajectories
-        vary over the parameters, of which the deviations know nothing.
-
-        Args:
-            steps: of one standard deviation, in coordinates.
-        """
-        squares = DIFFUSE**2 * self.basis.scale**2 * np.sum(steps**2, axis=(0, -1)) / len(self.basis.mean)
-        return np.asarray(np.sqrt(squares + self.basis.truncation_rms**2)[..., None])
 
     def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
         """Norm of states, or of differences of states: the L2 norm, each field in the unit of its variation."""

@@ -101,9 +101,8 @@ class Surrogate:
             for part, basis in self.view.bases(x[rows], probes):
                 basis.lift(c[part], out=mean[rows][part])
                 if spread is not None and steps is not None:
-                    spread[rows][part] = np.hypot(
-                        basis.lift_std(steps[:, part]), self.view.even_std(steps[:, part]) * basis.unit
-                    )
+                    left_out = self.basis.truncation_rms * basis.unit
+                    spread[rows][part] = np.hypot(basis.lift_std(steps[:, part]), left_out)
         return Prediction(times, mean, spread)
 
     def probe(
@@ -125,7 +124,7 @@ class Surrogate:
             mean[part] = basis.mean + np.einsum("ptr,tr->pt", c[part], basis.modes)
             if spread is not None and steps is not None:
                 along = np.linalg.norm(np.einsum("dptr,tr->dpt", steps[:, part], basis.modes), axis=0)
-                spread[part] = np.hypot(along, self.view.even_std(steps[:, part] / basis.scale)[..., 0] * basis.unit)
+                spread[part] = np.hypot(along, self.basis.truncation_rms * basis.unit)
         return ProbePrediction(times, mean, spread)
 
     def sample(
@@ -152,11 +151,8 @@ class Surrogate:
         steps = self.record.std_factor * self._deviations(x, tau)
         draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
         coordinates = self._mean(x, tau)[:, None] + np.moveaxis(draws, 0, 1)
-        moved, even = generator.standard_normal(n_samples)[:, None, None], self.view.even_std(steps)[:, None]
-        lifted = [
-            basis.lift(coordinates[part]) + moved * even[part] * basis.unit
-            for part, basis in self.view.bases(x, probes)
-        ]
+        moved = self.basis.truncation_rms * generator.standard_normal(n_samples)[:, None, None]
+        lifted = [basis.lift(coordinates[part]) + moved * basis.unit for part, basis in self.view.bases(x, probes)]
         return np.concatenate(lifted)
 
     @cached_property

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from mlasdi.alignment import aligned
 from mlasdi.basis import PodBasis
-from mlasdi.kriging import FAMILIES, select_kernel
+from mlasdi.kernel_selection import select_kernels
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std, std_factor_without_folds
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std
@@ -103,12 +103,12 @@ def fit(
     basis = found.basis
     settings = _within_rank(settings, basis.rank, noisy=noise is not None)
     flat = found.c.reshape(len(x), -1)
-    # The smoothest kernel interpolates best, and is far too sure of itself: its variance assumes analytic functions.
     left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
-    kernel, rougher = (select_kernel(x, flat, given, noise=left / basis.rank) for given in (FAMILIES, ("matern52",)))
+    kernels = select_kernels(x, flat, left / basis.rank)
     anchors = data.space.unit_sobol(settings.anchors, seed)
     c, own = torch.from_numpy(found.c), torch.from_numpy(tau)
-    training_set = TrainingSet(x, c, own, kernel, anchors, rougher, left, found.clock, found.recorded, found.gaps)
+    fixed = x, c, own, kernels.mean, anchors, kernels.rougher, left
+    training_set = TrainingSet(*fixed, found.clock, found.recorded, found.gaps, kernels.left_out)
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mlasdi.clock import COMMON_CLOCK, Clock, Recorded
@@ -31,6 +31,7 @@ class TrainingSet:
         clock: of the times. With clocks of their own, some trajectories end before own time 1, and are continued.
         recorded: the trajectories before they were brought to own times; None where times are common.
         gaps: own coordinates that some trajectory does not reach; None where there are none.
+        left_out: for each point, which ones its fold forgets, itself first; by default itself alone.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -43,6 +44,7 @@ class TrainingSet:
     clock: Clock = COMMON_CLOCK
     recorded: Recorded | None = None
     gaps: Gaps | None = None
+    left_out: tuple[Int[np.ndarray, " _"], ...] = ()
 
     @property
     def n_points(self) -> int:
@@ -53,10 +55,15 @@ class TrainingSet:
         """Which values are solutions, and not their continuation."""
         return self.clock.reached(self.x, self.t.numpy())
 
+    @property
+    def forgotten(self) -> tuple[Int[np.ndarray, " _"], ...]:
+        """The points that each fold forgets."""
+        return self.left_out or tuple(np.array([i]) for i in range(self.n_points))
+
     @cached_property
     def judged(self) -> Bool[np.ndarray, "point time"]:
         """Which of these can be predicted without the point: those that some other point has come as far as."""
-        others = np.array([self.clock.rate(np.delete(self.x, i, axis=0)).max() for i in range(self.n_points)])
+        others = np.array([self.clock.rate(np.delete(self.x, out, axis=0)).max() for out in self.forgotten])
         return self.reached & (self.t.numpy() <= others[:, None] + 1e-9)
 
     @cached_property
@@ -86,10 +93,10 @@ class TrainingSet:
         return 1 / np.array(variances)
 
     def without(self, i: int) -> "TrainingSet":
-        """The set without training point `i`; the anchors stay where they are and follow the remaining points."""
-        keep = np.arange(self.n_points) != i
+        """The set that the fold of point `i` knows; the anchors stay where they are and follow its points."""
+        keep = np.delete(np.arange(self.n_points), self.forgotten[i])
         if self.recorded is None and self.gaps is None:
-            return replace(self, x=self.x[keep], c=self.c[keep])
+            return replace(self, x=self.x[keep], c=self.c[keep], left_out=())
         return self._folds[i]
 
     @cached_property
@@ -97,14 +104,15 @@ class TrainingSet:
         """For each training point, the trajectories at the others, continued in time and space without it."""
         folds = []
         for i in range(self.n_points):
-            keep = np.delete(np.arange(self.n_points), i)
-            rest = self.recorded and self.recorded.without(i)
+            out = self.forgotten[i]
+            keep = np.delete(np.arange(self.n_points), out)
+            rest = self.recorded and self.recorded.without(out)
             c = self.c[keep].numpy() if rest is None else np.stack([spline(self.t.numpy()) for spline in rest.splines])
             if self.gaps is not None:
-                c = c + self.gaps.change_without(i)
+                c = c + self.gaps.change_without(out)
             if rest is not None:
                 if self.gaps is not None:
                     rest = Recorded.of(rest.x, self.t.numpy(), c, rest.mean)
                 c = rest.in_own_time(self.clock, self.t.numpy())
-            folds.append(replace(self, x=self.x[keep], c=torch.from_numpy(c), recorded=rest, gaps=None))
+            folds.append(replace(self, x=self.x[keep], c=torch.from_numpy(c), recorded=rest, gaps=None, left_out=()))
         return folds

@@ -15,7 +15,8 @@ from torch import Tensor
 from mlasdi.basis import BasisSettings, PodBasis
 from mlasdi.dynamics_forms import Affine, BoundedQuadratic, Form, FreeQuadratic, SecondOrder
 from mlasdi.errors import max_relative_error
-from mlasdi.kriging import Kernel, Kriging, select_kernel
+from mlasdi.kernel_selection import select_kernels
+from mlasdi.kriging import Kernel, Kriging
 from mlasdi.latent_model import Trajectories
 from mlasdi.networks import FeatureMap
 from mlasdi.stages import FeatureStage
@@ -160,9 +161,8 @@ def case(problem: Problem, size: Size) -> Case:
     basis = PodBasis.fit(problem.train.u, BasisSettings())
     n = min(size.n_latent, basis.rank)
     c, tau, x = torch.from_numpy(basis.project(problem.train.u)), problem.tau, problem.x
-    kernel = select_kernel(x, c.flatten(1).numpy())
-    rougher = select_kernel(x, c.flatten(1).numpy(), families=("matern52",))
-    data = TrainingSet(x, c, tau, kernel, problem.train.space.unit_sobol(N_ANCHORS, 0), rougher)
+    kernels = select_kernels(x, c.flatten(1).numpy())
+    data = TrainingSet(x, c, tau, kernels.mean, problem.train.space.unit_sobol(N_ANCHORS, 0), kernels.rougher)
     x_test = problem.train.space.to_unit(problem.test.mu)
     frequencies = (OMEGA * DUFFING_END,) if problem.name == "duffing" else ()
     results, runge_kutta = {}, 0
@@ -170,14 +170,14 @@ def case(problem: Problem, size: Size) -> Case:
         made = form(n, frequencies)
         start = time.perf_counter()
         settings = TrajectoryFitSettings(iterations=size.iterations)
-        fitted = fit_trajectories(made, c[..., :n], tau, x, settings, kernel)
+        fitted = fit_trajectories(made, c[..., :n], tau, x, settings, kernels.mean)
         seconds = time.perf_counter() - start
-        results[name] = _judged(fitted, problem, basis, data, x_test, rougher, size, seconds)
+        results[name] = _judged(fitted, problem, basis, data, x_test, kernels.rougher, size, seconds)
         if name == BOUNDED:
             form_shown = BoundedByRungeKutta(n, frequencies)
             shown = replace(fitted, form=form_shown, kernel=None, substeps=4 * fitted.substeps)
             runge_kutta = _sampled(shown, size, tau).blown_up
-    kriged = np.tensordot(Kriging(x, kernel).weights(x_test), problem.train.u, axes=1)
+    kriged = np.tensordot(Kriging(x, kernels.mean).weights(x_test), problem.train.u, axes=1)
     plain = float(max_relative_error(problem.test.u, kriged).max())
     return Case(problem, results, plain, runge_kutta, c[..., 0].numpy())
 
@@ -204,7 +204,7 @@ def penalised(size: Size) -> Iterator[Penalised]:
     basis = PodBasis.fit(problem.train.u, BasisSettings())
     n = min(size.n_latent, basis.rank)
     c, c_test = (torch.from_numpy(basis.project(data.u))[..., :n] for data in (problem.train, problem.test))
-    kernel = select_kernel(problem.x, c.flatten(1).numpy())
+    kernel = select_kernels(problem.x, c.flatten(1).numpy()).mean
     x_test = problem.train.space.to_unit(problem.test.mu)
     for name in (FREE, BOUNDED):
         for roughness in size.roughness:

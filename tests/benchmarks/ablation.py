@@ -12,7 +12,7 @@ from problems import Problem
 from scoring import Score, judge, processor_seconds
 
 from mlasdi.autoencoder import DecoderSettings
-from mlasdi.kriging import select_kernel
+from mlasdi.kernel_selection import select_kernels
 from mlasdi.model_settings import KrigingSettings, SineFeaturesSettings, StageSettings
 from mlasdi.networks import NetworkSettings
 from mlasdi.staging import Staging
@@ -65,7 +65,7 @@ def extend(surrogate: Surrogate, problem: Problem, stage: StageSettings) -> Surr
     """The surrogate with one more stage, fitted to what it leaves of the training data, and never dropped."""
     x = surrogate.space.to_unit(problem.train.mu)
     c = surrogate.basis.project(problem.train.u)
-    kernel = select_kernel(x, c.reshape(len(x), -1))
+    kernel = select_kernels(x, c.reshape(len(x), -1)).mean
     t = problem.train.t
     tau = torch.from_numpy((t - t[0]) / (t[-1] - t[0]))
     data = TrainingSet(x, torch.from_numpy(c), tau, kernel, np.empty((0, x.shape[1])))

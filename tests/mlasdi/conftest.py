@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mlasdi.basis import PodBasis
-from mlasdi.kriging import select_kernel
+from mlasdi.kernel_selection import select_kernels
 from mlasdi.latent_dynamics import propagate
 from mlasdi.latent_model import LatentModel
 from mlasdi.training import ModelSettings, TrainingData, fit
@@ -41,12 +41,12 @@ class Oscillator:
     def latent_model(self, x: np.ndarray) -> LatentModel:
         """The true coefficients at training points, as a latent model."""
         xi, z0 = self.coefficients(x)
-        kernel = select_kernel(x, self.solve(x).reshape(len(x), -1).numpy())
+        kernel = select_kernels(x, self.solve(x).reshape(len(x), -1).numpy()).mean
         return LatentModel(x, xi.numpy(), z0.numpy(), kernel)
 
     def training_set(self, x: np.ndarray, anchors: np.ndarray) -> TrainingSet:
         c = self.solve(x)
-        return TrainingSet(x, c, self.t, select_kernel(x, c.reshape(len(x), -1).numpy()), anchors)
+        return TrainingSet(x, c, self.t, select_kernels(x, c.reshape(len(x), -1).numpy()).mean, anchors)
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def test_a_continuation_sets_in_where_the_solution_ends():
 
 
 def test_after_the_fastest_clock_all_stand_still():
-    recorded = Recorded.of(GRID, T, run(GRID), NO_MEAN).without(6)  # the fastest corner
+    recorded = Recorded.of(GRID, T, run(GRID), NO_MEAN).without(np.array([6]))  # the fastest corner
     found = recorded.in_own_time(Clock(tuple(RATES)), T)
     end = Clock(tuple(RATES)).rate(recorded.x).max()
     late = found[:, end < T]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import null_space
 
-from mlasdi.kriging import FAMILIES, PRIOR_SCALE, Kernel, Kriging, restricted_likelihood, select_kernel
+from mlasdi.kriging import FAMILIES, FEWEST, Kernel, Kriging, restricted_likelihood
 
 
 def covariance(family: str, lengthscale: tuple[float, ...], p: np.ndarray, q: np.ndarray) -> float:
@@ -89,6 +89,48 @@ def test_leave_one_out_is_what_leaving_out_gives(drawn):
         np.testing.assert_allclose(errors[i], values[i] - prediction, rtol=1e-5, atol=1e-6 * np.abs(errors).max())
 
 
+@settings(max_examples=50)
+@given(krigings(), st.data())
+def test_left_out_groups_are_what_leaving_them_out_gives(drawn, data):
+    kriging, rng = drawn
+    n = len(kriging.x)
+    values = rng.standard_normal((n, 2, 3))
+    groups = [rng.permutation(n)[: data.draw(st.integers(1, n - 1))] for _ in range(3)]
+    errors = kriging.left_out(values, groups)
+    for error, group in zip(errors, groups, strict=True):
+        rest = np.delete(np.arange(n), group)
+        at = kriging.x[group[:1]]
+        prediction = np.tensordot(Kriging(kriging.x[rest], kriging.kernel).weights(at)[0], values[rest], axes=1)
+        np.testing.assert_allclose(error, values[group[0]] - prediction, rtol=1e-5, atol=1e-6 * np.abs(errors).max())
+
+
+def test_points_that_differ_in_what_does_not_matter_are_alike():
+    grid = np.array([(a, b) for a in (0.0, 0.5, 1.0) for b in (0.0, 0.5, 1.0)])
+    hardly = Kriging(grid, Kernel(family="matern52", lengthscale=(20.0, 0.8)))
+    groups = hardly.alike(float(np.median(hardly.variance(np.random.default_rng(0).uniform(size=(64, 2))))))
+    for i, group in enumerate(groups):
+        assert group[0] == i
+        assert sorted(group) == np.flatnonzero(grid[:, 1] == grid[i, 1]).tolist()
+
+
+@settings(max_examples=50)
+@given(krigings(), st.floats(1e-4, 1.0))
+def test_no_more_is_alike_than_makes_a_point_as_hard_to_predict(drawn, variance):
+    kriging, _ = drawn
+    n = len(kriging.x)
+
+    def left(group: np.ndarray) -> float:
+        rest = Kriging(np.delete(kriging.x, group, axis=0), kriging.kernel)
+        return float(rest.variance(kriging.x[group[:1]])[0])
+
+    for i, group in enumerate(kriging.alike(variance)):
+        assert group[0] == i
+        assert len(group) <= max(n - FEWEST, 1)
+        assert left(group) >= variance * (1 - 1e-4) or len(group) == max(n - FEWEST, 1)
+        if len(group) > 1:
+            assert left(group[:-1]) < variance * (1 + 1e-4) + 1e-7
+
+
 def contrasts(kriging: Kriging) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal contrasts `[n - 1, n]`, blind to a constant, and their covariance."""
     x, kernel = kriging.x, kriging.kernel
@@ -126,67 +168,7 @@ def test_restricted_likelihood_is_the_likelihood_of_the_contrasts(drawn):
     assert restricted_likelihood(kriging.x, y @ y.T, m, kriging.kernel) == pytest.approx(expected, abs=1e-5)
 
 
-def draw_process(x: np.ndarray, kernel: Kernel, n_outputs: int, seed: int) -> np.ndarray:
-    """Independent outputs `[point, output]` of a Gaussian process, each with its own mean."""
-    rng = np.random.default_rng(seed)
-    factor = np.linalg.cholesky(kernel(x, x) + 1e-10 * np.eye(len(x)))
-    return factor @ rng.standard_normal((len(x), n_outputs)) + rng.standard_normal(n_outputs)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("lengthscale", [0.25, 0.6])
-def test_the_kernel_of_a_gaussian_process_is_found(family, lengthscale):
-    x = np.linspace(0, 1, 15)[:, None]
-    y = draw_process(x, Kernel(family=family, lengthscale=(lengthscale,)), 200, seed=7)
-    found = select_kernel(x, y)
-    assert found.family == family
-    assert lengthscale / 1.25 < found.lengthscale[0] < lengthscale * 1.25
-
-
-def test_each_parameter_gets_its_own_length_scale():
-    x = np.stack(np.meshgrid(np.linspace(0, 1, 6), np.linspace(0, 1, 6)), axis=-1).reshape(-1, 2)
-    y = draw_process(x, Kernel(family="matern52", lengthscale=(0.3, 1.5)), 200, seed=8)
-    np.testing.assert_allclose(select_kernel(x, y).lengthscale, (0.3, 1.5), rtol=0.25)
-
-
-def test_length_scales_stay_within_their_bounds():
-    x = np.linspace(0, 1, 6)[:, None]
-    assert select_kernel(x, x @ np.ones((1, 3)), bounds=(0.2, 5.0)).lengthscale[0] <= 5.0 * (1 + 1e-12)
-    noise = np.random.default_rng(0).standard_normal((6, 50))
-    assert select_kernel(x, noise, bounds=(0.5, 5.0)).lengthscale[0] == pytest.approx(0.5)
-
-
-def test_one_point_leaves_the_kernel_at_its_prior():
-    assert select_kernel(np.array([[0.5, 0.5]]), np.ones((1, 3))).lengthscale == (PRIOR_SCALE, PRIOR_SCALE)
-
-
-def test_two_points_cannot_tell_a_length_scale_but_many_overrule_the_prior():
-    """Samples of a Gaussian process whose length scale is far from the prior's."""
-    x = np.linspace(0, 1, 12)[:, None]
-    true = Kernel(family="rbf", lengthscale=(0.3,))
-    samples = np.linalg.cholesky(true(x, x) + 1e-8 * np.eye(12)) @ np.random.default_rng(0).standard_normal((12, 400))
-    few, many = (select_kernel(x[keep], samples[keep]) for keep in ([0, 11], slice(None)))
-    assert few.lengthscale[0] == pytest.approx(PRIOR_SCALE, rel=1e-3)
-    assert many.family == "rbf"
-    assert many.lengthscale[0] == pytest.approx(0.3, rel=0.1)
-
-
 @pytest.mark.parametrize("nugget", [0.0, -1e-8])
 def test_a_kernel_needs_a_nugget(nugget):
     with pytest.raises(ValueError, match="nugget"):
         Kernel(family="rbf", lengthscale=(1.0,), nugget=nugget)
-
-
-def test_the_nugget_matches_noise_of_a_known_level():
-    """Many outputs that vary as a Gaussian process does: the nugget is the noise over the variance of the process."""
-    x = np.random.default_rng(0).uniform(size=(25, 2))
-    true = Kernel(family="rbf", lengthscale=(0.8, 1.2))
-    factor = np.linalg.cholesky(true(x, x) + 1e-10 * np.eye(25))
-    rng = np.random.default_rng(1)
-    clean = 3 * factor @ rng.standard_normal((25, 400))
-    y = clean + 0.3 * rng.standard_normal(clean.shape)
-    told, not_told = select_kernel(x, y, noise=0.09), select_kernel(x, y)
-    assert told.nugget == pytest.approx(0.09 / 9, rel=0.5)
-    assert not_told.nugget == 1e-8
-    errors = [np.mean((Kriging(x, kernel).weights(x) @ y - clean) ** 2) for kernel in (told, not_told)]
-    assert errors[0] < 0.8 * errors[1]

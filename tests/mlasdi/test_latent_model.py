@@ -64,10 +64,11 @@ def test_spread_of_the_trajectories_is_that_of_sampled_coefficients(oscillator, 
     torch.testing.assert_close(spread, z.std(dim=0), rtol=0.06, atol=0.01 * float(spread.max()))
 
 
-def test_without_forgets_one_point_and_calibrates_nothing(oscillator, points):
+@pytest.mark.parametrize("left_out", [[1], [1, 3]])
+def test_without_forgets_points_and_calibrates_nothing(oscillator, points, left_out):
     latent = oscillator.latent_model(points)
-    fold = latent.without(1)
-    keep = [0, 2, 3, 4]
+    fold = latent.without(np.array(left_out))
+    keep = np.delete(np.arange(5), left_out)
     np.testing.assert_array_equal(fold.xi, latent.xi[keep])
     flat = np.concatenate([latent.xi.reshape(5, -1), latent.z0], axis=1)
     expected = Kriging(points[keep], latent.kernel).weights(points[1:2]) @ flat[keep]

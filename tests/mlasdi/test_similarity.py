@@ -57,6 +57,19 @@ def test_in_these_variables_all_trajectories_are_one(similar):
     assert np.sqrt(np.mean(spread**2)) < 2e-3 * np.sqrt(np.mean(similar.c**2))
 
 
+def test_the_basis_knows_what_is_lost_on_the_way():
+    """Own states are made by the functions of time of the common basis, which leaves out more than their own does."""
+    line = ParameterSpace((SPACE.parameters[1],))
+    mu = line.grid(3)
+    once = pulses(np.array([[0.13, 1.0]]))
+    u = np.concatenate([mu[:, :1, None] * once[..., :121], mu[:, :1, None] ** 2 * once[..., 121:]], axis=-1)
+    result = found(mu, u, space=line)
+    assert result.frame is not None
+    own = np.stack([result.frame.own(x, one)[0] for x, one in zip(line.to_unit(mu), u, strict=True)])
+    missed = np.linalg.norm((own - result.basis.lift(result.c)) / result.basis.unit)
+    assert 0.5 < result.basis.truncation_error * np.linalg.norm(own / result.basis.unit) / missed < 2
+
+
 @pytest.mark.parametrize(
     ("given", "has_clock", "has_frame"), [({"clock": False}, False, True), ({"frame": False}, True, False)]
 )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mlasdi.best_trajectories import best_trajectory
 from mlasdi.dynamics_forms import Affine, BoundedQuadratic, SecondOrder
 from mlasdi.dynamics_start import affine_start, with_clamped_growth
-from mlasdi.kriging import Kernel, select_kernel
+from mlasdi.kernel_selection import select_kernels
+from mlasdi.kriging import Kernel
 from mlasdi.latent_model import LatentModel
 from mlasdi.quadratic_dynamics import BLOWN_UP
 from mlasdi.staged_model import StagedModel
@@ -164,7 +165,7 @@ def points() -> np.ndarray:
 def error_of(dynamics: str, points: np.ndarray) -> float:
     """Of the model that variable projection finds, between its points, relative to the spread of the data."""
     c = solved(points)
-    kernel = select_kernel(points, c.reshape(len(points), -1).numpy())
+    kernel = select_kernels(points, c.reshape(len(points), -1).numpy()).mean
     data = TrainingSet(points, c, T, kernel, np.array([[0.1], [0.35], [0.6], [0.9]]))
     given = VariableProjectionSettings(
         dynamics=dynamics, n_sine=0, ridge=1e-10, roughness=1e-6, iterations=200, integration_steps=40

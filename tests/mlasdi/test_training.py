@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mlasdi.errors import covered, max_relative_error
-from mlasdi.kriging import Kriging, select_kernel
+from mlasdi.kernel_selection import select_kernels
+from mlasdi.kriging import Kriging
 from mlasdi.latent_dynamics import growth_rates
 from mlasdi.leave_one_out import NORMAL_90
 from mlasdi.model_settings import PRESETS
@@ -31,7 +32,7 @@ def nearest_snapshots(data: TrainingData, mu: np.ndarray) -> np.ndarray:
 def kriged_snapshots(data: TrainingData, mu: np.ndarray) -> np.ndarray:
     """The snapshots interpolated over the parameters: what a surrogate has to be worth beside."""
     x = data.space.to_unit(data.mu)
-    kernel = select_kernel(x, (data.u - data.u.mean(axis=(0, 1))).reshape(len(x), -1))
+    kernel = select_kernels(x, (data.u - data.u.mean(axis=(0, 1))).reshape(len(x), -1)).mean
     return np.tensordot(Kriging(x, kernel).weights(data.space.to_unit(mu)), data.u, axes=1)
 
 

@@ -1,9 +1,13 @@
 """Training trajectories and anchors: the anchors follow the kriging prediction, fold by fold."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
 from mlasdi.kriging import Kriging
+from mlasdi.staged_model import StagedModel
 
 ANCHORS = np.array([[0.13], [0.61], [0.97]])
 
@@ -35,6 +39,20 @@ def test_a_fold_knows_nothing_of_the_point_left_out(oscillator, points):
     expected = np.tensordot(Kriging(points[[0, 1, 3, 4]], data.kernel).weights(ANCHORS), data.c[[0, 1, 3, 4]], axes=1)
     np.testing.assert_allclose(data.without(2).targets[4:].numpy(), expected, atol=1e-13)
     assert torch.isfinite(fold.targets[:4]).all()
+
+
+def test_a_fold_forgets_what_is_too_much_alike(oscillator, points):
+    data = oscillator.training_set(points, ANCHORS)
+    groups = tuple(np.array(group) for group in ([0, 1], [1, 0], [2], [3, 4], [4]))
+    buffered = replace(data, left_out=groups)
+    for i, group in enumerate(groups):
+        fold, keep = buffered.without(i), np.delete(np.arange(5), group)
+        np.testing.assert_array_equal(fold.x, points[keep])
+        assert torch.equal(fold.c, data.c[keep])
+        variance = Kriging(points[keep], data.kernel).variance(points[i : i + 1])[0]
+        assert buffered.fold_weights[i] == pytest.approx(1 / variance)
+    model = StagedModel(oscillator.latent_model(points), ())
+    np.testing.assert_array_equal(model.without(0, buffered).latent.x, points[2:])
 
 
 def test_without_anchors_there_are_only_the_data(oscillator, points):

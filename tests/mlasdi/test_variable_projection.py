@@ -72,12 +72,12 @@ def test_any_calibration_is_a_start(oscillator, points):
     """Different ones, from all of which the training gets far."""
     data, losses = oscillator.training_set(points, ANCHORS), {}
     for calibration in ("integral", "weak", "least-squares"):
-        given = VariableProjectionSettings(n_sine=0, ridge=1e-10, iterations=200, calibration=calibration)
+        given = VariableProjectionSettings(n_sine=0, ridge=1e-10, iterations=400, calibration=calibration)
         seen: list[float] = []
         fit_latent_model(data, 2, given, torch.Generator().manual_seed(0), lambda _, loss, seen=seen: seen.append(loss))
         losses[calibration] = seen[0], seen[-1]
     assert len({first for first, _ in losses.values()}) == 3
-    assert max(last for _, last in losses.values()) < 1e-3 * min(first for first, _ in losses.values())
+    assert max(last for _, last in losses.values()) < 1e-5 * min(first for first, _ in losses.values())
 
 
 def test_checkpoints_are_the_models_of_shorter_trainings(oscillator, points):
