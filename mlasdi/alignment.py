@@ -39,6 +39,11 @@ class Aligned:
     recorded: Recorded | None = None
     gaps: Gaps | None = None
 
+    @property
+    def is_common(self) -> bool:
+        """Whether these are the variables of the states."""
+        return self.frame is None and self.clock.is_common
+
 
 def aligned(
     x: Float[np.ndarray, "point d"],

@@ -38,6 +38,7 @@ def select_kernels(
     y: Float[np.ndarray, "point output"],
     noise: float = 0.0,
     bounds: tuple[float, float] = BOUNDS,
+    longest: float = np.inf,
 ) -> Kernels:
     """Kernels for all outputs jointly: length scales by restricted likelihood, the rest by the error of folds.
 
@@ -52,6 +53,7 @@ def select_kernels(
         x: points of the unit cube.
         noise: variance of the noise in an output, mean over the outputs; the nugget is chosen to match it.
         bounds: of the length scales.
+        longest: no length scale of standard deviations is taken to be longer.
     """
     n, d = x.shape
     if n < 2:
@@ -69,7 +71,9 @@ def select_kernels(
         return float(np.sum(Kriging(x, kernel).left_out(compressed, left_out) ** 2))
 
     rough = [kernel for kernel in candidates if kernel.family == FAMILIES[-1]]
-    return Kernels(min(candidates, key=error), min(rough, key=search.unlikelihood), left_out)
+    likeliest = min(rough, key=search.unlikelihood)
+    cut = tuple(min(scale, longest) for scale in likeliest.lengthscale)
+    return Kernels(min(candidates, key=error), likeliest.model_copy(update={"lengthscale": cut}), left_out)
 
 
 def folds(x: Float[np.ndarray, "point d"], kernels: Sequence[Kernel]) -> tuple[Int[np.ndarray, " _"], ...]:

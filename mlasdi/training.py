@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from mlasdi.alignment import aligned
 from mlasdi.basis import PodBasis
 from mlasdi.kernel_selection import select_kernels
+from mlasdi.kriging import PRIOR_SCALE
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std, std_factor_without_folds
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std
@@ -104,7 +105,9 @@ def fit(
     settings = _within_rank(settings, basis.rank, noisy=noise is not None)
     flat = found.c.reshape(len(x), -1)
     left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
-    kernels = select_kernels(x, flat, left / basis.rank)
+    # In variables that were found from the same points, these look as if a parameter did not matter at all.
+    longest = np.inf if found.is_common else PRIOR_SCALE
+    kernels = select_kernels(x, flat, left / basis.rank, longest=longest)
     anchors = data.space.unit_sobol(settings.anchors, seed)
     c, own = torch.from_numpy(found.c), torch.from_numpy(tau)
     fixed = x, c, own, kernels.mean, anchors, kernels.rougher, left
