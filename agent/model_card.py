@@ -92,6 +92,7 @@ def _origin(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
         "solver runs": tags.get("solver_runs"),
         "training points": str(len(surrogate.model.latent.x)),
         "latent states": f"{surrogate.model.latent.n_latent}, dynamics: {surrogate.model.latent.kind}",
+        "similarity variables": "; ".join(f"{what} `{law}`" for what, law in surrogate.own_variables.items()),
         "POD modes": f"{surrogate.basis.rank}, which leave {_percent(surrogate.record.truncation_error)}",
         "solver": f"`{identity[:_MAX_IDENTITY]}`" + (" (shortened)" if len(identity) > _MAX_IDENTITY else "")
         if identity

@@ -53,6 +53,7 @@ def build_report(
         "mean_relative_error": None if assessment is None else float(assessment.final.mean()),
         "coverage": None if assessment is None else assessment.coverage,
         "reliability": _reliability(assessment),
+        "own_variables": surrogate.own_variables,
         "truncation_error": record.truncation_error,
         "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),

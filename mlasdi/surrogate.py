@@ -19,6 +19,7 @@ from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.encoders import Encoder
 from mlasdi.frame import Frame
 from mlasdi.leave_one_out import relative_std
+from mlasdi.own_variables import own_variables
 from mlasdi.probes import Probes
 from mlasdi.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
 from mlasdi.staged_model import StagedModel
@@ -65,6 +66,11 @@ class Surrogate:
     def error_estimate(self) -> float | None:
         """Estimate of the largest relative error over the parameter box, as a fraction; None when unknown."""
         return self.record.error_estimate
+
+    @property
+    def own_variables(self) -> dict[str, str]:
+        """What of times, coordinates and units is a point's own, and how it depends on the parameters, in words."""
+        return own_variables(self.space, self.clock, self.frame)
 
     def predict(
         self,

@@ -180,6 +180,7 @@ def test_the_rest_is_there_too(finished: Recorded) -> None:
         diagnostics=[{"kind": "few-points", "message": "5 points do not tell", "remedy": "budget.solver_runs: more"}],
         dropped_stages={"sine-features": 0.0123},
         error_split=[dict.fromkeys(PARTS, 0.01)] * 2,
+        own_variables={"rate of time": "a^1", "unit of u": "w^-0.5"},
     )
     page = page_now(finished, report)
     for part in (
@@ -187,6 +188,7 @@ def test_the_rest_is_there_too(finished: Recorded) -> None:
         "few points : 5 points do not tell Try budget.solver_runs: more",
         f"2. kriging {percent(report['stages'][1]['leave_one_out'])}",
         "tried and dropped: sine-features 1.23 %",
+        "in variables in which they look alike: rate of time a^1; unit of u w^-0.5.",
         "solve 2.5 s",
         "9 validation solves are not part of the budget",
         "solver: burgers1d",

@@ -16,8 +16,10 @@ from agent.assessment import LEVELS, Assessment
 from agent.budget import StopReason
 from agent.config import Config, load_config
 from agent.ledger import Ledger
+from agent.model_card import model_card
 from agent.report import build_report, read_report, write_report
 from agent.tasks import SolveFailure, SolveResult
+from mlasdi.clock import Clock
 from mlasdi.surrogate import Surrogate
 
 ASSESSMENT = Assessment(np.zeros((3, 2)), np.array([[0.3, 0.1, 0.2], [0.01, 0.03, 0.02]]), 0.9)
@@ -116,3 +118,12 @@ def test_an_interrupted_write_leaves_the_report_before(
     with pytest.raises(KeyboardInterrupt):
         write_report(tmp_path, {"rounds": 2})
     assert read_report(tmp_path) == {"rounds": 1}
+
+
+def test_similarity_variables_are_named(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
+    clock = Clock((math.log(9 / 7), 0.0), burgers_surrogate.space.spans)
+    own = replace(burgers_surrogate, clock=clock)
+    assert build(config, ledger, own, None)["own_variables"] == {"rate of time": "a^1"}
+    assert build(config, ledger, burgers_surrogate, None)["own_variables"] == {}
+    assert "- similarity variables: rate of time `a^1`" in model_card(own, {})
+    assert "similarity" not in model_card(burgers_surrogate, {})
