@@ -82,8 +82,10 @@ def test_default_model_trains_in_the_required_time(results: Results, problem: st
 
 
 def test_training_time_does_not_depend_on_the_state_size(results: Results):
+    """Of the same kinds of stages: which of a few frequencies is best, of all that were tried, costs no time."""
     small, large = results.sizes
-    assert (small.rank, small.stages) == (large.rank, large.stages)
+    kinds = [[name.partition(" (")[0] for name in size.stages] for size in results.sizes]
+    assert (small.rank, kinds[0]) == (large.rank, kinds[1])
     assert results.size_ratio <= SIZE_RATIO
 
 
