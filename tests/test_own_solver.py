@@ -30,6 +30,7 @@ PAGE = Page(ROOT / "docs/own-solver.md")
 # What `run` is given here beside what the page says.
 SMALL = (
     "model.latent_dim=2", "model.n_time=11", "model.anchors=2", "model.first_stage.iterations=10", "model.stages=[]",
+    "model.clock=common", "model.frame=common",
     "sampling.batch=8", "sampling.acquisition=sobol", "budget.target_error=null", "cluster.executor=serial",
 )  # fmt: skip
 FEW = "budget.solver_runs=6"

@@ -85,8 +85,14 @@ def is_whole(study: str, folder: Path) -> None:
     assert f"python docs/studies/{study}.py" in page
 
 
+# Half a minute each.
+LONG = {"noise", "stages", "stability"}
+
+
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("study", SMALLEST)
+@pytest.mark.parametrize(
+    "study", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SMALLEST]
+)
 def test_the_smallest_settings_write_a_page(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_problems, "STORE", tmp_path / "store")
     run(study, lambda full: SMALLEST[study](), tmp_path)
