@@ -54,10 +54,8 @@ class PodBasis:
                 units of its own variation.
         """
         snapshots = u.reshape(-1, u.shape[-1])
-        unit = _units(snapshots, n_fields)
-        snapshots = snapshots if n_fields == 1 else snapshots / unit
         mean = snapshots.mean(axis=0)
-        return cls._of_centred(mean, snapshots - mean, len(snapshots), float(np.sum(snapshots**2)), unit, settings)
+        return cls._of_centred(mean, snapshots - mean, len(snapshots), settings, n_fields)
 
     @classmethod
     def fit_factored(
@@ -79,10 +77,7 @@ class PodBasis:
         length = float(sums @ sums)
         factor = (1 - np.sqrt(max(1 - length / n, 0.0))) / length if length else 0.0
         centred = flat - factor * sums[:, None] * (n * mean)
-        unit = _units_of(np.square(centred).sum(axis=0) / n, mean, n_fields)
-        if n_fields > 1:
-            mean, centred = mean / unit, centred / unit
-        return cls._of_centred(mean, centred, n, float(np.sum(centred**2) + n * mean @ mean), unit, settings)
+        return cls._of_centred(mean, centred, n, settings, n_fields)
 
     @classmethod
     def _of_centred(
@@ -90,19 +85,19 @@ class PodBasis:
         mean: Float[np.ndarray, " state"],
         centred: Float[np.ndarray, "row state"],
         n_snapshots: int,
-        total: float,
-        unit: Float[np.ndarray, " unit"],
         settings: BasisSettings,
+        n_fields: int,
     ) -> "PodBasis":
-        """Basis of rows with the same Gram matrix as the centred snapshots; all of them divided by `unit`.
-
-        Args:
-            total: sum of squares of the snapshots.
-        """
+        """Basis of rows with the same Gram matrix as the centred snapshots."""
+        unit = np.ones(1)
+        if n_fields > 1:
+            unit = _units(np.square(centred).sum(axis=0) / n_snapshots, mean, n_fields)
+            mean, centred = mean / unit, centred / unit
+        total = max(float(np.sum(centred**2) + n_snapshots * mean @ mean), np.finfo(float).tiny)
         tall = centred.shape[0] >= centred.shape[1]
         values, vectors = np.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
         values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
-        left_out = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / max(total, np.finfo(float).tiny))
+        left_out = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / total)
         # Gram eigenvalues are exact to about machine epsilon times the largest: nothing below that is a mode.
         resolved = max(int(np.sum(values > values[0] * 1e-15)), 1)
         rank = min(max(int(np.argmax(left_out <= settings.tolerance)), 1), settings.max_rank, resolved)
@@ -114,7 +109,7 @@ class PodBasis:
             mean, modes = unit * mean, unit[:, None] * modes
         modes = np.ascontiguousarray(modes)  # as a saved basis: products round alike
         scale = float(np.sqrt(values.sum() / n_snapshots)) or 1.0
-        return cls(mean, modes, scale, float(np.sqrt(missed / max(total, np.finfo(float).tiny))), unit)
+        return cls(mean, modes, scale, float(np.sqrt(missed / total)), unit)
 
     @property
     def rank(self) -> int:
@@ -214,20 +209,14 @@ def _missed(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "stat
     return float(np.sum((rows - rows @ modes @ modes.T) ** 2))
 
 
-def _units(snapshots: Float[np.ndarray, "sample state"], n_fields: int) -> Float[np.ndarray, " unit"]:
-    """Root mean square of each field's deviation from its mean state; of a field that never changes, of its values."""
-    if n_fields == 1:
-        return np.ones(1)
-    mean = snapshots.mean(axis=0)
-    return _units_of(np.mean(np.square(snapshots - mean), axis=0), mean, n_fields)
-
-
-def _units_of(
+def _units(
     variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], n_fields: int
-) -> Float[np.ndarray, " unit"]:
-    """The same, from variance and mean of each value."""
-    if n_fields == 1:
-        return np.ones(1)
+) -> Float[np.ndarray, " state"]:
+    """Root mean square of each field's deviation from its mean state; of a field that never changes, of its values.
+
+    Args:
+        variance, mean: of each value over the snapshots.
+    """
     varies = np.sqrt(variance.reshape(n_fields, -1).mean(axis=1))
     size = np.sqrt((variance + mean**2).reshape(n_fields, -1).mean(axis=1))
     constant = varies <= np.finfo(float).eps * size

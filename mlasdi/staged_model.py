@@ -91,7 +91,7 @@ class StagedModel:
         return StagedModel(self.latent, tuple(fitted))
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
-        """The model as it would be without training point `i`, the latent calibration and the networks kept."""
+        """The model as the fold of training point `i` knows it, the latent calibration and the networks kept."""
         return StagedModel(self.latent.without(data.forgotten[i]), self.stages).refit(data.without(i))
 
     def extended(self, stage: Stage, data: TrainingSet) -> "StagedModel":

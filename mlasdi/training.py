@@ -110,8 +110,10 @@ def fit(
     kernels = select_kernels(x, flat, left / basis.rank, longest=longest)
     anchors = data.space.unit_sobol(settings.anchors, seed)
     c, own = torch.from_numpy(found.c), torch.from_numpy(tau)
-    fixed = x, c, own, kernels.mean, anchors, kernels.rougher, left
-    training_set = TrainingSet(*fixed, found.clock, found.recorded, found.gaps, kernels.left_out)
+    training_set = TrainingSet(
+        x, c, own, kernels.mean, anchors, kernels.rougher, left,
+        found.clock, found.recorded, found.gaps, kernels.left_out,
+    )  # fmt: skip
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)

@@ -11,7 +11,7 @@ from mlasdi import Surrogate
 from solvers.burgers import Burgers1D
 
 MODEL = {
-    "kind": "mlasdi", "latent_dim": [2, 3], "n_time": 21, "anchors": 4, "clock": "common", "frame": "common",
+    "kind": "mlasdi", "latent_dim": [2, 3], "n_time": 21, "anchors": 4,
     "first_stage": {"dynamics": "quadratic", "iterations": 15, "n_sine": 10, "integration_steps": 20},
     "stages": [{"kind": "kriging"}],
 }  # fmt: skip
