@@ -176,7 +176,9 @@ def _closed_form_panel(axes: Axes, losses: Mapping[str, float]) -> None:
     """A marker and its value for each stage that was solved without iterations."""
     values = np.array(list(losses.values()))
     _loss_axis(axes, values, "closed form")
-    floor = axes.get_ylim()[0]
+    floor, top = axes.get_ylim()
+    if axes.get_yscale() == "log":
+        axes.set_ylim(floor, top * (top / floor) ** 0.1)  # room for the number over the largest
     for x, value in enumerate(values):
         # A loss of zero, as an interpolating stage has it, lies below every logarithmic axis.
         drawn = axes.get_yscale() == "linear" or value > 0

@@ -1,9 +1,9 @@
 """What the model would have predicted at each training point, had it not been solved: error and calibration.
 
 Every fold forgets one parameter point, and those that are too much alike with it (`mlasdi.kernel_selection.folds`):
-kernels, latent coefficients and networks are kept, while interpolation and closed-form stages are fitted again. Folds at
-the corners of the box extrapolate, so the plain error is pessimistic; what the folds do tell is how large errors are in
-units of the predicted standard deviation.
+kernels, latent coefficients and networks are kept, while interpolation and closed-form stages are fitted again. Folds
+at the corners of the box extrapolate, so the plain error is pessimistic; what the folds do tell is how large errors are
+in units of the predicted standard deviation.
 """
 
 from dataclasses import dataclass
