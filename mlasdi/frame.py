@@ -4,6 +4,10 @@ A pulse that is wider, stands elsewhere or is higher at some parameters than at 
 whatever interpolates over the parameters. So each point gets, for every axis of the grid, a scale and a shift, and for
 every field a gain; what is learnt are the fields in these *own* coordinates and units. Scales and gains are products
 of powers of the parameters, as the characteristic lengths and sizes of dimensional analysis are.
+
+What boundary conditions do at the ends of an axis does not move with the solution. On the strips along them, own states
+are what is added there to the value at the nearest node beside the strip: next to nothing where the solution goes on as
+it comes, and the same kind of thing at all points where it does not.
 """
 
 from dataclasses import dataclass
@@ -14,7 +18,7 @@ from jaxtyping import Bool, Float
 from scipy.sparse import csr_array, diags_array, eye_array
 
 from mlasdi.clock import log_parameters
-from mlasdi.grid_splines import along_axis, grid_of, held, spline_coefficients, tensor_product
+from mlasdi.grid_splines import along_axis, grid_of, held, spline_coefficients, strips_added, tensor_product
 from solvers.contract import StateLayout
 
 
@@ -100,7 +104,9 @@ class Frame:
     def view(self, x: Float[np.ndarray, " d"]) -> csr_array:
         """Matrix `[state, state]` from the spline coefficients of own states to the states at a point."""
         along = [
-            eye_array(n, format="csr") if nodes is None else along_axis(nodes, offset + scale * nodes, np.arange(n))
+            eye_array(n, format="csr")
+            if nodes is None
+            else strips_added(n, 1) @ along_axis(nodes, offset + scale * nodes, np.arange(n))
             for nodes, n, (offset, scale) in zip(*self._grid, self.own_coordinates(x), strict=True)
         ]
         return tensor_product([diags_array(self.gains(x[None])[0], format="csr"), *along])
@@ -115,8 +121,9 @@ class Frame:
         n_fields, gains = len(self.layout.fields), self.gains(x[None])[0]
         if not self.moves:
             return u / np.repeat(gains, self.layout.n_points), np.ones(u.shape[1], dtype=bool)
-        along, known = [], np.ones(1, dtype=bool)
+        along, added, known = [], [], np.ones(1, dtype=bool)
         for nodes, n, (offset, scale) in zip(*self._grid, self.own_coordinates(x), strict=True):
+            added.append(eye_array(n, format="csr") if nodes is None else strips_added(n, -1))
             if nodes is None:
                 along.append(eye_array(n, format="csr"))
                 known = np.kron(known, np.ones(n, dtype=bool))
@@ -124,7 +131,8 @@ class Frame:
                 place = (nodes - offset) / scale
                 along.append(along_axis(nodes, place, np.arange(n)))
                 known = np.kron(known, held(nodes, place, np.arange(n)))
-        fields = self.coefficients(u.T).reshape(n_fields, -1, len(u))
+        relative = tensor_product([eye_array(n_fields, format="csr"), *added]) @ u.T
+        fields = self.coefficients(relative).reshape(n_fields, -1, len(u))
         matrix = tensor_product(along)
         states = [(matrix @ one).T / gain for one, gain in zip(fields, gains, strict=True)]
         return np.concatenate(states, axis=1), np.tile(known, n_fields)

@@ -1,6 +1,6 @@
 """Splines along the axes of a tensor grid, as sparse matrices from coefficients to values at other places.
 
-The nodes at the ends of an axis stay out of them: they keep their values, and their places.
+The nodes at the ends of an axis, its *strips*, stay out of them: they keep their values, and their places.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ from scipy.sparse import csr_array, kron
 from solvers.contract import StateLayout
 
 DEGREE = 3  # of the splines between the nodes of a grid
-# Nodes at each end of an axis that keep their places: what a boundary condition does there does not move with the
-# solution.
-STRIP = 2
+# Of the nodes of an axis, at each of its ends, those that keep their places, and how many these are at least: what a
+# boundary condition does there does not move with the solution.
+STRIP_SHARE, FEWEST_IN_STRIP = 0.0075, 2
 FEWEST_NODES = 24  # of an axis that can be scaled and shifted
 
 
@@ -39,6 +39,11 @@ def grid_of(layout: StateLayout) -> tuple[list[Float[np.ndarray, " n"] | None], 
     return [nodes_of(coordinate) for coordinate in layout.coordinates.values()], layout.shape
 
 
+def strip_of(n: int) -> int:
+    """How many of the `n` nodes of an axis are the strip at each of its ends."""
+    return max(FEWEST_IN_STRIP, int(STRIP_SHARE * n))
+
+
 def spline_coefficients(
     values: Float[np.ndarray, "state ..."], nodes: Sequence[Float[np.ndarray, " n"] | None], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "state ..."]:
@@ -49,8 +54,9 @@ def spline_coefficients(
     fields = values.reshape(-1, *shape, *values.shape[1:]).copy()
     for k, own in enumerate(nodes, start=1):
         if own is not None:
-            inner = np.moveaxis(fields, k, 0)[STRIP:-STRIP]
-            inner[:] = make_interp_spline(own[STRIP:-STRIP], inner, DEGREE).c
+            strip = strip_of(len(own))
+            inner = np.moveaxis(fields, k, 0)[strip:-strip]
+            inner[:] = make_interp_spline(own[strip:-strip], inner, DEGREE).c
     return fields.reshape(values.shape)
 
 
@@ -63,26 +69,37 @@ def along_axis(
         place: where, from 0 to 1; on the strips, the nodes themselves count.
         rows: nodes that look at these places.
     """
-    n, inner = len(nodes), nodes[STRIP:-STRIP]
+    n, strip = len(nodes), strip_of(len(nodes))
+    inner = nodes[strip:-strip]
     knots = np.concatenate([[inner[0]] * (DEGREE + 1), inner[2:-2], [inner[-1]] * (DEGREE + 1)])  # as `.c` has them
     moved = np.flatnonzero(~on_strips(rows, n))
     spline = BSpline.design_matrix(np.clip(place[moved], inner[0], inner[-1]), knots, DEGREE).tocoo()
     fixed = np.flatnonzero(on_strips(rows, n))
     data = np.concatenate([spline.data, np.ones(len(fixed))])
-    at = np.concatenate([moved[spline.row], fixed]), np.concatenate([spline.col + STRIP, rows[fixed]])
+    at = np.concatenate([moved[spline.row], fixed]), np.concatenate([spline.col + strip, rows[fixed]])
     return csr_array((data, at), shape=(len(rows), n))
 
 
 def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
     """Which nodes of an axis stay where they are."""
-    return (rows < STRIP) | (rows >= n - STRIP)
+    return (rows < strip_of(n)) | (rows >= n - strip_of(n))
+
+
+def strips_added(n: int, sign: int) -> csr_array:
+    """Matrix that adds to the values on the strips `sign` times that of the nearest node beside them."""
+    rows, strip = np.arange(n), strip_of(n)
+    nearest, on = np.clip(rows, strip, n - 1 - strip), on_strips(rows, n)
+    data = np.concatenate([np.ones(n), np.full(on.sum(), float(sign))])
+    at = np.concatenate([rows, rows[on]]), np.concatenate([rows, nearest[on]])
+    return csr_array((data, at), shape=(n, n))
 
 
 def held(
     nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], slack: float = 1e-9
 ) -> Bool[np.ndarray, " m"]:
     """Which places the inner nodes of an axis enclose; the strips are always there."""
-    inside = (place >= nodes[STRIP] - slack) & (place <= nodes[-1 - STRIP] + slack)
+    strip = strip_of(len(nodes))
+    inside = (place >= nodes[strip] - slack) & (place <= nodes[-1 - strip] + slack)
     return inside | on_strips(rows, len(nodes))
 
 
