@@ -182,8 +182,8 @@ def reliability(problem: Burgers, models: Mapping[int, Surrogate]) -> Numbers:
     for n, surrogate in models.items():
         distance = np.abs(problem.test.mu[:, None] - BURGERS_BOX.from_unit(surrogate.model.latent.x)).max(axis=-1)
         unseen = np.flatnonzero(distance.min(axis=1) > 1e-9)
-        for name, factor in (("calibrated", surrogate.record.std_factor), ("as it comes", 1.0)):
-            judged = replace(surrogate, record=replace(surrogate.record, std_factor=factor))
+        for name, factors in (("calibrated", surrogate.record.std_factors), ("as it comes", (1.0,))):
+            judged = replace(surrogate, record=replace(surrogate.record, std_factors=factors))
             truths = [(problem.test.mu[i], Snapshots(problem.test.t, problem.test.u[i])) for i in unseen]
             shares = assess(judged, truths, len(truths)).reliability
             assert shares is not None

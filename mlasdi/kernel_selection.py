@@ -38,7 +38,6 @@ def select_kernels(
     y: Float[np.ndarray, "point output"],
     noise: float = 0.0,
     bounds: tuple[float, float] = BOUNDS,
-    longest: float = np.inf,
 ) -> Kernels:
     """Kernels for all outputs jointly: length scales by restricted likelihood, the rest by the error of folds.
 
@@ -48,12 +47,12 @@ def select_kernels(
     families, the error of the folds chooses what interpolates; how sure to be is for the likelihood to say. All are
     judged by the same folds, which forget with each point all that is too much alike to it under any of them: where the
     field hardly depends on a parameter, points that differ in nothing else would hide what a kernel does along others.
+    Later folds forget what is alike under the two that are chosen.
 
     Args:
         x: points of the unit cube.
         noise: variance of the noise in an output, mean over the outputs; the nugget is chosen to match it.
         bounds: of the length scales.
-        longest: no length scale of standard deviations is taken to be longer.
     """
     n, d = x.shape
     if n < 2:
@@ -65,15 +64,15 @@ def select_kernels(
     compressed = vectors * np.sqrt(np.clip(values, 0, None))
     search = _Search(x, gram, y.shape[1], noise, bounds)
     candidates = [kernel for family in FAMILIES for kernel in search.kernels(family)]
-    left_out = folds(x, candidates)
+    of_all = folds(x, candidates)
 
     def error(kernel: Kernel) -> float:
-        return float(np.sum(Kriging(x, kernel).left_out(compressed, left_out) ** 2))
+        return float(np.sum(Kriging(x, kernel).left_out(compressed, of_all) ** 2))
 
     rough = [kernel for kernel in candidates if kernel.family == FAMILIES[-1]]
     likeliest = min(rough, key=search.unlikelihood)
-    cut = tuple(min(scale, longest) for scale in likeliest.lengthscale)
-    return Kernels(min(candidates, key=error), likeliest.model_copy(update={"lengthscale": cut}), left_out)
+    best = min(candidates, key=error)
+    return Kernels(best, likeliest, folds(x, (best, likeliest)))
 
 
 def folds(x: Float[np.ndarray, "point d"], kernels: Sequence[Kernel]) -> tuple[Int[np.ndarray, " _"], ...]:

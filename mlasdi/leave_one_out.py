@@ -12,10 +12,10 @@ from functools import partial
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.special import stdtrit
 from torch import Tensor
 
 from mlasdi.basis import PodBasis
+from mlasdi.calibration import LEAST, UNCALIBRATED, TimeFactors, band_factors, error_factors, parts_of
 from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.errors import relative
@@ -27,7 +27,6 @@ from mlasdi.training_set import TrainingSet
 MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
 SAMPLED = 2000  # entries of the state on which the pointwise band is calibrated: its cost shall not grow with the mesh
 CHUNK = 32  # points whose standard deviation is computed at once
-NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,12 @@ class LeaveOneOut:
     Attributes:
         errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
             `[stage, point]`.
-        std_factor: factor on the standard deviation (see `std_factor`).
-        error_factor: median over the folds of error over predicted relative standard deviation, in the same norm; at
-            least one, because folds that happen to come out well are no reason to believe in less than the deviation.
+        std_factors, error_factors: see `mlasdi.calibration`.
     """
 
     errors: Float[np.ndarray, "stage point"]
-    std_factor: float
-    error_factor: float
+    std_factors: TimeFactors
+    error_factors: TimeFactors
 
 
 def relative_std(
@@ -54,8 +51,9 @@ def relative_std(
     t: Float[Tensor, " time"],
     gp: CoefficientGP | None = None,
     clock: Clock = COMMON_CLOCK,
+    factors: TimeFactors = UNCALIBRATED,
 ) -> Float[np.ndarray, " param"]:
-    """Standard deviation of the field in the L2 norm, relative to the solution's, maximum over time; uncalibrated.
+    """Standard deviation of the field in the L2 norm, relative to the solution's, times a factor, maximum over time.
 
     Args:
         t: times, with a `clock` own ones, which count until a point's end.
@@ -63,20 +61,36 @@ def relative_std(
     """
     found = []
     for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own
-        spread = basis.scale * model.deviations(part, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
-        shares = relative(spread, basis.norm(model.mean(part, t).numpy()))
+        rates = clock.rate(part)[:, None]
+        shares = _relative_spread(model, basis, part, t, gp)
+        calibrated = factors(t.numpy() / rates) * shares
         if not clock.is_common:
             # At its end, between two times, by interpolation: what is maximised over `x` must not jump.
-            ends = np.array([np.interp(end, t, row) for end, row in zip(clock.rate(part), shares, strict=True)])
-            shares = np.column_stack([np.where(clock.reached(part, t.numpy()), shares, 0.0), ends])
-        found.append(shares.max(axis=-1))
+            ends = [np.interp(end, t, row) for end, row in zip(rates[:, 0], shares, strict=True)]
+            inside = np.where(clock.reached(part, t.numpy()), calibrated, 0.0)
+            calibrated = np.column_stack([inside, factors(np.ones(len(part))) * ends])
+        found.append(calibrated.max(axis=-1))
     return np.concatenate(found)
 
 
-def _error(prediction: Float[Tensor, "time rank"], truth: Float[Tensor, "time rank"], basis: PodBasis) -> float:
-    """Largest relative L2 error over time, from POD coordinates."""
+def _relative_spread(
+    model: StagedModel,
+    basis: PodBasis,
+    x: Float[np.ndarray, "param d"],
+    t: Float[Tensor, " time"],
+    gp: CoefficientGP | None = None,
+) -> Float[np.ndarray, "param time"]:
+    """Standard deviation of the field in the L2 norm, relative to the solution's."""
+    spread = basis.scale * model.deviations(x, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
+    return relative(spread, basis.norm(model.mean(x, t).numpy()))
+
+
+def _errors(
+    prediction: Float[Tensor, "time rank"], truth: Float[Tensor, "time rank"], basis: PodBasis
+) -> Float[np.ndarray, " time"]:
+    """Relative L2 errors over time, from POD coordinates."""
     distance = basis.scale * (prediction - truth).square().sum(dim=-1).sqrt().numpy()
-    return float(relative(distance, basis.norm(truth.numpy())).max())
+    return relative(distance, basis.norm(truth.numpy()))
 
 
 def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
@@ -88,7 +102,7 @@ def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
     folds = each(partial(_left_out, model, data), range(data.n_points))
     parts = ((prediction[known], c[known]) for prediction, c, known in zip(folds, data.c, data.judged, strict=True))
-    return np.array([_error(prediction, truth, basis) for prediction, truth in parts])
+    return np.array([_errors(prediction, truth, basis).max() for prediction, truth in parts])
 
 
 def _left_out(model: StagedModel, data: TrainingSet, i: int) -> Float[Tensor, "time rank"]:
@@ -96,40 +110,32 @@ def _left_out(model: StagedModel, data: TrainingSet, i: int) -> Float[Tensor, "t
     return model.without(i, data).mean(data.x[i : i + 1], data.t)[0]
 
 
-def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis) -> LeaveOneOut | None:
-    """Run all folds; None where there are fewer than three points, which leave nothing to interpolate."""
+def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis, least: float = LEAST) -> LeaveOneOut | None:
+    """Run all folds; None where there are fewer than three points, which leave nothing to interpolate.
+
+    Args:
+        least: see `band_factors`.
+    """
     if data.n_points < 3:
         return None
     errors = np.empty((len(model.stages), data.n_points))
-    ratios, spreads = [], []
+    quantiles, ratios = [], []
     sampled = basis.sampled(SAMPLED)
     for i in range(data.n_points):
         fold, x, judged = model.without(i, data), data.x[i : i + 1], data.judged[i]
         truth = data.c[i, judged]
         for k in range(len(model.stages)):
             prediction = fold.mean(x, data.t, k + 1)[0, judged]
-            errors[k, i] = _error(prediction, truth, basis)
-        std = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
-        expected = max(float(np.linalg.norm(std)), np.finfo(float).tiny)
-        distance = sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy())
-        ratios.append(np.linalg.norm(distance) / expected)
-        spreads.append(relative_std(fold, basis, x, data.t, clock=data.clock)[0])
-    return LeaveOneOut(errors, std_factor(np.array(ratios)), max(1.0, float(np.median(errors[-1] / np.array(spreads)))))
-
-
-def std_factor(ratios: Float[np.ndarray, " fold"]) -> float:
-    """Factor on the standard deviation, from the root mean square error of each fold in units of the predicted one.
-
-    The values of a fold are so correlated that each fold is one observation, and the band is that of Student's t with
-    as many of them as there are. Folds that come out well are no reason to believe in less than the deviation: they
-    keep similarity variables and latent coefficients of a calibration that knew their point.
-    """
-    return max(1.0, float(np.sqrt(np.mean(ratios**2)))) * std_factor_without_folds(len(ratios))
-
-
-def std_factor_without_folds(n_points: int) -> float:
-    """The same where no fold can tell: the variance is that of `n_points`, so the band is that of Student's t."""
-    return float(stdtrit(n_points - 1, 0.95)) / NORMAL_90
+            over_time = _errors(prediction, truth, basis)
+            errors[k, i] = over_time.max()
+        along = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
+        std = np.maximum(np.hypot(along, sampled.truncation_rms * sampled.unit), np.finfo(float).tiny)
+        distance = np.abs(sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy()))
+        spread = np.maximum(_relative_spread(fold, basis, x, data.t)[0, judged], np.finfo(float).tiny)
+        parts = parts_of(data.t.numpy()[judged] / data.clock.rate(x)[0])
+        quantiles.append([np.quantile(distance[part] / std[part], 0.9) if part.any() else np.nan for part in parts])
+        ratios.append([over_time[part].max() / spread[part].max() if part.any() else np.nan for part in parts])
+    return LeaveOneOut(errors, band_factors(np.array(quantiles), least), error_factors(np.array(ratios)))
 
 
 def kriging_trust(model: StagedModel, data: TrainingSet) -> float:

@@ -87,7 +87,7 @@ class TrainingRecord:
         leave_one_out: errors of all folds `[stage][point]`; empty below three training points.
         error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None below three
             training points.
-        std_factor, error_factor: see `LeaveOneOut`.
+        std_factors, error_factors: see `LeaveOneOut`; in equal parts of the interval of time.
         loss_history: stage name -> (step, loss) pairs.
         dropped: stages that were tried and did not lower the leave-one-out error, with that error.
         truncation_error: relative error of the training snapshots that the POD basis leaves out.
@@ -105,8 +105,8 @@ class TrainingRecord:
     stage_errors: tuple[float, ...]
     leave_one_out: tuple[tuple[float, ...], ...]
     error_estimate: float | None
-    std_factor: float
-    error_factor: float
+    std_factors: tuple[float, ...]
+    error_factors: tuple[float, ...]
     loss_history: Mapping[str, tuple[tuple[int, float], ...]]
     dropped: Mapping[str, float | None]
     truncation_error: float

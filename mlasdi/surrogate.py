@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from mlasdi import surrogate_files, surrogate_state
 from mlasdi.basis import PodBasis
+from mlasdi.calibration import TimeFactors
 from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.encoders import Encoder
 from mlasdi.frame import Frame
@@ -103,7 +104,7 @@ class Surrogate:
         spread = np.empty_like(mean) if std else None
         for rows in _chunks(len(x), 64):
             c = self._mean(x[rows], tau, n_stages)
-            steps = self.record.std_factor * self._deviations(x[rows], tau) if std else None
+            steps = self._deviations(x[rows], tau) if std else None
             for part, basis in self.view.bases(x[rows], probes):
                 basis.lift(c[part], out=mean[rows][part])
                 if spread is not None and steps is not None:
@@ -125,7 +126,7 @@ class Surrogate:
         tau, mean = self._tau(times), np.empty((len(x), len(times)))
         spread = np.empty_like(mean) if std else None
         c = self.basis.scale * self._mean(x, tau)
-        steps = self.record.std_factor * self.basis.scale * self._deviations(x, tau) if std else None
+        steps = self.basis.scale * self._deviations(x, tau) if std else None
         for part, basis in self.view.bases(x, probes):
             mean[part] = basis.mean + np.einsum("ptr,tr->pt", c[part], basis.modes)
             if spread is not None and steps is not None:
@@ -154,7 +155,7 @@ class Surrogate:
             raise ValueError(f"n_samples {n_samples} given; at least 1 is needed")
         x, times = self._inputs(mu, t)
         tau = self._tau(times)
-        steps = self.record.std_factor * self._deviations(x, tau)
+        steps = self._deviations(x, tau)
         draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
         coordinates = self._mean(x, tau)[:, None] + np.moveaxis(draws, 0, 1)
         moved = self.basis.truncation_rms * generator.standard_normal(n_samples)[:, None, None]
@@ -199,7 +200,9 @@ class Surrogate:
     def _deviations(
         self, x: Float[np.ndarray, "param d"], tau: torch.Tensor
     ) -> Float[np.ndarray, "direction param time rank"]:
-        return self.clock.at_own_times(self.model.deviations, x, tau, axis=1).numpy()
+        """Calibrated steps of one standard deviation."""
+        steps = self.clock.at_own_times(self.model.deviations, x, tau, axis=1).numpy()
+        return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
 
     def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with the standard deviation that the coefficient GPs give them."""
@@ -231,7 +234,7 @@ class Surrogate:
             gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self._tau(self.t[::-stride][::-1])
-        return self.record.error_factor * relative_std(self.model, self.basis, x, tau, gp, self.clock)
+        return relative_std(self.model, self.basis, x, tau, gp, self.clock, TimeFactors(self.record.error_factors))
 
     def coefficient_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None

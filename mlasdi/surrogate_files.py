@@ -10,8 +10,9 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-# The oldest that knows all of a surrogate: 4 has dynamics and clocks, 5 frames and rates that are products of powers.
-FORMATS = (3, 4, 5)
+# 4 knows dynamics and clocks, 5 frames and rates that are products of powers, 6 calibration in time, and differences
+# along the ends of scaled axes.
+FORMATS = (3, 4, 5, 6)
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
 
 
@@ -33,7 +34,7 @@ def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any])
         weights.parent.mkdir()
         save_file(tensors, weights)
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        description = {"format": _format(description), **description, "sha256": digest}
+        description = {"format": FORMATS[-1], **description, "sha256": digest}
         description["description_sha256"] = _digest(description)
         (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
         os.replace(weights.parent, folder)
@@ -58,6 +59,11 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if description.get("format") not in FORMATS:
         known = f"{FORMATS[0]} to {FORMATS[-1]}"
         raise SurrogateError(f"{source}: format {description.get('format')}; this version reads {known}")
+    if description["format"] < 6 and any((description.get("frame") or {}).get("axes", ())):
+        raise SurrogateError(
+            f"{source}: its own coordinates (model.frame) are those of format {description['format']}, which this "
+            "version does not know any more; train it again"
+        )
     if "sha256" not in description:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
     own = description.pop("description_sha256", None)  # models saved by earlier versions have none
@@ -66,12 +72,6 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     return load_file(folder / TENSORS), description
-
-
-def _format(description: dict[str, Any]) -> int:
-    if description.get("clock") or description.get("frame"):
-        return 5
-    return 4 if "dynamics" in description else 3
 
 
 def _digest(description: dict[str, Any]) -> str:

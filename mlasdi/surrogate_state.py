@@ -83,6 +83,9 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
     ]
     encoder, layout = description["encoder"], StateLayout.from_parts(description["layout"], layout_arrays)
     record = {name: _tuples(value) for name, value in description["record"].items()}
+    for name in ("std_factor", "error_factor"):  # of earlier versions, which had one for all times
+        if name in record:
+            record[f"{name}s"] = (record.pop(name),)
     return (
         ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
         layout,

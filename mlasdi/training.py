@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from mlasdi.alignment import aligned
 from mlasdi.basis import PodBasis
 from mlasdi.kernel_selection import select_kernels
-from mlasdi.kriging import PRIOR_SCALE
-from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std, std_factor_without_folds
+from mlasdi.calibration import LEAST, LEAST_ALIGNED, student
+from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std
 from mlasdi.results import TrainingRecord
@@ -105,9 +105,7 @@ def fit(
     settings = _within_rank(settings, basis.rank, noisy=noise is not None)
     flat = found.c.reshape(len(x), -1)
     left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
-    # In variables that were found from the same points, these look as if a parameter did not matter at all.
-    longest = np.inf if found.is_common else PRIOR_SCALE
-    kernels = select_kernels(x, flat, left / basis.rank, longest=longest)
+    kernels = select_kernels(x, flat, left / basis.rank)
     anchors = data.space.unit_sobol(settings.anchors, seed)
     c, own = torch.from_numpy(found.c), torch.from_numpy(tau)
     training_set = TrainingSet(
@@ -117,14 +115,14 @@ def fit(
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
-    loo = leave_one_out(model, training_set, basis)
+    loo = leave_one_out(model, training_set, basis, LEAST if found.is_common else LEAST_ALIGNED)
     record = TrainingRecord(
         stage_names=tuple(staging.names),
         stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
         error_estimate=_error_estimate(model, basis, training_set, loo, data.space.unit_sobol(256, seed), noise),
-        std_factor=loo.std_factor if loo else std_factor_without_folds(len(x)),
-        error_factor=loo.error_factor if loo else 1.0,
+        std_factors=loo.std_factors.values if loo else (student(len(x)),),
+        error_factors=loo.error_factors.values if loo else (1.0,),
         loss_history={name: tuple(staging.losses[name]) for name in staging.names},
         dropped=staging.dropped,
         truncation_error=basis.truncation_error,
@@ -182,10 +180,6 @@ def _error_estimate(
     """
     if loo is None:
         return None
-    estimate = float(
-        np.hypot(
-            loo.error_factor * relative_std(model, basis, x, data.t, clock=data.clock).max(),
-            noise.modes_error if noise else 0,
-        )
-    )
+    largest = relative_std(model, basis, x, data.t, clock=data.clock, factors=loo.error_factors).max()
+    estimate = float(np.hypot(largest, noise.modes_error if noise else 0))
     return estimate if np.isfinite(estimate) else None

@@ -10,7 +10,7 @@ from methods import Fitted, Method
 from problems import Problem
 
 from mlasdi.errors import covered, max_relative_error
-from mlasdi.leave_one_out import NORMAL_90
+from mlasdi.calibration import NORMAL_90
 from mlasdi.surrogate import Surrogate
 
 CHUNK = 32  # test points at a time: bounds the memory that predictions take

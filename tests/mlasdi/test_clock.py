@@ -168,14 +168,6 @@ def test_a_saved_surrogate_keeps_its_clock(surrogates, tmp_path):
     np.testing.assert_array_equal(loaded.predict(mu).mean, surrogates["own"].predict(mu).mean)
 
 
-def test_versions_that_know_no_clocks_refuse_one(surrogates, tmp_path):
-    formats = {
-        clock: json.loads((one.save(tmp_path / clock) / "surrogate.json").read_text())["format"]
-        for clock, one in surrogates.items()
-    }
-    assert formats["own"] > formats["common"]
-
-
 def test_after_the_interval_slow_points_go_on_as_faster_ones_did(surrogates):
     """Those have been further in their own time, so a little of the future is known."""
     surrogate, mu = surrogates["own"], np.array([[0.6, 1.3]])

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from mlasdi.frame import AxisMap, Frame
-from mlasdi.grid_splines import STRIP, between_and_back, nodes_of
+from mlasdi.grid_splines import between_and_back, nodes_of, strip_of
 from solvers.contract import StateLayout
 
 X, Y = np.linspace(-1, 1, 61), np.linspace(0, 2, 41)
 LAYOUT = StateLayout(("u", "v"), {"x": X, "y": Y})
 WIDER = AxisMap((0.2, -0.1), (0.02, 0.0), 0.4)
 FRAME = Frame(LAYOUT, (WIDER, None), ((0.5, 0.0), (0.0, -0.4)))
+STRIP = strip_of(len(X))
 POINTS = np.array([[0.0, 0.0], [1.0, 0.3], [0.4, 1.0]])
 
 
@@ -53,15 +54,23 @@ def test_units_alone_leave_the_places():
     assert not only.moves
 
 
-def test_strips_along_the_ends_stay_in_place():
-    u = np.zeros((1, 2, len(X), len(Y)))
+def test_strips_along_the_ends_hold_what_is_added_there():
+    u = np.full((1, 2, len(X), len(Y)), 3.0)
     u[:, :, :STRIP] = 7.0
     own, known = FRAME.own(POINTS[1], u.reshape(1, -1))
-    fields, where = own.reshape(u.shape) / FRAME.gains(POINTS[1:2])[0][:, None, None], known.reshape(u.shape[1:])
-    np.testing.assert_allclose(fields[0, 0, :STRIP] * FRAME.gains(POINTS[1:2])[0, 0] ** 2, 7.0)
-    np.testing.assert_array_equal(fields[0, :, STRIP:], 0)
+    gains = FRAME.gains(POINTS[1:2])[0][:, None, None]
+    fields, where = own.reshape(u.shape) * gains, known.reshape(u.shape[1:])
+    np.testing.assert_allclose(fields[0, :, :STRIP], 4.0)
+    np.testing.assert_allclose(fields[0, :, STRIP:-STRIP], 3.0)
+    np.testing.assert_allclose(fields[0, :, -STRIP:], 0.0, atol=1e-12)
     assert where[:, :STRIP].all()
     assert where[:, -STRIP:].all()
+    back = (FRAME.view(POINTS[1]) @ FRAME.coefficients(own.T)).T
+    np.testing.assert_allclose(back.reshape(u.shape), u, atol=1e-12)
+
+
+def test_strips_are_a_share_of_the_axis():
+    assert [strip_of(n) for n in (24, 61, 400, 1001, 100_000)] == [2, 2, 3, 7, 750]
 
 
 def test_places_outside_of_a_trajectory_are_not_known():

@@ -96,11 +96,3 @@ def test_folds_are_no_easier_than_the_box_where_a_parameter_hardly_matters():
 def test_folds_forget_their_point_alone_where_all_parameters_matter_alike():
     y = draw_process(GRID, Kernel(family="matern52", lengthscale=(0.6, 0.6)), 200, seed=6)
     assert [len(group) for group in select_kernels(GRID, y).left_out] == [1] * 16
-
-
-def test_standard_deviations_can_be_kept_from_very_long_scales():
-    y = smooth_in_one_of_two(GRID)
-    free, cut = select_kernels(GRID, y), select_kernels(GRID, y, longest=2.0)
-    assert max(free.rougher.lengthscale) > 2
-    assert cut.rougher.lengthscale == tuple(min(scale, 2.0) for scale in free.rougher.lengthscale)
-    assert cut.mean == free.mean

@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.leave_one_out import (
-    NORMAL_90,
-    fold_errors,
-    leave_one_out,
-    relative_std,
-    std_factor,
-    std_factor_without_folds,
-)
+from mlasdi.calibration import N_PARTS, TimeFactors, band_factors, error_factors, parts_of
+from mlasdi.leave_one_out import fold_errors, leave_one_out, relative_std
 from mlasdi.networks import FeatureMap
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
@@ -48,44 +42,30 @@ def test_errors_are_those_of_the_folds(model, data, four_coordinates):
     assert (loo.errors > 0).all()  # the point is not known to its fold
 
 
-def test_the_factor_is_that_of_all_folds(model, data, four_coordinates):
-    """Each counts by its root mean square error over the root mean square standard deviation."""
-    ratios = []
+def test_factors_are_those_of_the_folds_in_each_part_of_the_interval(model, data, four_coordinates):
+    loo = leave_one_out(model, data, four_coordinates)
+    quantiles, ratios = np.empty((5, N_PARTS)), np.empty((5, N_PARTS))
     for i in range(5):
         truth, prediction = predicted(model, data, four_coordinates, i)
         std = four_coordinates.lift_std(model.without(i, data).deviations(data.x[i : i + 1], data.t)[:, 0].numpy())
-        ratios.append(np.sqrt(np.square(truth - prediction).sum() / np.square(std).sum()))
-    assert leave_one_out(model, data, four_coordinates).std_factor == pytest.approx(std_factor(np.array(ratios)))
+        std = np.hypot(std, four_coordinates.truncation_rms)
+        for k, part in enumerate(parts_of(data.t.numpy())):
+            off, size = (np.linalg.norm(one[part], axis=1) for one in (truth - prediction, truth))
+            spread = relative_std(model.without(i, data), four_coordinates, data.x[i : i + 1], data.t[part])[0]
+            quantiles[i, k] = np.quantile(np.abs(truth - prediction)[part] / std[part], 0.9)
+            ratios[i, k] = (off / size).max() / spread
+    assert loo.std_factors.values == pytest.approx(band_factors(quantiles).values)
+    assert loo.error_factors.values == pytest.approx(error_factors(ratios).values)
 
 
-def test_bad_folds_are_believed_and_good_ones_are_not():
-    of_three = std_factor_without_folds(3)
-    assert std_factor(np.array([0.3, 2.0, 0.5])) == pytest.approx(of_three * np.sqrt((0.09 + 4 + 0.25) / 3))
-    assert std_factor(np.array([0.04, 0.25, 0.09])) == of_three
-
-
-def test_the_factor_bounds_nine_tenths_of_further_points():
-    """Of normal errors whose scale only a few folds tell; the deviation itself is a third of it, and cuts nothing."""
-    rng = np.random.default_rng(0)
-    inside = [
-        abs(3 * rng.standard_normal()) < NORMAL_90 * std_factor(np.abs(3 * rng.standard_normal(5))) for _ in range(8000)
-    ]
-    # The mean is known to be zero, so there is one degree of freedom more than the band of five values assumes.
-    assert 0.9 < np.mean(inside) < 0.93
-
-
-def test_two_points_have_the_band_of_a_variance_from_one_difference():
-    """The distribution of a further value in units of that variance is Cauchy's."""
-    assert std_factor_without_folds(2) * NORMAL_90 == pytest.approx(np.tan(np.pi * 0.45))
-
-
-def test_error_factor_is_the_median_error_in_predicted_standard_deviations(model, data, four_coordinates):
-    loo = leave_one_out(model, data, four_coordinates)
-    ratios = [
-        loo.errors[-1, i] / relative_std(model.without(i, data), four_coordinates, data.x[i : i + 1], data.t)[0]
-        for i in range(5)
-    ]
-    assert loo.error_factor == pytest.approx(np.median(ratios))
+def test_relative_std_is_calibrated_where_it_is_largest(model, data, four_coordinates):
+    x, late = np.array([[0.4]]), TimeFactors((1.0, 1.0, 1.0, 9.0))
+    plain, calibrated = (
+        relative_std(model, four_coordinates, x, data.t, factors=factors)[0] for factors in (TimeFactors((3.0,)), late)
+    )
+    assert plain == pytest.approx(3 * relative_std(model, four_coordinates, x, data.t)[0])
+    ends = relative_std(model, four_coordinates, x, data.t[-1:])[0]
+    assert calibrated >= 9 * ends * (1 - 1e-12)
 
 
 def test_relative_std_is_the_norm_of_the_pointwise_one(model, data, four_coordinates):

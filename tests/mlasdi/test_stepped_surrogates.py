@@ -62,20 +62,6 @@ def test_a_saved_one_comes_back(fitted: Surrogate, tmp_path: Path) -> None:
     assert loaded.model.latent.dynamics == fitted.model.latent.dynamics
 
 
-def test_earlier_versions_refuse_what_they_would_misread(burgers_data: TrainingData, tmp_path: Path) -> None:
-    given = {"dynamics": "quadratic", "iterations": 2}
-    common = settings(**given).model_copy(update={"clock": "common", "frame": "common"})
-    fit(burgers_data, common, seed=0).save(tmp_path / "saved")
-    assert json.loads((tmp_path / "saved/surrogate.json").read_text())["format"] == 4
-
-
-def test_affine_ones_are_saved_as_ever(surrogate: Surrogate, tmp_path: Path) -> None:
-    surrogate.save(tmp_path / "saved")
-    description = json.loads((tmp_path / "saved/surrogate.json").read_text())
-    assert description["format"] == 3
-    assert "dynamics" not in description
-
-
 def test_times_before_the_first_are_refused_and_later_ones_are_followed(fitted: Surrogate) -> None:
     mu = {"a": 0.8, "w": 1.0}
     with pytest.raises(ValueError, match="before the first of the training"), pytest.warns(ExtrapolationWarning):

@@ -14,6 +14,7 @@ from scipy.interpolate import CubicSpline
 
 import mlasdi
 import mlasdi.surrogate
+from mlasdi.calibration import N_PARTS, TimeFactors
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError
 from mlasdi.training import ModelSettings, fit
 
@@ -106,9 +107,10 @@ def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
     assert prediction.std is None
     tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
     steps = surrogate.model.deviations(surrogate.space.to_unit(SEVERAL), tau).numpy()
-    along = surrogate.record.std_factor * surrogate.basis.lift_std(steps)
-    calibrated = np.hypot(along, surrogate.basis.truncation_rms)
-    assert surrogate.record.std_factor > 1.2
+    factors = TimeFactors(surrogate.record.std_factors)(tau.numpy())
+    calibrated = np.hypot(factors[:, None] * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
+    assert len(surrogate.record.std_factors) == N_PARTS
+    assert np.abs(factors - 1).min() > 0.1
     np.testing.assert_allclose(surrogate.predict(SEVERAL).std, calibrated, rtol=1e-9)
     np.testing.assert_array_equal(prediction.mean, surrogate.predict(MU).mean)
 
@@ -314,6 +316,32 @@ def test_another_format_is_reported(saved, found):
     description = json.loads((saved / "surrogate.json").read_text())
     (saved / "surrogate.json").write_text(json.dumps({**description, "format": found}))
     with pytest.raises(SurrogateError, match=f"format {found}; this version reads 3"):
+        Surrogate.load(saved)
+
+
+def test_earlier_versions_are_refused_what_they_would_misread(saved):
+    assert json.loads((saved / "surrogate.json").read_text())["format"] == 6
+
+
+def test_one_factor_for_all_times_is_read_as_before(surrogate, saved):
+    """As earlier versions saved it."""
+    description = json.loads((saved / "surrogate.json").read_text())
+    record = description["record"] | {"std_factor": 2.0, "error_factor": 3.0}
+    del record["std_factors"], record["error_factors"], description["description_sha256"]
+    (saved / "surrogate.json").write_text(json.dumps(description | {"format": 3, "record": record}))
+    loaded = Surrogate.load(saved)
+    assert (loaded.record.std_factors, loaded.record.error_factors) == ((2.0,), (3.0,))
+    once = dataclasses.replace(
+        surrogate, record=dataclasses.replace(surrogate.record, std_factors=(1.0,), error_factors=(1.0,))
+    )
+    np.testing.assert_allclose(loaded.relative_std(SEVERAL), 3 * once.relative_std(SEVERAL), rtol=1e-12)
+
+
+def test_own_coordinates_of_earlier_versions_are_refused(saved):
+    description = json.loads((saved / "surrogate.json").read_text())
+    frame = {"axes": [{"log_scales": [0.1], "shifts": [0.0], "centre": 0.5}], "log_gains": [], "spans": []}
+    (saved / "surrogate.json").write_text(json.dumps({**description, "format": 5, "frame": frame}))
+    with pytest.raises(SurrogateError, match=r"own coordinates \(model\.frame\) are those of format 5.*train it again"):
         Surrogate.load(saved)
 
 

@@ -10,7 +10,7 @@ from mlasdi.errors import covered, max_relative_error
 from mlasdi.kernel_selection import select_kernels
 from mlasdi.kriging import Kriging
 from mlasdi.latent_dynamics import growth_rates
-from mlasdi.leave_one_out import NORMAL_90
+from mlasdi.calibration import NORMAL_90
 from mlasdi.model_settings import PRESETS
 from mlasdi.training import ModelSettings, Progress, TrainingData, fit
 from solvers.multiscale import Multiscale
