@@ -142,17 +142,19 @@ def solves(problem: Burgers) -> tuple[Numbers, dict[int, Surrogate]]:
     return found, models
 
 
-def similarity(problem: Burgers) -> Numbers:
-    """Largest errors in similarity variables by the number of solves, and exponents of the parameters."""
+def similarity(problem: Burgers) -> tuple[Numbers, dict[int, Surrogate]]:
+    """Largest errors in similarity variables by the number of solves, exponents of the parameters, and the models."""
     found: Numbers = {"mlasdi": {}, "snapshot-gp": {}}
+    models = {}
     for per_axis in problem.size.per_axis:
         data = problem.solved(per_axis)
-        for kind in ("mlasdi", "snapshot-gp"):
+        for kind in ("snapshot-gp", "mlasdi"):
             surrogate = problem.fit(data, kind, **OWN)
             found[kind][str(len(data.mu))] = summary(problem.errors(surrogate))
+        models[len(data.mu)] = surrogate
         if per_axis == 3:
             found["exponents"] = _exponents(surrogate)
-    return found
+    return found, models
 
 
 def _exponents(surrogate: Surrogate) -> Numbers:
@@ -176,21 +178,24 @@ def error_map(problem: Burgers, surrogate: Surrogate) -> ErrorMap:
     return ErrorMap(mu, problem.errors(surrogate), surrogate.relative_std(mu), solved)
 
 
-def reliability(problem: Burgers, models: Mapping[int, Surrogate]) -> Numbers:
-    """Shares inside the bands at points that are no training points, with and without calibration."""
-    found: Numbers = {}
-    for n, surrogate in models.items():
-        distance = np.abs(problem.test.mu[:, None] - BURGERS_BOX.from_unit(surrogate.model.latent.x)).max(axis=-1)
-        unseen = np.flatnonzero(distance.min(axis=1) > 1e-9)
-        for name, factors in (("calibrated", surrogate.record.std_factors), ("as it comes", (1.0,))):
-            judged = replace(surrogate, record=replace(surrogate.record, std_factors=factors))
-            truths = [(problem.test.mu[i], Snapshots(problem.test.t, problem.test.u[i])) for i in unseen]
-            shares = assess(judged, truths, len(truths)).reliability
-            assert shares is not None
-            found.setdefault(name, {})[str(n)] = {
-                f"{level:g}": share for level, share in zip(LEVELS, shares.tolist(), strict=True)
-            }
-    return found
+def reliability(problem: Burgers, own: Mapping[int, Surrogate], common: Mapping[int, Surrogate]) -> Numbers:
+    """Shares inside the bands at points that are no training points.
+
+    Args:
+        own, common: models in similarity variables, which are judged with and without calibration, and in common ones.
+    """
+    plain = {n: replace(one, record=replace(one.record, std_factors=(1.0,))) for n, one in own.items()}
+    cases = {"own variables": own, "as it comes": plain, "common variables": common}
+    return {name: {str(n): _shares(problem, one) for n, one in models.items()} for name, models in cases.items()}
+
+
+def _shares(problem: Burgers, surrogate: Surrogate) -> Numbers:
+    distance = np.abs(problem.test.mu[:, None] - BURGERS_BOX.from_unit(surrogate.model.latent.x)).max(axis=-1)
+    unseen = np.flatnonzero(distance.min(axis=1) > 1e-9)
+    truths = [(problem.test.mu[i], Snapshots(problem.test.t, problem.test.u[i])) for i in unseen]
+    shares = assess(surrogate, truths, len(truths)).reliability
+    assert shares is not None
+    return {f"{level:g}": share for level, share in zip(LEVELS, shares.tolist(), strict=True)}
 
 
 # One setting at a time

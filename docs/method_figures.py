@@ -150,8 +150,8 @@ def kernel(numbers: Numbers) -> Figure:
 
 
 def reliability(numbers: Numbers) -> Figure:
-    """With calibration for every number of solves, and without it for nine."""
-    shares = {f"{n} solves": rows for n, rows in numbers["calibrated"].items()}
+    """In similarity variables, with calibration for every number of solves, and without it for nine."""
+    shares = {f"{n} solves": rows for n, rows in numbers["own variables"].items()}
     shares["9 solves,\nnot calibrated"] = numbers["as it comes"]["9"]
     levels = [float(level) for level in shares["9 solves"]]
     return figures.reliability(levels, {name: np.array(list(rows.values())) for name, rows in shares.items()})

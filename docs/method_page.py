@@ -40,12 +40,13 @@ def measure(size: Size) -> tuple[Numbers, ErrorMap, StageByStage]:
     """All numbers of the page, and the fields of its maps."""
     problem = Burgers(size)
     by_solves, models = solves(problem)
+    aligned, aligned_models = similarity(problem)
     found_map, stages = error_map(problem, models[9]), stage_by_stage(size)
     numbers = {
         "solves": by_solves,
-        "similarity": similarity(problem),
+        "similarity": aligned,
         "map": found_map.numbers(),
-        "reliability": reliability(problem, models),
+        "reliability": reliability(problem, aligned_models, models),
         "anchors": anchors(problem),
         "kernel": kernel(problem),
         "kappa": kappa(problem),

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 
 from mlasdi.alignment import aligned
 from mlasdi.basis import PodBasis
-from mlasdi.kernel_selection import select_kernels
 from mlasdi.calibration import LEAST, LEAST_ALIGNED, student
+from mlasdi.kernel_selection import select_kernels
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
 from mlasdi.model_settings import ModelSettings
 from mlasdi.noise import Denoised, denoised, noise_std

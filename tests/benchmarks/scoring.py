@@ -9,8 +9,8 @@ import numpy as np
 from methods import Fitted, Method
 from problems import Problem
 
-from mlasdi.errors import covered, max_relative_error
 from mlasdi.calibration import NORMAL_90
+from mlasdi.errors import covered, max_relative_error
 from mlasdi.surrogate import Surrogate
 
 CHUNK = 32  # test points at a time: bounds the memory that predictions take

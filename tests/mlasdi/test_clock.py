@@ -1,6 +1,5 @@
 """Clocks: found where solutions run at different rates, and only there; what they do to a surrogate."""
 
-import json
 import warnings
 
 import numpy as np

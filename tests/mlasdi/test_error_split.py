@@ -24,7 +24,7 @@ PARTS = ("autoencoder", "latent_dynamics", "interpolation")
 T = np.linspace(0.0, 2.0, 41)
 SPACE = ParameterSpace((Parameter("s", 0.0, 10.0),))
 LAYOUT = StateLayout(("u",), {"x": np.arange(6.0)})
-RECORD = TrainingRecord((), (), (), None, 1.0, 1.0, {}, {}, 0.0, 0.0)
+RECORD = TrainingRecord((), (), (), None, (1.0,), (1.0,), {}, {}, 0.0, 0.0)
 
 
 def settings(**given) -> ModelSettings:

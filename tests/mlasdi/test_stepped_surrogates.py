@@ -1,6 +1,5 @@
 """Surrogates with other than affine dynamics, from the settings to the saved files."""
 
-import json
 from pathlib import Path
 
 import numpy as np

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.calibration import NORMAL_90
 from mlasdi.errors import covered, max_relative_error
 from mlasdi.kernel_selection import select_kernels
 from mlasdi.kriging import Kriging
 from mlasdi.latent_dynamics import growth_rates
-from mlasdi.calibration import NORMAL_90
 from mlasdi.model_settings import PRESETS
 from mlasdi.training import ModelSettings, Progress, TrainingData, fit
 from solvers.multiscale import Multiscale
