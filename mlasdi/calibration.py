@@ -17,7 +17,7 @@ NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard n
 # Folds keep latent coefficients of a calibration that knew their point, and are few: when they come out well, that is
 # no reason to believe in less than the deviation. In similarity variables, where little of the dependence on the
 # parameters is left and that is smooth, it is for single values.
-LEAST, LEAST_ALIGNED = 1.0, 0.4
+LEAST, LEAST_ALIGNED = 1.0, 1 / 3
 
 
 @dataclass(frozen=True)

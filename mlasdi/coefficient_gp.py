@@ -47,7 +47,7 @@ class CoefficientGP:
         self, x: Float[np.ndarray, "point d"], values: Float[np.ndarray, "point output"], kernel: Kernel | None
     ) -> None:
         self.x, self.values, self.kernel = x, values, kernel
-        self._known = x  # the pending points as well
+        self.known = x  # the pending points as well
         if kernel is None:
             self._centre = values.mean(axis=0)
             spread = values.std(axis=0, ddof=1) if len(x) > 1 else np.zeros(values.shape[1])
@@ -96,11 +96,11 @@ class CoefficientGP:
 
         Pending points come out at the posterior mean, which therefore stays as it is; the variance knows of them.
         """
-        half = solve_triangular(self._factor, kernel(self._known, x_new), lower=True)
+        half = solve_triangular(self._factor, kernel(self.known, x_new), lower=True)
         # The factor of the first points is the first block of that of all. Their values are centred, and so whitened.
         mean = half[: len(self.x)].T @ (self._whitened / self.scale)
         # The mean's share by itself, not in the covariances: it would be taken off numbers a hundred times as large.
-        ones = solve_triangular(self._factor, np.ones(len(self._known)), lower=True)
+        ones = solve_triangular(self._factor, np.ones(len(self.known)), lower=True)
         of_mean = (1 - ones @ half) ** 2 / (1 / MEAN_VARIANCE + ones @ ones)
         variance = np.clip(1 - np.sum(half**2, axis=0) + of_mean, 0, None)
         return mean, np.repeat(np.sqrt(variance)[:, None], mean.shape[1], axis=1)
@@ -108,7 +108,7 @@ class CoefficientGP:
     @functools.cached_property
     def _factor(self) -> Float[np.ndarray, "known known"]:
         assert self.kernel is not None  # each output has its own otherwise
-        return Kriging(self._known, self.kernel).factor
+        return Kriging(self.known, self.kernel).factor
 
     def posterior(
         self, x_new: Float[np.ndarray, "n d"]
@@ -137,7 +137,7 @@ class CoefficientGP:
         """The same GPs, conditioned on points whose solves are under way, as if they came out at the posterior mean."""
         conditioned = copy.copy(self)
         conditioned.__dict__.pop("_factor", None)
-        conditioned._known = np.concatenate([self._known, x_pending])
+        conditioned.known = np.concatenate([self.known, x_pending])
         if self.kernel is None:
             x = torch.from_numpy(x_pending)
             with torch.no_grad(), quiet_and_exact():

@@ -109,10 +109,14 @@ class Kriging:
 
     def variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Variance of the prediction, as a fraction of the process variance, the uncertain mean included."""
+        return self.nested_variance(x_new)[-1]
+
+    def nested_variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "point n"]:
+        """The same from the first point alone, from the first two, and so on."""
         half = solve_triangular(self.factor, self.kernel(self.x, x_new), lower=True)
-        ones = solve_triangular(self.factor, np.ones(len(self.x)), lower=True)
-        gap = 1 - ones @ half
-        return np.clip(1 - np.sum(half**2, axis=0) + gap**2 / (ones @ ones), 0, None)
+        ones = solve_triangular(self.factor, np.ones(len(self.x)), lower=True)[:, None]
+        gap = 1 - np.cumsum(ones * half, axis=0)
+        return np.clip(1 - np.cumsum(half**2, axis=0) + gap**2 / np.cumsum(ones**2, axis=0), 0, None)
 
     def whiten(self, values: Float[np.ndarray, "point ..."]) -> Float[np.ndarray, "point ..."]:
         """Uncorrelated directions in which the values vary over the parameters.

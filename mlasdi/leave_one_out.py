@@ -62,7 +62,7 @@ def relative_std(
     found = []
     for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own
         rates = clock.rate(part)[:, None]
-        shares = _relative_spread(model, basis, part, t, gp)
+        shares = _relative_spread(model, basis, part, t, gp, clock)
         calibrated = factors(t.numpy() / rates) * shares
         if not clock.is_common:
             # At its end, between two times, by interpolation: what is maximised over `x` must not jump.
@@ -78,10 +78,11 @@ def _relative_spread(
     basis: PodBasis,
     x: Float[np.ndarray, "param d"],
     t: Float[Tensor, " time"],
-    gp: CoefficientGP | None = None,
+    gp: CoefficientGP | None,
+    clock: Clock,
 ) -> Float[np.ndarray, "param time"]:
     """Standard deviation of the field in the L2 norm, relative to the solution's."""
-    spread = basis.scale * model.deviations(x, t, gp).square().sum(dim=(0, -1)).sqrt().numpy()
+    spread = basis.scale * model.deviations(x, t, gp, clock).square().sum(dim=(0, -1)).sqrt().numpy()
     return relative(spread, basis.norm(model.mean(x, t).numpy()))
 
 
@@ -128,10 +129,10 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis, least:
             prediction = fold.mean(x, data.t, k + 1)[0, judged]
             over_time = _errors(prediction, truth, basis)
             errors[k, i] = over_time.max()
-        along = sampled.lift_std(fold.deviations(x, data.t)[:, 0, judged].numpy())
+        along = sampled.lift_std(fold.deviations(x, data.t, clock=data.clock)[:, 0, judged].numpy())
         std = np.maximum(np.hypot(along, sampled.truncation_rms * sampled.unit), np.finfo(float).tiny)
         distance = np.abs(sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy()))
-        spread = np.maximum(_relative_spread(fold, basis, x, data.t)[0, judged], np.finfo(float).tiny)
+        spread = np.maximum(_relative_spread(fold, basis, x, data.t, None, data.clock)[0, judged], np.finfo(float).tiny)
         parts = parts_of(data.t.numpy()[judged] / data.clock.rate(x)[0])
         quantiles.append([np.quantile(distance[part] / std[part], 0.9) if part.any() else np.nan for part in parts])
         ratios.append([over_time[part].max() / spread[part].max() if part.any() else np.nan for part in parts])

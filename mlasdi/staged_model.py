@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mlasdi.clock import COMMON_CLOCK, Clock
 from mlasdi.coefficient_gp import CoefficientGP
 from mlasdi.kriging import Kriging
 from mlasdi.latent_model import LatentModel, Trajectories
@@ -34,13 +35,21 @@ class StagedModel:
         return decode(others, self._along(others, x, t), total) if others else total
 
     def deviations(
-        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
+        self,
+        x: Float[np.ndarray, "param d"],
+        t: Float[Tensor, " time"],
+        gp: CoefficientGP | None = None,
+        clock: Clock = COMMON_CLOCK,
     ) -> Float[Tensor, "direction param time rank"]:
         """Steps of one standard deviation of the prediction; the covariance is the sum of their outer products.
 
         Each direction of the coefficient GPs goes through the latent ODE and all decoders. With a shared kernel, the
         kriged residual varies over the parameters along the same ones, one a training point: they add up with
         their signs, as in one joint Gaussian process. Otherwise the residual's directions stand on their own.
+
+        Args:
+            gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
+            clock: of the times, which some of the trajectories do not reach.
         """
         gp = gp or self.latent.gp
         smooth, others = _split(self.stages)
@@ -57,7 +66,9 @@ class StagedModel:
                 steps = before + own if gp.kernel else torch.cat([before, own])
             else:
                 steps = steps + self._latent_steps([stage], x, t, gp)
-        return steps
+        if clock.is_common or gp.kernel is None:
+            return steps
+        return steps * torch.from_numpy(_growth(Kriging(gp.known, gp.kernel), x, t.numpy(), clock))[:, :, None]
 
     def _at_times(self, evaluate: Callable[[Tensor], Tensor], t: Float[Tensor, " time"]) -> Tensor:
         """Values of smooth stages; of all times at once where the trajectories are integrated in steps."""
@@ -126,6 +137,24 @@ def decode(
         trust = stage.trust_at(along.t) if isinstance(stage, KrigingStage) else stage.trust
         total = trust * total + stage.evaluate(along)
     return total
+
+
+def _growth(
+    kriging: Kriging, x: Float[np.ndarray, "param d"], t: Float[np.ndarray, " time"], clock: Clock
+) -> Float[np.ndarray, "param time"]:
+    """How much longer steps are for trajectories that do not reach these own times, and are continued.
+
+    A continuation is worth less than a solution, and more than nothing: the geometric mean of the standard deviations
+    from all points and from those that reach a time. Between the ends of two trajectories, the variance is linear.
+    """
+    rates = clock.rate(kriging.x)
+    order = np.argsort(-rates, kind="stable")
+    variance = Kriging(kriging.x[order], kriging.kernel).nested_variance(x)[::-1] + kriging.kernel.nugget
+    place = np.interp(t, rates[order][::-1], np.arange(len(rates)))
+    before = np.minimum(place.astype(int), len(rates) - 2)
+    share = (place - before)[:, None]
+    reaching = (1 - share) * variance[before] + share * variance[before + 1]
+    return (reaching / variance[0]).T ** 0.25
 
 
 def _split(stages: Sequence[Stage]) -> tuple[Sequence[Stage], Sequence[Stage]]:

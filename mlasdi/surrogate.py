@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,8 @@ class Surrogate:
         self, x: Float[np.ndarray, "param d"], tau: torch.Tensor
     ) -> Float[np.ndarray, "direction param time rank"]:
         """Calibrated steps of one standard deviation."""
-        steps = self.clock.at_own_times(self.model.deviations, x, tau, axis=1).numpy()
+        deviations = partial(self.model.deviations, clock=self.clock)
+        steps = self.clock.at_own_times(deviations, x, tau, axis=1).numpy()
         return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
 
     def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:

@@ -81,7 +81,7 @@ def test_only_closed_form_decoders_are_averaged(members, data):
 
 def test_models_much_worse_than_the_best_are_left_out(burgers_data):
     """One latent state cannot follow a moving front; with it the average would be worse than without."""
-    given = {"n_time": 26, "stages": [], "first_stage": {"iterations": 20}}
+    given = {"n_time": 26, "stages": [], "first_stage": {"iterations": 20}, "clock": "common", "frame": "common"}
     dims = ([1, 4], 4, [3, 4])
     models = [fit(burgers_data, ModelSettings.model_validate(given | {"latent_dim": n}), seed=0).model for n in dims]
     assert [model.latent.n_latent for model in models] == [4, 4, 7]

@@ -172,3 +172,13 @@ def test_restricted_likelihood_is_the_likelihood_of_the_contrasts(drawn):
 def test_a_kernel_needs_a_nugget(nugget):
     with pytest.raises(ValueError, match="nugget"):
         Kernel(family="rbf", lengthscale=(1.0,), nugget=nugget)
+
+
+@settings(max_examples=20)
+@given(krigings())
+def test_nested_variances_are_those_of_the_first_points(drawn):
+    kriging, rng = drawn
+    x_new = rng.uniform(-0.2, 1.2, (4, kriging.x.shape[1]))
+    for n, variance in enumerate(kriging.nested_variance(x_new), start=1):
+        first = Kriging(kriging.x[:n], kriging.kernel)
+        np.testing.assert_allclose(variance, first.variance(x_new), rtol=1e-6, atol=1e-9)

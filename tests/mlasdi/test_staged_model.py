@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.clock import Clock
 from mlasdi.kriging import Kernel, Kriging
 from mlasdi.latent_dynamics import propagate
 from mlasdi.latent_model import LatentModel
@@ -172,3 +173,30 @@ def test_pending_points_lower_the_deviations(oscillator, points):
     after = model.deviations(X_NEW, oscillator.t, pending).square().sum(dim=(0, 2, 3))
     assert after[0] < 1e-3 * before[0]
     assert after[1] < before[1]
+
+
+def test_deviations_are_larger_where_trajectories_are_continued(oscillator, points):
+    """By the fourth root of the ratio of the variances from the points that reach a time, and from all."""
+    model, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
+    clock = Clock((1.0,))  # a point runs faster the larger x is
+    rates, t = clock.rate(points), oscillator.t
+    plain, longer = (
+        model.deviations(X_NEW, t, clock=one).square().sum(dim=(0, 3)).sqrt() for one in (Clock(()), clock)
+    )
+    growth = (longer / plain).numpy()
+    np.testing.assert_allclose(growth[:, t.numpy() <= rates.min()], 1)
+    assert (np.diff(growth, axis=1) >= -1e-12).all()
+    at = int(np.abs(t.numpy() - rates[2]).argmin())
+    np.testing.assert_allclose(t[at], rates[2], atol=0.02)
+    fast = Kriging(points[rates >= rates[2] - 1e-12], model.latent.kernel)
+    expected = (fast.variance(X_NEW) / Kriging(points, model.latent.kernel).variance(X_NEW)) ** 0.25
+    np.testing.assert_allclose(growth[:, at], expected, rtol=0.1)
+    np.testing.assert_allclose(growth[0, at:].min(), growth[0, at])
+
+
+def test_without_a_shared_kernel_continuation_is_not_known(oscillator, points):
+    joint, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
+    model = StagedModel(LatentModel(points, joint.latent.xi, joint.latent.z0, None), joint.stages)
+    torch.testing.assert_close(
+        model.deviations(X_NEW, oscillator.t, clock=Clock((1.0,))), model.deviations(X_NEW, oscillator.t)
+    )
