@@ -16,6 +16,9 @@ from mlasdi.stages import KrigingStage, Stage
 from mlasdi.time_nodes import at_times
 from mlasdi.training_set import TrainingSet
 
+# How little a trajectory's continuation beyond its own end is worth, between a solution (0) and nothing (1).
+DOUBT = 0.25
+
 
 @dataclass(frozen=True)
 class StagedModel:
@@ -144,8 +147,9 @@ def _growth(
 ) -> Float[np.ndarray, "param time"]:
     """How much longer steps are for trajectories that do not reach these own times, and are continued.
 
-    A continuation is worth less than a solution, and more than nothing: the geometric mean of the standard deviations
-    from all points and from those that reach a time. Between the ends of two trajectories, the variance is linear.
+    A continuation is worth less than a solution, and more than nothing: the standard deviation is a weighted geometric
+    mean of those from all points, and from the points that reach a time. Between the ends of two trajectories, the
+    variance of the latter is linear.
     """
     rates = clock.rate(kriging.x)
     order = np.argsort(-rates, kind="stable")
@@ -154,7 +158,7 @@ def _growth(
     before = np.minimum(place.astype(int), len(rates) - 2)
     share = (place - before)[:, None]
     reaching = (1 - share) * variance[before] + share * variance[before + 1]
-    return (reaching / variance[0]).T ** 0.25
+    return (reaching / variance[0]).T ** (DOUBT / 2)
 
 
 def _split(stages: Sequence[Stage]) -> tuple[Sequence[Stage], Sequence[Stage]]:

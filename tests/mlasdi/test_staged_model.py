@@ -9,7 +9,7 @@ from mlasdi.kriging import Kernel, Kriging
 from mlasdi.latent_dynamics import propagate
 from mlasdi.latent_model import LatentModel
 from mlasdi.networks import FeatureMap
-from mlasdi.staged_model import StagedModel, decode
+from mlasdi.staged_model import DOUBT, StagedModel, decode
 from mlasdi.stages import FeatureStage, KrigingStage
 from mlasdi.training_set import TrainingSet
 
@@ -176,7 +176,7 @@ def test_pending_points_lower_the_deviations(oscillator, points):
 
 
 def test_deviations_are_larger_where_trajectories_are_continued(oscillator, points):
-    """By the fourth root of the ratio of the variances from the points that reach a time, and from all."""
+    """By a power of the ratio of the standard deviations from the points that reach a time, and from all."""
     model, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
     clock = Clock((1.0,))  # a point runs faster the larger x is
     rates, t = clock.rate(points), oscillator.t
@@ -189,7 +189,7 @@ def test_deviations_are_larger_where_trajectories_are_continued(oscillator, poin
     at = int(np.abs(t.numpy() - rates[2]).argmin())
     np.testing.assert_allclose(t[at], rates[2], atol=0.02)
     fast = Kriging(points[rates >= rates[2] - 1e-12], model.latent.kernel)
-    expected = (fast.variance(X_NEW) / Kriging(points, model.latent.kernel).variance(X_NEW)) ** 0.25
+    expected = (fast.variance(X_NEW) / Kriging(points, model.latent.kernel).variance(X_NEW)) ** (DOUBT / 2)
     np.testing.assert_allclose(growth[:, at], expected, rtol=0.1)
     np.testing.assert_allclose(growth[0, at:].min(), growth[0, at])
 
