@@ -83,7 +83,7 @@ def test_constraints_hold_for_all_points(tmp_path: Path, acquisition: str) -> No
     # Three corners, and the fourth on the limit.
     np.testing.assert_array_equal(chosen[:3], [[1, 1], [1, 2], [2, 1]])
     assert chosen[3].sum() == pytest.approx(3, abs=1e-5)
-    assert report["error_estimate"] < 0.05
+    assert report["error_estimate"] < 0.1
 
 
 def test_a_model_keeps_its_constraints(root: Path) -> None:
