@@ -26,8 +26,8 @@ REFUSED = "mlasdi predict models:/tour@champion --at a=0.95 w=1.0"
 
 # What `run` is given in the quick test beside what the page says.
 SMALL = (
-    "model.latent_dim=2", "model.n_time=11", "model.anchors=2", "model.first_stage.iterations=10", "model.stages=[]",
-    "model.clock=common", "model.frame=common",
+    "model.latent_dim=2", "model.n_time=11", "model.anchors=2", "model.first_stage.iterations=10",
+    "model.stages=[{kind: kriging}]", "model.clock=common", "model.frame=common",
     "sampling.acquisition=sobol", "validation.grid=2",
 )  # fmt: skip
 
