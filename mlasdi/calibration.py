@@ -77,10 +77,11 @@ def _by_part(
     ratios: Float[np.ndarray, "fold part"], mean: Callable[[Float[np.ndarray, " known"]], float]
 ) -> list[float]:
     """Means over the folds in each part; where no fold has values, that of the part before."""
-    found: list[float] = []
+    found, before = [], 1.0
     for part in ratios.T:
         known = part[~np.isnan(part)]
-        found.append(mean(known) if len(known) else found[-1] if found else 1.0)
+        before = mean(known) if len(known) else before
+        found.append(before)
     return found
 
 

@@ -123,12 +123,13 @@ class Frame:
             return u / np.repeat(gains, self.layout.n_points), np.ones(u.shape[1], dtype=bool)
         along, added, known = [], [], np.ones(1, dtype=bool)
         for nodes, n, (offset, scale) in zip(*self._grid, self.own_coordinates(x), strict=True):
-            added.append(eye_array(n, format="csr") if nodes is None else strips_added(n, -1))
             if nodes is None:
+                added.append(eye_array(n, format="csr"))
                 along.append(eye_array(n, format="csr"))
                 known = np.kron(known, np.ones(n, dtype=bool))
             else:
                 place = (nodes - offset) / scale
+                added.append(strips_added(n, -1))
                 along.append(along_axis(nodes, place, np.arange(n)))
                 known = np.kron(known, held(nodes, place, np.arange(n)))
         relative = tensor_product([eye_array(n_fields, format="csr"), *added]) @ u.T

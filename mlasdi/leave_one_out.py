@@ -58,6 +58,7 @@ def relative_std(
     Args:
         t: times, with a `clock` own ones, which count until a point's end.
         gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
+        factors: over each point's own interval.
     """
     found = []
     for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):  # every direction is a prediction of its own

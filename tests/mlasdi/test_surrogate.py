@@ -110,7 +110,7 @@ def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
     factors = TimeFactors(surrogate.record.std_factors)(tau.numpy())
     calibrated = np.hypot(factors[:, None] * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
     assert len(surrogate.record.std_factors) == N_PARTS
-    assert np.abs(factors - 1).min() > 0.1
+    assert factors.min() > 1.2
     np.testing.assert_allclose(surrogate.predict(SEVERAL).std, calibrated, rtol=1e-9)
     np.testing.assert_array_equal(prediction.mean, surrogate.predict(MU).mean)
 
