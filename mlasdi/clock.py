@@ -122,21 +122,21 @@ class Recorded:
     def in_own_time(self, clock: Clock, own: Float[np.ndarray, " time"]) -> Float[np.ndarray, "point time rank"]:
         """The trajectories at equal own times, those that end before continued from the ones that do not.
 
-        After the end of the fastest clock all stand still.
+        Args:
+            own: up to the end of the fastest clock.
         """
         rates = clock.rate(self.x)
         found = np.stack([s(np.minimum(own / rate, 1.0)) for s, rate in zip(self.splines, rates, strict=True)])
-        order, until = np.argsort(-rates, kind="stable"), own <= rates.max() + _EDGE
+        order = np.argsort(-rates, kind="stable")
         for place, i in enumerate(order):
             past = own <= rates[i] + _EDGE
-            future = until & ~past
+            future = ~past
             if future.any():
-                others = CubicSpline(own[until], found[order[:place]][:, until].swapaxes(0, 1), axis=0)
+                others = CubicSpline(own, found[order[:place]].swapaxes(0, 1), axis=0)
                 weights = self._reproducing(found[i, past], self._regressors(others, own[past]), own[past] - rates[i])
                 ahead = np.tensordot(weights, self._regressors(others, own[future]), axes=1)
                 at_end = np.tensordot(weights, self._regressors(others, rates[i : i + 1]), axes=1)
                 found[i, future] = ahead + (self.splines[i](1.0) - at_end)
-        found[:, ~until] = found[:, until][:, -1:]
         return found
 
     def _regressors(self, others: CubicSpline, own: Float[np.ndarray, " n"]) -> Float[np.ndarray, "regressor n rank"]:

@@ -103,13 +103,13 @@ def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> 
 def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
     folds = each(partial(_left_out, model, data), range(data.n_points))
-    parts = ((prediction[known], c[known]) for prediction, c, known in zip(folds, data.c, data.judged, strict=True))
-    return np.array([_errors(prediction, truth, basis).max() for prediction, truth in parts])
+    parts = zip(folds, data.c, data.judged, strict=True)
+    return np.array([_errors(prediction, c[judged], basis).max() for prediction, c, judged in parts])
 
 
 def _left_out(model: StagedModel, data: TrainingSet, i: int) -> Float[Tensor, "time rank"]:
-    """Prediction at point `i` without what is known there."""
-    return model.without(i, data).mean(data.x[i : i + 1], data.t)[0]
+    """Prediction at point `i` without what is known there, at the times at which it is judged."""
+    return model.without(i, data).mean(data.x[i : i + 1], data.t[data.judged[i]])[0]
 
 
 def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis, least: float = LEAST) -> LeaveOneOut | None:
@@ -125,16 +125,16 @@ def leave_one_out(model: StagedModel, data: TrainingSet, basis: PodBasis, least:
     sampled = basis.sampled(SAMPLED)
     for i in range(data.n_points):
         fold, x, judged = model.without(i, data), data.x[i : i + 1], data.judged[i]
-        truth = data.c[i, judged]
+        truth, t = data.c[i, judged], data.t[judged]
         for k in range(len(model.stages)):
-            prediction = fold.mean(x, data.t, k + 1)[0, judged]
+            prediction = fold.mean(x, t, k + 1)[0]
             over_time = _errors(prediction, truth, basis)
             errors[k, i] = over_time.max()
-        along = sampled.lift_std(fold.deviations(x, data.t, clock=data.clock)[:, 0, judged].numpy())
+        along = sampled.lift_std(fold.deviations(x, t, clock=data.clock)[:, 0].numpy())
         std = np.maximum(np.hypot(along, sampled.truncation_rms * sampled.unit), np.finfo(float).tiny)
         distance = np.abs(sampled.lift(truth.numpy()) - sampled.lift(prediction.numpy()))
-        spread = np.maximum(_relative_spread(fold, basis, x, data.t, None, data.clock)[0, judged], np.finfo(float).tiny)
-        parts = parts_of(data.t.numpy()[judged] / data.clock.rate(x)[0])
+        spread = np.maximum(_relative_spread(fold, basis, x, t, None, data.clock)[0], np.finfo(float).tiny)
+        parts = parts_of(t.numpy() / data.clock.rate(x)[0])
         quantiles.append([np.quantile(distance[part] / std[part], 0.9) if part.any() else np.nan for part in parts])
         ratios.append([over_time[part].max() / spread[part].max() if part.any() else np.nan for part in parts])
     return LeaveOneOut(errors, band_factors(np.array(quantiles), least), error_factors(np.array(ratios)))
@@ -156,9 +156,10 @@ def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
 
 def _products(model: StagedModel, data: TrainingSet, i: int) -> tuple[float, float]:
     """At point `i` left out: the product of kriging's error with the correction, and of the correction with itself."""
-    fold, rest, judged = model.without(i, data), data.without(i), data.judged[i]
-    error = (data.c[i] - _kriged(rest.c, rest, data.x[i : i + 1])[0])[judged]
-    correction = _correction(fold, rest, data.x[i : i + 1])[0, judged]
+    fold, rest, x = model.without(i, data), data.without(i), data.x[i : i + 1]
+    judged = data.judged[i, : len(rest.t)]
+    error = data.c[i, data.judged[i]] - _kriged(rest.c, rest, x)[0, judged]
+    correction = _correction(fold, rest, x)[0, judged]
     return float((error * correction).sum()), float(correction.square().sum())
 
 

@@ -45,7 +45,7 @@ class Staging:
     Attributes:
         names: the stages kept, in order.
         losses: stage name -> (step, loss) pairs.
-        dropped: stages that did not lower the leave-one-out error enough -> that error.
+        dropped: stages that did not lower the leave-one-out error enough -> that error, kriging to come included.
         dropped_ratios: such stages -> training and leave-one-out error relative to those without the stage.
     """
 
@@ -117,15 +117,10 @@ class Staging:
         return np.flatnonzero(errors <= MUCH_WORSE * errors.min()).tolist()
 
     def _best_step(self, models: Mapping[int, StagedModel]) -> int:
-        """The number of steps after which to stop: the best by leave-one-out, the last where that tells nothing.
-
-        What the decoder leaves will be kriged, where that is among the stages to come: it is judged with it.
-        """
+        """The number of steps after which to stop: the best by leave-one-out, the last where that tells nothing."""
         if self.settings.min_gain is None or self.data.n_points < MIN_FOLDS:
             return max(models)
-        kriging = next((stage for stage in self.settings.stages if isinstance(stage, KrigingSettings)), None)
-        complete = {step: self.candidates(model, kriging)[0][1] if kriging else model for step, model in models.items()}
-        return min(complete, key=lambda step: self.judge(complete[step]))
+        return min(models, key=lambda step: self._judge_before(self.settings.stages, models[step]))
 
     def _interpolated(self, latent: LatentModel) -> LatentModel:
         """The latent model with the kernels that the settings ask for."""
@@ -141,20 +136,21 @@ class Staging:
         does.
         """
         judged = self.settings.min_gain is not None
-        error = self.judge(model) if judged and model.stages else np.inf
-        for settings in self.settings.stages:
+        for k, settings in enumerate(self.settings.stages):
             if self._at_the_noise(model):
                 self.dropped[self._named(settings.kind)] = None
                 continue
+            to_come = self.settings.stages[k + 1 :]
+            error = self._judge_before(to_come, model) if judged and model.stages else np.inf
             candidates = self.candidates(model, settings)
-            scores = [self.judge(candidate) for _, candidate in candidates] if judged else [0.0]
+            scores = [self._judge_before(to_come, candidate) for _, candidate in candidates] if judged else [0.0]
             best = int(np.argmin(scores))
             name, candidate = candidates[best]
             if judged and not self._stays(settings, scores[best], error):
                 self.dropped[name] = scores[best] if np.isfinite(scores[best]) else None
                 self._compare_dropped(name, (model, error), (candidate, scores[best]))
                 continue
-            model, error = candidate, scores[best]
+            model = candidate
             self.names.append(name)
             if name not in self.losses:
                 _, residual = model.residual(self.data, with_anchors=False)
@@ -188,6 +184,11 @@ class Staging:
         )
         if without > 0 and before[1] > 0:
             self.dropped_ratios[name] = (with_it / without, after[1] / before[1])
+
+    def _judge_before(self, to_come: Sequence[StageSettings], model: StagedModel) -> float:
+        """Leave-one-out error with the kriging stage, where one is to come: what the model leaves will be kriged."""
+        kriging = next((stage for stage in to_come if isinstance(stage, KrigingSettings)), None)
+        return self.judge(self.candidates(model, kriging)[0][1] if kriging else model)
 
     def judge(self, model: StagedModel) -> float:
         """Leave-one-out error, the mean over the folds; infinite below three points."""

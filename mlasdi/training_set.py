@@ -63,8 +63,12 @@ class TrainingSet:
     @cached_property
     def judged(self) -> Bool[np.ndarray, "point time"]:
         """Which of these can be predicted without the point: those that some other point has come as far as."""
-        others = np.array([self.clock.rate(np.delete(self.x, out, axis=0)).max() for out in self.forgotten])
-        return self.reached & (self.t.numpy() <= others[:, None] + 1e-9)
+        return self.reached & self._until
+
+    @cached_property
+    def _until(self) -> Bool[np.ndarray, "point time"]:
+        """Which times some point has reached that the fold of a point knows."""
+        return np.array([np.delete(self.reached, out, axis=0).any(axis=0) for out in self.forgotten])
 
     @cached_property
     def spread(self) -> Float[Tensor, "all point"]:
@@ -93,7 +97,10 @@ class TrainingSet:
         return 1 / np.array(variances)
 
     def without(self, i: int) -> "TrainingSet":
-        """The set that the fold of point `i` knows; the anchors stay where they are and follow its points."""
+        """The set that the fold of point `i` knows; the anchors stay where they are and follow its points.
+
+        It ends with the trajectory that comes furthest in own time: beyond, it knows nothing.
+        """
         keep = np.delete(np.arange(self.n_points), self.forgotten[i])
         if self.recorded is None and self.gaps is None:
             return replace(self, x=self.x[keep], c=self.c[keep], left_out=())
@@ -103,16 +110,17 @@ class TrainingSet:
     def _folds(self) -> list["TrainingSet"]:
         """For each training point, the trajectories at the others, continued in time and space without it."""
         folds = []
-        for i in range(self.n_points):
-            out = self.forgotten[i]
+        for i, out in enumerate(self.forgotten):
             keep = np.delete(np.arange(self.n_points), out)
             rest = self.recorded and self.recorded.without(out)
+            t = self.t[self._until[i]]
             c = self.c[keep].numpy() if rest is None else np.stack([spline(self.t.numpy()) for spline in rest.splines])
             if self.gaps is not None:
                 c = c + self.gaps.change_without(out)
             if rest is not None:
                 if self.gaps is not None:
                     rest = Recorded.of(rest.x, self.t.numpy(), c, rest.mean)
-                c = rest.in_own_time(self.clock, self.t.numpy())
-            folds.append(replace(self, x=self.x[keep], c=torch.from_numpy(c), recorded=rest, gaps=None, left_out=()))
+                c = rest.in_own_time(self.clock, t.numpy())
+            known = {"x": self.x[keep], "c": torch.from_numpy(c), "t": t}
+            folds.append(replace(self, **known, recorded=rest, gaps=None, left_out=()))
         return folds
