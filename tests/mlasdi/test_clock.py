@@ -75,15 +75,6 @@ def test_a_continuation_sets_in_where_the_solution_ends():
     assert np.abs(found[0, first] - c[0, -1]).max() < 0.05 * np.abs(np.diff(c[0, ::8], axis=0)).max()
 
 
-def test_after_the_fastest_clock_all_stand_still():
-    recorded = Recorded.of(GRID, T, run(GRID), NO_MEAN).without(np.array([6]))  # the fastest corner
-    found = recorded.in_own_time(Clock(tuple(RATES)), T)
-    end = Clock(tuple(RATES)).rate(recorded.x).max()
-    late = found[:, end < T]
-    assert late.shape[1] > 2
-    np.testing.assert_array_equal(late, np.broadcast_to(late[:, :1], late.shape))
-
-
 def test_values_at_own_times_are_those_of_each_point():
     x = np.array([[0.1, 0.7], [0.9, 0.2]])
     clock, t = Clock(tuple(RATES)), torch.linspace(0, 1, 5).double()
@@ -101,8 +92,18 @@ def data(oscillator) -> TrainingSet:
 
 def test_a_fold_continues_nothing_from_the_point_left_out(data):
     for i in (0, 6):
+        fold = data.without(i)
         alone = Recorded.of(np.delete(GRID, i, axis=0), T, np.delete(run(GRID), i, axis=0), NO_MEAN)
-        np.testing.assert_allclose(data.without(i).c.numpy(), alone.in_own_time(data.clock, T), atol=1e-12)
+        np.testing.assert_allclose(fold.c.numpy(), alone.in_own_time(data.clock, fold.t.numpy()), atol=1e-12)
+
+
+def test_a_fold_ends_with_the_trajectory_that_comes_furthest(data):
+    """What stages would be fitted to beyond is nothing that anything there knows of."""
+    assert torch.equal(data.without(0).t, data.t)
+    fastest = int(data.clock.rate(GRID).argmax())
+    fold = data.without(fastest)
+    assert fold.t[-1] <= data.clock.rate(fold.x).max() < 1
+    assert fold.c.shape[1] == len(fold.t) == data.judged[fastest].sum()
 
 
 def test_folds_are_judged_where_there_is_a_solution_and_some_other_has_come_as_far(data):
