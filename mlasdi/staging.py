@@ -148,7 +148,7 @@ class Staging:
             name, candidate = candidates[best]
             if judged and not self._stays(settings, scores[best], error):
                 self.dropped[name] = scores[best] if np.isfinite(scores[best]) else None
-                self._compare_dropped(name, (model, error), (candidate, scores[best]))
+                self._compare_dropped(name, model, candidate)
                 continue
             model = candidate
             self.names.append(name)
@@ -170,20 +170,25 @@ class Staging:
             return few or score <= (1 + gain) * error
         return not few and score <= (1 - gain) * error
 
-    def _compare_dropped(self, name: str, before: tuple[StagedModel, float], after: tuple[StagedModel, float]) -> None:
+    def _compare_dropped(self, name: str, before: StagedModel, after: StagedModel) -> None:
         """Record what a dropped stage does to the training error and to the leave-one-out error, where both are known.
 
+        Both are those without kriging, which would hide either.
+
         Args:
-            before, after: the model without and with the stage, and its leave-one-out error.
+            before, after: the model without and with the stage.
         """
-        if not (before[0].stages and np.isfinite([before[1], after[1]]).all()):
+        if not before.stages:
             return
-        without, with_it = (
-            float(np.sqrt(np.mean(training_errors(model, self.data, self.basis)[-1] ** 2)))
-            for model, _ in (before, after)
-        )
-        if without > 0 and before[1] > 0:
-            self.dropped_ratios[name] = (with_it / without, after[1] / before[1])
+        training, left_out = (
+            np.array([measure(model) for model in (before, after)])
+            for measure in (self._training_error, self.judge)
+        )  # fmt: skip
+        if np.isfinite(left_out).all() and training[0] > 0 and left_out[0] > 0:
+            self.dropped_ratios[name] = (float(training[1] / training[0]), float(left_out[1] / left_out[0]))
+
+    def _training_error(self, model: StagedModel) -> float:
+        return float(np.sqrt(np.mean(training_errors(model, self.data, self.basis)[-1] ** 2)))
 
     def _judge_before(self, to_come: Sequence[StageSettings], model: StagedModel) -> float:
         """Leave-one-out error with the kriging stage, where one is to come: what the model leaves will be kriged."""

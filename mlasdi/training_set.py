@@ -121,6 +121,6 @@ class TrainingSet:
                 if self.gaps is not None:
                     rest = Recorded.of(rest.x, self.t.numpy(), c, rest.mean)
                 c = rest.in_own_time(self.clock, t.numpy())
-            known = {"x": self.x[keep], "c": torch.from_numpy(c), "t": t}
-            folds.append(replace(self, **known, recorded=rest, gaps=None, left_out=()))
+            fold = replace(self, x=self.x[keep], c=torch.from_numpy(c), t=t, recorded=rest, gaps=None, left_out=())
+            folds.append(fold)
         return folds
