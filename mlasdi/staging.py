@@ -180,12 +180,10 @@ class Staging:
         """
         if not before.stages:
             return
-        training, left_out = (
-            np.array([measure(model) for model in (before, after)])
-            for measure in (self._training_error, self.judge)
-        )  # fmt: skip
+        training = [self._training_error(model) for model in (before, after)]
+        left_out = [self.judge(model) for model in (before, after)]
         if np.isfinite(left_out).all() and training[0] > 0 and left_out[0] > 0:
-            self.dropped_ratios[name] = (float(training[1] / training[0]), float(left_out[1] / left_out[0]))
+            self.dropped_ratios[name] = (training[1] / training[0], left_out[1] / left_out[0])
 
     def _training_error(self, model: StagedModel) -> float:
         return float(np.sqrt(np.mean(training_errors(model, self.data, self.basis)[-1] ** 2)))
