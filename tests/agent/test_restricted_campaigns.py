@@ -83,6 +83,7 @@ def test_constraints_hold_for_all_points(tmp_path: Path, acquisition: str) -> No
     # Three corners, and the fourth on the limit.
     np.testing.assert_array_equal(chosen[:3], [[1, 1], [1, 2], [2, 1]])
     assert chosen[3].sum() == pytest.approx(3, abs=1e-5)
+    assert report["error_estimate"] < 0.1
     # Where nothing may be solved, the model is less sure than the estimate says: that corner does not count.
     assert 0 < report["error_estimate"] < model_of(config).relative_std([[2.0, 2.0]])[0]
 
