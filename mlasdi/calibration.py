@@ -12,12 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 
+from mlasdi.kriging import Kernel
+
 N_PARTS = 4  # of the interval of time
 NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 # Folds keep latent coefficients of a calibration that knew their point, and are few: when they come out well, that is
-# no reason to believe in less than the deviation. In similarity variables, where little of the dependence on the
-# parameters is left and that is smooth, it is for single values.
-LEAST, LEAST_ALIGNED = 1.0, 1 / 3
+# no reason to believe in less than the deviation. Where little of the dependence on the parameters is left and that is
+# smooth, in similarity variables, it is for single values.
+LEAST, LEAST_SMOOTH = 1.0, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,16 @@ def band_factors(quantiles: Float[np.ndarray, "fold part"], least: float = LEAST
 
     found = _by_part(quantiles, typical)
     return TimeFactors(tuple(student(len(quantiles)) * max(factor, least) for factor in found))
+
+
+def least_factor(kernel: Kernel, *, aligned: bool) -> float:
+    """`least` of `band_factors`.
+
+    Args:
+        kernel: of the standard deviations.
+        aligned: whether the values are interpolated in similarity variables.
+    """
+    return LEAST_SMOOTH if aligned and min(kernel.lengthscale) >= 1 else LEAST
 
 
 def error_factors(ratios: Float[np.ndarray, "fold part"]) -> TimeFactors:

@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interpolation": "field",
         "clock": "own",
         "frame": "own",
-        "min_gain": 0.05,
+        "min_gain": 0.1,
     },
     # arXiv 2506.09207, as published: gradient training, GPs by the marginal likelihood of each coefficient
     "mlasdi-paper": {

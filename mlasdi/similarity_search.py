@@ -20,8 +20,10 @@ from mlasdi.trajectory_sampler import Sampler
 # Of the least squares, after Levenberg and Marquardt: step of the differences, larger than rounding asks for since
 # places enter and leave what is known; number of steps, few where a group is taken out; damping; and the relative
 # decrease of the squares from which on it is worth to go on.
-STEP, STEPS, FEW_STEPS, FIRST_DAMPING, LARGEST_DAMPING, ENOUGH = 1e-4, 25, 5, 1e-3, 1e4, 1e-2
-ROUGH = 0.3  # length scale from which the search for several groups starts
+STEP, STEPS, FEW_STEPS, FIRST_DAMPING, LARGEST_DAMPING, ENOUGH = 1e-4, 25, 5, 1e-3, 1e4, 1e-3
+# Length scale with which the search for several groups starts. So short, kriging is the mean of the others, and how
+# alike the trajectories are is all that counts.
+ROUGH = 0.05
 # A further group has to lower the error to this fraction, and one with a clock to the other of what it is without any:
 # what it costs to continue trajectories is not seen by the criterion. At a fourth, on the wake, there was nothing to
 # gain at viscosities by which nothing had been chosen.
@@ -112,8 +114,8 @@ class Search:
         found, added = self.none, list[str]()
         while rest := [name for name in self.groups if name not in added]:
             best = min((self._tried(found, [*added, name], before) for name in rest), key=lambda one: one[0])
-            if len(rest) > 1:
-                joint = self._tried(found, [*added, *rest], before, rough=not added)
+            for together in _jointly(rest):
+                joint = self._tried(found, [*added, *together], before, rough=not added)
                 best = joint if joint[0] <= GAIN * max(best[0], EXACT * before) else best
             if best[0] > GAIN * error:
                 break
@@ -147,3 +149,9 @@ class Search:
         error, best = min(((self.sampler.error(one), one) for one in found[1:]), key=lambda one: one[0])
         admitted = "clock" not in names or error <= CLOCK_GAIN * before
         return (error if admitted else np.inf), best, names
+
+
+def _jointly(names: list[str]) -> list[list[str]]:
+    """Which groups to add at once: all but shifts, since few points take those for scales about another centre; all."""
+    choices = [[name for name in names if not name.startswith("shift")], names]
+    return [together for k, together in enumerate(choices) if len(together) > 1 and together not in choices[:k]]

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from mlasdi.alignment import aligned
 from mlasdi.basis import PodBasis
-from mlasdi.calibration import LEAST, LEAST_ALIGNED, student
+from mlasdi.calibration import least_factor, student
 from mlasdi.kernel_selection import select_kernels
 from mlasdi.leave_one_out import LeaveOneOut, leave_one_out, mean_errors, relative_std
 from mlasdi.model_settings import ModelSettings
@@ -115,7 +115,7 @@ def fit(
     staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
-    loo = leave_one_out(model, training_set, basis, LEAST if found.is_common else LEAST_ALIGNED)
+    loo = leave_one_out(model, training_set, basis, least_factor(kernels.rougher, aligned=not found.is_common))
     record = TrainingRecord(
         stage_names=tuple(staging.names),
         stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),

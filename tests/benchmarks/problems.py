@@ -77,12 +77,20 @@ def multiscale() -> Problem:
 @cache
 def burgers1d(n_per_axis: int) -> Problem:
     """A tensor grid of training points; 21 x 21 test points, which hold the training points (arXiv 2308.05882)."""
-    return Problem("burgers1d", _burgers1d(n_per_axis), _burgers1d(21))
+    box = (Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1))
+    return Problem("burgers1d", _burgers1d(box, n_per_axis), _burgers1d(box, 21))
 
 
 @cache
-def _burgers1d(n_per_axis: int) -> TrainingData:
-    space = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
+def wide_burgers1d(n_per_axis: int) -> Problem:
+    """The same over a box whose fastest solution runs at five times the rate of the slowest; 8 x 8 test points."""
+    box = (Parameter("a", 0.5, 1.2), Parameter("w", 0.5, 1.1))
+    return Problem("burgers1d over a wide box", _burgers1d(box, n_per_axis), _burgers1d(box, 8))
+
+
+@cache
+def _burgers1d(box: tuple[Parameter, ...], n_per_axis: int) -> TrainingData:
+    space = ParameterSpace(box)
     return trajectories(Burgers1D(), space, space.grid(n_per_axis), BURGERS_EVERY)
 
 
@@ -149,7 +157,7 @@ def all_problems(only: str | None = None) -> Iterator[Problem]:
     """
     makers: dict[str, list[Callable[[], Problem]]] = {
         "multiscale": [multiscale],
-        "burgers1d": [partial(burgers1d, n) for n in (2, 3, 4)],
+        "burgers1d": [*(partial(burgers1d, n) for n in (2, 3, 4)), *(partial(wide_burgers1d, n) for n in (3, 4))],
         "burgers2d": [burgers2d],
         "vlasov": [vlasov],
         "wake": [partial(wake, nus) for nus in (WAKE_NUS[:: len(WAKE_NUS) - 1], WAKE_NUS)],

@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 
 from mlasdi.calibration import (
-    LEAST_ALIGNED,
+    LEAST,
+    LEAST_SMOOTH,
     N_PARTS,
     NORMAL_90,
     TimeFactors,
     band_factors,
     error_factors,
+    least_factor,
     parts_of,
     student,
 )
+from mlasdi.kriging import Kernel
 
 
 def quantiles(*factors: float) -> np.ndarray:
@@ -39,8 +42,16 @@ def test_bands_follow_the_typical_fold_and_student():
 def test_folds_that_come_out_well_are_not_fully_believed():
     good = quantiles(0.01, 0.0, 0.2)
     np.testing.assert_allclose(band_factors(good).values, student(3))
-    np.testing.assert_allclose(band_factors(good, LEAST_ALIGNED).values, LEAST_ALIGNED * student(3))
+    np.testing.assert_allclose(band_factors(good, LEAST_SMOOTH).values, LEAST_SMOOTH * student(3))
     np.testing.assert_allclose(error_factors(quantiles(0.1, 0.2, 0.1)).values, 1)
+
+
+@pytest.mark.parametrize(
+    ("lengthscale", "aligned", "least"),
+    [((5.0, 1.4), True, LEAST_SMOOTH), ((5.0, 0.9), True, LEAST), ((5.0, 1.4), False, LEAST)],
+)
+def test_good_folds_are_believed_where_what_is_left_is_smooth(lengthscale, aligned, least):
+    assert least_factor(Kernel(family="matern52", lengthscale=lengthscale), aligned=aligned) == least
 
 
 def test_error_factors_are_root_mean_squares():

@@ -8,6 +8,7 @@ from mlasdi.basis import BasisSettings
 from mlasdi.errors import max_relative_error
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, TrainingData, fit
+from solvers.burgers import Burgers1D
 from solvers.contract import StateLayout
 from solvers.parameters import Parameter, ParameterSpace
 
@@ -179,3 +180,23 @@ def test_a_saved_one_keeps_its_frame(surrogates, tmp_path):
     assert (loaded.clock, loaded.frame) == (surrogates["own"].clock, surrogates["own"].frame)
     np.testing.assert_array_equal(loaded.predict(mu).mean, surrogates["own"].predict(mu).mean)
     np.testing.assert_array_equal(loaded.predict(mu).std, surrogates["own"].predict(mu).std)
+
+
+def test_exponents_are_found_where_trajectories_are_far_out_of_step():
+    """Burgers over a box twice as wide either way: its solutions are functions of x / w, a t / w, and u / a."""
+    box, fom = ParameterSpace((Parameter("a", 0.5, 1.2), Parameter("w", 0.5, 1.1))), Burgers1D()
+    mu = box.grid(4)
+    u = np.stack([fom.solve(box.as_dict(row)).u[::10] for row in mu])
+    t = np.linspace(0, 1, u.shape[1])
+    result = aligned(box.to_unit(mu), t, u, fom.layout, box.spans, BasisSettings(), clock=True, frame=True)
+    heights, widths = np.log(2.4), np.log(2.2)
+    np.testing.assert_allclose(result.clock.log_rates, [heights, -widths], atol=0.05)
+    np.testing.assert_allclose(result.frame.log_gains, [[heights, 0]], atol=0.05)
+    np.testing.assert_allclose(result.frame.axes[0].log_scales, [0, -widths], atol=0.05)
+
+
+def test_two_levels_are_scaled_and_not_shifted():
+    """At two levels a shift does the same as a scale about another centre; in between it does not."""
+    mu = SPACE.grid(2)
+    (axis,) = found(mu, pulses(mu)).frame.axes
+    assert axis.shifts == (0, 0)
