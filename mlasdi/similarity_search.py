@@ -114,8 +114,8 @@ class Search:
         found, added = self.none, list[str]()
         while rest := [name for name in self.groups if name not in added]:
             best = min((self._tried(found, [*added, name], before) for name in rest), key=lambda one: one[0])
-            for together in _jointly(rest):
-                joint = self._tried(found, [*added, *together], before, rough=not added)
+            if len(rest) > 1:
+                joint = self._tried(found, [*added, *rest], before, rough=not added)
                 best = joint if joint[0] <= GAIN * max(best[0], EXACT * before) else best
             if best[0] > GAIN * error:
                 break
@@ -124,11 +124,18 @@ class Search:
             rest = [other for other in added if other != name]
             if not rest:
                 break
-            without = self.none.with_flat(np.where(self.groups[name], self.none.flat, found.flat))
-            fewer = self._tried(without, rest, before, steps=FEW_STEPS)
+            fewer = self._tried(self._without(found, name), rest, before, steps=FEW_STEPS)
             if error > GAIN * fewer[0]:
                 error, found, added = fewer
         return found
+
+    def _without(self, found: Similarity, name: str) -> Similarity:
+        """Without a group. Without shifts, scales are about the middle again: another centre is a shift, too."""
+        fewer = self.none.with_flat(np.where(self.groups[name], self.none.flat, found.flat))
+        if not name.startswith("shift"):
+            return fewer
+        of_axis = np.arange(len(fewer.centres)) == int(name.removeprefix("shift "))
+        return replace(fewer, centres=np.where(of_axis, self.none.centres, fewer.centres))
 
     def _tried(
         self, start: Similarity, names: list[str], before: float, *, rough: bool = False, steps: int = STEPS
@@ -149,9 +156,3 @@ class Search:
         error, best = min(((self.sampler.error(one), one) for one in found[1:]), key=lambda one: one[0])
         admitted = "clock" not in names or error <= CLOCK_GAIN * before
         return (error if admitted else np.inf), best, names
-
-
-def _jointly(names: list[str]) -> list[list[str]]:
-    """Which groups to add at once: all but shifts, since few points take those for scales about another centre; all."""
-    choices = [[name for name in names if not name.startswith("shift")], names]
-    return [together for k, together in enumerate(choices) if len(together) > 1 and together not in choices[:k]]
