@@ -32,6 +32,8 @@ class ClusterSettings(BaseModel):
         solve_time_limit_s: seconds after which a solve is ended and has failed; None for no limit.
         train_cpus: cores of a training that runs as a task, in asynchronous mode: for its leave-one-out folds side by
             side.
+        train_gpus: GPUs of a training: networks (of `autoencoder` and `decoder` stages) are trained on one, where there
+            is one; in asynchronous mode a fraction lets solves or trainings share it.
         retries: how often a point is tried again after a failure of a kind in `agent.tasks.TRANSIENT`.
     """
 
@@ -49,6 +51,7 @@ class ClusterSettings(BaseModel):
     solve_resources: dict[str, float] = {}
     solve_time_limit_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     train_cpus: int = Field(default=1, ge=1)
+    train_gpus: float = Field(default=0.0, ge=0, le=1)
     retries: int = Field(default=1, ge=0)
 
     @model_validator(mode="after")

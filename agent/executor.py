@@ -113,7 +113,9 @@ class RayExecutor:
                 resources=needs or None,
                 max_retries=0,
             )
-            train = ray.remote(execute_training).options(num_cpus=self.settings.train_cpus, max_retries=0)
+            train = ray.remote(execute_training).options(
+                num_cpus=self.settings.train_cpus, num_gpus=self._gpus_of_training(), max_retries=0
+            )
             choose = ray.remote(execute_proposal).options(num_cpus=1, max_retries=0)
             self._remote = {SolveTask: solve, TrainTask: train, ProposeTask: choose}
         except BaseException:
@@ -140,7 +142,7 @@ class RayExecutor:
             ray.init(
                 address="local",
                 num_cpus=self.settings.cpus or n_cores(),
-                num_gpus=None if self.settings.solve_gpus else 0,  # looking for them takes time
+                num_gpus=None if self.settings.solve_gpus or self.settings.train_gpus else 0,  # a look takes time
                 resources=self.settings.solve_resources or None,  # of this machine we know only what is asked for
                 object_store_memory=_OBJECT_STORE_BYTES,
                 include_dashboard=False,
@@ -159,9 +161,7 @@ class RayExecutor:
 
     def _check_room(self, needs: dict[str, float]) -> None:
         """A task that fits on no node would wait for ever; on a cluster, though, a larger node may yet join."""
-        import ray
-
-        offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        offers = _offers()
         if any(all(offer.get(name, 0) >= amount for name, amount in needs.items()) for offer in offers):
             return
         most = {name: max((offer.get(name, 0) for offer in offers), default=0) for name in needs}
@@ -171,6 +171,11 @@ class RayExecutor:
         if self.settings.address == "local":
             raise ValueError(reason)
         _log.warning("%s: solves wait until a larger one joins", reason)
+
+    def _gpus_of_training(self) -> float | None:
+        """What a training asks for; none where no machine has as much, since it can do without."""
+        wanted = self.settings.train_gpus
+        return wanted if wanted and any(offer.get("GPU", 0) >= wanted for offer in _offers()) else None
 
     def close(self) -> None:
         """Shut down the Ray that this executor started, or leave the cluster that it joined."""
@@ -200,6 +205,13 @@ class RayExecutor:
 def n_cores() -> int:
     """Cores that this process may use, which on a shared machine are fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _offers() -> list[dict[str, float]]:
+    """The resources of each machine of the cluster."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _sweep() -> None:

@@ -218,6 +218,7 @@ class Solves:
             seed=int(np.random.SeedSequence([self.config.seed, round]).generate_state(1)[0]),
             info={"problem": self.config.problem.solver, "campaign": self.config.name, "round": round},
             cpus=self.config.cluster.train_cpus,
+            gpus=self.config.cluster.train_gpus,
         )
 
     def _last_failure(self) -> str:

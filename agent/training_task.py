@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from agent import model_places
 from agent.tasks import SolverSpec, TaskFailure, described, is_disk_full
 from agent.training_data import Solution, SolvesError, read_training_data
@@ -32,6 +34,7 @@ class TrainTask:
         seed: of everything random.
         info: JSON to travel with the surrogate.
         cpus: cores that the training has.
+        gpus: GPUs that it may use, if there are any.
     """
 
     task_id: int
@@ -44,6 +47,7 @@ class TrainTask:
     seed: int
     info: Mapping[str, Any]
     cpus: int = 1
+    gpus: float = 0.0
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
         """The result where the worker is gone."""
@@ -84,9 +88,16 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
     store = open_store(task.store_root)
     data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
     info = {**task.info, "time_interpolation_error": time_error}
-    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info)
+    device = _device(task.gpus, warn)
+    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device)
     with model_places.written(task.place) as folder:
         surrogate.save(folder)
+
+
+def _device(gpus: float, warn: Callable[[str], None]) -> str:
+    if gpus and not torch.cuda.is_available():
+        warn(f"cluster.train_gpus {gpus:g}: there is no GPU for the training, which runs on the CPU")
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
 def execute_training(task: TrainTask) -> TrainResult:

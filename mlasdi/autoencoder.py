@@ -51,17 +51,22 @@ def fit_autoencoder(
     settings: AutoencoderSettings,
     generator: torch.Generator,
     report: Callable[[int, float], None],
+    device: str = "cpu",
 ) -> tuple[LatentModel, NetworkEncoder, NetworkStage]:
     """Latent model, encoder and decoder that minimise the sum of the named terms in `losses`.
 
     Weights and coefficients belong to the same step.
+
+    Args:
+        device: on which they are trained, as torch names it; the result is on the CPU.
     """
     n_rank = data.c.shape[-1]
     reverse = settings.network.model_copy(update={"hidden": settings.network.hidden[::-1]})
-    encoder = build_network(n_rank, n_latent, reverse, generator)
-    decoder = build_network(n_latent, n_rank, settings.network, generator)
-    c, t = data.c.float(), data.t.float()
-    variables = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True)
+    encoder = build_network(n_rank, n_latent, reverse, generator).to(device)
+    decoder = build_network(n_latent, n_rank, settings.network, generator).to(device)
+    times = data.t.to(device)
+    c, t = data.c.float().to(device), times.float()
+    variables = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True, device=device)
 
     weak = WeakForm.on(t) if settings.calibration == "weak" else None
 
@@ -82,21 +87,21 @@ def fit_autoencoder(
             "coefficients": settings.coefficient_weight * xi.square().mean(),
         }
         if settings.propagation_weight:
-            integrated = propagate(xi.double(), z[:, 0].double(), data.t).float()
+            integrated = propagate(xi.double(), z[:, 0].double(), times).float()
             missed = (decoder(integrated) - c).square().mean() / c.square().mean()
             terms["propagation"] = settings.propagation_weight * missed
         return terms
 
     parameters = [*encoder.parameters(), *decoder.parameters(), variables]
     minimise(lambda: sum(losses().values(), torch.zeros(())), parameters, settings, report)
-    encoding = NetworkEncoder(encoder, reverse)
+    encoding = NetworkEncoder(encoder.cpu(), reverse)
     z = encoding.encode(data.c)
     if settings.calibration == "joint":
-        xi = variables.detach().double()
+        xi = variables.detach().cpu().double()
     else:
         xi = WeakForm.on(data.t).calibrate(z, ridge=RIDGE) if weak else calibrate_derivative(z, data.t, ridge=RIDGE)
     latent = LatentModel(data.x, xi.numpy(), z[:, 0].numpy(), None)
-    return latent, encoding, NetworkStage(decoder, settings.network, 1.0)
+    return latent, encoding, NetworkStage(decoder.cpu(), settings.network, 1.0)
 
 
 class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
@@ -136,13 +141,18 @@ def fit_decoder(
     settings: DecoderSettings,
     generator: torch.Generator,
     report: Callable[[int, float], None],
+    device: str = "cpu",
 ) -> NetworkStage:
-    """A decoder of `residual / eps` along the integrated trajectories, eps the residual's standard deviation."""
+    """A decoder of `residual / eps` along the integrated trajectories, eps the residual's standard deviation.
+
+    Args:
+        device: on which it is trained, as torch names it; the result is on the CPU.
+    """
     scale = float(residual.std().clamp_min(torch.finfo(residual.dtype).tiny))
-    network = build_network(along.z.shape[-1], residual.shape[-1], settings.network, generator)
-    z, target = along.z.float(), (residual / scale).float()
+    network = build_network(along.z.shape[-1], residual.shape[-1], settings.network, generator).to(device)
+    z, target = along.z.float().to(device), (residual / scale).float().to(device)
     minimise(lambda: (network(z) - target).square().mean(), list(network.parameters()), settings, report)
-    return NetworkStage(network, settings.network, scale)
+    return NetworkStage(network.cpu(), settings.network, scale)
 
 
 def minimise(

@@ -111,7 +111,7 @@ def least_squares(
     """Coefficients with `regressors xi^T` next to the targets; `ridge` relative to the regressors' mean square."""
     gram = regressors.transpose(-1, -2) @ regressors
     trace = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)[..., None, None]
-    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=regressors.dtype)
+    gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return torch.linalg.solve(gram, regressors.transpose(-1, -2) @ targets).transpose(-1, -2)
 
 

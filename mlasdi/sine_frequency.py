@@ -27,8 +27,13 @@ def with_kappa(
     residual: Float[Tensor, "param time rank"],
     settings: DecoderSettings,
     generator: torch.Generator,
+    device: str = "cpu",
 ) -> DecoderSettings:
-    """The settings with the frequency factor that `settings.kappa` asks for; itself where it leaves nothing open."""
+    """The settings with the frequency factor that `settings.kappa` asks for; itself where it leaves nothing open.
+
+    Args:
+        device: see `fit_decoder`.
+    """
     if settings.kappa is None:
         return settings
     kappas: Sequence[float]
@@ -42,7 +47,7 @@ def with_kappa(
     if len(kappas) == 1:
         return _fixed(settings, kappas[0])
     tried = [_fixed(settings, kappa) for kappa in kappas]
-    return min(tried, key=lambda one: left_out_error(along, residual, one, generator))
+    return min(tried, key=lambda one: left_out_error(along, residual, one, generator, device))
 
 
 def spectral_kappa(along: Trajectories, residual: Float[Tensor, "param time rank"], n_hidden: int) -> float | None:
@@ -72,6 +77,7 @@ def left_out_error(
     residual: Float[Tensor, "param time rank"],
     settings: DecoderSettings,
     generator: torch.Generator,
+    device: str = "cpu",
 ) -> float:
     """Relative root mean square error of the residual along left-out trajectories, of decoders trained on the others.
 
@@ -85,7 +91,7 @@ def left_out_error(
         left_out = np.arange(n) % min(n, MAX_FOLDS) == fold
         start = torch.Generator()
         start.set_state(state)
-        stage = fit_decoder(along[~left_out], residual[~left_out], short, start, lambda step, loss: None)
+        stage = fit_decoder(along[~left_out], residual[~left_out], short, start, lambda step, loss: None, device)
         square += float((stage.evaluate(along[left_out]) - residual[left_out]).square().sum())
     return math.sqrt(square / max(float(residual.square().sum()), torch.finfo(residual.dtype).tiny))
 

@@ -43,6 +43,7 @@ class Staging:
     """Grows a staged model: the first stage, then one stage after the other, with a record of what was tried.
 
     Attributes:
+        device: on which networks are trained, as torch names it.
         names: the stages kept, in order.
         losses: stage name -> (step, loss) pairs.
         dropped: stages that did not lower the leave-one-out error enough -> that error, kriging to come included.
@@ -54,6 +55,7 @@ class Staging:
     basis: PodBasis
     generator: torch.Generator
     report: Callable[[Progress], None]
+    device: str = "cpu"
     names: list[str] = field(default_factory=list)
     losses: dict[str, list[tuple[int, float]]] = field(default_factory=lambda: defaultdict(list))
     dropped: dict[str, float | None] = field(default_factory=dict)
@@ -78,7 +80,9 @@ class Staging:
         if isinstance(settings, AutoencoderSettings):
             report = self.reporter(settings.kind, settings.steps)
             (n_latent,) = self.settings.latent_dims
-            latent, encoder, decoder = fit_autoencoder(self.data, n_latent, settings, self.generator, report)
+            latent, encoder, decoder = fit_autoencoder(
+                self.data, n_latent, settings, self.generator, report, self.device
+            )
             return StagedModel(self._interpolated(latent), (decoder,)), encoder
         members = [self._member(n, settings) for n in self.settings.latent_dims]
         kept = self._worth_averaging([model for model, _ in members])
@@ -207,10 +211,11 @@ class Staging:
             return [(self._named(settings.kind), model.extended(blank, self.data))]
         if isinstance(settings, DecoderSettings):
             along, residual = model.residual(self.data, with_anchors=False)
-            chosen = with_kappa(along, residual, settings, self.generator)
+            chosen = with_kappa(along, residual, settings, self.generator, self.device)
             variant = "" if settings.kappa is None else f" (kappa {chosen.network.kappa:.3g})"
             name = self._named(f"{settings.network.activation}-decoder{variant}")
-            decoder = fit_decoder(along, residual, chosen, self.generator, self.reporter(name, settings.steps))
+            report = self.reporter(name, settings.steps)
+            decoder = fit_decoder(along, residual, chosen, self.generator, report, self.device)
             return [(name, StagedModel(model.latent, (*model.stages, decoder)))]
         along, _ = model.residual(self.data, with_anchors=True)
         found = []

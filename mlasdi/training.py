@@ -82,6 +82,7 @@ def fit(
     seed: int,
     report: Callable[[Progress], None] = lambda progress: None,
     info: Mapping[str, Any] | None = None,
+    device: str = "cpu",
 ) -> Surrogate:
     """Fit a surrogate to training trajectories.
 
@@ -91,6 +92,8 @@ def fit(
         seed: of everything random; the same seed gives the same surrogate on the same machine.
         report: called with the progress of the training.
         info: JSON to travel with the surrogate.
+        device: on which networks are trained, as torch names it. All else is small, or in double precision, and done on
+            the CPU.
 
     Raises:
         ValueError: fewer than two different training points, or a latent dimension above the POD rank.
@@ -112,7 +115,7 @@ def fit(
         x, c, own, kernels.mean, anchors, kernels.rougher, left,
         found.clock, found.recorded, found.gaps, kernels.left_out,
     )  # fmt: skip
-    staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report)
+    staging = Staging(settings, training_set, basis, torch.Generator().manual_seed(seed), report, device)
     first, encoder = staging.first_stage()
     model = staging.add_stages(first)
     loo = leave_one_out(model, training_set, basis, least_factor(kernels.rougher, aligned=not found.is_common))

@@ -43,7 +43,7 @@ class WeakForm:
         length = times[-1] - times[0]
         radius = min(max(_RADIUS, _FEWEST_STEPS / (len(t) - 1)), 0.5)
         n = int((1 - 2 * radius) / radius * _PER_RADIUS) + 1
-        centres = times[0] + length * torch.linspace(radius, 1 - radius, n, dtype=torch.float64)
+        centres = times[0] + length * torch.linspace(radius, 1 - radius, n, dtype=times.dtype, device=times.device)
         s = (times - centres[:, None]) / (radius * length)
         bump = (1 - s**2).clamp_min(0)
         steps = torch.diff(times)

@@ -68,6 +68,7 @@ def test_solutions_may_lie_in_object_storage(mode: str, tmp_path: Path, monkeypa
         ({"solve_cpus": 4, "cpus": 2}, "no solve could start"),
         ({"train_cpus": 4, "cpus": 2, "mode": "asynchronous"}, "no training could start"),
         ({"train_cpus": 0}, "greater than or equal to 1"),
+        ({"train_gpus": 2}, "less than or equal to 1"),
         ({"solve_memory_mb": -1}, "greater than or equal to 1"),
         ({"solve_resources": {"GPU": 1}}, "'GPU' has a key of its own"),
         ({"solve_resources": {"licence": 0}}, "licence must be above 0, got 0"),

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import ray
+import torch
 
 from agent.acquisition import propose
 from agent.executor import ClusterSettings, RayExecutor, SerialExecutor, SolverSpec, SolveTask, TrainTask, make_executor
@@ -51,7 +52,7 @@ def environment():
 
 @pytest.fixture(scope="module")
 def ray_executor(environment):
-    with RayExecutor(ClusterSettings(cpus=2)) as executor:
+    with RayExecutor(ClusterSettings(cpus=2, train_gpus=1)) as executor:
         yield executor
 
 
@@ -203,6 +204,14 @@ def training(tmp_path, model, **changes):
         ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": 6, **model}), 0, {"round": 5},
     )  # fmt: skip
     return replace(task, **changes)
+
+
+def test_a_training_does_without_a_gpu_where_there_is_none(executor, tmp_path):
+    """With Ray it would wait for ever, if it went on asking for one."""
+    executor.submit(training(tmp_path, {}, gpus=1.0))
+    (result,) = executor.wait()
+    assert result.ok
+    assert torch.cuda.is_available() or [w for w in result.warnings if "cluster.train_gpus 1: there is no GPU" in w]
 
 
 def test_a_training_leaves_a_surrogate(executor, tmp_path):
