@@ -204,6 +204,6 @@ def _noise(surrogate: Surrogate) -> Iterator[Finding]:
                 f"{name} lowers the training error to {training:.2g} of what it was, but the leave-one-out error goes "
                 f"to {left_out:.3g}: it fits noise, and was {outcome}"
             )
-            drop = "model.min_gain: 0.05 drops it" if outcome == "kept" else "nothing, or take it off model.stages"
+            drop = "model.min_gain: 0.1 drops it" if outcome == "kept" else "nothing, or take it off model.stages"
             remedy = f"{drop}; in its entry of model.stages a larger ridge and a smaller kappa fit less"
             yield Finding("stage-fits-noise", message, remedy)
