@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = "tests/benchmarks"
 # Page -> file that it is made of.
-PAGES = ("RESULTS", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY")
+PAGES = ("RESULTS", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY", "DEVICE")
 ELSEWHERE = {"index.md": "README.md"}
 ELSEWHERE |= {f"benchmarks/{name.lower()}.md": f"{BENCHMARKS}/{name}.md" for name in PAGES}
 ELSEWHERE |= {f"benchmarks/{path.name}": f"{BENCHMARKS}/{path.name}" for path in (ROOT / BENCHMARKS).glob("*.png")}
