@@ -80,7 +80,7 @@ class Frame:
         return any(self.axes)
 
     @cached_property
-    def _grid(self) -> tuple[list[Float[np.ndarray, " n"] | None], tuple[int, ...]]:
+    def _grid(self) -> tuple[list[Float[np.ndarray, " _"] | None], tuple[int, ...]]:
         """Nodes of the axes that are scaled or shifted, None for the others, and the shape of the grid."""
         nodes, shape = grid_of(self.layout)
         return [one if axis else None for one, axis in zip(nodes, self.axes, strict=True)], shape

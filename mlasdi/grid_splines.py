@@ -29,7 +29,7 @@ def nodes_of(coordinate: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"] | N
     return nodes if np.all(np.diff(nodes) > 0) else None
 
 
-def grid_of(layout: StateLayout) -> tuple[list[Float[np.ndarray, " n"] | None], tuple[int, ...]]:
+def grid_of(layout: StateLayout) -> tuple[list[Float[np.ndarray, " _"] | None], tuple[int, ...]]:
     """Nodes of each axis of a layout, None of those that cannot be scaled, and the shape of its grid.
 
     The points of a mesh or a masked grid are one axis that cannot be.
@@ -45,7 +45,7 @@ def strip_of(n: int) -> int:
 
 
 def spline_coefficients(
-    values: Float[np.ndarray, "state ..."], nodes: Sequence[Float[np.ndarray, " n"] | None], shape: tuple[int, ...]
+    values: Float[np.ndarray, "state ..."], nodes: Sequence[Float[np.ndarray, " _"] | None], shape: tuple[int, ...]
 ) -> Float[np.ndarray, "state ..."]:
     """Coefficients of the tensor splines through the values of each field, along the axes that have nodes.
 

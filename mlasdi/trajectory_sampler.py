@@ -61,12 +61,12 @@ class Sampler:
         return len(self.layout.fields)
 
     @property
-    def nodes(self) -> list[Float[np.ndarray, " n"] | None]:
+    def nodes(self) -> list[Float[np.ndarray, " _"] | None]:
         """Of each axis, None where it cannot be scaled."""
         return self.grid[0]
 
     @cached_property
-    def grid(self) -> tuple[list[Float[np.ndarray, " n"] | None], tuple[int, ...]]:
+    def grid(self) -> tuple[list[Float[np.ndarray, " _"] | None], tuple[int, ...]]:
         """Nodes of each axis, None where it cannot be scaled: also where the solutions are not resolved along it.
 
         A front that a scheme captures within one or two cells has a shape that depends on where between two nodes it
@@ -96,7 +96,7 @@ class Sampler:
         return found.reshape(self.n_fields, -1, found.shape[-1])
 
     @cached_property
-    def rows(self) -> list[Int[np.ndarray, " m"]]:
+    def rows(self) -> list[Int[np.ndarray, " _"]]:
         """Nodes of each axis that are looked at, the ends among them."""
         most = min(max(round(N_PLACES ** (1 / len(self.nodes))), 4), N_NODES)
         return [np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int)) for n in self.grid[1]]
@@ -111,12 +111,12 @@ class Sampler:
         return found
 
     @property
-    def places(self) -> list[Float[np.ndarray, " m"] | None]:
+    def places(self) -> list[Float[np.ndarray, " _"] | None]:
         """Those nodes, from 0 to 1; None of an axis that cannot be scaled."""
         return [None if own is None else own[rows] for own, rows in zip(self.nodes, self.rows, strict=True)]
 
     def values(
-        self, i: int, times: Float[np.ndarray, " time"], places: Sequence[Float[np.ndarray, " m"] | None]
+        self, i: int, times: Float[np.ndarray, " time"], places: Sequence[Float[np.ndarray, " _"] | None]
     ) -> tuple[Float[np.ndarray, "time field place"], Bool[np.ndarray, "time place"]]:
         """States of trajectory `i`, and where they are known; they are continued as constants.
 

@@ -32,7 +32,8 @@ SMALLEST = {
     ),
 }  # fmt: skip
 CAMPAIGN = (
-    "budget.solver_runs=5", "sampling.batch=3", "sampling.candidates=32", "model.n_time=11", "cluster.executor=serial",
+    "budget.solver_runs=5", "budget.target_error=null", "sampling.batch=3", "sampling.candidates=32",
+    "model.n_time=11", "cluster.executor=serial",
 )  # fmt: skip
 
 
