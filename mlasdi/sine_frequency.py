@@ -83,6 +83,9 @@ def left_out_error(
 
     The latent trajectory that is left out is its own, not interpolated: what is judged is the decoder alone. So two
     points are enough. All trainings begin with the same random weights, whatever is compared.
+
+    Args:
+        device: see `fit_decoder`.
     """
     n = len(residual)
     short = settings.model_copy(update={"steps": max(settings.steps // SHARE_OF_STEPS, 1)})
