@@ -114,9 +114,8 @@ class Frame:
     def own(
         self, x: Float[np.ndarray, " d"], u: Float[np.ndarray, "time state"]
     ) -> tuple[Float[np.ndarray, "time state"], Bool[np.ndarray, " state"]]:
-        """Own states of a trajectory at one point, and where they are known: where its grid holds their place.
-
-        Elsewhere they are continued as constants.
+        """Own states of a trajectory at one point, and where they are known: where its grid holds their place, or is a
+        few cells away. Elsewhere they are continued as constants.
         """
         n_fields, gains = len(self.layout.fields), self.gains(x[None])[0]
         if not self.moves:

@@ -32,13 +32,10 @@ def closed(
     values: Float[np.ndarray, "point row column"],
     known: Bool[np.ndarray, "point column"],
 ) -> Float[np.ndarray, "point row column"]:
-    """The values, those that are not known kriged from those that are; where none is, the mean of all, which tells
-    nothing about the parameters."""
+    """The values, those that are not known kriged from those that are; where none is, they stay as they are."""
     kernel, found = prior_kernel(x.shape[1]), values.copy()
     for has, columns in patterns(known):
-        if not has.any():
-            found[:, :, columns] = values[:, :, columns].mean(axis=0)
-        elif not has.all():
+        if has.any() and not has.all():
             at = np.flatnonzero(columns)
             kriged = np.tensordot(Kriging(x[has], kernel).weights(x[~has]), values[has][:, :, at], axes=1)
             found[np.ix_(~has, np.arange(values.shape[1]), at)] = kriged

@@ -9,7 +9,7 @@ from functools import partial, reduce
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.interpolate import BSpline, make_interp_spline
-from scipy.sparse import csr_array, kron
+from scipy.sparse import csr_array, diags_array, kron
 
 from solvers.contract import StateLayout
 
@@ -17,6 +17,9 @@ DEGREE = 3  # of the splines between the nodes of a grid
 # Of the nodes of an axis, at each of its ends, those that keep their places, and how many these are at least: what a
 # boundary condition does there does not move with the solution.
 STRIP_SHARE, FEWEST_IN_STRIP = 0.0075, 2
+# Cells of an axis by which a spline goes on beyond its ends, along its tangent. Up to its end a trajectory is
+# interpolated in own coordinates with nodes beyond, and less and less with the further ones.
+REACH = 3
 FEWEST_NODES = 24  # of an axis that can be scaled and shifted
 
 
@@ -66,18 +69,31 @@ def along_axis(
     """Values along an axis, from what `spline_coefficients` gives.
 
     Args:
-        place: where, from 0 to 1; on the strips, the nodes themselves count.
+        place: where, from 0 to 1; on the strips, the nodes themselves count. Values are constant beyond places that are
+            `held`.
         rows: nodes that look at these places.
     """
     n, strip = len(nodes), strip_of(len(nodes))
     inner = nodes[strip:-strip]
     knots = np.concatenate([[inner[0]] * (DEGREE + 1), inner[2:-2], [inner[-1]] * (DEGREE + 1)])  # as `.c` has them
-    moved = np.flatnonzero(~on_strips(rows, n))
-    spline = BSpline.design_matrix(np.clip(place[moved], inner[0], inner[-1]), knots, DEGREE).tocoo()
-    fixed = np.flatnonzero(on_strips(rows, n))
-    data = np.concatenate([spline.data, np.ones(len(fixed))])
-    at = np.concatenate([moved[spline.row], fixed]), np.concatenate([spline.col + strip, rows[fixed]])
-    return csr_array((data, at), shape=(len(rows), n))
+    moved, fixed = np.flatnonzero(~on_strips(rows, n)), np.flatnonzero(on_strips(rows, n))
+    inside = np.clip(place[moved], inner[0], inner[-1])
+    spline = BSpline.design_matrix(inside, knots, DEGREE).tocoo()
+    beyond = np.clip(place[moved], *_reach(inner)) - inside
+    outside = np.flatnonzero(beyond)
+    # The slope at an end is that between the first two coefficients, or the last two.
+    first = np.where(beyond[outside] < 0, 0, len(inner) - 2)
+    rise = beyond[outside] * DEGREE / (knots[first + DEGREE + 1] - knots[first + 1])
+    data = np.concatenate([spline.data, -rise, rise, np.ones(len(fixed))])
+    row = np.concatenate([moved[spline.row], moved[outside], moved[outside], fixed])
+    column = np.concatenate([spline.col + strip, first + strip, first + 1 + strip, rows[fixed]])
+    return csr_array((data, (row, column)), shape=(len(rows), n))
+
+
+def _reach(inner: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """From where and up to where a spline through these nodes goes on."""
+    first, last = np.diff(inner)[[0, -1]]
+    return float(inner[0] - REACH * first), float(inner[-1] + REACH * last)
 
 
 def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
@@ -85,22 +101,37 @@ def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
     return (rows < strip_of(n)) | (rows >= n - strip_of(n))
 
 
+def beside_strips(n: int) -> tuple[int, int]:
+    """The first and the last of the `n` nodes of an axis that are on no strip."""
+    strip = strip_of(n)
+    return strip, n - 1 - strip
+
+
 def strips_added(n: int, sign: int) -> csr_array:
     """Matrix that adds to the values on the strips `sign` times that of the nearest node beside them."""
-    rows, strip = np.arange(n), strip_of(n)
-    nearest, on = np.clip(rows, strip, n - 1 - strip), on_strips(rows, n)
+    rows = np.arange(n)
+    nearest, on = np.clip(rows, *beside_strips(n)), on_strips(rows, n)
     data = np.concatenate([np.ones(n), np.full(on.sum(), float(sign))])
     at = np.concatenate([rows, rows[on]]), np.concatenate([rows, nearest[on]])
     return csr_array((data, at), shape=(n, n))
 
 
+def strips_alone(n: int) -> csr_array:
+    """Matrix to what the strips add to the value at the nearest node beside them, and zero between the strips.
+
+    A spline that goes through the inner nodes has the value at the first one, and at the last, as its coefficient.
+    """
+    on = diags_array(on_strips(np.arange(n), n).astype(float))
+    return csr_array(on @ strips_added(n, -1))
+
+
 def held(
-    nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"], slack: float = 1e-9
+    nodes: Float[np.ndarray, " n"], place: Float[np.ndarray, " m"], rows: Int[np.ndarray, " m"]
 ) -> Bool[np.ndarray, " m"]:
-    """Which places the inner nodes of an axis enclose; the strips are always there."""
+    """Which places the splines through the inner nodes of an axis reach; the strips are always there."""
     strip = strip_of(len(nodes))
-    inside = (place >= nodes[strip] - slack) & (place <= nodes[-1 - strip] + slack)
-    return inside | on_strips(rows, len(nodes))
+    low, high = _reach(nodes[strip:-strip])
+    return ((place >= low - 1e-9) & (place <= high + 1e-9)) | on_strips(rows, len(nodes))
 
 
 def tensor_product(along: Iterable[csr_array]) -> csr_array:

@@ -7,11 +7,20 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
-from scipy.sparse import eye_array
+from scipy.sparse import csr_array, eye_array
 
 from mlasdi.basis import PodBasis
 from mlasdi.gaps import patterns, prior_kernel
-from mlasdi.grid_splines import along_axis, between_and_back, grid_of, held, spline_coefficients, tensor_product
+from mlasdi.grid_splines import (
+    along_axis,
+    beside_strips,
+    between_and_back,
+    grid_of,
+    held,
+    spline_coefficients,
+    strips_alone,
+    tensor_product,
+)
 from mlasdi.kriging import Kernel, Kriging
 from mlasdi.similarity import Similarity
 from solvers.contract import StateLayout
@@ -19,7 +28,7 @@ from solvers.contract import StateLayout
 # Looked at are so many leading modes, times, and places, so many of these along one axis.
 N_MODES, N_TIMES, N_PLACES, N_NODES = 80, 12, 784, 256
 RESOLVED = 0.01  # of the variation of the states: what half a cell there and back may lose along an axis
-_SLACK = 1e-3  # of an axis or the interval: how far outside a place counts as its end
+_SLACK = 1e-3  # of the interval: how far behind it a time counts as its end
 
 
 @dataclass(frozen=True)
@@ -97,9 +106,21 @@ class Sampler:
 
     @cached_property
     def rows(self) -> list[Int[np.ndarray, " _"]]:
-        """Nodes of each axis that are looked at, the ends among them."""
-        most = min(max(round(N_PLACES ** (1 / len(self.nodes))), 4), N_NODES)
-        return [np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int)) for n in self.grid[1]]
+        """Nodes of each axis that are looked at: its ends, those beside its strips, and others evenly between."""
+        most, found = min(max(round(N_PLACES ** (1 / len(self.nodes))), 4), N_NODES), []
+        for own, n in zip(*self.grid, strict=True):
+            even = np.linspace(0, n - 1, min(n, most)).round().astype(int)
+            found.append(np.unique(even if own is None else np.append(even, beside_strips(n))))
+        return found
+
+    @cached_property
+    def _ends(self) -> list[tuple[Int[np.ndarray, " _"], csr_array]]:
+        """Of each axis, which of `rows` are the nearest on no strip, and what strips add to the value there."""
+        found = []
+        for rows, n in zip(self.rows, self.grid[1], strict=True):
+            nearest = np.clip(rows, *beside_strips(n))
+            found.append((np.searchsorted(rows, nearest), strips_alone(n)[rows]))
+        return found
 
     @cached_property
     def _weights(self) -> Float[np.ndarray, " place"]:
@@ -124,13 +145,15 @@ class Sampler:
             places: along each axis, from 0 to 1; None for `rows` of an axis that cannot be scaled.
         """
         along, known = [], np.ones(1, dtype=bool)
-        for own, rows, n, place in zip(self.nodes, self.rows, self.grid[1], places, strict=True):
+        for own, rows, n, place, (beside, strips) in zip(
+            self.nodes, self.rows, self.grid[1], places, self._ends, strict=True
+        ):
             if own is None or place is None:
                 along.append(eye_array(n, format="csr")[rows])
                 known = np.kron(known, np.ones(len(rows), dtype=bool))
             else:
-                along.append(along_axis(own, place, rows))
-                known = np.kron(known, held(own, place, rows, _SLACK))
+                along.append(along_axis(own, place[beside], rows[beside]) + strips)
+                known = np.kron(known, held(own, place, rows)[beside])
         matrix = tensor_product(along)
         factors = self._in_time[i](np.minimum(times, 1.0))
         factors = np.column_stack([np.ones(len(times)), factors])
@@ -167,7 +190,7 @@ class Sampler:
     def error(self, similarity: Similarity) -> float:
         """Root mean square error at each point as predicted from the others, at its own nodes and common times.
 
-        Unlike `misfit` it sees what happens at the very ends of the grid, which boundary conditions hold in place.
+        Unlike `misfit` it sees all of a trajectory, its ends included, where boundary conditions hold.
         """
         clock, frame = similarity.clock(self.spans), similarity.frame(self.layout, self.spans)
         rates, gains, times = clock.rate(self.x), frame.gains(self.x), np.linspace(0, 1, N_TIMES)

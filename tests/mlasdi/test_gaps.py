@@ -35,11 +35,10 @@ def test_closed_gaps_leave_the_kriging_of_what_is_known():
     np.testing.assert_allclose(from_all, from_known, atol=2e-3)
 
 
-def test_what_nobody_reaches_tells_nothing_about_the_parameters():
+def test_what_nobody_reaches_stays_as_it_is():
     nowhere = KNOWN.copy()
     nowhere[:, 18:] = False
-    whole = closed(X, VALUES, nowhere)[:, :, 18:]
-    np.testing.assert_allclose(whole, np.broadcast_to(VALUES[:, :, 18:].mean(axis=0), whole.shape))
+    np.testing.assert_array_equal(closed(X, VALUES, nowhere)[:, :, 18:], VALUES[:, :, 18:])
 
 
 def test_no_gaps_are_none():
