@@ -6,8 +6,10 @@ at the corners of the box extrapolate, so the plain error is pessimistic; what t
 in units of the predicted standard deviation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +29,8 @@ from mlasdi.training_set import TrainingSet
 MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
 SAMPLED = 2000  # entries of the state on which the pointwise band is calibrated: its cost shall not grow with the mesh
 CHUNK = 32  # points whose standard deviation is computed at once
+# At a left-out point, e and d of `kriging_trust` at the times at which it is judged.
+Correction: TypeAlias = tuple[Float[Tensor, "_ rank"], Float[Tensor, "_ rank"]]
 
 
 @dataclass(frozen=True)
@@ -147,20 +151,34 @@ def kriging_trust(model: StagedModel, data: TrainingSet) -> float:
     less the kriging of their own predictions. The trust is the least-squares factor on d over all folds. Below five
     points the folds leave too little: there, d is compared with the noise that the training residual makes of it.
     """
-    if data.n_points < MIN_FOLDS:
-        return _trust_by_size(model, data)
-    products = np.array(each(partial(_products, model, data), range(data.n_points)))
-    together, alone = data.fold_weights @ products
-    return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
+    return _trust(model, data, _corrections(model, data) if data.n_points >= MIN_FOLDS else [])
 
 
-def _products(model: StagedModel, data: TrainingSet, i: int) -> tuple[float, float]:
-    """At point `i` left out: the product of kriging's error with the correction, and of the correction with itself."""
+def kriged_fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
+    """`fold_errors` of the model with a kriging stage on top: at a left-out point it errs by e less trust times d."""
+    corrections = _corrections(model, data)
+    trust = _trust(model, data, corrections)
+    pairs = zip(corrections, data.c, data.judged, strict=True)
+    return np.array([_errors(c[judged] - error + trust * d, c[judged], basis).max() for (error, d), c, judged in pairs])
+
+
+def _corrections(model: StagedModel, data: TrainingSet) -> list[Correction]:
+    return each(partial(_corrected, model, data), range(data.n_points))
+
+
+def _corrected(model: StagedModel, data: TrainingSet, i: int) -> Correction:
     fold, rest, x = model.without(i, data), data.without(i), data.x[i : i + 1]
     judged = data.judged[i, : len(rest.t)]
     error = data.c[i, data.judged[i]] - _kriged(rest.c, rest, x)[0, judged]
-    correction = _correction(fold, rest, x)[0, judged]
-    return float((error * correction).sum()), float(correction.square().sum())
+    return error, _correction(fold, rest, x)[0, judged]
+
+
+def _trust(model: StagedModel, data: TrainingSet, corrections: Sequence[Correction]) -> float:
+    if data.n_points < MIN_FOLDS:
+        return _trust_by_size(model, data)
+    together = data.fold_weights @ [float((error * d).sum()) for error, d in corrections]
+    alone = data.fold_weights @ [float(d.square().sum()) for _, d in corrections]
+    return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
 
 
 def _trust_by_size(model: StagedModel, data: TrainingSet) -> float:

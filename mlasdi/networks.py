@@ -112,6 +112,7 @@ def ridge_solve(
     features: Float[Tensor, "sample n_features"], targets: Float[Tensor, "sample n_out"], ridge: float
 ) -> Float[Tensor, "n_features n_out"]:
     """Weights W that minimise mean |features W - targets|^2 + ridge |W|^2."""
-    gram = features.T @ features
+    rows = features.detach().numpy()
+    gram = torch.from_numpy(rows.T @ rows)  # NumPy sees that the product is symmetric, which takes half the time
     gram.diagonal().add_(ridge * len(features))
     return torch.linalg.solve(gram, features.T @ targets).contiguous()  # as saved weights: products round alike

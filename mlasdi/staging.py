@@ -13,7 +13,7 @@ from mlasdi.averaging import averaged
 from mlasdi.basis import PodBasis
 from mlasdi.encoders import Encoder, LinearEncoder
 from mlasdi.latent_model import LatentModel
-from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriging_trust, mean_errors
+from mlasdi.leave_one_out import MIN_FOLDS, fold_errors, kriged_fold_errors, kriging_trust, mean_errors
 from mlasdi.model_settings import KrigingSettings, ModelSettings, NoLatentSettings, StageSettings
 from mlasdi.networks import FeatureMap
 from mlasdi.sine_frequency import with_kappa
@@ -194,14 +194,18 @@ class Staging:
 
     def _judge_before(self, to_come: Sequence[StageSettings], model: StagedModel) -> float:
         """Leave-one-out error with the kriging stage, where one is to come: what the model leaves will be kriged."""
-        kriging = next((stage for stage in to_come if isinstance(stage, KrigingSettings)), None)
-        return self.judge(self.candidates(model, kriging)[0][1] if kriging else model)
+        return self.judge(model, kriging=any(isinstance(stage, KrigingSettings) for stage in to_come))
 
-    def judge(self, model: StagedModel) -> float:
-        """Leave-one-out error, the mean over the folds; infinite below three points."""
+    def judge(self, model: StagedModel, *, kriging: bool = False) -> float:
+        """Leave-one-out error, the mean over the folds; infinite below three points.
+
+        Args:
+            kriging: whether with a kriging stage on top.
+        """
         if self.data.n_points < 3:
             return np.inf
-        return float(mean_errors(fold_errors(model, self.data, self.basis)[None], self.data)[0])
+        errors = (kriged_fold_errors if kriging else fold_errors)(model, self.data, self.basis)
+        return float(mean_errors(errors[None], self.data)[0])
 
     def candidates(self, model: StagedModel, settings: StageSettings) -> list[tuple[str, StagedModel]]:
         """The model with one more stage, by name, in each of the variants that the settings leave open."""

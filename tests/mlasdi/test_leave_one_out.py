@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlasdi.calibration import N_PARTS, TimeFactors, band_factors, error_factors, parts_of
-from mlasdi.leave_one_out import fold_errors, leave_one_out, relative_std
+from mlasdi.leave_one_out import fold_errors, kriged_fold_errors, kriging_trust, leave_one_out, relative_std
 from mlasdi.networks import FeatureMap
 from mlasdi.staged_model import StagedModel
 from mlasdi.stages import FeatureStage, KrigingStage
@@ -40,6 +40,15 @@ def test_errors_are_those_of_the_folds(model, data, four_coordinates):
             assert loo.errors[k, i] == pytest.approx(expected, rel=1e-9)
     np.testing.assert_allclose(fold_errors(model, data, four_coordinates), loo.errors[-1], rtol=1e-9)
     assert (loo.errors > 0).all()  # the point is not known to its fold
+
+
+def test_with_kriging_to_come_errors_are_those_with_a_kriging_stage(model, data, four_coordinates):
+    alone = StagedModel(model.latent, model.stages[:1])
+    trust = kriging_trust(alone, data)
+    kriged = alone.extended(KrigingStage(data.x, data.kernel, data.t, torch.zeros_like(data.c), trust), data)
+    found = kriged_fold_errors(alone, data, four_coordinates)
+    assert 0 < trust < 1
+    np.testing.assert_allclose(found, fold_errors(kriged, data, four_coordinates), rtol=1e-6)
 
 
 def test_factors_are_those_of_the_folds_in_each_part_of_the_interval(model, data, four_coordinates):
