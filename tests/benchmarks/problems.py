@@ -20,6 +20,7 @@ from solvers.parameters import Parameter, ParameterSpace
 from solvers.store import SnapshotStore, address
 from solvers.vlasov import Vlasov
 
+BURGERS_BOX = (Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1))
 BURGERS_EVERY = 10  # of the 1001 times, those in training and test: with all of them the test set takes 3.5 GB
 PLANE_EVERY = 2  # of the times of the problems in two dimensions
 # Solves of minutes are kept between runs of the benchmarks.
@@ -77,8 +78,16 @@ def multiscale() -> Problem:
 @cache
 def burgers1d(n_per_axis: int) -> Problem:
     """A tensor grid of training points; 21 x 21 test points, which hold the training points (arXiv 2308.05882)."""
-    box = (Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1))
-    return Problem("burgers1d", _burgers1d(box, n_per_axis), _burgers1d(box, 21))
+    return Problem("burgers1d", _burgers1d(BURGERS_BOX, n_per_axis), _burgers1d(BURGERS_BOX, 21))
+
+
+@cache
+def scattered_burgers1d() -> Problem:
+    """The corners of the same box and five points of a Sobol sequence; the same test points."""
+    space = ParameterSpace(BURGERS_BOX)
+    mu = np.concatenate([space.grid(2), space.sobol(5, seed=11)])
+    train = trajectories(Burgers1D(), space, mu, BURGERS_EVERY)
+    return Problem("burgers1d at scattered points", train, _burgers1d(BURGERS_BOX, 21))
 
 
 @cache
@@ -104,7 +113,7 @@ def vlasov() -> Problem:
 @cache
 def burgers2d() -> Problem:
     """3 x 3 training points; the test set is the rest of a 5 x 5 grid (the box of arXiv 2308.05882)."""
-    space = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
+    space = ParameterSpace(BURGERS_BOX)
     return _every_other("burgers2d", trajectories(Burgers2D(), space, space.grid(5), PLANE_EVERY))
 
 
@@ -157,7 +166,11 @@ def all_problems(only: str | None = None) -> Iterator[Problem]:
     """
     makers: dict[str, list[Callable[[], Problem]]] = {
         "multiscale": [multiscale],
-        "burgers1d": [*(partial(burgers1d, n) for n in (2, 3, 4)), *(partial(wide_burgers1d, n) for n in (3, 4))],
+        "burgers1d": [
+            *(partial(burgers1d, n) for n in (2, 3, 4)),
+            scattered_burgers1d,
+            *(partial(wide_burgers1d, n) for n in (3, 4)),
+        ],
         "burgers2d": [burgers2d],
         "vlasov": [vlasov],
         "wake": [partial(wake, nus) for nus in (WAKE_NUS[:: len(WAKE_NUS) - 1], WAKE_NUS)],
