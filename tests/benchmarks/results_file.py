@@ -32,6 +32,7 @@ def load() -> Results:
     return Results(
         scores,
         found["solves"],
+        found["measured"],
         variants,
         [SizeTiming(**{**one, "stages": tuple(one["stages"])}) for one in found["sizes"]],
     )

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from importlib.metadata import version
 from statistics import median
 
@@ -20,15 +20,17 @@ PACKAGES = ("numpy", "scipy", "torch", "gpytorch", "botorch", "scikit-learn", "e
 
 @dataclass
 class Results:
-    """All that one run of the benchmarks found.
+    """All that the benchmarks found.
 
     Attributes:
         scores: problem label -> method name -> one score a seed.
         solves: problem label -> number of training solves.
+        measured: problem label -> when, and on which machine.
     """
 
     scores: dict[str, dict[str, list[Score]]] = field(default_factory=dict)
     solves: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, str] = field(default_factory=dict)
     variants: list[Variant] = field(default_factory=list)
     sizes: list[SizeTiming] = field(default_factory=list)
 
@@ -59,9 +61,8 @@ def _header() -> str:
             "",
             "Written by `make bench` (`pytest -m bench tests/benchmarks -s`); do not edit.",
             "",
-            f"- Date: {date.today().isoformat()}",
-            f"- Machine: {os.cpu_count()} cores, {cpu_name()}, {platform.system()} {platform.machine()}; one thread "
-            f"for everything; load average {load:.1f} when this was written",
+            f"- Written: {date.today().isoformat()}, at a load average of {load:.1f}; one thread for everything",
+            "- Each problem: all methods in one run, on one machine; `--only` measures one problem without the others",
             f"- Versions: Python {platform.python_version()}, {versions}",
             "- Error: relative L2 error over the state, its maximum over time; its maximum and mean over the test set",
             "- Training: processor seconds of the fit alone, after a warm-up, all methods of a problem in one process",
@@ -70,6 +71,12 @@ def _header() -> str:
             "- Coverage: share of the values inside the 90 % band, at test points that are no training points",
         ]
     )
+
+
+def here_and_now() -> str:
+    """When, and on which machine, for `Results.measured`."""
+    now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    return f"{now}, {os.cpu_count()} cores, {cpu_name()}, {platform.system()} {platform.machine()}"
 
 
 def _targets(results: Results) -> str:
@@ -95,7 +102,8 @@ def _comparisons(results: Results) -> list[str]:
     for problem, methods in results.scores.items():
         rows = [_comparison_row(name, scores, results.solves[problem]) for name, scores in methods.items()]
         table = markdown([*head, "90 % coverage", "stages kept"], rows)
-        sections.append(f"## {problem[0].upper()}{problem[1:]}\n\n{table}")
+        when = f"Measured: {results.measured[problem]}."
+        sections.append(f"## {problem[0].upper()}{problem[1:]}\n\n{when}\n\n{table}")
     return sections
 
 

@@ -1,6 +1,7 @@
 """All methods on all problems, side by side in one run; writes RESULTS.md, then checks it against the targets."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from ablation import ablation
 from methods import METHODS, Method, own
 from problems import Problem, all_problems, burgers1d, multiscale
 from results_file import load, save
-from results_page import Results, page
+from results_page import Results, here_and_now, page
 from scoring import Score, score
 from state_size import time_state_sizes
 from targets import SIZE_RATIO, STAGE_CHOICE, TARGETS, Target
@@ -18,6 +19,7 @@ from agent.figure_style import stage_kind
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 PAGE = Path(__file__).with_name("RESULTS.md")
+ABLATED: dict[str, Callable[[], Problem]] = {"multiscale": multiscale, "burgers1d": partial(burgers1d, 3)}
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +29,16 @@ def results(plain_signatures: None, request: pytest.FixtureRequest) -> Results:
     found = load() if only else Results()
     warm_up(multiscale())
     for problem in all_problems(only):
-        found.solves[problem.label] = problem.n_solves
+        found.solves[problem.label], found.measured[problem.label] = problem.n_solves, here_and_now()
         found.scores[problem.label] = {m.name: scores_of(m, problem) for m in METHODS}
-    if not only:
-        for problem in (multiscale(), burgers1d(3)):
+    for name, make in ABLATED.items():
+        if only in (None, name):
+            problem = make()
+            found.variants = [variant for variant in found.variants if variant.problem != problem.label]
             for variant in ablation(problem):
                 report(problem.label, variant.name, variant.score.max_error, variant.score.train_s)
                 found.variants.append(variant)
+    if only in (None, "burgers1d"):
         found.sizes = time_state_sizes(burgers1d(3))
     save(found)
     PAGE.write_text(page(found))
@@ -91,7 +96,7 @@ def test_training_time_does_not_depend_on_the_state_size(results: Results):
     assert results.size_ratio <= SIZE_RATIO
 
 
-@pytest.mark.parametrize("problem", [multiscale, lambda: burgers1d(3)], ids=["multiscale", "burgers1d"])
+@pytest.mark.parametrize("problem", ABLATED.values(), ids=ABLATED)
 def test_judged_stages_are_close_to_the_best_fixed_ones(results: Results, problem: Callable[[], Problem]):
     errors = {
         v.name: v.score.max_error
