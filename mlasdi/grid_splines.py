@@ -92,8 +92,7 @@ def along_axis(
 
 def _reach(inner: Float[np.ndarray, " n"]) -> tuple[float, float]:
     """From where and up to where a spline through these nodes goes on."""
-    first, last = np.diff(inner)[[0, -1]]
-    return float(inner[0] - REACH * first), float(inner[-1] + REACH * last)
+    return float(inner[0] - REACH * (inner[1] - inner[0])), float(inner[-1] + REACH * (inner[-1] - inner[-2]))
 
 
 def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
@@ -122,7 +121,9 @@ def strips_alone(n: int) -> csr_array:
     A spline that goes through the inner nodes has the value at the first one, and at the last, as its coefficient.
     """
     on = diags_array(on_strips(np.arange(n), n).astype(float))
-    return csr_array(on @ strips_added(n, -1))
+    found = csr_array(on @ strips_added(n, -1))
+    found.sort_indices()  # sums with it would take memory of the size of the grid otherwise
+    return found
 
 
 def held(
