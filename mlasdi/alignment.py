@@ -79,21 +79,22 @@ def aligned(
     if found.clock(spans).rate(x).max() < 1 - 1e-9:
         # Nothing tells how what runs fastest ends.
         found = Search(sampler, False, frame).run()
-    return _transformed(x, t, u, settings, sampler, found, common)
+    return _transformed(x, t, u, layout, settings, sampler, found, common)
 
 
 def _transformed(
     x: Float[np.ndarray, "point d"],
     t: Float[np.ndarray, " time"],
     u: Float[np.ndarray, "point time state"],
+    layout: StateLayout,
     settings: BasisSettings,
     sampler: Sampler,
     found: Similarity,
     common: Aligned,
 ) -> Aligned:
     """The trajectories in these variables, unless they lose more on the way than is gained."""
-    clock, frame = found.clock(sampler.spans), found.frame(sampler.layout, sampler.spans)
-    per_node = np.sqrt(sampler.layout.n_points)
+    clock, frame = found.clock(sampler.spans), found.frame(layout, sampler.spans)
+    per_node = np.sqrt(layout.n_points)
     before, after = per_node * sampler.error(found.none_like()), per_node * sampler.error(found)
     result, lost = common, 0.0
     if not frame.is_common:

@@ -27,6 +27,7 @@ from solvers.contract import StateLayout
 
 # Looked at are so many leading modes, times, and places, so many of these along one axis.
 N_MODES, N_TIMES, N_PLACES, N_NODES = 80, 12, 784, 256
+FINEST = 4096  # nodes of an axis by which the states along it are known, at most
 RESOLVED = 0.01  # of the variation of the states: what half a cell there and back may lose along an axis
 _SLACK = 1e-3  # of the interval: how far behind it a time counts as its end
 
@@ -37,7 +38,7 @@ class Sampler:
 
     Attributes:
         x: points of the unit cube `[point, d]`.
-        layout: of the states.
+        layout: of the states, its axes no finer than needed.
         t: times from 0 to 1.
         c: leading POD coordinates, scaled to states `[point, time, mode]`.
         states: mean state and modes of the basis, in its units `[state, 1 + mode]`.
@@ -61,9 +62,10 @@ class Sampler:
         basis: PodBasis,
         spans: tuple[float, ...],
     ) -> "Sampler":
-        columns = np.column_stack([basis.mean, basis.modes[:, :N_MODES]])
-        states = columns / np.broadcast_to(basis.unit, basis.mean.shape)[:, None]
-        return cls(x, layout, t, basis.scale * c[..., :N_MODES], states, spans)
+        coarse, kept = _thinned(layout)
+        unit = np.broadcast_to(basis.unit, basis.mean.shape)[kept, None]
+        states = np.column_stack([basis.mean[kept], basis.modes[kept, :N_MODES]]) / unit
+        return cls(x, coarse, t, basis.scale * c[..., :N_MODES], states, spans)
 
     @property
     def n_fields(self) -> int:
@@ -218,3 +220,14 @@ class Sampler:
                     total += float(np.sum(missed**2, axis=0) @ weights[at])
                     weight += float(weights[at].sum())
         return float(np.sqrt(total / weight))
+
+
+def _thinned(layout: StateLayout) -> tuple[StateLayout, Int[np.ndarray, " kept"]]:
+    """The layout with at most `FINEST` nodes along each axis of its grid, and which entries of a state these are."""
+    if layout.scattered or layout.mask is not None or max(layout.shape) <= FINEST:
+        return layout, np.arange(layout.n_state)
+    rows = [np.linspace(0, n - 1, min(n, FINEST)).round().astype(int) for n in layout.shape]
+    of_field = np.ravel_multi_index(np.ix_(*rows), layout.shape).ravel()
+    kept = np.concatenate([of_field + k * layout.n_points for k in range(len(layout.fields))])
+    nodes = {name: np.asarray(own)[at] for (name, own), at in zip(layout.coordinates.items(), rows, strict=True)}
+    return StateLayout(layout.fields, nodes), kept

@@ -53,6 +53,14 @@ def test_exponents_of_self_similar_solutions_are_found(similar):
     assert axis.centre == pytest.approx(0.5, abs=0.02)
 
 
+def test_they_are_found_on_grids_finer_than_the_search_looks_at(similar):
+    fine = StateLayout(("u", "p"), {"x": np.linspace(-1, 1, 6001)})
+    result = found(GRID, pulses(GRID, fine), fine)
+    np.testing.assert_allclose(result.clock.log_rates, similar.clock.log_rates, atol=2e-3)
+    np.testing.assert_allclose(result.frame.axes[0].log_scales, similar.frame.axes[0].log_scales, atol=2e-3)
+    assert result.frame.layout is fine
+
+
 def test_in_these_variables_all_trajectories_are_one(similar):
     spread = similar.c - similar.c.mean(axis=0)
     assert np.sqrt(np.mean(spread**2)) < 2e-3 * np.sqrt(np.mean(similar.c**2))
