@@ -97,7 +97,8 @@ def _reach(inner: Float[np.ndarray, " n"]) -> tuple[float, float]:
 
 def on_strips(rows: Int[np.ndarray, " m"], n: int) -> Bool[np.ndarray, " m"]:
     """Which nodes of an axis stay where they are."""
-    return (rows < strip_of(n)) | (rows >= n - strip_of(n))
+    first, last = beside_strips(n)
+    return (rows < first) | (rows > last)
 
 
 def beside_strips(n: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from solvers.parameters import Parameter, ParameterSpace
 from solvers.store import SnapshotStore, address
 from solvers.vlasov import Vlasov
 
-BURGERS_BOX = (Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1))
+BURGERS_BOX = (Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1))  # of arXiv 2308.05882
 BURGERS_EVERY = 10  # of the 1001 times, those in training and test: with all of them the test set takes 3.5 GB
 PLANE_EVERY = 2  # of the times of the problems in two dimensions
 # Solves of minutes are kept between runs of the benchmarks.
@@ -92,7 +92,7 @@ def scattered_burgers1d() -> Problem:
 
 @cache
 def wide_burgers1d(n_per_axis: int) -> Problem:
-    """The same over a box whose fastest solution runs at five times the rate of the slowest; 8 x 8 test points."""
+    """A tensor grid over a box whose fastest solution runs at five times the rate of the slowest; 8 x 8 test points."""
     box = (Parameter("a", 0.5, 1.2), Parameter("w", 0.5, 1.1))
     return Problem("burgers1d over a wide box", _burgers1d(box, n_per_axis), _burgers1d(box, 8))
 

@@ -27,6 +27,8 @@ def test_own_states_seen_from_their_point_are_the_states(x):
     own, known = FRAME.own(x, u)
     back = (FRAME.view(x) @ FRAME.coefficients(own.T)).T
     np.testing.assert_allclose(back, u, atol=1e-4)
+    inner = np.s_[:, :, STRIP + 5 : -STRIP - 5]
+    np.testing.assert_allclose(*(one.reshape(3, 2, len(X), len(Y))[inner] for one in (back, u)), atol=5e-5)
     assert known.shape == (LAYOUT.n_state,)
 
 
