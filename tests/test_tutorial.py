@@ -112,6 +112,7 @@ def test_the_answers_are_those_of_the_page(tmp_path: Path) -> None:
 def test_answers_that_differ_are_told_apart() -> None:
     shown = "error 0.2 %, 8 runs\n...\nmodel  1\n"
     assert_alike(shown, "│ error 0.3 %, 8 runs │\nanything\nelse\nmodel 1\n")
+    assert_alike("│ 8 │ now │\n", "│ 8 │ 2 min │\n")
     for found in (
         "error 0.9 %, 8 runs\nmodel 1\n",
         "error 0.2 %, 9 runs\nmodel 1\n",
