@@ -273,16 +273,28 @@ class Tracker:
 
     def _promote(self, version: "ModelVersion") -> None:
         """Move the alias `champion` to `version` when it is the first or the better one."""
-        name = self.registered_model
-        champion = self._client.get_registered_model(name).aliases.get(CHAMPION)
+        from mlflow.exceptions import MlflowException
+
+        if not self._is_best(version):
+            return
+        try:
+            self._set_champion(version)
+        except MlflowException:
+            # Of two campaigns that set the first champion at one moment, MLflow refuses one: that one looks again.
+            if self._is_best(version):
+                self._set_champion(version)
+
+    def _set_champion(self, version: "ModelVersion") -> None:
+        self._client.set_registered_model_alias(self.registered_model, CHAMPION, version.version)
+
+    def _is_best(self, version: "ModelVersion") -> bool:
+        """Whether there is no champion, or `version` has the smaller error estimate."""
+        champion = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
         if champion is None:
-            is_better = True
-        else:
-            # One that somebody chose by hand may have no estimate: nothing shows that the new one is better.
-            best = self._client.get_model_version(name, champion).tags.get("error_estimate", "-inf")
-            is_better = _or_inf(version.tags["error_estimate"]) < _or_inf(best)
-        if is_better:
-            self._client.set_registered_model_alias(name, CHAMPION, version.version)
+            return True
+        # One that somebody chose by hand may have no estimate: nothing shows that the new one is better.
+        best = self._client.get_model_version(self.registered_model, champion).tags.get("error_estimate", "-inf")
+        return _or_inf(version.tags["error_estimate"]) < _or_inf(best)
 
 
 def _size(folder: Path) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from mlflow.exceptions import BAD_REQUEST, MlflowException
 from pydantic import ValidationError
 
 from agent.mlflow_store import connect, store_uri
@@ -284,6 +285,25 @@ def test_champion_moves_only_when_the_estimate_improves(root: Path, surrogate: P
     worse = started(root, "another campaign")
     assert worse.register(0, surrogate, TAGS, 0.02) == "7"
     assert champion(root) == 6
+
+
+@pytest.mark.parametrize(("error", "best"), [(0.1, 2), (0.3, 1)])
+def test_of_two_first_champions_at_one_moment_the_better_one_is_it(
+    root: Path, surrogate: Path, monkeypatch: pytest.MonkeyPatch, error: float, best: int
+) -> None:
+    """MLflow's database refuses the second row of the alias, instead of writing over the first."""
+    started(root, "c1").register(0, surrogate, TAGS, 0.2)
+    client_of(root).delete_registered_model_alias("burgers1d", "champion")
+    set_alias = MlflowClient.set_registered_model_alias
+
+    def second(client: MlflowClient, name: str, alias: str, version: int) -> None:
+        monkeypatch.setattr(MlflowClient, "set_registered_model_alias", set_alias)
+        client.set_registered_model_alias(name, alias, "1")
+        raise MlflowException("UNIQUE constraint failed", BAD_REQUEST)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", second)
+    started(root, "c2").register(0, surrogate, TAGS, error)
+    assert champion(root) == best
 
 
 def test_champion_chosen_by_hand_without_estimate_stays(root: Path, surrogate: Path) -> None:
