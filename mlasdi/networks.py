@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import BaseModel, Field
@@ -111,8 +112,12 @@ class FeatureMap:
 def ridge_solve(
     features: Float[Tensor, "sample n_features"], targets: Float[Tensor, "sample n_out"], ridge: float
 ) -> Float[Tensor, "n_features n_out"]:
-    """Weights W that minimise mean |features W - targets|^2 + ridge |W|^2."""
+    """Weights W that minimise mean |features W - targets|^2 + ridge |W|^2; not finite where features are too large.
+
+    Those of latent dynamics that grow without bounds are, which is for the optimiser to find out.
+    """
     rows = features.detach().numpy()
-    gram = torch.from_numpy(rows.T @ rows)  # NumPy sees that the product is symmetric, which takes half the time
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = torch.from_numpy(rows.T @ rows)  # NumPy sees that the product is symmetric, which takes half the time
     gram.diagonal().add_(ridge * len(features))
     return torch.linalg.solve(gram, features.T @ targets).contiguous()  # as saved weights: products round alike

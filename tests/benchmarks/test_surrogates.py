@@ -31,6 +31,7 @@ def results(plain_signatures: None, request: pytest.FixtureRequest) -> Results:
     for problem in all_problems(only):
         found.solves[problem.label], found.measured[problem.label] = problem.n_solves, here_and_now()
         found.scores[problem.label] = {m.name: scores_of(m, problem) for m in METHODS}
+        save(found)  # what is known already, if the rest fails: `--only` adds to it
     for name, make in ABLATED.items():
         if only in (None, name):
             problem = make()

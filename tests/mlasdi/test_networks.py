@@ -119,3 +119,9 @@ def test_ridge_minimises_misfit_plus_penalty():
     objective = (features @ w - targets).square().sum(dim=1).mean() + ridge * w.square().sum()
     (gradient,) = torch.autograd.grad(objective, w)
     assert gradient.abs().max() < 1e-12
+
+
+def test_ridge_takes_features_that_have_grown_without_bounds():
+    """As latent dynamics may, in a step of the optimiser that is too long: no warning, and nothing finite."""
+    features = torch.rand(5, 3, generator=generator(), dtype=torch.float64) * torch.tensor([1, 1, 1e200])
+    assert not ridge_solve(features, torch.ones(5, 2, dtype=torch.float64), 1e-8).isfinite().all()
