@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blank_figures import leave_figures_blank
 from executed_page import Page, give, succeeds
 from method_page import quoted
 from typer.testing import Result
@@ -40,11 +41,12 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working directory with the files of the page, in which all its commands have been given."""
+    """A working directory with the files of the page, in which all its commands have been given; figures are blank."""
     folder = tmp_path_factory.mktemp("own")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
+        leave_figures_blank(patch)
         for name, text in PAGE.files(run=True).items():
             (folder / name).write_text(text)
         for line in PAGE.lines:

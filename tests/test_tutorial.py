@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from blank_figures import leave_figures_blank
 from executed_page import Page, assert_alike, code_of, give
-from matplotlib.figure import Figure
 from typer.testing import Result
-
-from agent import figures
 
 ROOT = Path(__file__).parents[1]
 PAGE = Page(ROOT / "docs/tutorial.md")
@@ -92,8 +90,7 @@ def test_every_kind_of_block_is_known() -> None:
 
 def test_all_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a small model, whose numbers are others, and blank figures of the campaign."""
-    for name in set(figures.__all__) - {"save"}:
-        monkeypatch.setattr(figures, name, lambda *_, **__: Figure(figsize=(0.1, 0.1)))
+    leave_figures_blank(monkeypatch)
     given = give_all(tmp_path, SMALL)
     assert {line: code for line, (code, _) in given.items() if code} == {REFUSED: 2}
     assert set(given) == {line for line, _ in PAGE.exchanges}

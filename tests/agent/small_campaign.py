@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
 import yaml
 
 SETTINGS = {
@@ -189,17 +190,6 @@ EVENTS: dict[str, Callable[[], None]] = {
 }
 
 
-def _leave_figures_blank() -> None:
-    from matplotlib.figure import Figure
-
-    from agent import figures
-
-    for name in figures.__all__:
-        if name == "save":
-            continue
-        setattr(figures, name, lambda *args, **kwargs: Figure(figsize=(0.1, 0.1)))
-
-
 def _run(root: Path) -> None:
     from agent.campaign import run_campaign
     from agent.config import load_config
@@ -214,9 +204,11 @@ def _fork(root: Path, event: str) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 1
     try:
+        from blank_figures import leave_figures_blank
+
         os.dup2(2, 1)  # the answers on standard output are the server's
         EVENTS[event]()
-        _leave_figures_blank()
+        leave_figures_blank(pytest.MonkeyPatch())
         _run(root)
         code = 0
     except BaseException:

@@ -11,7 +11,7 @@ from mlasdi import Surrogate
 from solvers.burgers import Burgers1D
 
 MODEL = {
-    "kind": "mlasdi", "latent_dim": [2, 3], "n_time": 21, "anchors": 4,
+    "kind": "mlasdi", "latent_dim": 2, "n_time": 21, "anchors": 4, "clock": "common", "frame": "common",
     "first_stage": {"dynamics": "quadratic", "iterations": 15, "n_sine": 10, "integration_steps": 20},
     "stages": [{"kind": "kriging"}],
 }  # fmt: skip
@@ -19,8 +19,8 @@ MODEL = {
 
 def test_quadratic_dynamics_are_a_choice_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes: dict[str, Any] = {
-        "model": MODEL, "budget": {"solver_runs": 6}, "sampling": {"batch": 1, "acquisition": "field-std"},
-        "cluster": {"mode": "synchronous"}, "validation": {"grid": 3, "n_time": 11},
+        "model": MODEL, "budget": {"solver_runs": 6}, "sampling": {"batch": 2, "acquisition": "field-std"},
+        "cluster": {"mode": "synchronous"}, "validation": {"grid": 2, "n_time": 11},
     }  # fmt: skip
     config = quick_config(tmp_path, **changes)
     report = run_quick(config, monkeypatch)

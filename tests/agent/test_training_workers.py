@@ -61,7 +61,9 @@ def test_a_model_is_the_same_as_with_one_core(connected: None, tmp_path: Path) -
     mu = space.sobol(6, seed=0)
     solved = [fom.solve(space.as_dict(row)) for row in mu]
     data = TrainingData(space, fom.layout, mu, solved[0].t, np.stack([one.u for one in solved]))
-    settings = ModelSettings.model_validate({"n_time": 11, "latent_dim": 2, "first_stage": {"iterations": 5}})
+    settings = ModelSettings.model_validate(
+        {"n_time": 11, "latent_dim": 2, "first_stage": {"iterations": 5}, "clock": "common", "frame": "common"}
+    )
     alone = fit(data, settings, seed=0)
     with working_with(TrainingWorkers(2)):
         together = fit(data, settings, seed=0)
