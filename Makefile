@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One BLAS thread: the small matrices of a surrogate gain nothing from more, and runs stay comparable.
 export OMP_NUM_THREADS ?= 1
+# Two files of tests at a time; what a file sets up is made once, by the process that has it.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-all lint bench docs docs-figures studies gallery clean setup
 setup: $(VENV)/.installed
@@ -18,10 +20,10 @@ demo: setup
 	$(BIN)/mlasdi run configs/burgers1d.yaml
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 test-all: setup
-	$(BIN)/pytest -m "not bench"
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not bench"
 
 lint: setup
 	$(BIN)/ruff check .

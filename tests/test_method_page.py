@@ -16,7 +16,7 @@ PAGE = (DOCS / "method.md").read_text()
 NUMBERS: Numbers = json.loads((DOCS / "method.json").read_text())
 IMAGES = re.findall(r"!\[.+?\]\((.+?)\)", PAGE)
 SMALL = Size(
-    n_x=61, n_t=41, every=4, test_per_axis=4, iterations=2, steps=2, per_axis=(2, 3), presets=("mlasdi", "snapshot-gp"),
+    n_x=61, n_t=41, every=4, test_per_axis=4, iterations=2, steps=2, per_axis=(3,), presets=("mlasdi", "snapshot-gp"),
     anchors=(0,), kappas=(1.0,), roughness=(1.0,), n_lengthscales=4, multiscale_every=10,
 )  # fmt: skip
 
