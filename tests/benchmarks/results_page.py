@@ -130,7 +130,8 @@ def _references() -> str:
 
 
 def _ablation(results: Results) -> str:
-    problems = list(dict.fromkeys(v.problem for v in results.variants))
+    measured = {v.problem for v in results.variants}
+    problems = [problem for problem in results.scores if problem in measured]
     head = ["variant", *(f"{problem}: {column}" for problem in problems for column in ("max", "mean", "s"))]
     parts = ["## Ablation", "One seed; seconds of a second stage after the published first one are its own."]
     for group in dict.fromkeys(v.group for v in results.variants):
