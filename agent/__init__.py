@@ -1,0 +1,1 @@
+"""The agent: an active-learning loop that solves, trains, judges and chooses until the budget is spent."""

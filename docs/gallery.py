@@ -19,10 +19,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from agent.config import load_config
-from agent.figure_style import MAGNITUDE, OKABE_ITO, cell_edges, new_figure, point_text, save, styled
-from agent.plan import centre
-from solvers.contract import Snapshots, StateLayout
+from mlasdi.agent.cli.plan import centre
+from mlasdi.agent.config import load_config
+from mlasdi.agent.figures import MAGNITUDE, OKABE_ITO, cell_edges, new_figure, point_text, save, styled
+from mlasdi.solvers import Snapshots, StateLayout
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Settings of a solver, name of the problem -> options, in addition to those of the configuration.
@@ -84,7 +84,7 @@ def in_the_plane(
 @styled
 def past_the_cylinder(snapshots: Snapshots, layout: StateLayout, at: str) -> Figure:
     """The speed in the channel, at the beginning of a period of the lift and half a period later."""
-    from solvers.cylinder_flow import CENTRE, HEIGHT, LENGTH, RADIUS
+    from mlasdi.solvers.builtin.cylinder_flow import CENTRE, HEIGHT, LENGTH, RADIUS
 
     speed = layout.split(snapshots.u)["speed"]
     chosen = [0, _half_period(snapshots)]

@@ -12,23 +12,23 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import spearmanr
 
-from agent.assessment import LEVELS, assess
-from mlasdi.errors import max_relative_error
-from mlasdi.kernel_selection import select_kernels
-from mlasdi.kriging import FAMILIES, Kernel, Kriging
+from mlasdi.interpolation import Kernel, Kriging, select_kernels
+from mlasdi.interpolation.kriging import FAMILIES
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import FullOrderModel, Parameter, ParameterSpace, Snapshots
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import ModelSettings, TrainingData, fit
-from solvers.burgers import Burgers1D
-from solvers.contract import FullOrderModel, Snapshots
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.surrogate.error_norms import max_relative_error
+from mlasdi.training import ModelSettings, fit
+from mlasdi.validation import LEVELS, assess
 
 Numbers = dict[str, Any]
 
 BURGERS_BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 SEED = 0
 # In similarity variables all solutions of the Burgers problem are nearly one, and nothing else would show.
-COMMON: Mapping[str, Any] = {"clock": "common", "frame": "common"}
-OWN: Mapping[str, Any] = {"clock": "own", "frame": "own"}
+COMMON: Mapping[str, Any] = {"time_scaling": "off", "coordinate_scaling": "off"}
+OWN: Mapping[str, Any] = {"time_scaling": "learned", "coordinate_scaling": "learned"}
 # The first stage alone, and nothing judged: what a setting does is not hidden by stages that make up for it.
 FIRST_STAGE_ALONE: Mapping[str, Any] = {"stages": [], "min_gain": None}
 
@@ -160,12 +160,17 @@ def similarity(problem: Burgers) -> tuple[Numbers, dict[int, Surrogate]]:
 def _exponents(surrogate: Surrogate) -> Numbers:
     """Powers of the parameters in rate, scale and unit; zero where these are common."""
     names, spans = surrogate.space.names, np.log(surrogate.space.spans)
-    frame, rates = surrogate.frame, surrogate.clock.log_rates or np.zeros(len(names))
-    axis = frame.axes[0] if frame else None
+    coordinate_scaling, rates = (
+        surrogate.coordinate_scaling,
+        surrogate.time_scaling.log_rates or np.zeros(len(names)),
+    )
+    axis = coordinate_scaling.axes[0] if coordinate_scaling else None
     logs = {
         "rate": rates,
         "scale": axis.log_scales if axis else np.zeros(len(names)),
-        "unit": frame.log_gains[0] if frame and frame.log_gains else np.zeros(len(names)),
+        "unit": coordinate_scaling.log_amplitudes[0]
+        if coordinate_scaling and coordinate_scaling.log_amplitudes
+        else np.zeros(len(names)),
     }
     exponents = {part: (np.array(one) / spans).round(2) + 0.0 for part, one in logs.items()}
     return {part: dict(zip(names, values.tolist(), strict=True)) for part, values in exponents.items()}

@@ -10,17 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext,
 from method_cases import BURGERS_BOX, ErrorMap, Numbers
 from method_stages import StageByStage
 
-from agent import figures
-from agent.figure_style import (
-    DIFFERENCE,
-    OKABE_ITO,
-    line_colours,
-    log_error_axis,
-    log_ticks,
-    new_figure,
-    plain_number,
-    styled,
-)
+from mlasdi.agent.figures import OKABE_ITO, figures, line_colours, new_figure, styled
+from mlasdi.agent.figures.style import DIFFERENCE, log_error_axis, log_ticks, plain_number
 
 MARKERS = "osD^vP*"
 # What is drawn of each variant: its name in the legend, marker, line and colour.

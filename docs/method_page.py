@@ -31,7 +31,7 @@ from method_cases import (
 from method_figures import draw
 from method_stages import StageByStage, stage_by_stage
 
-from agent import figures
+from mlasdi.agent import figures
 
 QUOTED = re.compile(r"(?P<number>-?[\d.]+(?:e[+-]?\d+)?)(?P<unit> %)?<!--(?P<path>[^>]+)-->")
 

@@ -7,12 +7,11 @@ import numpy as np
 from jaxtyping import Float
 from method_cases import SEED, Numbers, Size, trajectories
 
-from mlasdi.error_split import ErrorSplit, error_split
-from mlasdi.errors import relative_error
+from mlasdi.solvers import Parameter, ParameterSpace, Snapshots
+from mlasdi.solvers.builtin.multiscale import Multiscale
+from mlasdi.surrogate import relative_error
 from mlasdi.training import ModelSettings, fit
-from solvers.contract import Snapshots
-from solvers.multiscale import Multiscale
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.validation import ErrorSplit, error_split
 
 AMPLITUDE = ParameterSpace((Parameter("A", 1.0, 1.4),))
 

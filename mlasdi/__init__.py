@@ -1,22 +1,8 @@
-"""Multi-stage latent space dynamics models: fit, predict, save, load."""
+"""Surrogate models of expensive simulations that build themselves.
 
-from typing import TYPE_CHECKING, Any
+Everything is imported on first use: torch and GPyTorch take seconds, and settings and help pages need neither.
+"""
 
-if TYPE_CHECKING:
-    from mlasdi.results import Prediction
-    from mlasdi.surrogate import Surrogate
+import lazy_loader
 
-__all__ = ["Prediction", "Surrogate"]
-
-
-def __getattr__(name: str) -> Any:
-    # Imported on first use: torch and GPyTorch take seconds, and settings and help pages need neither.
-    if name == "Surrogate":
-        from mlasdi.surrogate import Surrogate
-
-        return Surrogate
-    if name == "Prediction":
-        from mlasdi.results import Prediction
-
-        return Prediction
-    raise AttributeError(f"module 'mlasdi' has no attribute '{name}'")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
-"""Full-order models: the built-in solvers, the contract they satisfy, and the store of their solutions."""
+"""Full-order models: what a solver is, and where its parameters live."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,28 +7,28 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from solvers.contract import FullOrderModel
-from solvers.imports import imported
+from mlasdi.solvers.contract import FullOrderModel
+from mlasdi.solvers.imports import imported
 
 # "module:Class", imported when built: a configuration can be checked without loading every solver's dependencies.
 # Each class is a frozen dataclass whose fields are its options.
 SOLVERS: dict[str, str] = {
-    "burgers1d": "solvers.burgers:Burgers1D",
-    "burgers2d": "solvers.burgers2d:Burgers2D",
-    "multiscale": "solvers.multiscale:Multiscale",
-    "vlasov": "solvers.vlasov:Vlasov",
-    "wake": "solvers.wake:Wake",
+    "burgers1d": "mlasdi.solvers.builtin.burgers1d:Burgers1D",
+    "burgers2d": "mlasdi.solvers.builtin.burgers2d:Burgers2D",
+    "multiscale": "mlasdi.solvers.builtin.multiscale:Multiscale",
+    "vlasov": "mlasdi.solvers.builtin.vlasov:Vlasov",
+    "wake": "mlasdi.solvers.builtin.wake:Wake",
 }
 
 # For the user's own code, programs and files: their options say which.
 ADAPTERS: dict[str, str] = {
-    "callable": "solvers.python_function:PythonFunction",
-    "command": "solvers.command:Command",
-    "data-set": "solvers.data_set:DataSet",
+    "callable": "mlasdi.solvers.adapters.python_function:PythonFunction",
+    "command": "mlasdi.solvers.adapters.command:Command",
+    "data-set": "mlasdi.solvers.adapters.data_set:DataSet",
 }
 
 
-def build(name: str, options: Mapping[str, Any]) -> FullOrderModel:
+def build_solver(name: str, options: Mapping[str, Any]) -> FullOrderModel:
     """The solver called `name` with the given options; the others keep their defaults.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from solvers.imports import imported
+from mlasdi.solvers.imports import imported
 
 # Sums are compared with their limits up to this part of the sizes added: a point on the limit must not fall off it by
 # rounding.

@@ -46,7 +46,7 @@ class SolverError(Exception):
 
 class Problem(str):
     """What is wrong with a solution or a solver, in words; `kind` is one of `FAILURE_KINDS`, or of
-    `solvers.verification.BREACH_KINDS`."""
+    `mlasdi.solvers.verification.BREACH_KINDS`."""
 
     kind: str
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
-from solvers.constraints import Constraint, LinearConstraint, parse_constraint
+from mlasdi.solvers.constraints import Constraint, LinearConstraint, parse_constraint
 
 # Points of a Sobol sequence after which the search for feasible ones ends: a share of the box that holds none of them
 # is too small to be sampled.

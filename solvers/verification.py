@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solvers.contract import FullOrderModel, Problem, Snapshots
+from mlasdi.solvers.contract import FullOrderModel, Problem, Snapshots
 
 BREACH_KINDS = {
     "wrong-parameters": "the solver takes parameters of other names",

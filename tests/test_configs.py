@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.campaign import run_campaign
-from agent.config import load_config
 from mlasdi import Surrogate
+from mlasdi.agent.campaign import run_campaign
+from mlasdi.agent.config import load_config
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from solvers.catalog import SOLVERS
-from solvers.contract import Snapshots
-from solvers.multiscale import Multiscale
+from mlasdi.solvers import Snapshots
+from mlasdi.solvers.builtin.multiscale import Multiscale
+from mlasdi.solvers.catalog import SOLVERS
 
 IMAGES = Path(gallery.__file__).parent / "images"
 COARSE: gallery.Options = {

@@ -8,7 +8,7 @@ import pytest
 from method_cases import Numbers, Size
 from method_page import at, quoted, shown, with_numbers, write
 
-from mlasdi.model_settings import ModelSettings
+from mlasdi.training import ModelSettings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

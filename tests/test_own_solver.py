@@ -17,13 +17,13 @@ from executed_page import Page, give, succeeds
 from method_page import quoted
 from typer.testing import Result
 
-from agent.config import load_config
-from agent.ledger import Ledger
-from agent.report import read_report
-from agent.scaffold import SOLVER_KINDS
-from agent.tasks import TRANSIENT
-from solvers.contract import FAILURE_KINDS
-from solvers.solution_files import READERS
+from mlasdi.agent.cli.starters import SOLVER_KINDS
+from mlasdi.agent.config import load_config
+from mlasdi.agent.execution import TRANSIENT
+from mlasdi.agent.records import Ledger
+from mlasdi.agent.report import read_report
+from mlasdi.solvers.adapters.array_files import READERS
+from mlasdi.solvers.contract import FAILURE_KINDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = Page(ROOT / "docs/own-solver.md")
@@ -139,7 +139,7 @@ def test_the_text_names_what_there_is() -> None:
 
 
 def test_named_settings_exist() -> None:
-    from agent.config import Config
+    from mlasdi.agent.config import Config
 
     named = re.findall(rf"`({'|'.join(Config.model_fields)})\.([a-z_]+)", PAGE.text)
     assert named

@@ -20,10 +20,10 @@ import yaml
 from servers import mlflow_server
 from typer.testing import CliRunner, Result
 
-from agent.cli import app
-from agent.config import Config, dump_config, load_config
-from agent.ledger import Ledger
-from agent.report import read_report
+from mlasdi.agent.cli.main import app
+from mlasdi.agent.config import Config, dump_config, load_config
+from mlasdi.agent.records import Ledger
+from mlasdi.agent.report import read_report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -162,7 +162,7 @@ def test_mlflow_serves_the_champion_to_curl(folder: Path) -> None:
 
 
 def test_interrupting_has_the_exit_code_of_the_table() -> None:
-    from agent.answers import BAD_INPUT, DONE, FAILED, INTERRUPTED
+    from mlasdi.agent.cli.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED
 
     codes = [int(code) for code in re.findall(r"^\| (\d+) \|", section("Commands"), re.MULTILINE)]
     assert codes == [DONE, FAILED, BAD_INPUT, INTERRUPTED]
@@ -345,7 +345,7 @@ def assert_near(told: list[float], found: list[float]) -> None:
 )
 def test_the_numbers_are_those_of_a_real_run(line: str, tmp_path: Path) -> None:
     """Within a factor of two: other processors and libraries round differently, which may move the points chosen."""
-    code = "from agent.cli import main; main()"
+    code = "from mlasdi.agent.cli.main import main; main()"
     command = [sys.executable, "-c", code, *shlex.split(line)[1:], f"root={tmp_path}", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr

@@ -66,13 +66,21 @@ def test_formulas_are_mathml(site: Path) -> None:
 
 def test_the_reference_is_made_of_docstrings(site: Path) -> None:
     for page, names in {
-        "surrogates": ("mlasdi.surrogate.Surrogate.predict", "mlasdi.training.fit", "mlasdi.probes.Probes.at_points"),
-        "campaigns": ("agent.campaign.run_campaign", "agent.config.load_config", "agent.budget.BudgetSettings"),
-        "registry": ("agent.registry.find", "agent.curation.promote"),
+        "surrogates": (
+            "mlasdi.surrogate.surrogate.Surrogate.predict",
+            "mlasdi.training.fitting.fit",
+            "mlasdi.surrogate.probes.Probes.at_points",
+        ),
+        "campaigns": (
+            "mlasdi.agent.campaign.campaign.run_campaign",
+            "mlasdi.agent.config.config.load_config",
+            "mlasdi.agent.config.budget.BudgetSettings",
+        ),
+        "registry": ("mlasdi.agent.registry.registry.find", "mlasdi.agent.registry.curation.promote"),
         "solvers": (
-            "solvers.contract.FullOrderModel",
-            "solvers.store.SnapshotStore",
-            "solvers.command.Command",
+            "mlasdi.solvers.contract.FullOrderModel",
+            "mlasdi.solvers.storage.snapshot_store.SnapshotStore",
+            "mlasdi.solvers.adapters.command.Command",
         ),
     }.items():
         text = pages(site)[f"reference/{page}.html"]

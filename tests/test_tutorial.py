@@ -34,7 +34,7 @@ SMALL = (
 def served(folder: Path) -> Iterator[str]:
     """The service that the page starts, on a free port; gives its address."""
     words = [word if word != "8000" else "0" for word in shlex.split(SERVE)[1:]]
-    command = [sys.executable, "-c", "from agent.cli import main; main()", *words, "--json"]
+    command = [sys.executable, "-c", "from mlasdi.agent.cli.main import main; main()", *words, "--json"]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, env=environment, text=True) as server:

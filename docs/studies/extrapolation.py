@@ -22,7 +22,11 @@ def _for(one: Measured, method: str) -> str:
 def _says(name: str, one: Measured) -> str:
     """What was found on one problem."""
     best = max(one.errors, key=one.horizon)
-    kriging = "has no kriging stage" if one.trust is None else f"has a kriging stage with trust {one.trust:.2g}"
+    kriging = (
+        "has no kriging stage"
+        if one.drift_weight is None
+        else f"has a kriging stage with weight {one.drift_weight:.2g}"
+    )
     further = one.horizon(best) > one.horizon("default")
     better = f"{best} gets furthest, {_for(one, best)}" if further else "no method gets further"
     at_half, at_end = (percent(float(one.errors["default"][k])) for k in (one.half - 1, -1))

@@ -6,8 +6,7 @@ from study_chosen_dynamics import DYNAMICS, Chosen, chosen
 from study_dynamics import BOUNDED, COUNTS, FORMS, FREE, FULL, Case, Penalised, Result, Size, case, penalised
 from study_page import Page, main, percent, table
 from study_stability_figures import errors, reach, samples
-
-from mlasdi.trajectory_fit import TrajectoryFitSettings
+from trajectory_fit import TrajectoryFitSettings
 
 
 def measure(full: bool) -> Page:
@@ -108,7 +107,7 @@ coefficients at random points, those that blow up within three training interval
 
 {_guideline(cases, in_the_model)}
 
-The forms are in `mlasdi.dynamics_forms`, their calibration and interpolation in `mlasdi.trajectory_fit`.
+The forms are in `mlasdi.latent.parametrisations`, their calibration and interpolation in `docs.studies.trajectory_fit`.
 """
     figures = {"samples": samples(worst), "reach": reach(worst), "errors": errors(cases)}
     return Page("Richer latent dynamics that stay stable", text, figures)

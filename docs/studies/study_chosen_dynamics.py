@@ -9,7 +9,7 @@ import torch
 from study_dynamics import DUFFING_END, OMEGA, Size
 from study_problems import Problem
 
-from mlasdi.latent_model import LatentModel
+from mlasdi.latent import LatentModel
 from mlasdi.training import ModelSettings, fit
 
 DYNAMICS = ("affine", "quadratic", "second-order")
@@ -47,7 +47,7 @@ def chosen(problem: Problem, size: Size) -> Iterator[Chosen]:
             first["forcing"] = [OMEGA * DUFFING_END / (2 * math.pi)]
         dims = (3,) if forced else size.latent_dims  # the state of Duffing's problem has no more
         given = {"first_stage": first, "stages": [], "n_time": len(problem.train.t), "latent_dim": dims}
-        given |= {"clock": "common", "frame": "common"}  # the dynamics of the solutions themselves
+        given |= {"time_scaling": "off", "coordinate_scaling": "off"}  # the dynamics of the solutions themselves
         surrogate = fit(problem.train, ModelSettings.model_validate(given), seed=0)
         test, train = (float(problem.errors(surrogate, data).max()) for data in (problem.test, problem.train))
         record = surrogate.record

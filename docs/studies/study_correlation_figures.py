@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from study_correlations import MEASURES, Cell, Line
 
-from agent.figure_style import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
 
 MARKERS = "os^D"
 LOWEST = -100.0  # per cent: gains below are drawn there

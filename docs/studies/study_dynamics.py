@@ -11,20 +11,15 @@ from jaxtyping import Float
 from scipy.integrate import solve_ivp
 from study_problems import BETWEEN, Problem, burgers, vlasov
 from torch import Tensor
+from trajectory_fit import DynamicsOverBox, TrajectoryFitSettings, fit_trajectories
 
-from mlasdi.basis import BasisSettings, PodBasis
-from mlasdi.dynamics_forms import Affine, BoundedQuadratic, Form, FreeQuadratic, SecondOrder
-from mlasdi.errors import max_relative_error
-from mlasdi.kernel_selection import select_kernels
-from mlasdi.kriging import Kernel, Kriging
-from mlasdi.latent_model import Trajectories
-from mlasdi.networks import FeatureMap
-from mlasdi.stages import FeatureStage
-from mlasdi.training import TrainingData
-from mlasdi.training_set import TrainingSet
-from mlasdi.trajectory_fit import DynamicsOverBox, TrajectoryFitSettings, fit_trajectories
-from solvers.contract import StateLayout
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.interpolation import Kernel, Kriging, select_kernels
+from mlasdi.latent import BoundedQuadratic, Trajectories
+from mlasdi.latent.parametrisations import Affine, Form, FreeQuadratic, SecondOrder
+from mlasdi.preprocessing import BasisSettings, PodBasis, TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
+from mlasdi.stages import FeatureMap, FeatureStage, TrainingSet
+from mlasdi.surrogate.error_norms import max_relative_error
 
 FORMS: Mapping[str, type[Form]] = {
     "affine": Affine,
@@ -162,7 +157,7 @@ def case(problem: Problem, size: Size) -> Case:
     n = min(size.n_latent, basis.rank)
     c, tau, x = torch.from_numpy(basis.project(problem.train.u)), problem.tau, problem.x
     kernels = select_kernels(x, c.flatten(1).numpy())
-    data = TrainingSet(x, c, tau, kernels.mean, problem.train.space.unit_sobol(N_ANCHORS, 0), kernels.rougher)
+    data = TrainingSet(x, c, tau, kernels.mean, problem.train.space.unit_sobol(N_ANCHORS, 0), kernels.uncertainty)
     x_test = problem.train.space.to_unit(problem.test.mu)
     frequencies = (OMEGA * DUFFING_END,) if problem.name == "duffing" else ()
     results, runge_kutta = {}, 0
@@ -172,7 +167,7 @@ def case(problem: Problem, size: Size) -> Case:
         settings = TrajectoryFitSettings(iterations=size.iterations)
         fitted = fit_trajectories(made, c[..., :n], tau, x, settings, kernels.mean)
         seconds = time.perf_counter() - start
-        results[name] = _judged(fitted, problem, basis, data, x_test, kernels.rougher, size, seconds)
+        results[name] = _judged(fitted, problem, basis, data, x_test, kernels.uncertainty, size, seconds)
         if name == BOUNDED:
             form_shown = BoundedByRungeKutta(n, frequencies)
             shown = replace(fitted, form=form_shown, kernel=None, substeps=4 * fitted.substeps)
@@ -223,7 +218,7 @@ def _judged(
     basis: PodBasis,
     data: TrainingSet,
     x_test: Float[np.ndarray, "param d"],
-    rougher: Kernel,
+    uncertainty: Kernel,
     size: Size,
     fit_s: float,
 ) -> Result:
@@ -243,7 +238,7 @@ def _judged(
     parts = np.array_split(x_random, max(len(x_random) // 1000, 1))
     counts = {
         "mean": sum(int((~widest.trajectories(part, tau).finished).sum()) for part in parts),
-        "shared": _sampled(replace(fitted, kernel=rougher), size, tau).blown_up,
+        "shared": _sampled(replace(fitted, kernel=uncertainty), size, tau).blown_up,
         "own": int((longer.ended <= 1).sum()),
         "longer": longer.blown_up,
     }

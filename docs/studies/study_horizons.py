@@ -10,12 +10,11 @@ import torch
 from jaxtyping import Float
 from study_problems import BOX, VISCOSITIES, Problem, stored, wake
 
-from mlasdi.basis import BasisSettings, PodBasis
-from mlasdi.errors import relative_error
-from mlasdi.latent_dynamics import growth_rates
-from mlasdi.surrogate import ExtrapolationWarning, Surrogate
-from mlasdi.training import ModelSettings, TrainingData, fit
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.latent.affine import growth_rates
+from mlasdi.preprocessing import BasisSettings, PodBasis, TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace
+from mlasdi.surrogate import ExtrapolationWarning, Surrogate, relative_error
+from mlasdi.training import ModelSettings, fit
 
 LIMIT = 0.05  # error up to which a prediction counts
 DMD, LAST, GP = "DMD of the test trajectory", "last state held", "snapshot GP"
@@ -99,7 +98,7 @@ class Measured:
     errors: Mapping[str, Float[np.ndarray, " time"]]
     growth: Mapping[str, float]
     reach: float
-    trust: float | None
+    drift_weight: float | None
 
     def horizon(self, method: str) -> float:
         """Time after T/2 for which the error stays below the limit, in units of T/2; below zero, before T/2."""
@@ -111,7 +110,7 @@ class Measured:
 
 def settings(size: Size, problem: Problem, given: Mapping[str, Any]) -> ModelSettings:
     """Of a model that is given by what differs from the default."""
-    own = {"kind": "mlasdi", "n_time": half(problem), "clock": "common", "frame": "common", **given}
+    own = {"kind": "mlasdi", "n_time": half(problem), "time_scaling": "off", "coordinate_scaling": "off", **given}
     if problem.name == "wake":
         own["basis"] = {"tolerance": 1e-4}  # beyond, the modes are noise of the scheme
     if own["kind"] == "mlasdi":
@@ -120,20 +119,22 @@ def settings(size: Size, problem: Problem, given: Mapping[str, Any]) -> ModelSet
 
 
 def measured(size: Size, problem: Problem) -> Measured:
-    errors, growth, trust, reach = {}, {}, None, np.nan
+    errors, growth, drift_weight, reach = {}, {}, None, np.nan
     for name, given in MODELS.items():
         surrogate = fit(known(problem), settings(size, problem, given), seed=0)
         errors[name] = _largest(problem, beyond(surrogate, problem))
         if given.get("kind", "mlasdi") == "mlasdi":
             growth[name] = float(growth_rates(torch.from_numpy(surrogate.model.latent.xi)).max())
         if name == "default":
-            trust = next((stage.trust for stage in surrogate.model.stages if stage.kind == "kriging"), None)
+            drift_weight = next(
+                (stage.drift_weight for stage in surrogate.model.stages if stage.kind == "kriging"), None
+            )
             reach = _reach(surrogate, problem)
             held = beyond(surrogate, problem)
             held[:, half(problem) :] = held[:, half(problem) - 1 : half(problem)]
             errors[LAST] = _largest(problem, held)
     errors[DMD] = _largest(problem, np.stack([dmd(u[: half(problem)], len(problem.train.t)) for u in problem.test.u]))
-    return Measured(problem.train.t, half(problem), errors, growth, reach, trust)
+    return Measured(problem.train.t, half(problem), errors, growth, reach, drift_weight)
 
 
 def beyond(surrogate: Surrogate, problem: Problem) -> Float[np.ndarray, "param time state"]:

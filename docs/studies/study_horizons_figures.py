@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from study_horizons import DMD, LAST, LIMIT, MODELS, Measured
 
-from agent.figure_style import OKABE_ITO, log_error_axis, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures.style import log_error_axis
 
 
 @styled

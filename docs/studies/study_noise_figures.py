@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from study_noise import FORMS, TARGETS, Numbers, Size, noisy, settings
 from study_problems import Problem
 
-from agent.figure_style import OKABE_ITO, log_error_axis, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures.style import log_error_axis
 from mlasdi.training import fit
 
 SMALLEST = 0.01  # per cent; what is smaller is drawn there, or clean data would take most of the axes

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from agent.figure_style import save
+from mlasdi.agent.figures import save
 
 HERE = Path(__file__).parent
 

@@ -11,20 +11,20 @@ from jaxtyping import Float
 from scipy.special import erf
 from torch import Tensor
 
-from agent.tasks import SolverSpec, SolveTask, execute
-from mlasdi.errors import max_relative_error
-from mlasdi.latent_model import Trajectories
-from mlasdi.staged_model import StagedModel, decode
-from mlasdi.stages import Stage
+from mlasdi.agent.execution import SolverSpec, SolveTask
+from mlasdi.agent.execution.solve_task import execute
+from mlasdi.latent import Trajectories
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import FullOrderModel, Parameter, ParameterSpace, StateLayout
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.builtin.burgers2d import Burgers2D
+from mlasdi.solvers.builtin.multiscale import Multiscale
+from mlasdi.solvers.builtin.vlasov import Vlasov
+from mlasdi.solvers.storage import SnapshotStore, address
+from mlasdi.stages import Stage, StagedModel, decode
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import ModelSettings, TrainingData, fit
-from solvers.burgers import Burgers1D
-from solvers.burgers2d import Burgers2D
-from solvers.contract import FullOrderModel, StateLayout
-from solvers.multiscale import Multiscale
-from solvers.parameters import Parameter, ParameterSpace
-from solvers.store import SnapshotStore, address
-from solvers.vlasov import Vlasov
+from mlasdi.surrogate.error_norms import max_relative_error
+from mlasdi.training import ModelSettings, fit
 
 BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 BETWEEN = np.array([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75], [0.5, 0.25], [0.25, 0.5]])

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from study_decoders import Case, Outcome
 
-from agent.figure_style import OKABE_ITO, log_error_axis, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures.style import log_error_axis
 
 WAYS = {"spectrum": "spectrum", "left-out": "left-out trajectories", "auto": "auto"}
 SMOOTH = {"tanh": ("--", OKABE_ITO[2]), "softplus": (":", OKABE_ITO[3])}

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from study_splits import JUDGED, SPLITS, Trained
 
-from agent.figure_style import OKABE_ITO, log_error_axis, log_ticks, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures.style import log_error_axis, log_ticks
 
 STYLES = dict(zip((*SPLITS, JUDGED), zip("os^*", OKABE_ITO, strict=False), strict=True))
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from study_dynamics import Case
 
-from agent.figure_style import OKABE_ITO, log_error_axis, log_ticks, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures.style import log_error_axis, log_ticks
 
 STYLES = {
     "affine": ("-", "s", OKABE_ITO[0]),

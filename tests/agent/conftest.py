@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.mlflow_store import connect
-from mlasdi.model_settings import ModelSettings
+from mlasdi.agent.registry.store import connect
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import TrainingData, fit
-from solvers.burgers import Burgers1D
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.training import ModelSettings, fit
 
 BURGERS = Burgers1D(n_x=101, n_t=51)
 BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
@@ -36,13 +36,13 @@ def root(tmp_path: Path, empty_store: Path) -> Path:
 @pytest.fixture(scope="session")
 def burgers_surrogate() -> Surrogate:
     """Two stages, trained hardly at all on a coarse Burgers problem, at the corners of the box and its centre."""
-    return trained_on_burgers({"clock": "common", "frame": "common"})
+    return trained_on_burgers({"time_scaling": "off", "coordinate_scaling": "off"})
 
 
 @pytest.fixture(scope="session")
 def similar_surrogate() -> Surrogate:
     """The same in the similarity variables of the problem."""
-    return trained_on_burgers({"clock": "own", "frame": "own"})
+    return trained_on_burgers({"time_scaling": "learned", "coordinate_scaling": "learned"})
 
 
 def trained_on_burgers(variables: dict[str, str]) -> Surrogate:

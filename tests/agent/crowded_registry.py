@@ -5,8 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from agent.mlflow_store import connect, store_uri
-from agent.registry import CAMPAIGN_TAG
+from mlasdi.agent.registry.registry import CAMPAIGN_TAG
+from mlasdi.agent.registry.store import connect, store_uri
 
 N_MODELS = 20
 

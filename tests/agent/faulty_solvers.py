@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers.contract import Snapshots, SolverError, StateLayout
+from mlasdi.solvers import Snapshots, SolverError, StateLayout
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from solvers.contract import Json, Snapshots, StateLayout
+from mlasdi.solvers import Json, Snapshots, StateLayout
 
 
 @dataclass(frozen=True)

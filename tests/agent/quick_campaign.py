@@ -9,13 +9,12 @@ import pytest
 import yaml
 from unpublished import Unpublished
 
-import agent.campaign
-from agent.campaign import run_campaign
-from agent.config import Config, load_config
-from agent.execution import Executor, Result, SerialExecutor, Task
-from agent.monitor import Monitor
-from agent.tasks import SolveTask
-from agent.training_task import TrainTask
+import mlasdi.agent.campaign.campaign
+from mlasdi.agent.campaign import run_campaign
+from mlasdi.agent.config import Config, load_config
+from mlasdi.agent.execution import Executor, Result, SolveTask, Task, TrainTask
+from mlasdi.agent.execution.executor import SerialExecutor
+from mlasdi.agent.records import Monitor
 
 SETTINGS: dict[str, Any] = {
     "name": "quick",
@@ -46,9 +45,9 @@ def run_quick(
     config: Config, monkeypatch: pytest.MonkeyPatch, executor: Executor | None = None, monitor: Monitor | None = None
 ) -> dict[str, Any]:
     """Run a campaign unpublished, with an executor of the test's own."""
-    monkeypatch.setattr(agent.campaign, "Publisher", Unpublished)
+    monkeypatch.setattr(mlasdi.agent.campaign.campaign, "Publisher", Unpublished)
     if executor is not None:
-        monkeypatch.setattr(agent.campaign, "make_executor", lambda settings: executor)
+        monkeypatch.setattr(mlasdi.agent.campaign.campaign, "make_executor", lambda settings: executor)
     return run_campaign(config, monitor)
 
 

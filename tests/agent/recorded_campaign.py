@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from agent.assessment import Assessment, assess
-from agent.budget import StopReason
-from agent.config import Config, load_config
-from agent.ledger import Ledger
-from agent.report import build_report, write_report
-from agent.tasks import SolveFailure, SolveResult
+from mlasdi.agent.config import Config, StopReason, load_config
+from mlasdi.agent.execution import SolveResult
+from mlasdi.agent.execution.failures import SolveFailure
+from mlasdi.agent.records import Ledger
+from mlasdi.agent.report import build_report, write_report
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import FullOrderModel, Snapshots
+from mlasdi.solvers.storage import SnapshotStore, address
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import TrainingData, fit
-from solvers.contract import FullOrderModel, Snapshots
-from solvers.store import SnapshotStore, address
+from mlasdi.training import fit
+from mlasdi.validation import Assessment, assess
 
 MODEL = {"latent_dim": 2, "n_time": 11, "anchors": 2, "first_stage": {"iterations": 10},
          "stages": [{"kind": "kriging"}], "min_gain": None}  # fmt: skip

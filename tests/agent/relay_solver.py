@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers.contract import Snapshots, Start, StateLayout
+from mlasdi.solvers import Snapshots, Start, StateLayout
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ SETTINGS = {
         "n_time": 26,
         "first_stage": {"iterations": 30},
         "stages": [{"kind": "kriging"}],
-        "clock": "common",
-        "frame": "common",
+        "time_scaling": "off",
+        "coordinate_scaling": "off",
     },
     "validation": {"grid": 3, "n_time": 11},
     "cluster": {"executor": "serial"},
@@ -87,7 +87,7 @@ def die() -> None:
 
 
 def _in_third_solve() -> None:
-    from solvers.burgers import Burgers1D
+    from mlasdi.solvers.builtin.burgers1d import Burgers1D
 
     solve, calls = Burgers1D.solve, []
 
@@ -101,7 +101,7 @@ def _in_third_solve() -> None:
 
 
 def _in_second_training() -> None:
-    from agent.monitor import Monitor
+    from mlasdi.agent.records import Monitor
 
     def round_started(self: Monitor, round: int, solver_runs: int) -> None:
         if round == 1:
@@ -118,7 +118,7 @@ def _after(owner: type, step: str) -> None:
 
 def _after_recording_points() -> None:
     """Die when the points of round 1 are in the ledger, and its step is not."""
-    from agent.solves import Solves
+    from mlasdi.agent.campaign.solves import Solves
 
     record = Solves.record
 
@@ -131,7 +131,7 @@ def _after_recording_points() -> None:
 
 
 def _in_finishing() -> None:
-    from agent.publication import Publisher
+    from mlasdi.agent.campaign.publication import Publisher
 
     _after(Publisher, "draw")
 
@@ -149,21 +149,21 @@ def _in_registration() -> None:
 
 
 def _before_promotion() -> None:
-    from agent.tracking import Tracker
+    from mlasdi.agent.registry import Tracker
 
     _after(Tracker, "_create_version")
 
 
 def _after_registration() -> None:
-    from agent.tracking import Tracker
+    from mlasdi.agent.registry import Tracker
 
     _after(Tracker, "register")
 
 
 def _fail_where(fails: Callable[[Mapping[str, float]], bool]) -> None:
     """Let the solver fail at some points."""
-    from solvers.burgers import Burgers1D
-    from solvers.contract import SolverError
+    from mlasdi.solvers import SolverError
+    from mlasdi.solvers.builtin.burgers1d import Burgers1D
 
     solve = Burgers1D.solve
 
@@ -191,8 +191,8 @@ EVENTS: dict[str, Callable[[], None]] = {
 
 
 def _run(root: Path) -> None:
-    from agent.campaign import run_campaign
-    from agent.config import load_config
+    from mlasdi.agent.campaign import run_campaign
+    from mlasdi.agent.config import load_config
 
     run_campaign(load_config(root / "small.yaml"))
 

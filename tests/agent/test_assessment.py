@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-import agent.assessment
-from agent.assessment import LEVELS, Assessment, assess
+import mlasdi.validation.assessment
+from mlasdi.solvers import Snapshots
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
 from mlasdi.surrogate import Surrogate
-from solvers.burgers import Burgers1D
-from solvers.contract import Snapshots
+from mlasdi.validation import LEVELS, Assessment, assess
 
 Truths = list[tuple[np.ndarray, Snapshots]]
 
@@ -104,7 +104,7 @@ def test_coverage_of_truths_at_a_known_distance(
 def test_of_many_truths_some_are_checked_for_coverage(
     burgers_surrogate: Surrogate, truths: Truths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agent.assessment, "COVERAGE_POINTS", 2)
+    monkeypatch.setattr(mlasdi.validation.assessment, "COVERAGE_POINTS", 2)
     found = assess(burgers_surrogate, truths, len(truths))
     assert found.coverage == pytest.approx(brute_force_coverage(burgers_surrogate, [truths[0], truths[3]]), abs=1e-12)
     assert found.errors.shape == (2, 6)

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 from quick_campaign import quick_config, run_quick
 
-from agent.ledger import Ledger
-from agent.tasks import is_disk_full
+from mlasdi.agent.execution import is_disk_full
+from mlasdi.agent.records import Ledger
 
 HERE = Path(__file__).parent
 RUN = """
 import resource, sys
 sys.path.insert(0, {here!r})
-import agent.campaign, unpublished
-from agent.config import load_config
-from solvers.burgers import Burgers1D
-agent.campaign.Publisher = unpublished.Unpublished
+import mlasdi.agent.campaign.campaign, unpublished
+from mlasdi.agent.config import load_config
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+mlasdi.agent.campaign.campaign.Publisher = unpublished.Unpublished
 config = load_config({config!r})
 Burgers1D(n_x=41, n_t=21).solve({{"a": 0.8, "w": 1.0}})  # compiles, and caches what it compiled
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
 try:
-    agent.campaign.run_campaign(config)
-except agent.campaign.CampaignError as error:
+    mlasdi.agent.campaign.campaign.run_campaign(config)
+except mlasdi.agent.campaign.campaign.CampaignError as error:
     print(error)
 """
 # A solution of 401 x 201 values takes 0.6 MB, the ledger less than 0.1 MB, a model of rank 10 about 0.05 MB.

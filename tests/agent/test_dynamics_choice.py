@@ -8,10 +8,10 @@ import pytest
 from quick_campaign import quick_config, run_quick
 
 from mlasdi import Surrogate
-from solvers.burgers import Burgers1D
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
 
 MODEL = {
-    "kind": "mlasdi", "latent_dim": 2, "n_time": 21, "anchors": 4, "clock": "common", "frame": "common",
+    "kind": "mlasdi", "latent_dim": 2, "n_time": 21, "anchors": 4, "time_scaling": "off", "coordinate_scaling": "off",
     "first_stage": {"dynamics": "quadratic", "iterations": 15, "n_sine": 10, "integration_steps": 20},
     "stages": [{"kind": "kriging"}],
 }  # fmt: skip

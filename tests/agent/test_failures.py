@@ -12,16 +12,16 @@ import pytest
 import yaml
 from unpublished import Unpublished
 
-import agent.campaign
-from agent.acquisition import chance_of_success
-from agent.campaign import CampaignError, run_campaign
-from agent.config import load_config
-from agent.executor import SerialExecutor
-from agent.ledger import Ledger
-from agent.tasks import SolverSpec, SolveTask
-from solvers.contract import FAILURE_KINDS
-from solvers.parameters import Parameter, ParameterSpace
-from solvers.store import SnapshotStore, address
+import mlasdi.agent.campaign.campaign
+from mlasdi.agent.campaign import CampaignError, run_campaign
+from mlasdi.agent.choosing.acquisition import chance_of_success
+from mlasdi.agent.config import load_config
+from mlasdi.agent.execution import SolverSpec, SolveTask
+from mlasdi.agent.execution.ray_executor import SerialExecutor
+from mlasdi.agent.records import Ledger
+from mlasdi.solvers import Parameter, ParameterSpace
+from mlasdi.solvers.contract import FAILURE_KINDS
+from mlasdi.solvers.storage import SnapshotStore, address
 
 SOURCE = Path(__file__).parents[1] / "solvers" / "advection.c"
 NAMELIST = "&advection\n speed = {speed:.17g}\n width = {width:.17g}\n n_x = 64\n n_t = 11\n/\n"
@@ -30,7 +30,7 @@ BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 1.0, 100.0, scale
 
 FUNCTIONS = """
 import numpy as np
-from solvers.contract import SolverError
+from mlasdi.solvers import SolverError
 
 T = np.linspace(0, 1, 5)
 
@@ -152,7 +152,7 @@ def write_config(root: Path, **changes: object) -> Path:
 def campaign_root(tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory of a campaign."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(agent.campaign, "Publisher", Unpublished)
+    monkeypatch.setattr(mlasdi.agent.campaign.campaign, "Publisher", Unpublished)
     return tmp_path
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from quick_campaign import quick_config
 
-from agent.config import Config
-from agent.ledger import Ledger
-from agent.report import read_report
-from solvers.store import SnapshotStore
+from mlasdi.agent.config import Config
+from mlasdi.agent.records import Ledger
+from mlasdi.agent.report import read_report
+from mlasdi.solvers.storage import SnapshotStore
 
 HERE = Path(__file__).parent
 SYNCHRONOUS = {"executor": "serial", "mode": "synchronous"}
@@ -32,11 +32,11 @@ ASYNCHRONOUS = {"executor": "serial", "mode": "asynchronous"}
 SERVER = """
 import os, signal, sys, threading, time
 sys.path.insert(0, {here!r})
-import agent.campaign, torch, unpublished
-from agent.config import load_config
-from solvers.burgers import Burgers1D
+import mlasdi.agent.campaign.campaign, torch, unpublished
+from mlasdi.agent.config import load_config
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
 torch.set_num_threads(1)
-agent.campaign.Publisher = unpublished.Unpublished
+mlasdi.agent.campaign.campaign.Publisher = unpublished.Unpublished
 solve = Burgers1D.solve
 solve(Burgers1D(n_x=41, n_t=21), {{"a": 0.8, "w": 1.0}})  # compiles
 
@@ -54,7 +54,7 @@ for line in sys.stdin:
         os.dup2(2, 1)
         code = 1
         try:
-            agent.campaign.run_campaign(load_config({config!r}))
+            mlasdi.agent.campaign.campaign.run_campaign(load_config({config!r}))
             code = 0
         finally:
             os._exit(code)
@@ -195,10 +195,10 @@ def test_killed_twenty_times_asynchronously_it_loses_nothing(tmp_path: Path, ref
 ON_CLUSTER = """
 import json, sys
 sys.path.insert(0, {here!r})
-import agent.campaign, unpublished
-from agent.config import load_config
-agent.campaign.Publisher = unpublished.Unpublished
-print(json.dumps(agent.campaign.run_campaign(load_config({config!r}))))
+import mlasdi.agent.campaign.campaign, unpublished
+from mlasdi.agent.config import load_config
+mlasdi.agent.campaign.campaign.Publisher = unpublished.Unpublished
+print(json.dumps(mlasdi.agent.campaign.campaign.run_campaign(load_config({config!r}))))
 """
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from unpublished import Unpublished
 
-import agent.campaign
-from agent.campaign import run_campaign
-from agent.config import Config
-from agent.ledger import Ledger
-from agent.prediction import outside
-from agent.report_maps import feasible_values
+import mlasdi.agent.campaign.campaign
+from mlasdi.agent.campaign import run_campaign
+from mlasdi.agent.config import Config
+from mlasdi.agent.prediction.predict import outside
+from mlasdi.agent.records import Ledger
+from mlasdi.agent.report import feasible_values
 from mlasdi.surrogate import Surrogate
 
 SOLVER = """
@@ -38,7 +38,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def unpublished(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.campaign, "Publisher", Unpublished)
+    monkeypatch.setattr(mlasdi.agent.campaign.campaign, "Publisher", Unpublished)
 
 
 def campaign(root: Path, problem: dict[str, Any], runs: int, **sections: Any) -> Config:

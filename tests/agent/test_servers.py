@@ -13,10 +13,10 @@ import pytest
 from quick_campaign import quick_config
 from servers import free_port, mlflow_server
 
-from agent.campaign import run_campaign
-from agent.monitor import Monitor
-from agent.registry import find, locate, resolve
-from agent.tracking import Tracker, TrackingSettings
+from mlasdi.agent.campaign import run_campaign
+from mlasdi.agent.records import Monitor
+from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry.registry import locate
 from mlasdi.surrogate import Surrogate
 
 pytestmark = pytest.mark.slow

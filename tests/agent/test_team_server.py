@@ -16,7 +16,8 @@ import pytest
 from servers import mlflow_server, postgresql, postgresql_programs, s3_store
 from small_campaign import SETTINGS, write_config
 
-from agent.registry import find, locate, resolve
+from mlasdi.agent.registry import find, resolve
+from mlasdi.agent.registry.registry import locate
 from mlasdi.surrogate import Surrogate
 
 PROGRAMS = postgresql_programs()
@@ -49,7 +50,7 @@ class Team:
 
     def mlasdi(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A command in a process that knows the login to the server, and neither of the passwords behind it."""
-        code = "from agent.cli import main; main()"
+        code = "from mlasdi.agent.cli.main import main; main()"
         command = [sys.executable, "-c", code, *arguments]
         environment = {**os.environ, "MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": LOGIN}
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, env=environment)

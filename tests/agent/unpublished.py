@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agent.publication import Publisher
+from mlasdi.agent.campaign.publication import Publisher
 
 
 class Unpublished(Publisher):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from solvers.contract import Json, Snapshots, StateLayout
+from mlasdi.solvers import Json, Snapshots, StateLayout
 
 
 @dataclass(frozen=True)

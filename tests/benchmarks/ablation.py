@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from methods import from_surrogate, settings_for
-from problems import Problem
+from paper_problems import Problem
 from scoring import Score, judge, processor_seconds
 
-from mlasdi.autoencoder import DecoderSettings
-from mlasdi.kernel_selection import select_kernels
-from mlasdi.model_settings import KrigingSettings, SineFeaturesSettings, StageSettings
-from mlasdi.networks import NetworkSettings
-from mlasdi.staging import Staging
+from mlasdi.interpolation import select_kernels
+from mlasdi.stages import NetworkSettings, TrainingSet
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import fit
-from mlasdi.training_set import TrainingSet
+from mlasdi.training import StageSelection, fit
+from mlasdi.training.autoencoder import DecoderSettings
+from mlasdi.training.settings import KrigingSettings, SineFeaturesSettings, StageSettings
 
 SEED = 0
 KAPPAS = (0.3, 1.0, 3.0, 10.0)
@@ -71,7 +69,7 @@ def extend(surrogate: Surrogate, problem: Problem, stage: StageSettings) -> Surr
     data = TrainingSet(x, torch.from_numpy(c), tau, kernel, np.empty((0, x.shape[1])))
     settings = settings_for(problem, "mlasdi-paper")
     generator = torch.Generator().manual_seed(SEED)
-    staging = Staging(settings, data, surrogate.basis, generator, lambda progress: None)
+    staging = StageSelection(settings, data, surrogate.basis, generator, lambda progress: None)
     ((_, model),) = staging.candidates(surrogate.model, stage)
     return replace(surrogate, model=model)
 

@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from agent.figure_style import OKABE_ITO, log_error_axis, new_figure, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
+from mlasdi.agent.figures.style import log_error_axis
 
 PACKAGES = ("numpy", "scipy", "torch", "gpytorch", "botorch")
 DEFAULT, CONTROL = "field-std", "sobol"

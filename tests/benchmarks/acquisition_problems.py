@@ -7,11 +7,10 @@ from functools import cache, cached_property
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.training import TrainingData
-from solvers.burgers import Burgers1D
-from solvers.contract import FullOrderModel, Json, Snapshots, StateLayout
-from solvers.parameters import Parameter, ParameterSpace
-from solvers.vlasov import Vlasov
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import FullOrderModel, Json, Parameter, ParameterSpace, Snapshots, StateLayout
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.builtin.vlasov import Vlasov
 
 
 @dataclass(frozen=True)

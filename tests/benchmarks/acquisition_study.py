@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from acquisition_problems import Study
 
-from agent.acquisition import propose
-from agent.sampling import SamplingSettings, initial_design
-from mlasdi.errors import max_relative_error
+from mlasdi.agent.choosing import SamplingSettings, initial_design, propose
 from mlasdi.surrogate import Surrogate
+from mlasdi.surrogate.error_norms import max_relative_error
 from mlasdi.training import ModelSettings, fit
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from markdown_page import cpu_name, table
 
-from mlasdi.autoencoder import AutoencoderSettings, fit_autoencoder
-from mlasdi.kriging import Kernel
-from mlasdi.networks import NetworkSettings
-from mlasdi.training_set import TrainingSet
+from mlasdi.interpolation import Kernel
+from mlasdi.stages import NetworkSettings, TrainingSet
+from mlasdi.training.autoencoder import AutoencoderSettings, fit_autoencoder
 
 N_LATENT, RANK = 5, 30
 PUBLISHED, WIDE = (20, 200), (100, 1000)

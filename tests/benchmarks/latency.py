@@ -13,18 +13,17 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from problems import WAKE_NUS, wake, wake_solve_s
+from paper_problems import WAKE_NUS, wake, wake_solve_s
 from proposal_time import proposal_times
 
-from mlasdi.probes import Probes
-from mlasdi.surrogate import Surrogate
-from mlasdi.training import ModelSettings, TrainingData, fit
-from solvers.burgers import Burgers1D
-from solvers.burgers2d import Burgers2D
-from solvers.contract import FullOrderModel
-from solvers.multiscale import Multiscale
-from solvers.parameters import Parameter, ParameterSpace
-from solvers.vlasov import Vlasov
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import FullOrderModel, Parameter, ParameterSpace
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.builtin.burgers2d import Burgers2D
+from mlasdi.solvers.builtin.multiscale import Multiscale
+from mlasdi.solvers.builtin.vlasov import Vlasov
+from mlasdi.surrogate import Probes, Surrogate
+from mlasdi.training import ModelSettings, fit
 
 N_PROBES = 1000
 _PULSE = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))

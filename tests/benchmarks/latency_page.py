@@ -55,7 +55,7 @@ def _parts(parts: Mapping[str, float], limits: Mapping[str, float]) -> str:
 
 def _query(query_s: float, command_s: float) -> str:
     rows = [
-        ["`agent.registry.find`, MLflow imported before", f"{query_s:.2f}", "2"],
+        ["`mlasdi.agent.registry.registry.find`, MLflow imported before", f"{query_s:.2f}", "2"],
         ["`mlasdi models`, from its start to its end", f"{command_s:.2f}", "2"],
     ]
     note = "A query by error and parameters among 500 versions of 20 models, in an SQLite file."

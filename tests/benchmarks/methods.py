@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from problems import Problem
+from paper_problems import Problem
 
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, fit
@@ -155,7 +155,7 @@ METHODS = (
     Method("mlasdi-paper", own("mlasdi-paper"), SEEDS),
     Method("gplasdi", own("gplasdi")),
     Method("snapshot-gp", own("snapshot-gp")),
-    Method("snapshot-gp, own variables", own("snapshot-gp", clock="own", frame="own")),
+    Method("snapshot-gp, aligned", own("snapshot-gp", time_scaling="learned", coordinate_scaling="learned")),
     Method("ezyrb POD + RBF", ezyrb(rbf)),
     Method("ezyrb POD + GPR", ezyrb(gpr)),
     Method("ezyrb POD + GPR, defaults", ezyrb(gpr_defaults)),

@@ -8,12 +8,10 @@ from acquisition_problems import Study, box
 from acquisition_study import largest_error
 from scoring import processor_seconds
 
-from agent.acquisition import propose
-from agent.policy import Costs, points_of_round
-from agent.sampling import SamplingSettings
+from mlasdi.agent.choosing import Costs, SamplingSettings, points_of_round, propose
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.builtin.burgers2d import Burgers2D
 from mlasdi.training import ModelSettings, fit
-from solvers.burgers import Burgers1D
-from solvers.burgers2d import Burgers2D
 
 SEEDS = (0, 1, 2)
 FIXED = (1, 2, 4, 8)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scoring import processor_seconds
 
-from agent.acquisition import propose
-from agent.sampling import SamplingSettings
+from mlasdi.agent.choosing import SamplingSettings, propose
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import ModelSettings, TrainingData, fit
-from solvers.contract import StateLayout
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.training import ModelSettings, fit
 
 N_PARAMS, N_POINTS = 8, 60
 ACQUISITIONS = ("field-std", "integrated-variance", "coefficient-std", "sobol")

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import numpy as np
 from methods import Fitted, Method
-from problems import Problem
+from paper_problems import Problem
 
-from mlasdi.calibration import NORMAL_90
-from mlasdi.errors import covered, max_relative_error
-from mlasdi.surrogate import Surrogate
+from mlasdi.surrogate import Surrogate, covered
+from mlasdi.surrogate.error_norms import max_relative_error
+from mlasdi.surrogate.uncertainty import NORMAL_90
 
 CHUNK = 32  # test points at a time: bounds the memory that predictions take
 T = TypeVar("T")

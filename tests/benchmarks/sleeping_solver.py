@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from agent.training_task import TrainResult, TrainTask, execute_training
-from solvers.contract import Json, Snapshots, StateLayout
+from mlasdi.agent.execution import TrainResult, TrainTask
+from mlasdi.agent.execution.training_task import execute_training
+from mlasdi.solvers import Json, Snapshots, StateLayout
 
 
 @dataclass(frozen=True)

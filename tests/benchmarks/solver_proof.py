@@ -16,11 +16,11 @@ import vlasov_measures
 import wake_measures
 from naive_solvers import burgers1d_banded, burgers2d_sparse, vlasov_numpy
 
-from solvers.burgers import Burgers1D
-from solvers.burgers2d import Burgers2D
-from solvers.contract import FullOrderModel
-from solvers.vlasov import Vlasov
-from solvers.wake import Wake
+from mlasdi.solvers import FullOrderModel
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.builtin.burgers2d import Burgers2D
+from mlasdi.solvers.builtin.vlasov import Vlasov
+from mlasdi.solvers.builtin.wake import Wake
 
 PULSE = {"a": 0.8, "w": 1.0}
 BEAMS = {"T": 1.0, "k": 1.1}

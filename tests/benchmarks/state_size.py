@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from methods import settings_for
-from problems import Problem
+from paper_problems import Problem
 from scoring import processor_seconds
 
-from mlasdi.basis import BasisSettings, PodBasis
-from mlasdi.training import TrainingData, fit
-from solvers.contract import StateLayout
+from mlasdi.preprocessing import BasisSettings, PodBasis, TrainingData
+from mlasdi.solvers import StateLayout
+from mlasdi.training import fit
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from acquisition_page import SAVING, Findings, error_figure, page
 from acquisition_problems import studies
 from acquisition_study import BATCHES, POLICIES, SEEDS, Curve, curve
 
-from agent.figure_style import save
+from mlasdi.agent.figures import save
 from mlasdi.training import ModelSettings
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(14400)]

@@ -17,7 +17,7 @@ from latency import SpeedUp
 from latency_page import MOST_SECONDS, page
 from proposal_time import ProposalTime
 
-from agent.registry import find
+from mlasdi.agent.registry import find
 
 pytestmark = pytest.mark.bench
 PAGE = Path(__file__).with_name("LATENCY.md")
@@ -65,7 +65,7 @@ def _crowded_query(root: Path) -> Callable[[], object]:
 
 
 def _command(root: Path) -> Callable[[], object]:
-    words = [sys.executable, "-c", "from agent.cli import main; main()", "models", "--root", str(root)]
+    words = [sys.executable, "-c", "from mlasdi.agent.cli.main import main; main()", "models", "--root", str(root)]
     words += ["--max-error", "10%", "--covers", "a=100"]
     return lambda: subprocess.run(words, check=True, capture_output=True, timeout=60)
 

@@ -10,7 +10,8 @@ from markdown_page import cpu_name, table
 from matplotlib.figure import Figure
 from policy_study import FIXED, GREEDY, MODEL, SEEDS, Course, course, final_errors, races
 
-from agent.figure_style import OKABE_ITO, log_error_axis, new_figure, save, styled
+from mlasdi.agent.figures import OKABE_ITO, new_figure, save, styled
+from mlasdi.agent.figures.style import log_error_axis
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 PAGE = Path(__file__).with_name("POLICY.md")

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlasdi.training import ModelSettings, TrainingData, fit
-from solvers.burgers import Burgers1D
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.training import ModelSettings, fit
 
 pytestmark = pytest.mark.bench
 RATE, SECONDS, CONNECTIONS = 200, 15, 20
@@ -60,7 +61,16 @@ async def load(host: str, port: int, std: bool) -> tuple[list[float], int]:
 
 @pytest.mark.parametrize("std", [False, True], ids=["mean", "with std"])
 def test_two_hundred_probes_a_second(model: Path, std: bool) -> None:
-    command = [sys.executable, "-c", "from agent.cli import main; main()", "serve", str(model), "--port", "0", "--json"]
+    command = [
+        sys.executable,
+        "-c",
+        "from mlasdi.agent.cli.main import main; main()",
+        "serve",
+        str(model),
+        "--port",
+        "0",
+        "--json",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

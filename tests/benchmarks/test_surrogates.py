@@ -8,14 +8,14 @@ import pytest
 import torch
 from ablation import ablation
 from methods import METHODS, Method, own
-from problems import Problem, all_problems, burgers1d, multiscale
+from paper_problems import Problem, all_problems, burgers1d, multiscale
 from results_file import load, save
 from results_page import Results, here_and_now, page
 from scoring import Score, score
 from state_size import time_state_sizes
 from targets import SIZE_RATIO, STAGE_CHOICE, TARGETS, Target
 
-from agent.figure_style import stage_kind
+from mlasdi.agent.figures.style import stage_kind
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(7200)]
 PAGE = Path(__file__).with_name("RESULTS.md")

@@ -19,15 +19,12 @@ import ray
 import yaml
 from sleeping_solver import execute_small_training
 
-import agent.executor
-from agent.accounts import SOLVE, TRAIN, Span, spans
-from agent.campaign import run_campaign
-from agent.config import load_config
-from agent.execution import Result
-from agent.executor import RayExecutor
-from agent.ledger import Ledger
-from agent.monitor import Monitor
-from agent.tasks import SolveResult
+import mlasdi.agent.execution.ray_executor
+from mlasdi.agent.campaign import run_campaign
+from mlasdi.agent.config import load_config
+from mlasdi.agent.execution import Result, SolveResult
+from mlasdi.agent.execution.ray_executor import RayExecutor
+from mlasdi.agent.records import SOLVE, TRAIN, Ledger, Monitor, Span, spans
 
 N_WORKERS = 16
 SETTINGS = {
@@ -133,7 +130,7 @@ def measure(folder: Path, overrides: list[str]) -> Measured:
 def main() -> None:
     overrides = sys.argv[2:]
     if overrides[0] == "--small-models":
-        agent.executor.execute_training = execute_small_training
+        mlasdi.agent.execution.ray_executor.execute_training = execute_small_training
         overrides = overrides[1:]
     result: dict[str, Any] = asdict(measure(Path(sys.argv[1]), overrides))
     print(json.dumps(result))

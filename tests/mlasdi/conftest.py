@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.basis import PodBasis
-from mlasdi.kernel_selection import select_kernels
-from mlasdi.latent_dynamics import propagate
-from mlasdi.latent_model import LatentModel
-from mlasdi.training import ModelSettings, TrainingData, fit
-from mlasdi.training_set import TrainingSet
-from solvers.burgers import Burgers1D
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.interpolation import select_kernels
+from mlasdi.latent import LatentModel, propagate
+from mlasdi.preprocessing import PodBasis, TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.stages import TrainingSet
+from mlasdi.training import ModelSettings, fit
 
 
 @dataclass(frozen=True)
@@ -92,5 +91,5 @@ def burgers_truth() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="session")
 def surrogate(burgers_data):
     """A surrogate of the small Burgers problem with all its stages, whether or not each of them helps."""
-    given = {"min_gain": None, "clock": "common", "frame": "common"}
+    given = {"min_gain": None, "time_scaling": "off", "coordinate_scaling": "off"}
     return fit(burgers_data, ModelSettings.model_validate(given), seed=0)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.training import ModelSettings, TrainingData, fit
+from mlasdi.preprocessing import TrainingData
+from mlasdi.training import ModelSettings, fit
 
 SETTINGS = {
     "kind": "mlasdi-paper",

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from mlasdi import Surrogate
-from mlasdi.diagnostics import diagnose
-from mlasdi.error_split import difference_fields
-from mlasdi.errors import max_relative_error
+from mlasdi.preprocessing import TrainingData
 from mlasdi.surrogate import ExtrapolationWarning
-from mlasdi.training import ModelSettings, TrainingData, fit
+from mlasdi.surrogate.error_norms import max_relative_error
+from mlasdi.training import ModelSettings, fit
+from mlasdi.validation import diagnose
+from mlasdi.validation.error_sources import difference_fields
 
 FIRST = {"iterations": 15, "n_sine": 10, "integration_steps": 50}
 QUICK = {"latent_dim": 3, "n_time": 26, "anchors": 4, "min_gain": None, "stages": [{"kind": "kriging"}]}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from agent.cli import app
+from mlasdi.agent.cli.main import app
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"^(?:# |/\* |#!/bin/bash\n# )(?P<name>[\w.-]+)(?P<shown> \(not run\))?")

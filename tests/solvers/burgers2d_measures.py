@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solvers.burgers2d import Burgers2D
+from mlasdi.solvers.builtin.burgers2d import Burgers2D
 
 EARLIEST_SHOCK = {"a": 0.9, "w": 0.9}  # of the benchmark's box, at t = sqrt(w e) / (12 a) = 0.145
 T_SMOOTH = 0.08  # before any shock

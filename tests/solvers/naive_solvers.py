@@ -9,9 +9,9 @@ from scipy import sparse
 from scipy.linalg import solve_banded
 from scipy.sparse.linalg import spsolve
 
-from solvers.burgers import Burgers1D
-from solvers.burgers2d import Burgers2D
-from solvers.vlasov import Vlasov
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.builtin.burgers2d import Burgers2D
+from mlasdi.solvers.builtin.vlasov import Vlasov
 
 
 def burgers1d_banded(fom: Burgers1D, mu: dict[str, float]) -> np.ndarray:

@@ -6,14 +6,14 @@ from dataclasses import fields, is_dataclass
 
 import pytest
 
-from solvers.burgers import Burgers1D
-from solvers.catalog import SOLVERS, build, nearest
-from solvers.contract import FullOrderModel
+from mlasdi.solvers import FullOrderModel, nearest
+from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.catalog import SOLVERS, build_solver
 
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_listed_solver_is_a_frozen_dataclass_of_the_contract(name):
-    fom = build(name, {})
+    fom = build_solver(name, {})
     assert isinstance(fom, FullOrderModel)
     assert is_dataclass(fom)
     assert type(fom).__dataclass_params__.frozen
@@ -23,12 +23,12 @@ def test_every_listed_solver_is_a_frozen_dataclass_of_the_contract(name):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_every_option_enters_the_identity(name):
     """Otherwise two settings would share a stored solution."""
-    fom = build(name, {})
+    fom = build_solver(name, {})
     assert {field.name for field in fields(fom)} <= set(fom.identity())
 
 
 def test_options_reach_the_solver_in_the_types_it_declares():
-    fom = build("burgers1d", {"n_x": 101, "x_max": 2})
+    fom = build_solver("burgers1d", {"n_x": 101, "x_max": 2})
     assert fom == Burgers1D(n_x=101, x_max=2.0)
     assert fom.identity() == Burgers1D(n_x=101, x_max=2.0).identity()
     assert isinstance(fom.identity()["x_max"], float)  # 2 and 2.0 must not be stored under two addresses
@@ -52,7 +52,7 @@ def test_options_reach_the_solver_in_the_types_it_declares():
 )
 def test_mistakes_are_answered_on_one_line_with_what_is_allowed(name, options, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole beginning of the message is compared
-        build(name, options)
+        build_solver(name, options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -63,5 +63,6 @@ def test_nearest_lists_the_allowed_words_in_order():
 
 
 def test_catalog_loads_no_solver_before_one_is_built():
-    code = "import sys, solvers.catalog; sys.exit('numba' in sys.modules or 'solvers.burgers' in sys.modules)"
+    burgers = "mlasdi.solvers.builtin.burgers1d"
+    code = f"import sys, mlasdi.solvers.catalog; sys.exit('numba' in sys.modules or '{burgers}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

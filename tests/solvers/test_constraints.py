@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.constraints import LinearConstraint, Predicate, parse_constraint
+from mlasdi.solvers import parse_constraint
+from mlasdi.solvers.constraints import LinearConstraint, Predicate
 
 MODULE = """
 def below(a, w):

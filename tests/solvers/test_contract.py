@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.contract import Continuable, Snapshots, SolverError, Start, StateLayout
-from solvers.multiscale import Multiscale
+from mlasdi.solvers import Continuable, Snapshots, SolverError, Start, StateLayout
+from mlasdi.solvers.builtin.multiscale import Multiscale
 
 
 def test_solver_error_survives_the_way_out_of_a_worker():

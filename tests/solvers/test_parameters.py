@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.constraints import Predicate, parse_constraint
-from solvers.parameters import Parameter, ParameterSpace
+from mlasdi.solvers import Parameter, ParameterSpace, parse_constraint
+from mlasdi.solvers.constraints import Predicate
 
 BURGERS = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 WAKE = ParameterSpace((Parameter("nu", 3.2e-4, 5.4e-4, unit="m^2/s", scale="log"),))

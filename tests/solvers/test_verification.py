@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from solvers.contract import FullOrderModel, Snapshots, SolverError, StateLayout
-from solvers.verification import verify
+from mlasdi.solvers import FullOrderModel, Snapshots, SolverError, StateLayout, verify
 
 MU = {"rate": 0.5}
 

@@ -7,7 +7,7 @@ from scipy.optimize import root
 from scipy.signal import argrelmax
 from scipy.special import wofz
 
-from solvers.vlasov import BEAM_VELOCITY, MEAN_DENSITY, Vlasov
+from mlasdi.solvers.builtin.vlasov import BEAM_VELOCITY, MEAN_DENSITY, Vlasov
 
 
 def dispersion_root(k: float, beams: list[tuple[float, float]], temperature: float, guess: complex) -> complex:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solvers.cylinder_flow import RADIUS, U_MEAN, CylinderFlow
-from solvers.wake import Wake
+from mlasdi.solvers.builtin.cylinder_flow import RADIUS, U_MEAN, CylinderFlow
+from mlasdi.solvers.builtin.wake import Wake
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,155 @@
+"""Brings finished rounds to MLflow; what cannot be delivered waits, and is tried again.
+
+The queue needs no file of its own: a round waits for delivery while its step `assess` is finished and its step
+`publish` is not, and all that is delivered lies in the campaign's folder.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+from warnings import catch_warnings, filterwarnings
+
+from mlasdi.agent.campaign.publication import Publisher, Undelivered
+from mlasdi.agent.config import Budget
+from mlasdi.agent.records import Checkpoints, Ledger, Monitor
+
+
+class Delivery:
+    """Publishes the rounds of one campaign.
+
+    Args:
+        in_background: publish from a thread, so that the campaign need not wait. Rounds that are finished while the
+            one before is on its way are passed over but for the last: their models stay in the folder.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        ledger: Ledger,
+        checkpoints: Checkpoints,
+        budget: Budget,
+        monitor: Monitor,
+        *,
+        in_background: bool = False,
+    ) -> None:
+        self.publisher, self.ledger, self.checkpoints = publisher, ledger, checkpoints
+        self.budget, self.monitor = budget, monitor
+        self._thread = ThreadPoolExecutor(1, "delivery") if in_background else None
+        self._silence = catch_warnings()
+        if in_background:
+            # Filters of warnings are the process's: what MLflow's own silence sets from the thread may be undone here.
+            self._silence.__enter__()
+            for package in ("mlflow", "alembic", "sqlalchemy"):
+                filterwarnings("ignore", module=package)
+        self._in_flight: tuple[int, Future[str]] | None = None
+        self._is_open = False
+
+    def open(self) -> None:
+        """Open the campaign's run, where the store can be reached."""
+        try:
+            self.publisher.start()
+            self._is_open = True
+        except Undelivered as error:
+            self.monitor.warning(f"{error}: records are kept, and delivered when the store can be reached")
+
+    def pending(self) -> list[int]:
+        """Rounds that are finished and not delivered, the earliest first."""
+        judged = range(self.ledger.last_round("assess") + 1)
+        return [
+            k for k in judged
+            if self.ledger.step_payload(k, "assess") is not None and self.ledger.step_payload(k, "publish") is None
+        ]  # fmt: skip
+
+    def publish_pending(self) -> None:
+        """Deliver what waits: now, or from the thread when it has nothing else to do."""
+        if self._thread is None:
+            self._deliver_all()
+            return
+        self._collect()
+        waiting = self.pending()
+        if self._in_flight is not None or not waiting:
+            return
+        if not self._is_open:
+            self.open()
+        if self._is_open:
+            for skipped in waiting[:-1]:
+                self.ledger.complete_step(skipped, "publish", {"version": None})
+            parcel = self._publish_args(waiting[-1])
+            self._in_flight = (waiting[-1], self._thread.submit(self.publisher.publish_round, *parcel))
+
+    def finish(self) -> list[int]:
+        """Deliver all that waits; returns the rounds that could not be."""
+        if self._thread is not None:
+            if self._in_flight is not None:
+                self._in_flight[1].exception()  # waits
+                self._collect()
+            for skipped in self.pending()[:-1]:
+                self.ledger.complete_step(skipped, "publish", {"version": None})
+        self._deliver_all()
+        return self.pending()
+
+    def annotate(self, rounds: Iterable[int]) -> None:
+        """Add to versions what validation found after they had been registered, as it does in the background."""
+        if self._thread is None or not self._is_open:
+            return
+        for round in rounds:
+            version, assessment = self.version(round), self.checkpoints.assessment(round)
+            if version is not None and assessment is not None:
+                try:
+                    self.publisher.add_assessment(version, assessment)
+                except Undelivered as error:
+                    self.monitor.warning(f"{error}: version {version} lacks its validated errors")
+                    return
+
+    def close(self) -> None:
+        """Wait for what is on its way."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
+            self._silence.__exit__(None, None, None)
+            self._thread = None
+
+    def version(self, round: int) -> str | None:
+        """The version of the registered model that a round became; None while it is none."""
+        payload = self.ledger.step_payload(round, "publish")
+        return None if payload is None else payload["version"]
+
+    def _deliver_all(self) -> None:
+        waiting = self.pending()
+        if waiting and not self._is_open:
+            self.open()
+        for round in waiting if self._is_open else ():
+            try:
+                version = self.publisher.publish_round(*self._publish_args(round))
+            except Undelivered as error:
+                self._note_failure(round, error)
+                return
+            self._note(round, version)
+
+    def _collect(self) -> None:
+        """Record what the thread has done."""
+        if self._in_flight is None or not self._in_flight[1].done():
+            return
+        (round, outcome), self._in_flight = self._in_flight, None
+        try:
+            self._note(round, outcome.result())
+        except Undelivered as error:
+            self._note_failure(round, error)
+
+    def _note(self, round: int, version: str) -> None:
+        self.ledger.complete_step(round, "publish", {"version": version})
+        self.monitor.published(round, version)
+
+    def _note_failure(self, round: int, error: Undelivered) -> None:
+        self._is_open = False  # open it again before the next attempt, which finds out soon whether anybody answers
+        self.monitor.warning(f"{error}: the record of round {round} is kept for later")
+        self.monitor.published(round, None)
+
+    def _publish_args(self, round: int) -> tuple[Any, ...]:
+        """What `Publisher.publish_round` takes."""
+        surrogate = self.checkpoints.surrogate(round)
+        assert surrogate is not None  # a round is delivered after it is judged
+        points = [point for point in self.ledger.points("train") if point.round <= round]
+        n_by = {status: sum(point.status == status for point in points) for status in ("solved", "failed")}
+        runs = self.budget.charged(n_by["solved"], n_by["failed"])
+        folder, assessment = self.checkpoints.model_folder(round), self.checkpoints.assessment(round)
+        return round, surrogate, folder, assessment, points, runs

@@ -1,0 +1,234 @@
+"""What a campaign publishes: figures, MLflow runs, registered versions."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlasdi.agent import figures
+from mlasdi.agent.config import Config, dump_config
+from mlasdi.agent.records import Point, Span
+from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
+from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
+from mlasdi.solvers import Snapshots
+from mlasdi.surrogate import Surrogate
+from mlasdi.validation import LEVELS, Assessment, ErrorSplit
+
+__all__ = ["Publisher", "Undelivered"]
+
+
+class Publisher:
+    """Draws the figures of one campaign and records it with MLflow; every call can be repeated after a kill."""
+
+    def __init__(self, config: Config, campaign_id: str) -> None:
+        self.config = config
+        self.space = config.problem.space
+        self.tracker = Tracker(config.tracking, config.root, config.name, campaign_id)
+        self.folder = config.folder / "figures"
+
+    def start(self) -> None:
+        """Open the campaign's run.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; this can be tried again.
+        """
+        with delivering():
+            self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
+
+    def publish_round(
+        self,
+        round: int,
+        surrogate: Surrogate,
+        model_folder: Path,
+        assessment: Assessment | None,
+        points: Sequence[Point],
+        solver_runs: int,
+    ) -> str:
+        """Log a round and register its surrogate; returns the version.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; this can be tried again.
+        """
+        solved = [p for p in points if p.status == "solved" and p.round <= round]
+        maps = self._maps(surrogate, assessment, solved)
+        paths = [self._save(figure, f"{name}-round-{round:03d}") for name, figure in maps.items()]
+        metrics = {"solver_runs": solver_runs, "fit_s": surrogate.record.fit_s, "stages": surrogate.n_stages}
+        metrics |= _error_metrics(surrogate, assessment)
+        tags = {
+            "problem": self.config.problem.solver,
+            "solver_runs": str(solver_runs),
+            "parameter_box": json.dumps({p.name: [p.low, p.high] for p in self.space.parameters}),
+            "data_hash": hashlib.sha256("".join(sorted(p.address for p in solved)).encode()).hexdigest(),
+            "stages": ", ".join(surrogate.record.stage_names),
+            "fields": ", ".join(surrogate.layout.fields),
+            "n_state": str(surrogate.layout.n_state),
+            "solver_identity": json.dumps(self.config.problem.spec.build().identity(), sort_keys=True),
+        }
+        tags |= _error_tags(assessment)
+        estimate = float("inf") if surrogate.error_estimate is None else surrogate.error_estimate
+        card = model_card(surrogate, tags)
+        with delivering():
+            self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
+            return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
+
+    def add_assessment(self, version: str, assessment: Assessment) -> None:
+        """Tag a version with the validated errors of its model.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; this can be tried again.
+        """
+        with delivering():
+            self.tracker.tag_version(version, _error_tags(assessment))
+
+    def draw(
+        self,
+        history: Sequence[tuple[Surrogate, Assessment | None]],
+        solved: Sequence[Point],
+        worst: Snapshots | None,
+        split: ErrorSplit | None = None,
+        spans: Sequence[Span] = (),
+    ) -> list[Path]:
+        """The figures of the whole campaign.
+
+        Args:
+            history: surrogate and assessment of each round.
+            solved: solved training points in the order in which they were chosen.
+            worst: full-order solution at the validation point of the largest error.
+            split: mean error split of the last surrogate over validation points.
+            spans: what the workers did, and when.
+        """
+        surrogate, assessment = history[-1]
+        drawn = self._maps(surrogate, assessment, solved)
+        drawn["convergence"] = figures.convergence(
+            [len(s.model.latent.x) for s, _ in history],
+            [_by_stage(s, a) for s, a in history],
+            [s.error_estimate for s, _ in history],
+            self.config.budget.target_error,
+            validated=assessment is not None,
+        )
+        if assessment is not None and worst is not None:
+            mu = assessment.mu[int(np.argmax(assessment.final))]
+            prediction = surrogate.predict(mu, worst.t)
+            assert prediction.std is not None
+            drawn["worst_point"] = figures.worst_point(
+                surrogate.layout, self.space, mu, worst.t, worst.u, prediction.mean[0], prediction.std[0]
+            )
+        drawn |= _judgement(surrogate, assessment, split)
+        shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
+        latent = surrogate.propagate(shown)
+        labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
+        drawn["latent_trajectories"] = figures.latent_trajectories(
+            latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
+        )
+        drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
+        if spans:
+            drawn["timeline"] = figures.timeline(spans)
+        return [self._save(figure, name) for name, figure in drawn.items()]
+
+    def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
+        """Close the campaign's run with the numbers of the report, and the report as a page.
+
+        Raises:
+            Undelivered: MLflow cannot be reached; the page is written all the same.
+        """
+        metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
+        files = [*artifacts, *self._page(report)]
+        with delivering():
+            self.tracker.finish(metrics, files)
+
+    def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
+        """Close the campaign's run as it stands; `start` opens it again."""
+        with suppress(Exception):  # the error that ended the campaign is the one to report
+            self.tracker.finish({}, [], status)
+
+    def identity(self, version: str | None) -> dict[str, str | None]:
+        """Where the campaign and its last model are found in MLflow; nowhere while it has no version."""
+        if version is None:
+            return dict.fromkeys(("version", "model_uri", "run_id", "browse"))
+        return {
+            "version": version,
+            "model_uri": f"models:/{self.tracker.registered_model}/{version}",
+            "run_id": self.tracker.run_id,
+            "browse": self.tracker.browse_hint,
+        }
+
+    def _maps(self, surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
+        """Error over the box where it is validated, and the surrogate's own estimate of it."""
+        mus = np.array([[p.mu[name] for name in self.space.names] for p in solved])
+        n_initial = sum(p.score is None for p in solved)
+        n_params = self.space.n_params
+        grid = self.space.full_grid({1: 101, 2: 21}[n_params]) if n_params <= 2 else self.space.sobol(1024, seed=0)
+        expected = feasible_values(surrogate, grid)
+        drawn = {"uncertainty_map": figures.uncertainty_map(self.space, grid, expected, mus, n_initial)}
+        if assessment is not None:
+            drawn["error_map"] = figures.error_map(self.space, assessment.mu, assessment.final, mus, n_initial)
+        return drawn
+
+    def _page(self, report: dict[str, Any]) -> list[Path]:
+        """The HTML report. A fault in it must not keep a campaign whose solves were paid for from its end."""
+        try:
+            return [write_html_report(self.config, report=report)]
+        except NothingToReport:
+            return []
+        except Exception as error:
+            warnings.warn(f"the HTML report cannot be written: {type(error).__name__}: {error}", stacklevel=2)
+            return []
+
+    def _save(self, figure: Figure, name: str) -> Path:
+        path = self.folder / f"{name}.png"
+        figures.save(figure, path)
+        return path
+
+
+def _judgement(surrogate: Surrogate, assessment: Assessment | None, split: ErrorSplit | None) -> dict[str, Figure]:
+    """How far the bands can be believed, and where the error comes from, as far as validation tells."""
+    drawn = {}
+    if assessment is not None and assessment.reliability is not None:
+        runs = len(surrogate.model.latent.x)
+        drawn["reliability"] = figures.reliability(LEVELS, {f"{runs} solver runs": assessment.reliability})
+    if split is not None:
+        parts = {
+            "projection": np.full(surrogate.n_stages, split.projection),
+            "autoencoder": split.autoencoder,
+            "latent dynamics": split.latent_dynamics,
+            "interpolation": split.interpolation,
+        }
+        drawn["error_split"] = figures.error_split(surrogate.record.stage_names, parts, split.total)
+    return drawn
+
+
+def _by_stage(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:
+    """Stage name -> error with the stages up to it: validated, else leave-one-out."""
+    errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
+    return dict(zip(surrogate.record.stage_names, errors, strict=False))
+
+
+def _error_tags(assessment: Assessment | None) -> dict[str, str]:
+    if assessment is None:
+        return {}
+    return {
+        "max_error": repr(float(assessment.final.max())),
+        "mean_error": repr(float(assessment.final.mean())),
+        "coverage": repr(float(assessment.coverage)),
+    }
+
+
+def _error_metrics(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:
+    metrics = {}
+    if surrogate.error_estimate is not None:
+        metrics["error_estimate"] = surrogate.error_estimate
+        metrics["leave_one_out"] = max(surrogate.record.leave_one_out[-1])
+    if assessment is not None:
+        metrics["max_relative_error"] = float(assessment.final.max())
+        metrics["mean_relative_error"] = float(assessment.final.mean())
+        metrics["coverage"] = assessment.coverage
+        for k, errors in enumerate(assessment.errors, start=1):
+            metrics[f"max_relative_error_{k}_stages"] = float(errors.max())
+    return metrics

@@ -1,0 +1,5 @@
+"""Where to solve next: initial designs, acquisition functions, batch sizes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

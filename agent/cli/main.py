@@ -1,0 +1,289 @@
+"""The command `mlasdi`: its options, what each command calls, and how it ends.
+
+Nothing heavy is imported at module level, so that help and usage errors are answered at once.
+"""
+
+import gc
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mlasdi.agent.cli.errors import (
+    BAD_INPUT,
+    FAILED,
+    INTERRUPTED,
+    Answer,
+    BadInput,
+    WorkFailed,
+    command_errors,
+    described,
+    print_error,
+)
+from mlasdi.agent.cli.model_commands import Debug, Json, add_model_commands
+
+if TYPE_CHECKING:
+    from mlasdi.agent.config import Config
+
+
+class _Commands(TyperGroup):
+    """A group whose usage errors take two lines: what is wrong, and where to read what is right."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # the mark of usage errors, whose class typer does not export
+                raise
+            print_error(error.format_message().rstrip("."))
+            context = getattr(error, "ctx", None)
+            if context is not None:
+                typer.echo(f"see: {context.command_path} --help", err=True)
+            code = BAD_INPUT
+        sys.exit(code)
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration of the campaign, YAML.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Settings in place of the file's: budget.solver_runs=12"),
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Imports make objects that stay, and the collector would look through all of them again and again, and once more at
+    # the end: nearly half of the time that `mlasdi models` takes.
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        app(prog_name="mlasdi")
+    finally:
+        gc.freeze()
+
+
+@app.callback(invoke_without_command=True)
+def about(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Surrogate models of expensive simulations that build themselves.
+
+    Start with: mlasdi run configs/burgers1d.yaml
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"mlasdi {installed('mlasdi')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and its cost, after one timed solve; start nothing.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run a campaign, or go on with it.
+
+    Chooses points, solves, trains, judges and registers a surrogate in every round, until the budget ends.
+
+    Ctrl-C lets what runs finish, and reports; twice stops at once. The same command goes on where it stopped.
+
+    Example: mlasdi run configs/burgers1d.yaml budget.solver_runs=12 budget.target_error=0.3%
+    """
+    resume = "interrupted; the same command goes on where this one stopped"
+    with command_errors(as_json, debug, interrupted=resume) as answer:
+        settings = _load(config, overrides)
+        if dry_run:
+            _answer_plan(settings, answer)
+        else:
+            _answer_run(settings, answer)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign: letters, digits, underscores.")],
+    solver: Annotated[
+        str, typer.Option(help="callable: a Python function; command: any program; data-set: runs that exist.")
+    ] = "callable",
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("."),
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a commented configuration for your own solver, with a working example solver beside it.
+
+    Example: mlasdi init pulse --solver command
+    """
+    with command_errors(as_json, debug) as answer:
+        from mlasdi.agent.cli.starters import SOLVER_KINDS, write_starter
+
+        if solver not in SOLVER_KINDS:
+            raise BadInput(f"--solver '{solver}': allowed: {', '.join(SOLVER_KINDS)}")
+        try:
+            written = write_starter(name, solver, folder)
+        except (ValueError, OSError) as error:
+            raise BadInput(str(error)) from error
+        texts = [str(path) for path in written]
+        answer({"written": texts}, lambda: typer.echo("\n".join([*texts, f"next: mlasdi check {texts[0]}"])))
+
+
+@app.command()
+def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Check the solver, and what a campaign costs.
+
+    Solves twice at the centre of the parameter box, and compares with what a solver must keep to.
+
+    Example: mlasdi check configs/burgers1d.yaml
+    """
+    with command_errors(as_json, debug) as answer:
+        settings = _load(config, overrides)
+        from mlasdi.agent.cli.console import output
+        from mlasdi.agent.cli.plan import Plan, concerns, trial_point
+        from mlasdi.agent.cli.remedies import with_remedies
+        from mlasdi.agent.cli.repeatability import judged
+        from mlasdi.agent.cli.tables import show_check
+        from mlasdi.solvers import verify
+
+        mu = trial_point(settings)
+        try:
+            report = verify(settings.problem.spec.build(), mu)
+        except Exception as error:  # a user's solver may fail in any way
+            raise _solver_failed(settings, mu, error) from error
+        plan = Plan.of(settings, n_time=report.n_time, n_state=report.n_state, solve_s=report.solve_s)
+        repeated = judged(report, settings.model)
+        problems = with_remedies(repeated.problems, settings.problem.solver)
+        doubts = [*concerns(settings, plan), *repeated.concerns]
+        found = {
+            "ok": not problems,
+            "problems": [asdict(problem) for problem in problems],
+            "concerns": [asdict(doubt) for doubt in doubts],
+            "checked_at": mu,
+            "repeatability": repeated.fact,
+            "noise": report.noise,
+            **asdict(plan),
+        }
+        answer(found, lambda: show_check(output(), plan, mu, problems, doubts, repeated.fact))
+        if problems:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
+def status(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Show how far a campaign is.
+
+    Points, rounds, seconds, failures with their kinds, the last error estimate, and whether it has ended.
+
+    Example: mlasdi status configs/burgers1d.yaml
+    """
+    with command_errors(as_json, debug) as answer:
+        settings = _load(config, overrides)
+        from mlasdi.agent.cli.console import output
+        from mlasdi.agent.cli.tables import show_status
+        from mlasdi.agent.records import LedgerError
+        from mlasdi.agent.report import campaign_status
+
+        try:
+            found = campaign_status(settings)
+        except LedgerError as error:
+            raise WorkFailed(str(error)) from error
+        answer(found, lambda: show_status(output(), found))
+
+
+@app.command()
+def report(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file to write; default: report.html in the campaign's folder.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write the report of a campaign, one HTML file that opens without a network.
+
+    Errors and uncertainty over the box, truth against prediction, stages, cost, solves; of a running campaign, too.
+
+    Example: mlasdi report configs/burgers1d.yaml --out burgers1d.html
+    """
+    with command_errors(as_json, debug) as answer:
+        settings = _load(config, overrides)
+        if out is not None and not out.parent.is_dir():
+            raise BadInput(f"--out {out}: there is no folder {out.parent}")
+        if out is not None and out.is_dir():
+            raise BadInput(f"--out {out}: that is a folder; name a file in it")
+        from mlasdi.agent.records import LedgerError
+        from mlasdi.agent.report import NothingToReport, write_html_report
+        from mlasdi.surrogate import SurrogateError
+
+        try:
+            page = write_html_report(settings, out)
+        except NothingToReport as error:
+            raise WorkFailed(f"{error}; start it with: mlasdi run {config}") from error
+        except (LedgerError, SurrogateError) as error:
+            raise WorkFailed(str(error)) from error
+        found = {"campaign": settings.name, "file": str(page), "bytes": page.stat().st_size}
+        answer(found, lambda: typer.echo(str(page)))
+
+
+add_model_commands(app)
+
+
+def _answer_run(settings: "Config", answer: Answer) -> None:
+    from mlasdi.agent.campaign import CampaignError, run_campaign
+    from mlasdi.agent.cli.console import ConsoleMonitor, output, progress_output
+    from mlasdi.agent.cli.plan import centre
+    from mlasdi.agent.cli.tables import show_report
+    from mlasdi.agent.config import StopReason
+    from mlasdi.agent.records import LedgerError
+
+    try:
+        with ConsoleMonitor(progress_output(), settings.sampling.batch) as monitor:
+            report = run_campaign(settings, monitor)
+    except (CampaignError, LedgerError) as error:
+        raise WorkFailed(str(error)) from error
+    answer(report, lambda: show_report(output(), report, centre(settings.problem.space)))
+    if report["stop_reason"] == StopReason.INTERRUPTED:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _answer_plan(settings: "Config", answer: Answer) -> None:
+    from mlasdi.agent.cli.console import output
+    from mlasdi.agent.cli.plan import concerns, measured_plan, trial_point
+    from mlasdi.agent.cli.tables import show_plan
+    from mlasdi.agent.records import LedgerError
+
+    try:
+        plan = measured_plan(settings)
+    except LedgerError as error:
+        raise WorkFailed(str(error)) from error
+    except Exception as error:  # a user's solver may fail in any way
+        raise _solver_failed(settings, trial_point(settings), error) from error
+    doubts = concerns(settings, plan)
+    found = asdict(plan) | {"concerns": [asdict(doubt) for doubt in doubts]}
+    answer(found, lambda: show_plan(output(), plan, doubts))
+
+
+def _solver_failed(settings: "Config", mu: dict[str, float], error: Exception) -> WorkFailed:
+    """What to say of a solver that fails where it is tried out."""
+    from mlasdi.agent.cli.remedies import remedy_of
+
+    helps = remedy_of(error, settings.problem.solver)
+    return WorkFailed(f"the solver fails at {mu}: {described(error)}" + (f"; try {helps}" if helps else ""))
+
+
+def _load(path: Path, overrides: list[str] | None) -> "Config":
+    from mlasdi.agent.config import ConfigError, load_config
+
+    try:
+        return load_config(path, overrides or ())
+    except ConfigError as error:
+        raise BadInput(str(error)) from error

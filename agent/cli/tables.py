@@ -1,0 +1,171 @@
+"""What people see: the results of the commands as tables and lines."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mlasdi.agent.config import StopReason
+from mlasdi.agent.text import percent, point, seconds, size
+
+if TYPE_CHECKING:  # both bring torch along, which lists of models can do without
+    from mlasdi.agent.cli.plan import Plan
+    from mlasdi.validation import Finding
+
+_REASONS = {
+    StopReason.SOLVER_RUNS: "the solver runs are used up",
+    StopReason.WALL_TIME: "the wall time is used up",
+    StopReason.CORE_HOURS: "the core-hours are used up",
+    StopReason.TARGET_ERROR: "the target error is reached",
+    StopReason.MAX_FAILURES: "too many solves failed",
+    StopReason.NO_NEW_POINT: "no point is worth another solve",
+    StopReason.INTERRUPTED: "it was asked to stop; the same command goes on",
+}
+
+
+def show_report(console: Console, report: Mapping[str, Any], example: Mapping[str, float]) -> None:
+    """The end of a campaign, and where to look next; `example` is a point at which to try a prediction."""
+    is_validated = report["max_relative_error"] is not None
+    console.print(f"{report['campaign']}: relative error with the stages up to each one", style="bold")
+    table = Table("stage")
+    for heading in ("leave-one-out", *(("validated max", "validated mean") if is_validated else ())):
+        table.add_column(heading, justify="right")
+    for stage in report["stages"]:
+        validated = (stage["max_error"], stage["mean_error"]) if is_validated else ()
+        table.add_row(stage["name"], *map(percent, (stage["leave_one_out"], *validated)))
+    console.print(table)
+    facts = {"error estimate": percent(report["error_estimate"])}
+    if is_validated:
+        facts |= {
+            "validated error": f"max {percent(report['max_relative_error'])}, "
+            f"mean {percent(report['mean_relative_error'])}, at {report['validation_runs']} points",
+            "coverage of 90 % band": percent(report["coverage"]),
+        }
+    if report.get("error_split"):  # reports of earlier versions have none
+        facts["mean error, by part"] = _split(report["error_split"][-1])
+    failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""
+    facts |= {
+        "solver runs": f"{report['solver_runs']}{failed}, in {report['rounds']} rounds",
+        "stopped because": _REASONS.get(report["stop_reason"], report["stop_reason"]),
+        "time": _by_activity(report["seconds"]),
+    }
+    if report.get("core_seconds"):  # reports of earlier versions have none
+        facts["core time of workers"] = _by_activity(report["core_seconds"])
+    facts |= {
+        "model": report["model_uri"],
+    }
+    print_facts(console, facts)
+    _print_findings(console, report.get("diagnostics", ()))
+    root = Path(report["folder"]).parent.parent
+    elsewhere = "" if root == Path("mlruns") else f" --root {shlex.quote(str(root))}"
+    console.print("\nwhere to look next", style="bold")
+    following = {"browse": report["browse"]} if report["browse"] else {}
+    if report.get("undelivered"):
+        following["deliver"] = "the same command, when MLflow can be reached: it lacks some of the records"
+    following |= {
+        "predict": f"mlasdi predict {report['model_uri']} --at {point(example)}{elsewhere}",
+    }
+    if report["figures"]:
+        following["figures"] = str(Path(report["figures"][0]).parent)
+    print_facts(console, following)
+
+
+def show_plan(console: Console, plan: "Plan", concerns: "Sequence[Finding]") -> None:
+    """What a run would do, and what is doubtful about it."""
+    n_chosen = plan.solver_runs - plan.initial_points
+    console.print(f"{plan.campaign}: the plan; nothing was started", style="bold")
+    facts = {
+        "solver": plan.solver,
+        "solver runs": f"{plan.solver_runs}: {plan.initial_points} of the initial design, {n_chosen} chosen",
+        "rounds": str(plan.rounds),
+    }
+    if plan.solver_runs_done:
+        facts["done already"] = f"{plan.solver_runs_done} solver runs, which are not repeated"
+    print_facts(console, facts | _cost(plan))
+    _print_findings(console, [asdict(concern) for concern in concerns])
+
+
+def show_check(
+    console: Console,
+    plan: "Plan",
+    mu: Mapping[str, float],
+    problems: "Sequence[Finding]",
+    concerns: "Sequence[Finding]",
+    repeatability: str = "",
+) -> None:
+    """Whether the solver keeps its contract, what the campaign costs, and what is doubtful about that."""
+    verdict = "breaks" if problems else "keeps"
+    console.print(f"{plan.solver} {verdict} the contract at {point(mu)}", style="bold")
+    _print_findings(console, [asdict(problem) for problem in problems], style="red")
+    print_facts(console, ({"repeatability": repeatability} if repeatability else {}) | _cost(plan))
+    _print_findings(console, [asdict(concern) for concern in concerns])
+
+
+def _cost(plan: "Plan") -> dict[str, str]:
+    """What solves cost, and how much of the box they may be taken from where that is not all of it."""
+    feasible = {"feasible": f"{percent(plan.feasible_share)} of the box"} if plan.feasible_share < 1 else {}
+    return feasible | {
+        "one trajectory": f"{plan.n_time} times, {plan.n_state} state values, {size(plan.trajectory_bytes)}",
+        "one solve": seconds(plan.solve_s),
+        "training solves": f"{plan.solver_runs}, {seconds(plan.training_solves_s)} one after the other",
+        "validation solves": f"{plan.validation_solves}, {seconds(plan.validation_solves_s)} one after the other",
+        "all solves": f"about {seconds(plan.wall_s)}, up to {plan.side_by_side} side by side; then training",
+        "core-hours of solves": f"{plan.core_hours:.2g}",
+        "disk for snapshots": size(plan.disk_bytes),
+        "memory for training": size(plan.memory_bytes),
+        "folder": plan.folder,
+    }
+
+
+def show_status(console: Console, found: Mapping[str, Any]) -> None:
+    """How far a campaign is."""
+    console.print(f"{found['campaign']}: {found['state']}", style="bold")
+    if found["state"] == "not started":
+        print_facts(console, {"folder": found["folder"]})
+        return
+    facts = {"solver runs": f"{found['solver_runs']} of {found['budget']}"}
+    if found["stop_reason"] is not None:
+        facts["stopped because"] = _REASONS.get(found["stop_reason"], found["stop_reason"])
+    for purpose, counts in found["points"].items():
+        facts[f"points to {purpose}"] = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
+    facts |= {
+        "rounds": f"{found['rounds_finished']} finished of {found['rounds_begun']} begun",
+        "error estimate": percent(found["error_estimate"]),
+        "time": _by_activity(found["seconds"]),
+        "folder": found["folder"],
+    }
+    print_facts(console, facts)
+    _print_findings(console, found["diagnostics"])
+    for failure in found["failures"]:
+        line = f"failed at {point(failure['mu'])}: {failure['kind']}: {failure['message']}"
+        console.print(line, style="red", soft_wrap=True)
+
+
+def print_facts(console: Console, facts: Mapping[str, str]) -> None:
+    """Lines of name and value; not a table, since commands and paths must stay whole to be copied."""
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        console.print(f"  {name:<{width}}  {value}", soft_wrap=True)
+
+
+def _print_findings(console: Console, findings: Sequence[Mapping[str, str]], style: str = "yellow") -> None:
+    """What is wrong or doubtful, each with what helps."""
+    for finding in findings:
+        console.print(f"  {finding['kind']}: {finding['message']}", style=style, soft_wrap=True)
+        console.print(f"    try {finding['remedy']}", soft_wrap=True)
+
+
+def _split(parts: Mapping[str, float | None]) -> str:
+    """The parts of the error in one line, and their whole."""
+    named = ", ".join(f"{name.replace('_', ' ')} {percent(part)}" for name, part in parts.items() if name != "total")
+    return f"{named}; together {percent(parts['total'])}"
+
+
+def _by_activity(spent: Mapping[str, float]) -> str:
+    total = spent.get("total", sum(spent.values()))
+    parts = ", ".join(f"{name} {seconds(s)}" for name, s in spent.items() if name != "total")
+    return f"{seconds(total)} ({parts})" if parts else seconds(total)

@@ -1,0 +1,246 @@
+"""The configuration of a campaign: one YAML file, validated as a whole before anything starts."""
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from mlasdi.agent.choosing import SamplingSettings, initial_design, read_candidates
+from mlasdi.agent.config.budget import BudgetSettings
+from mlasdi.agent.config.problem import ProblemSettings
+from mlasdi.agent.execution import ClusterSettings
+from mlasdi.agent.registry import TrackingSettings
+from mlasdi.agent.text import VARIABLES, redacted, where_credentials_are
+from mlasdi.solvers import nearest
+from mlasdi.solvers.storage import cache_folder, is_url
+from mlasdi.training import ModelSettings
+
+# More solves than this only to judge a surrogate are a mistake, most of all in a grid over many parameters.
+MOST_VALIDATION = 100_000
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the key, the value, and what is allowed."""
+
+
+class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
+    """Solves that only judge the surrogate; never candidates, never training data, and not part of the budget."""
+
+    grid: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, description="points per parameter of a tensor grid"
+    )
+    sobol: int | None = Field(None, ge=1, description="points of a Sobol sequence, where a grid has too many")
+    rest: bool = Field(False, description="the solutions of a data set that are not training data")
+    n_time: int | None = Field(101, ge=2, description="times at which a validation solve is kept; null: all")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is any validation."""
+        return self.rest or self.grid is not None or self.sobol is not None
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """A whole campaign."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    root: Path = Field(Path("mlruns"), description="folder of all state")
+    seed: int = Field(0, ge=0)
+    problem: ProblemSettings
+    budget: BudgetSettings
+    sampling: SamplingSettings = SamplingSettings()
+    model: ModelSettings = Field(default_factory=lambda: ModelSettings.model_validate({}))
+    validation: ValidationSettings = ValidationSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @field_validator("root", mode="before")
+    @classmethod
+    def _is_a_folder(cls, root: Any) -> Any:
+        if isinstance(root, str) and "://" in root:
+            raise ValueError(
+                f"'{root}' is an address; give a folder that all workers see, and the store in tracking.uri"
+            )
+        return root
+
+    @model_validator(mode="after")
+    def _feasible(self) -> "Config":
+        try:
+            fom = self.problem.spec.build()
+        except ValueError as error:
+            raise ValueError(f"problem: {error}") from None
+        given, wanted = self.problem.space.names, fom.parameter_names
+        if set(given) != set(wanted):
+            raise ValueError(
+                f"problem.parameters: got {list(given)}, solver '{self.problem.solver}' takes {list(wanted)}"
+            )
+        try:
+            self.problem.check_constraints()
+        except ValueError as error:
+            raise ValueError(f"problem.constraints: {error}; change it, or the box in problem.parameters") from None
+        self._check_validation()
+        n_initial = len(initial_design(self.problem.space, self.sampling, self.seed, self.choosable()))
+        if n_initial < 2:
+            raise ValueError(
+                f"sampling.initial: the initial design has {n_initial} points; a surrogate needs at least 2"
+            )
+        if self.budget.solver_runs < n_initial:
+            raise ValueError(
+                f"budget.solver_runs: {self.budget.solver_runs} is less than the {n_initial} points of the initial "
+                f"design (sampling.initial: {self.sampling.design_of(self.problem.space)})"
+            )
+        if self.sampling.rounds == "greedy" and self.cluster.mode == "asynchronous":
+            raise ValueError(
+                "sampling.rounds: 'greedy' weighs solves against trainings that wait for each other; with cluster.mode "
+                "asynchronous they do not: use 'fixed'"
+            )
+        return self
+
+    def _check_validation(self) -> None:
+        """Refuse validation points where the solver has no solutions, and more of them than anybody can solve."""
+        wanted, names, is_data_set = self.validation, self.problem.space.names, self.problem.available() is not None
+        if wanted.rest and not is_data_set:
+            raise ValueError("validation.rest: true is for a data set; give validation.grid or validation.sobol")
+        if is_data_set and (wanted.grid is not None or wanted.sobol is not None):
+            key = "grid" if wanted.grid is not None else "sobol"
+            raise ValueError(f"validation.{key}: a data set has solutions at its own points only; use validation.rest")
+        if wanted.grid is None:
+            return
+        if wanted.sobol is not None:
+            raise ValueError("validation.sobol: give this or validation.grid, not both")
+        if isinstance(wanted.grid, tuple) and len(wanted.grid) != len(names):
+            raise ValueError(f"validation.grid: {list(wanted.grid)} needs one count for each of {list(names)}")
+        n_points = wanted.grid ** len(names) if isinstance(wanted.grid, int) else prod(wanted.grid)
+        if n_points > MOST_VALIDATION:
+            raise ValueError(
+                f"validation.grid: {wanted.grid} means {n_points:,} solves for {len(names)} parameters, more than "
+                f"{MOST_VALIDATION:,}; give fewer points, or a number of them as validation.sobol"
+            )
+
+    def choosable(self) -> np.ndarray | None:
+        """The only points that may be solved for training `[point, n_params]`; None for the whole box.
+
+        Raises:
+            ValueError: the candidate set cannot be read, or there is one for a data set.
+        """
+        available, table = self.problem.available(), self.sampling.candidate_set
+        if table is None:
+            return available
+        if available is not None:
+            raise ValueError("sampling.candidate_set: a data set has its own points; narrow the box instead")
+        try:
+            return read_candidates(table, self.problem.space)
+        except ValueError as error:
+            raise ValueError(f"sampling.candidate_set: {error}") from None
+
+    @property
+    def folder(self) -> Path:
+        """The campaign's folder."""
+        return self.root / "campaigns" / self.name
+
+    @property
+    def snapshot_root(self) -> str:
+        """Where its solutions are, which workers write: a folder, or a URL."""
+        storage = self.cluster.storage
+        if storage is not None and is_url(storage):
+            return f"{storage.rstrip('/')}/{self.name}/snapshots"
+        return str((self.folder if storage is None else Path(storage) / self.name).absolute() / "snapshots")
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """The folder in which this machine has them."""
+        root = self.snapshot_root
+        return cache_folder(root) if is_url(root) else Path(root)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and validate a configuration.
+
+    Args:
+        path: YAML file. The campaign takes its name from the file where `name` is not given.
+        overrides: `dotted.key=value`, with values in YAML.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    try:
+        given = yaml.safe_load(path.read_text())
+    except (FileNotFoundError, IsADirectoryError):
+        raise ConfigError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {redacted(' '.join(str(error).split()))}") from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections, got {type(given).__name__}")
+    given.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(given, override)
+    for key in where_credentials_are(given):
+        raise ConfigError(f"{path}: {key}: holds a password; leave it out, and set in the environment {VARIABLES}")
+    try:
+        return Config.model_validate(given)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_complaints(error))) from None
+
+
+def dump_config(config: Config) -> str:
+    """The complete configuration, defaults included, as YAML that `load_config` reads."""
+    plain = config.model_dump(mode="json")
+    plain["problem"]["parameters"] = {p.pop("name"): p for p in plain["problem"]["parameters"]}
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
+def _apply(given: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"override '{redacted(override)}': write dotted.key=value, for example budget.solver_runs=12")
+    *sections, last = key.split(".")
+    target: Any = given
+    for section in sections:
+        target = target.setdefault(section, {}) if isinstance(target, dict) else None
+        if not isinstance(target, dict):
+            raise ConfigError(f"override '{redacted(override)}': {section} is not a section")
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override '{redacted(override)}': {redacted(' '.join(str(error).split()))}") from None
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    """Each complaint of pydantic as `key: what is wrong, and what is allowed`."""
+    for found in error.errors():
+        location = [part for part in found["loc"] if not str(part).startswith("function-")]
+        key = ".".join(str(part) for part in location)
+        if found["type"] == "extra_forbidden":
+            yield f"{key}: unknown key; {nearest(str(location[-1]), _known_keys(location[:-1]))}"
+        elif found["type"] == "value_error":
+            yield f"{key}: {found['ctx']['error']}".removeprefix(": ")
+        elif found["type"] == "missing":
+            yield f"{key}: is required"
+        else:
+            yield f"{key}: {found['msg'][0].lower()}{found['msg'][1:]}, got {found['input']!r}"
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    """Keys of the settings class at a location of the configuration."""
+    current: Any = Config
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        if part in fields:
+            current = fields[str(part)].annotation
+            continue
+        options = [o for o in _flatten(current) if isinstance(o, type) and issubclass(o, BaseModel)]
+        matching = [o for o in options if "kind" in o.model_fields and o.model_fields["kind"].default == part]
+        current = (matching or options or [current])[0] if not isinstance(part, int) else current
+    candidates = [o for o in _flatten(current) if isinstance(o, type) and issubclass(o, BaseModel)]
+    return list(candidates[0].model_fields) if candidates else []
+
+
+def _flatten(annotation: Any) -> list[Any]:
+    """An annotation, and everything inside its unions and containers."""
+    return [annotation, *(inner for arg in get_args(annotation) for inner in _flatten(arg))]

@@ -1,0 +1,84 @@
+"""What a campaign is about: the solver, the box of its parameters, and what is excluded from the box."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, Field, field_serializer, field_validator
+
+from mlasdi.agent.execution import SolverSpec
+from mlasdi.solvers import Constraint, FixedPoints, Parameter, ParameterSpace, nearest, parse_constraint
+
+
+class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
+    """The full-order solver, the parameter box, and the constraints within it."""
+
+    solver: str = Field(description="a built-in solver, or package.module:Class")
+    options: dict[str, Any] = {}
+    parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...] = Field((), description="which points of the box may be solved")
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _parsed(cls, given: Any) -> Any:
+        """Entries `{a: 1, w: 2, max: 3}` or `package.module:function`."""
+        if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
+            raise ValueError(
+                f"give a list of {{name: weight, ..., max: limit}} and package.module:function, got {given!r}"
+            )
+        return tuple(parse_constraint(one) for one in given)
+
+    @field_serializer("constraints")
+    def _plain(self, constraints: tuple[Constraint, ...]) -> list[Any]:
+        return [constraint.to_json() for constraint in constraints]
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """`{name: [low, high]}` or `{name: {low, high, unit, scale}}`."""
+        if not isinstance(given, Mapping):
+            raise ValueError(f"give a mapping of names to [low, high], got {given!r}")
+        if not given:
+            raise ValueError("the parameter box is empty; give at least one name: [low, high]")
+        parameters = []
+        for name, value in given.items():
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                if len(value) != 2:
+                    raise ValueError(f"{name}: give [low, high], got {value}")
+                value = {"low": value[0], "high": value[1]}
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{name}: give [low, high] or a mapping, got {value!r}")
+            known = ("low", "high", "unit", "scale", "integer")
+            for key in value:
+                if key not in known:
+                    raise ValueError(f"{name}: unknown key '{key}'; {nearest(key, known)}")
+            parameters.append({"name": str(name), **value})
+        return tuple(parameters)
+
+    @property
+    def space(self) -> ParameterSpace:
+        return ParameterSpace(self.parameters, self.constraints)
+
+    def check_constraints(self) -> None:
+        """Refuse constraints that cannot be asked, or that leave nothing of the box.
+
+        Raises:
+            ValueError: one is for no parameter of the box, is a function that fails, or no point is feasible.
+        """
+        for constraint in self.constraints:
+            constraint.check_names(self.space.names)
+        if self.constraints:
+            self.space.sobol(1, seed=0)
+
+    @property
+    def spec(self) -> SolverSpec:
+        return SolverSpec(self.solver, self.options)
+
+    def available(self) -> np.ndarray | None:
+        """Points of the box at which the solver has solutions `[point, n_params]`; None where it solves anywhere."""
+        fom = self.spec.build()
+        if not isinstance(fom, FixedPoints):
+            return None
+        order = [fom.parameter_names.index(name) for name in self.space.names]
+        points = fom.available()[:, order]
+        return points[self.space.feasible(points)]

@@ -1,0 +1,86 @@
+"""Places at which workers and the agent leave models for each other: folders that all machines see, or URLs."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlasdi.solvers.storage import is_url
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+def _files_at(place: str) -> "tuple[AbstractFileSystem, str]":
+    import fsspec
+
+    files, path = fsspec.core.url_to_fs(place)
+    files.invalidate_cache()  # others write there, too
+    return files, path
+
+
+@contextmanager
+def upload_to(place: str) -> Iterator[Path]:
+    """A folder that the body has to make, whose files are at the place afterwards, instead of all that was there.
+
+    Where the body fails, there is nothing.
+    """
+    remove_at(place)
+    if not is_url(place):
+        try:
+            yield Path(place)
+        except BaseException:
+            remove_at(place)
+            raise
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "made")
+        yield folder
+        files, path = _files_at(place)
+        files.makedirs(path, exist_ok=True)
+        for file in folder.iterdir():
+            files.put_file(str(file), f"{path}/{file.name}")
+
+
+@contextmanager
+def download_from(place: str) -> Iterator[Path]:
+    """A folder of this machine with the files of the place, for the time of the body."""
+    if not is_url(place):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files, path = _files_at(place)
+        for name in files.find(path):
+            files.get_file(name, str(Path(folder, Path(name).name)))
+        yield Path(folder)
+
+
+def exists_at(place: str) -> bool:
+    """Whether there is anything at the place."""
+    if not is_url(place):
+        return Path(place).exists()
+    files, path = _files_at(place)
+    return bool(files.exists(path))
+
+
+def remove_at(place: str) -> None:
+    """Leave nothing at the place."""
+    if not is_url(place):
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    files, path = _files_at(place)
+    with suppress(FileNotFoundError):
+        files.rm(path, recursive=True)
+
+
+def list_with_prefix(root: str, prefix: str) -> list[str]:
+    """All places directly at `root` whose names begin with the prefix, sorted."""
+    if not is_url(root):
+        return sorted(str(path) for path in Path(root).glob(f"{prefix}*"))
+    files, path = _files_at(root)
+    with suppress(FileNotFoundError):
+        names = (Path(str(name)).name for name in files.ls(path, detail=False))
+        return sorted(f"{root}/{name}" for name in names if name.startswith(prefix))
+    return []

@@ -1,0 +1,119 @@
+"""One training as a task that any process can do: it reads solutions from the store and leaves a saved surrogate."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mlasdi.agent.execution.failures import TaskFailure, described, is_disk_full
+from mlasdi.agent.execution.model_exchange import upload_to
+from mlasdi.agent.execution.ray_map import TrainingWorkers
+from mlasdi.agent.execution.solve_task import SolverSpec
+from mlasdi.agent.execution.training_data import Solution, SolvesError, read_training_data
+from mlasdi.solvers import ParameterSpace
+from mlasdi.solvers.storage import DamagedSnapshot, open_store
+from mlasdi.training import ModelSettings, Progress, fit
+from mlasdi.validation import use_workers
+
+DAMAGED_SNAPSHOT = "damaged-snapshot"
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """One training to be done.
+
+    Attributes:
+        task_id: chosen by the caller, who finds it in the result: the round.
+        solutions: what to train on.
+        store_root: folder or URL of the snapshot store, as the worker sees it.
+        place: folder or URL where the surrogate is saved; what is there is replaced.
+        seed: of everything random.
+        info: JSON to travel with the surrogate.
+        cpus: cores that the training has.
+        gpus: GPUs that it may use, if there are any.
+    """
+
+    task_id: int
+    solver: SolverSpec
+    space: ParameterSpace
+    solutions: tuple[Solution, ...]
+    store_root: str
+    place: str
+    model: ModelSettings
+    seed: int
+    info: Mapping[str, Any]
+    cpus: int = 1
+    gpus: float = 0.0
+
+    def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
+        """The result where the worker is gone."""
+        return TrainResult(self.task_id, submitted_at, time.time(), "", (), failure)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes:
+        started_at, ended_at: unix seconds by the worker's clock, or the agent's where the worker was lost.
+        worker: `host:pid`; empty where the worker was lost.
+        warnings: what is worth telling, though the training succeeded.
+        failure: None after success; then the surrogate is at the task's place.
+    """
+
+    task_id: int
+    started_at: float
+    ended_at: float
+    worker: str
+    warnings: tuple[str, ...]
+    failure: TaskFailure | None
+
+    @property
+    def ok(self) -> bool:
+        return self.failure is None
+
+
+def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[str], None]) -> None:
+    """Fit a surrogate to the task's solutions, and save it.
+
+    Raises:
+        SolvesError: solutions are missing or do not fit together.
+        DamagedSnapshot: one is damaged.
+        ValueError: the settings do not fit the solutions.
+    """
+    store = open_store(task.store_root)
+    data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
+    info = {**task.info, "time_interpolation_error": time_error}
+    device = _device(task.gpus, warn)
+    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device)
+    with upload_to(task.place) as folder:
+        surrogate.save(folder)
+
+
+def _device(gpus: float, warn: Callable[[str], None]) -> str:
+    if gpus and not torch.cuda.is_available():
+        warn(f"cluster.train_gpus {gpus:g}: there is no GPU for the training, which runs on the CPU")
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
+
+
+def execute_training(task: TrainTask) -> TrainResult:
+    """`train` in a worker: every exception becomes a failure."""
+    started_at, warnings = time.time(), list[str]()
+    failure: TaskFailure | None = None
+    try:
+        with use_workers(TrainingWorkers(task.cpus)):
+            train(task, lambda progress: None, warnings.append)
+    except DamagedSnapshot as damage:
+        failure = TaskFailure(DAMAGED_SNAPSHOT, str(damage))
+    except SolvesError as error:
+        failure = TaskFailure("solutions", str(error))
+    except MemoryError as error:
+        failure = TaskFailure("out-of-memory", f"the training ran out of memory ({described(error)})")
+    except Exception as error:
+        failure = TaskFailure("disk-full" if is_disk_full(error) else "exception", described(error))
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    return TrainResult(task.task_id, started_at, time.time(), worker, tuple(warnings), failure)

@@ -1,0 +1,178 @@
+"""Truth, prediction, difference and standard deviation of a field, side by side."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from mlasdi.agent.figures.style import (
+    DIFFERENCE,
+    MAGNITUDE,
+    SPREAD,
+    WIDTH,
+    cell_edges,
+    new_figure,
+    point_text,
+    styled,
+    with_unit,
+)
+from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.surrogate import relative_error
+
+PANELS = ("truth", "prediction", "prediction minus truth", "standard deviation")
+# A panel has about this many pixels along its longer side: more cells cost time and show nothing.
+_MAX_CELLS = 500
+
+
+@styled
+def worst_point(
+    layout: StateLayout,
+    space: ParameterSpace,
+    mu: Float[np.ndarray, " n_params"],
+    t: Float[np.ndarray, " time"],
+    truth: Float[np.ndarray, "time state"],
+    mean: Float[np.ndarray, "time state"],
+    std: Float[np.ndarray, "time state"],
+) -> Figure:
+    """Truth, prediction, their difference and the predicted standard deviation at one parameter point.
+
+    With one coordinate the panels span space and time; with two they show the time of the largest relative error, and
+    with more a slice through the largest difference at that time. Of several fields the first is shown. Scattered
+    points are coloured each in its place; more than two coordinates of them are seen from the third.
+    """
+    error = relative_error(truth, mean)
+    time = int(np.argmax(error))
+    field = layout.fields[0]
+    fields = [layout.split(u)[field] for u in (truth, mean, mean - truth, std)]
+    grid = [(with_unit(name, layout.coordinate_units.get(name, "")), x) for name, x in layout.coordinates.items()]
+    when = f"t = {t[time]:.4g} {layout.time_unit}".rstrip()
+    places = []
+    if layout.scattered and len(grid) > 1:
+        images = [u[time] for u in fields]
+        plane, places = grid[:2], [when]
+    elif len(grid) == 1:
+        if layout.scattered:
+            order = np.argsort(grid[0][1])
+            grid, fields = [(grid[0][0], grid[0][1][order])], [u[:, order] for u in fields]
+        images = [u.T for u in fields]
+        plane = [grid[0], (with_unit("t", layout.time_unit), t)]
+    else:
+        peak = np.unravel_index(np.nanargmax(np.abs(fields[2][time])), layout.shape)
+        images = [u[time][(slice(None), slice(None), *peak[2:])] for u in fields]
+        plane = grid[:2]
+        places = [when, *(f"{label} = {x[i]:.4g}" for (label, x), i in zip(grid[2:], peak[2:], strict=True))]
+    title = textwrap.fill(f"{point_text(space, mu)}: max relative error {100 * error[time]:.3g} %, at {when}", 95)
+    is_space = len(grid) > 1 and set(list(layout.coordinates)[:2]) <= set("xyz")
+    quantity = (field, layout.field_units.get(field, ""))
+    return _four_panels(images, plane, quantity, title + _shown(layout.fields, places), is_space)
+
+
+def _shown(fields: Sequence[str], places: Sequence[str]) -> str:
+    """Second line of the title: which field, and where, when the panels do not show everything."""
+    which = f": field {fields[0]} (of {', '.join(fields)})" if len(fields) > 1 else ""
+    where = f" at {', '.join(places)}" if places else ""
+    return f"\nshown{which}{where}" if which or where else ""
+
+
+def _four_panels(
+    images: Sequence[Float[np.ndarray, "*shape"]],
+    plane: Sequence[tuple[str, np.ndarray]],
+    quantity: tuple[str, str],
+    title: str,
+    true_proportions: bool,
+) -> Figure:
+    """The images in the order of `PANELS`.
+
+    Args:
+        plane: label and coordinates of the x and of the y axis.
+        quantity: name and unit of the field.
+    """
+    (x_label, x), (y_label, y) = plane
+    height_over_width = float(np.ptp(y) / np.ptp(x)) if true_proportions else 0.75
+    n_columns = 1 if height_over_width < 0.35 else 2
+    panel_width = (WIDTH - 0.9) / n_columns - 0.75
+    panel_height = float(np.clip(panel_width * height_over_width, 0.6, 3.4))
+    figure = new_figure((panel_height + 0.35) * 4 / n_columns + 0.7 + 0.18 * (1 + title.count("\n")))
+    grid = figure.subplots(4 // n_columns, n_columns, sharex=True, sharey=True, squeeze=False)
+    for axes, image, panel, look in zip(grid.ravel(), images, PANELS, _looks(images), strict=True):
+        _panel(figure, axes, (x, y), image, look, quantity, panel_width)
+        axes.set_title(panel)
+        if true_proportions:
+            axes.set_aspect("equal")
+        axes.label_outer()
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y_label)
+    figure.suptitle(title, ha="center")
+    if true_proportions:
+        figure.draw_without_rendering()  # the layout starts from panels of other proportions, and settles when repeated
+    return figure
+
+
+def _looks(images: Sequence[np.ndarray]) -> list[dict]:
+    """Colour map and limits of each panel: one scale for truth and prediction, a symmetric one for the difference."""
+    # A prediction that runs away must not wash out the truth beside it.
+    low, high = _range(images[0])
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    largest = max(map(abs, _range(images[2]))) or 1.0
+    common = {"cmap": MAGNITUDE, "vmin": low, "vmax": high}
+    return [
+        common,
+        common,
+        {"cmap": DIFFERENCE, "vmin": -largest, "vmax": largest},
+        {"cmap": SPREAD, "vmin": 0.0, "vmax": _range(images[3])[1] or 1.0},
+    ]
+
+
+def _range(image: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest finite value; zeros where there is none."""
+    finite = image[np.isfinite(image)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _coloured(
+    axes: Axes, coordinates: tuple[np.ndarray, np.ndarray], image: Float[np.ndarray, "*shape"], look: Mapping
+) -> ScalarMappable:
+    """The image as cells of a grid; as coloured points where it has one value for each point."""
+    if image.ndim == 1:
+        return axes.scatter(*coordinates, c=image, s=min(4e4 / len(image), 20), linewidths=0, rasterized=True, **look)
+    steps = [-(-n // _MAX_CELLS) for n in image.shape]
+    edges = [cell_edges(x[::step]) for x, step in zip(coordinates, steps, strict=True)]
+    for along, x in zip(edges, coordinates, strict=True):
+        along[-1] = max(along[-1], x[-1])
+    return axes.pcolormesh(*edges, image[:: steps[0], :: steps[1]].T, rasterized=True, **look)
+
+
+def _panel(
+    figure: Figure,
+    axes: Axes,
+    coordinates: tuple[np.ndarray, np.ndarray],
+    image: Float[np.ndarray, "*shape"],
+    look: Mapping,
+    quantity: tuple[str, str],
+    width: float,
+) -> None:
+    """One image and its colour bar, whose arrows tell of values beyond it; `width` is the panel's, in inches."""
+    mesh = _coloured(axes, coordinates, image, look)
+    # Overshoots that nobody could see in the colours are no news.
+    visible = 0.01 * (look["vmax"] - look["vmin"])
+    low, high = _range(image)
+    beyond = low < look["vmin"] - visible, high > look["vmax"] + visible
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    # Inside the panel's own frame, the bar keeps its height whatever the proportions of the panel.
+    frame = axes.inset_axes((1 + 0.12 / width, 0, 0.14 / width, 1))
+    name, unit = quantity
+    exponent = int(np.floor(np.log10(max(abs(look["vmin"]), abs(look["vmax"])))))
+    exponent = exponent if not -3 < exponent < 4 else 0
+    label = with_unit(name, f"$10^{{{exponent}}}$ {unit}".strip() if exponent else unit)
+    bar = figure.colorbar(mesh, cax=frame, label=label, extend=extend[beyond])
+    bar.locator = MaxNLocator(5)
+    bar.formatter = FuncFormatter(lambda value, _: f"{value / 10.0**exponent:.4g}".replace("-", "\N{MINUS SIGN}"))
+    bar.update_ticks()

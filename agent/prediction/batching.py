@@ -1,0 +1,129 @@
+"""Requests that arrive together are answered together: one evaluation of the surrogate for many probes."""
+
+import asyncio
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
+
+Result = TypeVar("Result")
+
+# Probes of one evaluation: its cost grows with the square of their number, since each has a point and a time.
+MAX_BATCH = 64
+
+
+class Busy(Exception):
+    """More requests wait than are allowed to."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One value in space and time: at parameters `[n_params]`."""
+
+    point: Float[np.ndarray, " n_params"]
+    time: float
+    probes: Probes
+    std: bool
+
+
+class Batcher:
+    """Evaluates a surrogate in one thread; while it is at work, probes gather, and are then evaluated together.
+
+    Args:
+        waiting: probes that may wait.
+    """
+
+    def __init__(self, surrogate: Surrogate, waiting: int) -> None:
+        self.surrogate = surrogate
+        self._queue: asyncio.Queue[tuple[Probe, asyncio.Future[tuple[float, float | None]]]] = asyncio.Queue(waiting)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="surrogate")
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Batcher":
+        self._task = asyncio.create_task(self._serve())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._thread.shutdown(cancel_futures=True)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Do something else in the thread of the surrogate."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def probe(self, probe: Probe) -> tuple[float, float | None]:
+        """Mean and standard deviation at one probe.
+
+        Raises:
+            Busy: too many wait.
+            ValueError: the prediction there is not finite.
+        """
+        future: asyncio.Future[tuple[float, float | None]] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((probe, future))
+        except asyncio.QueueFull:
+            raise Busy(f"{self._queue.maxsize} requests are waiting; try again later") from None
+        return await future
+
+    async def _serve(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < MAX_BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            for std in (False, True):  # the standard deviation costs ten times the mean
+                part = [(probe, future) for probe, future in batch if probe.std == std]
+                if part:
+                    await self._answer([probe for probe, _ in part], [future for _, future in part])
+
+    async def _answer(self, probes: list[Probe], futures: list[asyncio.Future[tuple[float, float | None]]]) -> None:
+        try:
+            found = await self.run(lambda: evaluate(self.surrogate, probes))
+        except Exception as error:
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for future, one in zip(futures, found, strict=True):
+            if future.done():  # the client has gone
+                continue
+            if np.isfinite(one[0]) and (one[1] is None or np.isfinite(one[1])):
+                future.set_result(one)
+            else:
+                future.set_exception(ValueError("the prediction is not finite so far outside the trained ranges"))
+
+
+@contextmanager
+def tolerate_extrapolation() -> Iterator[None]:
+    """Evaluate where the surrogate may break down: whoever asked for it was told, or is now.
+
+    Raises:
+        ValueError: it cannot be evaluated there.
+    """
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", ExtrapolationWarning)
+            yield
+    except (ArithmeticError, np.linalg.LinAlgError, RuntimeError, IndexError) as error:  # torch's are RuntimeErrors
+        raise ValueError("the surrogate cannot be evaluated so far outside the trained ranges") from error
+
+
+def evaluate(surrogate: Surrogate, probes: list[Probe]) -> list[tuple[float, float | None]]:
+    """Mean and standard deviation at each of some probes, all of which want the latter, or none."""
+    together = Probes.joined([probe.probes for probe in probes])
+    points, times = np.stack([probe.point for probe in probes]), np.array([probe.time for probe in probes])
+    with tolerate_extrapolation():
+        found = surrogate.probe(points, times, together, std=probes[0].std)
+    std = [None] * len(probes) if found.std is None else np.diag(found.std).tolist()
+    return list(zip(np.diag(found.mean).tolist(), std, strict=True))

@@ -1,0 +1,225 @@
+"""Files of predictions: HDF5, NumPy's NPZ, and NetCDF with coordinates and units; written block by block.
+
+A file appears under its name when it is complete, or not at all.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.solvers import ParameterSpace, StateLayout
+
+SUFFIXES = (".h5", ".nc", ".npz")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes:
+        layout: fields and places of the predicted values.
+        t: times `[time]`.
+        points: parameters `[param, n_params]`.
+        has_std: whether there is a standard deviation.
+        levels: levels of the quantiles.
+    """
+
+    space: ParameterSpace
+    layout: StateLayout
+    t: Float[np.ndarray, " time"]
+    points: Float[np.ndarray, "param n_params"]
+    has_std: bool
+    levels: tuple[float, ...]
+
+    @property
+    def bytes_a_time(self) -> int:
+        """Bytes of all values of one point at one time."""
+        return 8 * self.layout.n_state * (1 + self.has_std + len(self.levels))
+
+    @property
+    def n_bytes(self) -> int:
+        return self.bytes_a_time * len(self.points) * len(self.t)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Predicted values of some points at some times.
+
+    Attributes:
+        rows, times: which.
+        mean, std: `[param, time, state]`.
+        quantiles: `[param, level, time, state]`.
+    """
+
+    rows: slice
+    times: slice
+    mean: Float[np.ndarray, "param time state"]
+    std: Float[np.ndarray, "param time state"] | None
+    quantiles: Float[np.ndarray, "param level time state"] | None
+
+
+class PredictionFile(Protocol):
+    """A file that is being written."""
+
+    def write(self, block: Block) -> None: ...
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a format that cannot be written.
+
+    Raises:
+        ValueError: so it is.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"--out {path}: write to a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+    if path.suffix == ".nc" and find_spec("h5netcdf") is None:
+        raise ValueError(f"--out {path}: NetCDF needs a package more: pip install 'mlasdi[netcdf]'")
+
+
+@contextmanager
+def opened(path: Path, contents: Contents) -> Iterator[PredictionFile]:
+    """A file to write blocks to."""
+    kinds = {".h5": _hdf5, ".nc": _netcdf, ".npz": _npz}
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
+        partial = Path(folder, path.name)
+        with kinds[path.suffix](partial, contents) as file:
+            yield file
+        os.replace(partial, path)
+
+
+class _Arrays:
+    """Predictions as arrays: `mean` and `std` [param, time, state], `quantiles` [param, level, time, state]."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self.arrays = arrays
+
+    def write(self, block: Block) -> None:
+        self.arrays["mean"][block.rows, block.times] = block.mean
+        if block.std is not None:
+            self.arrays["std"][block.rows, block.times] = block.std
+        if block.quantiles is not None:
+            self.arrays["quantiles"][block.rows, :, block.times] = block.quantiles
+
+
+def _shapes(contents: Contents) -> dict[str, tuple[int, ...]]:
+    shape = (len(contents.points), len(contents.t), contents.layout.n_state)
+    shapes = {"mean": shape} | ({"std": shape} if contents.has_std else {})
+    return shapes | ({"quantiles": (shape[0], len(contents.levels), *shape[1:])} if contents.levels else {})
+
+
+def _known(contents: Contents) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """What is known before anything is predicted, as arrays and as names."""
+    layout = contents.layout
+    arrays = {"t": contents.t, "mu": contents.points}
+    arrays |= {f"x_{axis}": np.asarray(values) for axis, values in layout.coordinates.items()}
+    arrays |= {} if layout.mask is None else {"mask": layout.mask}
+    arrays |= {"levels": np.array(contents.levels)} if contents.levels else {}
+    return arrays, {"parameter_names": list(contents.space.names), "fields": list(layout.fields)}
+
+
+@contextmanager
+def _hdf5(path: Path, contents: Contents) -> Iterator[PredictionFile]:
+    arrays, names = _known(contents)
+    layout = contents.layout
+    with h5py.File(path, "x") as file:
+        for name, array in arrays.items():
+            file[name] = array
+        file.attrs.update(names)
+        file["t"].attrs["unit"] = layout.time_unit
+        for axis in layout.coordinates:
+            file[f"x_{axis}"].attrs["unit"] = layout.coordinate_units.get(axis, "")
+        file.attrs["field_units"] = [layout.field_units.get(name, "") for name in layout.fields]
+        file.attrs["parameter_units"] = [p.unit for p in contents.space.parameters]
+        yield _Arrays({name: file.create_dataset(name, shape, "f8") for name, shape in _shapes(contents).items()})
+
+
+@contextmanager
+def _npz(path: Path, contents: Contents) -> Iterator[PredictionFile]:
+    """Arrays lie in files of their own until they are complete, since a NPZ file cannot be written in pieces."""
+    arrays, names = _known(contents)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        mapped = {
+            name: np.lib.format.open_memmap(Path(folder, f"{name}.npy"), "w+", np.float64, shape)
+            for name, shape in _shapes(contents).items()
+        }
+        yield _Arrays(mapped)
+        texts = {name: np.array(values) for name, values in names.items()}
+        np.savez_compressed(path, allow_pickle=False, **arrays, **texts, **mapped)
+
+
+class _Fields:
+    """Predictions as variables on their grids, as NetCDF has them."""
+
+    def __init__(self, variables: Mapping[str, Any], layout: StateLayout) -> None:
+        self.variables, self.layout = variables, layout
+
+    def write(self, block: Block) -> None:
+        for suffix, values in (("", block.mean), ("_std", block.std), ("_quantiles", block.quantiles)):
+            if values is not None:
+                between = (slice(None),) if suffix == "_quantiles" else ()
+                for name, field in self.layout.split(values).items():
+                    self.variables[name + suffix][(block.rows, *between, block.times)] = field
+
+
+@contextmanager
+def _netcdf(path: Path, contents: Contents) -> Iterator[PredictionFile]:
+    """Variables `u`, `u_std`, `u_quantiles` of each field u, over the dimensions point, time and those of the grid."""
+    import h5netcdf
+
+    layout = contents.layout
+    axes, parameters = _netcdf_names(contents)
+    places = ("place",) if layout.scattered else tuple(axes.values())
+    sizes = {"point": len(contents.points), "time": len(contents.t), **dict(zip(places, layout.shape, strict=True))}
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = sizes | ({"quantile": len(contents.levels)} if contents.levels else {})
+        file.attrs["Conventions"] = "CF-1.8"
+
+        def add(name: str, dimensions: tuple[str, ...], values: Any = None, unit: str = "") -> Any:
+            missing = {} if values is not None else {"fillvalue": np.nan}
+            variable = file.create_variable(name, dimensions, "f8", data=values, **missing)
+            variable.attrs["units"] = unit or "1"
+            return variable
+
+        add("time", ("time",), contents.t, layout.time_unit)
+        if contents.levels:
+            add("quantile", ("quantile",), np.array(contents.levels))
+        for name, axis in axes.items():
+            values = np.asarray(layout.coordinates[name], dtype=float)
+            add(axis, ("place",) if layout.scattered else (axis,), values, layout.coordinate_units.get(name, ""))
+        for column, parameter in enumerate(contents.space.parameters):
+            add(parameters[parameter.name], ("point",), contents.points[:, column], parameter.unit)
+        aside = " ".join([*parameters.values(), *(axes.values() if layout.scattered else ())])
+        variables = {}
+        for field in layout.fields:
+            for suffix, leading in _netcdf_kinds(contents).items():
+                name = field + suffix
+                variables[name] = add(name, (*leading, *places), unit=layout.field_units.get(field, ""))
+                variables[name].attrs["coordinates"] = aside
+        yield _Fields(variables, layout)
+
+
+def _netcdf_kinds(contents: Contents) -> dict[str, tuple[str, ...]]:
+    """Suffix of a variable's name, and its first dimensions."""
+    kinds: dict[str, tuple[str, ...]] = {"": ("point", "time")}
+    kinds |= {"_std": ("point", "time")} if contents.has_std else {}
+    return kinds | ({"_quantiles": ("point", "quantile", "time")} if contents.levels else {})
+
+
+def _netcdf_names(contents: Contents) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of coordinates and of parameters in the file, where no two things may have the same."""
+    taken = {"point", "time", "quantile", "place"}
+    taken |= {field + suffix for field in contents.layout.fields for suffix in ("", "_std", "_quantiles")}
+    named: list[dict[str, str]] = []
+    for kind, names in (("coordinate", contents.layout.coordinates), ("parameter", contents.space.names)):
+        named.append({name: f"{kind}_{name}" if name in taken else name for name in names})
+        taken |= set(named[-1].values())
+    return named[0], named[1]

@@ -1,0 +1,189 @@
+"""Predictions for people: what is asked for, checked; computed block by block; and what there is to say about it."""
+
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.agent.prediction.files import Block, Contents, check_suffix, opened
+from mlasdi.solvers import StateLayout
+from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
+
+# Bytes of predicted values that are in memory at once.
+BLOCK_BYTES = 1 << 26
+# Points whose error is estimated at once: each takes a trajectory in POD coordinates for every training point.
+_ESTIMATED = 64
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which values of the state to predict.
+
+    Attributes:
+        fields: names of fields; `None`: all.
+        sensors: coordinate name -> coordinates of the sensors; `None`: the whole grid.
+    """
+
+    fields: tuple[str, ...] | None = None
+    sensors: Mapping[str, Float[np.ndarray, " sensor"]] | None = None
+
+    def probes(self, layout: StateLayout) -> Probes | None:
+        """The values, or `None` for the whole state.
+
+        Raises:
+            ValueError: an unknown field, or sensors that are not on the grid.
+        """
+        if self.sensors is not None:
+            return Probes.at_points(layout, self.sensors, self.fields)
+        return None if self.fields is None else Probes.of_fields(layout, self.fields)
+
+    def layout(self, layout: StateLayout) -> StateLayout:
+        """What the predicted values are: chosen fields on the grid, or at scattered points, the sensors."""
+        chosen = replace(layout, fields=layout.fields if self.fields is None else self.fields)
+        if self.sensors is None:
+            return chosen
+        places = {name: np.atleast_1d(np.asarray(self.sensors[name], dtype=float)) for name in layout.coordinates}
+        return replace(chosen, coordinates=places, mask=None, scattered=True)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to predict.
+
+    Attributes:
+        points: parameters `[param, n_params]`, in physical units.
+        times: `None`: those of training.
+        std: whether the standard deviation is wanted.
+        levels: quantiles that are wanted, as fractions.
+        extrapolate: whether points and times outside the trained ranges are allowed.
+    """
+
+    points: Float[np.ndarray, "param n_params"]
+    times: Float[np.ndarray, " time"] | None = None
+    std: bool = True
+    levels: tuple[float, ...] = ()
+    selection: Selection = Selection()
+    extrapolate: bool = False
+
+
+def outside(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"], t: Float[np.ndarray, " time"]) -> str:
+    """Which points or times lie outside the trained ranges, in words; empty if none do."""
+    beyond = points[~surrogate.space.contains(points)]
+    if len(beyond):
+        box = {p.name: [p.low, p.high] for p in surrogate.space.parameters}
+        others = f" and {len(beyond) - 1} more points lie" if len(beyond) > 1 else " lies"
+        return f"{surrogate.space.as_dict(beyond[0])}{others} outside the trained box {box}"
+    for constraint in surrogate.space.linear_constraints:
+        breaking = points[~constraint.holds(surrogate.space.columns(points))]
+        if len(breaking):
+            return f"{surrogate.space.as_dict(breaking[0])} lies outside the trained region {constraint}"
+    slack = 1e-9 * (surrogate.t[-1] - surrogate.t[0])
+    if t.min() < surrogate.t[0] - slack or t.max() > surrogate.t[-1] + slack:
+        return f"times reach outside the trained interval [{surrogate.t[0]:g}, {surrogate.t[-1]:g}]"
+    return ""
+
+
+def check_target(path: Path | None) -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Raises:
+        ValueError: unknown suffix, no such folder, or a package that the format needs is not installed.
+    """
+    if path is None:
+        return
+    check_suffix(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {path}: there is no folder {path.parent}")
+
+
+def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dict[str, Any]:
+    """Predict all that is asked for, into a file where one is named, and return what there is to say, as JSON.
+
+    Memory is bounded whatever the number of points: blocks of points and times are computed and written in turn.
+
+    Raises:
+        ValueError: parameters, times or sensors that cannot be used, points outside the trained box without
+            `extrapolate`, or more values than the disk holds.
+    """
+    contents = _contents(surrogate, request)
+    extrapolation_note = outside(surrogate, request.points, contents.t)
+    if extrapolation_note and not request.extrapolate:
+        raise ValueError(f"{extrapolation_note}; --extrapolate predicts there all the same")
+    probes = request.selection.probes(surrogate.layout)
+    if path is None:
+        summary = _summary(_predicted(surrogate, request, contents, probes))
+    else:
+        _check_room(path, contents)
+        with opened(path, contents) as file:
+            summary = _summary(_written(_predicted(surrogate, request, contents, probes), file.write))
+    errors = _estimated_errors(surrogate, request.points)
+    n_time, n_values = len(contents.t), contents.layout.n_state
+    one = surrogate.space.as_dict(request.points[0]) if len(request.points) == 1 else None
+    return {
+        **({} if one is None else {"mu": one}),
+        "shape": {"param": len(request.points), "time": n_time, "state": n_values},
+        "times": [float(contents.t[0]), float(contents.t[-1])],
+        **summary,
+        "estimated_relative_error": errors,
+        "inside_box": bool(surrogate.space.contains(request.points).all()),
+        "warnings": [extrapolation_note] if extrapolation_note else [],
+    }
+
+
+def _contents(surrogate: Surrogate, request: Request) -> Contents:
+    t = surrogate.t if request.times is None else request.times
+    layout = request.selection.layout(surrogate.layout)
+    return Contents(surrogate.space, layout, t, request.points, request.std, request.levels)
+
+
+def _predicted(surrogate: Surrogate, request: Request, contents: Contents, probes: Probes | None) -> Iterator[Block]:
+    """Blocks of points and times, in turn."""
+    n_points, n_time = len(contents.points), len(contents.t)
+    n_times = min(max(BLOCK_BYTES // contents.bytes_a_time, 1), n_time)
+    n_rows = min(max(BLOCK_BYTES // (contents.bytes_a_time * n_times), 1), n_points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)  # it was told, or refused, for all points at once
+        for row in range(0, n_points, n_rows):
+            for time in range(0, n_time, n_times):
+                rows, times = slice(row, row + n_rows), slice(time, time + n_times)
+                wants_std = contents.has_std or bool(contents.levels)
+                found = surrogate.predict(contents.points[rows], contents.t[times], std=wants_std, probes=probes)
+                quantiles = found.quantiles(contents.levels) if contents.levels else None
+                yield Block(rows, times, found.mean, found.std if contents.has_std else None, quantiles)
+
+
+def _written(blocks: Iterator[Block], write: Any) -> Iterator[Block]:
+    for block in blocks:
+        write(block)
+        yield block
+
+
+def _summary(blocks: Iterator[Block]) -> dict[str, Any]:
+    low, high, spread = np.inf, -np.inf, None
+    for block in blocks:
+        low, high = min(low, float(block.mean.min())), max(high, float(block.mean.max()))
+        if block.std is not None:
+            spread = max(spread or 0.0, float(block.std.max()))
+    return {"range": [low, high], "max_std": spread}
+
+
+def _estimated_errors(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"]) -> float | None:
+    """The largest estimate over the points; None below three training points, where nothing calibrates it."""
+    if surrogate.error_estimate is None:
+        return None
+    parts: Sequence[np.ndarray] = [points[k : k + _ESTIMATED] for k in range(0, len(points), _ESTIMATED)]
+    return max(float(surrogate.relative_std(part).max()) for part in parts)
+
+
+def _check_room(path: Path, contents: Contents) -> None:
+    needed, free = contents.n_bytes, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"--out {path}: the values take {needed / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free; "
+            "ask for fewer points, times, fields or sensors"
+        )

@@ -1,0 +1,5 @@
+"""What a campaign writes down: the SQLite ledger, times, models and assessments; progress events."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

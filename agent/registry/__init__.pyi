@@ -1,0 +1,13 @@
+from .card import model_card as model_card
+from .curation import archive as archive
+from .curation import compare as compare
+from .curation import promote as promote
+from .curation import tag as tag
+from .registry import ModelVersionInfo as ModelVersionInfo
+from .registry import find as find
+from .registry import resolve as resolve
+from .runs import Undelivered as Undelivered
+from .runs import delivering as delivering
+from .store import StoreUnreachable as StoreUnreachable
+from .tracking import Tracker as Tracker
+from .tracking import TrackingSettings as TrackingSettings

@@ -1,0 +1,108 @@
+"""The model card: what one should know of a surrogate before one trusts it, in Markdown."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from mlasdi.surrogate import Surrogate
+
+# MLflow keeps 5,000 characters; a long identity of a solver must not push the rest out.
+_MAX_IDENTITY = 800
+
+
+def model_card(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
+    """The card of a surrogate.
+
+    Args:
+        tags: those of its registered version: `problem`, `solver_runs`, `data_hash`, and where they are known
+            `solver_identity`, `max_error`, `mean_error` and `coverage`.
+    """
+    name = surrogate.info.get("campaign", tags.get("problem", "surrogate"))
+    sections = [
+        f"# {name}\n\nA surrogate of `{tags.get('problem', 'a solver')}`: it predicts whole trajectories, with a "
+        "standard deviation, from the parameters alone.",
+        "## Where it holds\n\n" + _box(surrogate),
+        "## What it predicts\n\n" + _state(surrogate),
+        "## How good it is\n\n" + _errors(surrogate, tags),
+        "## How it was made\n\n" + _origin(surrogate, tags),
+        "## Limits\n\nOutside the box and the time interval nothing was tested: predictions there are refused unless "
+        "asked for. Errors above are relative L2 errors of the whole state, the largest over time; single values and "
+        "small regions may be worse. The standard deviation is calibrated by leave-one-out errors, on average over the "
+        "state.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _box(surrogate: Surrogate) -> str:
+    rows = [f"| `{p.name}` | {p.low:g} | {p.high:g} | {p.unit or '-'} |" for p in surrogate.space.parameters]
+    t = surrogate.t
+    unit = f" {surrogate.layout.time_unit}".rstrip()
+    return "\n".join(
+        [
+            "| parameter | from | to | unit |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"Times from {t[0]:g} to {t[-1]:g}{unit}.",
+        ]
+    )
+
+
+def _state(surrogate: Surrogate) -> str:
+    layout = surrogate.layout
+    fields = ", ".join(f"`{name}`" + _unit(layout.field_units.get(name, "")) for name in layout.fields)
+    axes = ", ".join(
+        f"`{name}` from {min(x):g} to {max(x):g}" + _unit(layout.coordinate_units.get(name, ""))
+        for name, x in layout.coordinates.items()
+    )
+    if layout.scattered:
+        grid = f"{layout.n_points} scattered points"
+    else:
+        grid = "a grid of " + " x ".join(map(str, layout.shape)) + " points"
+        grid += f", {layout.n_points} of which it holds" if layout.mask is not None else ""
+    return f"Fields {fields} on {grid}: {axes}. {layout.n_state} values at each time."
+
+
+def _unit(unit: str) -> str:
+    return f" [{unit}]" if unit else ""
+
+
+def _errors(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
+    lines = [f"- estimated, without any further solve: {_percent(surrogate.error_estimate)}"]
+    if "max_error" in tags:
+        lines.append(
+            f"- validated by solves that the model does not know: {_percent(tags['max_error'])} at most, "
+            f"{_percent(tags.get('mean_error'))} on average"
+        )
+    else:
+        lines.append("- not validated")
+    if "coverage" in tags:
+        lines.append(f"- the 90 % band holds {_percent(tags['coverage'])} of the values at validation points")
+    stages = [
+        f"| {name} | {_percent(error)} |"
+        for name, error in zip(surrogate.record.stage_names, surrogate.record.stage_errors, strict=False)
+    ]
+    table = ["", "| with the stages up to | leave-one-out error |", "|---|---|", *stages] if stages else []
+    return "\n".join(lines + table)
+
+
+def _origin(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
+    identity = tags.get("solver_identity", "")
+    facts = {
+        "solver runs": tags.get("solver_runs"),
+        "training points": str(len(surrogate.model.latent.x)),
+        "latent states": f"{surrogate.model.latent.n_latent}, dynamics: {surrogate.model.latent.kind}",
+        "similarity variables": "; ".join(f"{what} `{law}`" for what, law in surrogate.scaling_laws.items()),
+        "POD modes": f"{surrogate.basis.rank}, which leave {_percent(surrogate.record.truncation_error)}",
+        "solver": f"`{identity[:_MAX_IDENTITY]}`" + (" (shortened)" if len(identity) > _MAX_IDENTITY else "")
+        if identity
+        else None,
+        "data": f"SHA-256 `{tags['data_hash']}`" if "data_hash" in tags else None,
+        "campaign, round": f"{json.dumps(surrogate.info.get('campaign'))}, {surrogate.info.get('round')}",
+        "program": f"mlasdi {version('mlasdi')}",
+    }
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items() if value)
+
+
+def _percent(fraction: float | str | None) -> str:
+    return "unknown" if fraction is None else f"{100 * float(fraction):.3g} %"

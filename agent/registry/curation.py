@@ -1,0 +1,161 @@
+"""What people do with registered versions: give them aliases and tags, archive them, compare two of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlasdi.agent.registry.package import CONFIG
+from mlasdi.agent.registry.registry import (
+    ARCHIVED_TAG,
+    CHAMPION,
+    ModelVersionInfo,
+    locate,
+    registered_version,
+    surrogate_folder,
+)
+from mlasdi.agent.registry.runs import flattened
+from mlasdi.agent.registry.store import quiet
+from mlasdi.surrogate import Surrogate
+
+# Tags that queries and resumed campaigns rely on.
+_OWN_TAGS = {
+    *("error_estimate", "max_error", "mean_error", "coverage", "solver_runs", "parameter_box", "problem", "campaign"),
+    *("round", "data_hash", "solver_identity", "packages", "fields", "n_state", "stages", "size_bytes"),
+}
+
+
+@quiet()
+def promote(model_uri: str, alias: str = CHAMPION, uri: str | None = None, root: Path | None = None) -> str | None:
+    """Move an alias to a version; returns the version that had it before.
+
+    Raises:
+        ValueError: no such version, an archived one, or an alias that MLflow does not allow.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client, version = registered_version(model_uri, uri, root)
+    if ARCHIVED_TAG in version.tags:
+        raise ValueError(f"{model_uri} is archived; `mlasdi models archive {model_uri} --undo` brings it back")
+    before = client.get_registered_model(version.name).aliases.get(alias)
+    try:
+        client.set_registered_model_alias(version.name, alias, version.version)
+    except MlflowException as error:
+        if error.error_code != "INVALID_PARAMETER_VALUE":
+            raise
+        raise ValueError(f"alias '{alias}': {error.message}") from None
+    return None if before is None else str(before)
+
+
+@quiet()
+def tag(
+    model_uri: str,
+    tags: Mapping[str, str],
+    remove: Sequence[str] = (),
+    uri: str | None = None,
+    root: Path | None = None,
+) -> dict[str, str]:
+    """Set and remove tags of a version; returns those that people gave it.
+
+    Raises:
+        ValueError: no such version, or a tag that the registry itself relies on.
+    """
+    for name in (*tags, *remove):
+        if name in _OWN_TAGS or name.startswith(("mlasdi.", "mlflow.")):
+            raise ValueError(f"tag '{name}' is kept by the registry itself; choose another name")
+    client, version = registered_version(model_uri, uri, root)
+    missing = [name for name in remove if name not in version.tags]
+    if missing:
+        raise ValueError(f"{model_uri} has no tag '{missing[0]}'")
+    for name, value in tags.items():
+        client.set_model_version_tag(version.name, version.version, name, value)
+    for name in remove:
+        client.delete_model_version_tag(version.name, version.version, name)
+    found = client.get_model_version(version.name, version.version).tags
+    return {name: value for name, value in found.items() if name not in _OWN_TAGS and not name.startswith("mlasdi.")}
+
+
+@quiet()
+def archive(model_uri: str, undo: bool = False, uri: str | None = None, root: Path | None = None) -> None:
+    """Hide a version from queries, or show it again; its files and its number stay.
+
+    Raises:
+        ValueError: no such version, or one that an alias points to.
+    """
+    client, version = registered_version(model_uri, uri, root)
+    aliases = client.get_registered_model(version.name).aliases
+    held = sorted(alias for alias, number in aliases.items() if str(number) == str(version.version))
+    if held and not undo:
+        raise ValueError(
+            f"{model_uri} has the alias '{held[0]}'; first move it: "
+            f"mlasdi models promote models:/{version.name}/VERSION --alias {held[0]}"
+        )
+    if not undo:
+        client.set_model_version_tag(version.name, version.version, ARCHIVED_TAG, "true")
+    elif ARCHIVED_TAG in version.tags:
+        client.delete_model_version_tag(version.name, version.version, ARCHIVED_TAG)
+
+
+def compare(first: str, second: str, uri: str | None = None, root: Path | None = None) -> dict[str, Any]:
+    """Two registered versions side by side, as JSON: errors, points, stages, and the settings that differ.
+
+    Raises:
+        ValueError, FileNotFoundError: as `mlasdi.agent.registry.registry.locate`.
+        SurrogateError: a version's files are damaged.
+    """
+    (one, its_settings), (other, other_settings) = (_described(model_uri, uri, root) for model_uri in (first, second))
+    mine, theirs = ({tuple(point.items()) for point in model["points"]} for model in (one, other))
+    both = sorted(its_settings.keys() | other_settings.keys())
+    return {
+        "models": [one, other],
+        "common_points": len(mine & theirs),
+        "same_data": one["data_hash"] is not None and one["data_hash"] == other["data_hash"],
+        "same_solver": one["solver_identity"] == other["solver_identity"],
+        "settings": {
+            key: [its_settings.get(key), other_settings.get(key)]
+            for key in both
+            if its_settings.get(key) != other_settings.get(key)
+        },
+    }
+
+
+def _described(model_uri: str, uri: str | None, root: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A version as JSON, and the settings of its campaign with dotted names; empty where it has none."""
+    import yaml
+
+    info, folder = locate(model_uri, uri, root)
+    surrogate = Surrogate.load(surrogate_folder(folder, model_uri))
+    config = folder / CONFIG
+    settings = dict(flattened(yaml.safe_load(config.read_text()) or {})) if config.exists() else {}
+    return _facts(info, surrogate), settings
+
+
+def _facts(info: ModelVersionInfo, surrogate: Surrogate) -> dict[str, Any]:
+    space, record = surrogate.space, surrogate.record
+    identity = info.tags.get("solver_identity")
+    points = space.from_unit(surrogate.model.latent.x)
+    return {
+        "uri": f"models:/{info.name}/{info.version}",
+        "aliases": list(info.aliases),
+        "error_estimate": surrogate.error_estimate,
+        "max_error": info.max_error,
+        "mean_error": float(info.tags["mean_error"]) if "mean_error" in info.tags else None,
+        "coverage": float(info.tags["coverage"]) if "coverage" in info.tags else None,
+        "solver_runs": info.solver_runs,
+        "points": [{name: float(f"{value:.12g}") for name, value in space.as_dict(row).items()} for row in points],
+        "stages": [
+            {"name": name, "leave_one_out": error if error is None else float(error)}
+            for name, error in zip(
+                record.stage_names, record.stage_errors or [None] * len(record.stage_names), strict=True
+            )
+        ],
+        "n_latent": surrogate.model.latent.n_latent,
+        "rank": surrogate.basis.rank,
+        "truncation_error": float(np.float64(record.truncation_error)),
+        "size_bytes": info.size_bytes,
+        "data_hash": info.tags.get("data_hash"),
+        "solver_identity": None if identity is None else json.loads(identity),
+        "packages": json.loads(info.tags.get("packages", "{}")),
+    }

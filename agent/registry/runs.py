@@ -1,0 +1,82 @@
+"""MLflow's runs, found by tags and logged to within its limits."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mlasdi.agent.execution import is_disk_full
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_MAX_BATCH, _MAX_PARAM_BATCH, _MAX_PARAM_LENGTH = 500, 100, 6000
+
+
+class Undelivered(Exception):
+    """MLflow could not take a record, or cannot be reached; the message says why."""
+
+
+@contextmanager
+def delivering() -> Iterator[None]:
+    """Troubles of the tracking store, and of the way to it, as `Undelivered`.
+
+    They must not end a campaign whose solves are paid for; a full disk must, since it concerns the solves too.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:  # OSError: no connection, or one that breaks
+        if is_disk_full(error):
+            raise
+        raise Undelivered(f"MLflow: {type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
+
+
+@contextmanager
+def unless_it_exists() -> Iterator[None]:
+    """Let a creation pass that came second, after an earlier round or another campaign in the same store."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def where(tags: Mapping[str, str]) -> str:
+    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+
+
+def find_run(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
+    runs = client.search_runs([experiment_id], where(tags), order_by=["attributes.start_time ASC"], max_results=1)
+    return runs[0] if runs else None
+
+
+def log_params(client: "MlflowClient", run: "Run", params: Mapping[str, Any]) -> None:
+    from mlflow.entities import Param
+
+    flat = {name: str(value)[:_MAX_PARAM_LENGTH] for name, value in flattened(params)}
+    new = [Param(name, value) for name, value in flat.items() if name not in run.data.params]
+    for i in range(0, len(new), _MAX_PARAM_BATCH):
+        client.log_batch(run.info.run_id, params=new[i : i + _MAX_PARAM_BATCH])
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names with values."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def log_metrics(
+    client: "MlflowClient", run_id: str, metrics: Mapping[str, float], *, step: int, timestamp: int
+) -> None:
+    from mlflow.entities import Metric
+
+    values = [Metric(name, float(value), timestamp, step) for name, value in metrics.items()]
+    for i in range(0, len(values), _MAX_BATCH):
+        client.log_batch(run_id, metrics=values[i : i + _MAX_BATCH])

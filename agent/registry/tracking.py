@@ -1,0 +1,307 @@
+"""MLflow tracking of one campaign: a run for the campaign, a nested run per round, a registered version per model.
+
+Every call can be repeated: after a kill, the resumed campaign logs the interrupted round again and finds what is there.
+"""
+
+import json
+import shlex
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from math import inf, isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from mlasdi.agent.registry.package import packages, save_model
+from mlasdi.agent.registry.registry import CAMPAIGN_TAG, CHAMPION, ROUND_TAG
+from mlasdi.agent.registry.runs import find_run, log_metrics, log_params, unless_it_exists, where
+from mlasdi.agent.registry.store import all_pages, check_uri, connect, is_database, quiet, store_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+_KIND_TAG = "mlasdi.kind"
+_MAX_DESCRIPTION = 5000  # of a version, in MLflow's databases
+
+
+class TrackingSettings(BaseModel):
+    """Where a campaign is recorded.
+
+    Attributes:
+        uri: MLflow tracking URI, a database or a server; `None`: an SQLite database, `mlflow.db` in the root.
+        experiment: MLflow experiment; `None`: the campaign's name.
+        registered_model: name in the model registry; `None`: the campaign's name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a URI may hold a password
+
+    uri: str | None = None
+    experiment: str | None = Field(default=None, min_length=1)
+    registered_model: str | None = Field(default=None, pattern=r"^[^/:']+$")
+
+    @field_validator("uri")
+    @classmethod
+    def _known_scheme(cls, uri: str | None) -> str | None:
+        if uri is not None:
+            check_uri(uri)
+        return uri
+
+
+class Tracker:
+    """Records one campaign in MLflow; used from one process, `start` before anything else.
+
+    Args:
+        settings: the store, and names that differ from the campaign's.
+        root: folder of the embedded database and of all artifacts that no tracking server keeps.
+        campaign: name of the campaign.
+        campaign_id: identity of the campaign; what was logged under it is found again and continued.
+    """
+
+    def __init__(self, settings: TrackingSettings, root: Path, campaign: str, campaign_id: str) -> None:
+        if not campaign_id or "'" in campaign_id:
+            raise ValueError(f"campaign_id '{campaign_id}' must not be empty or contain a quote")
+        self.uri = store_uri(settings.uri, root)
+        self.campaign, self.campaign_id = campaign, campaign_id
+        self.experiment = settings.experiment or campaign
+        self.registered_model = settings.registered_model or campaign
+        self._artifacts = root.resolve() / "artifacts"
+        self._config_text = ""
+        self._opened: tuple[MlflowClient, str, str] | None = None
+
+    @property
+    def browse_hint(self) -> str:
+        """How to look at the results: a command for a database, an address for a server."""
+        if is_database(self.uri):
+            return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+        return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
+
+    @property
+    def run_id(self) -> str:
+        """The campaign's run."""
+        return self._session[2]
+
+    @property
+    def _client(self) -> "MlflowClient":
+        return self._session[0]
+
+    @property
+    def _experiment_id(self) -> str:
+        return self._session[1]
+
+    @property
+    def _session(self) -> "tuple[MlflowClient, str, str]":
+        if self._opened is None:
+            raise RuntimeError("Tracker.start() comes before any other call")
+        return self._opened
+
+    @quiet()
+    def start(self, config_text: str, params: Mapping[str, Any]) -> str:
+        """Open the campaign's run, or reopen the one an earlier process left, and return its id.
+
+        Args:
+            config_text: the validated configuration, saved as the artifact `config.yaml`.
+            params: nested settings, logged with dotted names. MLflow keeps the first value a parameter gets.
+        """
+        client = connect(self.uri)
+        experiment_id = self._open_experiment(client)
+        tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "campaign"}
+        run = find_run(client, experiment_id, tags)
+        if run is None:
+            run = client.create_run(experiment_id, tags=tags, run_name=self.campaign)
+        elif run.info.status != "RUNNING":
+            client.update_run(run.info.run_id, status="RUNNING")
+        log_params(client, run, params)
+        client.log_text(run.info.run_id, config_text, "config.yaml")
+        self._config_text = config_text
+        self._opened = (client, experiment_id, run.info.run_id)
+        return run.info.run_id
+
+    @quiet()
+    def log_round(
+        self, round: int, metrics: Mapping[str, float], params: Mapping[str, Any], artifacts: Sequence[Path]
+    ) -> str:
+        """Log one round as a run nested in the campaign's, and return its id.
+
+        The metrics go to the campaign's run too, with the round as their step. A round that is complete is left alone;
+        one that an interruption left half-logged is completed, and keeps the values it has.
+
+        Args:
+            artifacts: files or folders, kept under their own names.
+        """
+        run = self._round_run(round)
+        run_id = run.info.run_id
+        if run.info.status == "FINISHED":
+            return run_id
+        log_params(self._client, run, params)
+        for path in artifacts:
+            self._client.log_artifact(run_id, str(path))
+        # What an interrupted call logged stays: MLflow keeps every value. Equal values with equal times count once, so
+        # the time is that of the run's creation.
+        metrics = {**metrics, **run.data.metrics}
+        for target in (run_id, self.run_id):
+            log_metrics(self._client, target, metrics, step=round, timestamp=run.info.start_time)
+        self._client.set_terminated(run_id)
+        return run_id
+
+    @quiet()
+    def register(
+        self,
+        round: int,
+        surrogate_folder: Path,
+        tags: Mapping[str, str],
+        error_estimate: float,
+        *,
+        card: str = "",
+        figures: Sequence[Path] = (),
+    ) -> str:
+        """Make the saved surrogate of a round a version of the registered model, and return the version.
+
+        The alias `champion` moves to it if nothing has the alias, or if `error_estimate` is less than the champion's.
+        A round that is registered already keeps its version.
+
+        Args:
+            surrogate_folder: what `Surrogate.save` wrote.
+            tags: version tags, of which `parameter_box` is required: JSON `{name: [low, high]}` in the order of the
+                model's input columns.
+            error_estimate: the model's own estimate of its relative error, a fraction.
+            card: the model card, Markdown; MLflow shows it as the description of the version.
+            figures: files that travel with the model, as do the card and the campaign's configuration.
+
+        Raises:
+            ValueError: `parameter_box` is missing.
+        """
+        if "parameter_box" not in tags:
+            raise ValueError(f"version tags need 'parameter_box', got {sorted(tags)}")
+        this_round = where({CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)})
+        query = f"name = '{self.registered_model}' and {this_round}"
+        found = all_pages(self._client.search_model_versions, filter_string=query)
+        if found:
+            version = found[0]
+        else:
+            documents = {"card": card, "config": self._config_text, "figures": figures}
+            model = self._log_model(round, surrogate_folder, json.loads(tags["parameter_box"]), documents)
+            own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
+            version = self._create_version(round, model, {**tags, **own}, card)
+        self._promote(version)
+        return str(version.version)
+
+    @quiet()
+    def tag_version(self, version: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a registered version, for what is known only later, such as a validated `max_error`."""
+        for name, value in tags.items():
+            self._client.set_model_version_tag(self.registered_model, version, name, value)
+
+    @quiet()
+    def finish(
+        self,
+        metrics: Mapping[str, float],
+        artifacts: Sequence[Path],
+        status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
+    ) -> None:
+        """Log the campaign's final metrics and files, and close its run."""
+        for path in artifacts:
+            self._client.log_artifact(self.run_id, str(path))
+        rounds = where({CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round"})
+        n_rounds = len(all_pages(self._client.search_runs, experiment_ids=[self._experiment_id], filter_string=rounds))
+        # Later than every round's, and later than those of an earlier finish: these are the values MLflow shows.
+        log_metrics(self._client, self.run_id, metrics, step=n_rounds, timestamp=time.time_ns() // 1_000_000)
+        self._client.set_terminated(self.run_id, status)
+
+    def _open_experiment(self, client: "MlflowClient") -> str:
+        """Create, find or restore the experiment. A server chooses the place of artifacts; for a database we do."""
+        location = self._artifacts.as_uri() if is_database(self.uri) else None
+        with unless_it_exists():
+            return client.create_experiment(self.experiment, artifact_location=location)
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            raise RuntimeError(f"experiment '{self.experiment}' exists, but cannot be found: was it deleted?")
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
+
+    def _round_run(self, round: int) -> "Run":
+        """The run of a round, created when there is none yet."""
+        tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round", ROUND_TAG: str(round)}
+        return find_run(self._client, self._experiment_id, tags) or self._client.create_run(
+            self._experiment_id, tags={**tags, "mlflow.parentRunId": self.run_id}, run_name=f"round {round}"
+        )
+
+    def _create_version(self, round: int, model: "LoggedModel", tags: Mapping[str, str], card: str) -> "ModelVersion":
+        with unless_it_exists():
+            self._client.create_registered_model(self.registered_model)
+        return self._client.create_model_version(
+            self.registered_model,
+            # MLflow's database store would look a `models:/` source up in its global default store.
+            source=model.artifact_location if is_database(self.uri) else f"models:/{model.model_id}",
+            run_id=model.source_run_id,
+            model_id=model.model_id,
+            description=card[:_MAX_DESCRIPTION] or None,
+            tags={
+                **tags,
+                "packages": json.dumps(packages()),
+                "campaign": self.campaign,
+                "round": str(round),
+                CAMPAIGN_TAG: self.campaign_id,
+                ROUND_TAG: str(round),
+            },
+        )
+
+    def _log_model(
+        self, round: int, surrogate_folder: Path, box: dict[str, list[float]], documents: dict[str, Any]
+    ) -> "LoggedModel":
+        """Log the surrogate as an MLflow model of the round's run; one that was left incomplete is completed."""
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+        client, run_id = self._client, self._round_run(round).info.run_id
+        tags = {CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)}
+        found = client.search_logged_models([self._experiment_id], where(tags))
+        model = found[0] if found else client.create_logged_model(self._experiment_id, "surrogate", run_id, tags)
+        if model.status == LoggedModelStatus.READY:
+            return model
+        outputs = client.get_run(run_id).outputs
+        if all(output.model_id != model.model_id for output in (outputs.model_outputs if outputs else [])):
+            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=round)])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model")
+            save_model(path, surrogate_folder, box, run_id=run_id, model_id=model.model_id, **documents)
+            client.log_model_artifacts(model.model_id, str(path))
+        return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def _promote(self, version: "ModelVersion") -> None:
+        """Move the alias `champion` to `version` when it is the first or the better one."""
+        from mlflow.exceptions import MlflowException
+
+        if not self._is_best(version):
+            return
+        try:
+            self._set_champion(version)
+        except MlflowException:
+            # Of two campaigns that set the first champion at one moment, MLflow refuses one: that one looks again.
+            if self._is_best(version):
+                self._set_champion(version)
+
+    def _set_champion(self, version: "ModelVersion") -> None:
+        self._client.set_registered_model_alias(self.registered_model, CHAMPION, version.version)
+
+    def _is_best(self, version: "ModelVersion") -> bool:
+        """Whether there is no champion, or `version` has the smaller error estimate."""
+        champion = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
+        if champion is None:
+            return True
+        # One that somebody chose by hand may have no estimate: nothing shows that the new one is better.
+        best = self._client.get_model_version(self.registered_model, champion).tags.get("error_estimate", "-inf")
+        return _or_inf(version.tags["error_estimate"]) < _or_inf(best)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _or_inf(error: str) -> float:
+    """An error from its tag; one that is not a number is worse than any that is."""
+    return inf if isnan(float(error)) else float(error)

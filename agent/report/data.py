@@ -1,0 +1,166 @@
+"""What the HTML report shows: gathered from the ledger, the models, the assessments and the stored solutions."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mlasdi.agent.config import Config
+from mlasdi.agent.records import Ledger, Point, spans
+from mlasdi.agent.report import charts, maps
+from mlasdi.agent.report.report import build_report
+from mlasdi.agent.report.trajectories import Shown, trajectories
+from mlasdi.solvers.storage import DamagedSnapshot, open_store, within
+from mlasdi.surrogate import Surrogate
+from mlasdi.validation import Assessment
+
+
+class ReportData:
+    """The records of one campaign, finished or not, as what the page shows.
+
+    Args:
+        report: of a finished campaign, as in `report.json`; None while it runs.
+
+    Raises:
+        SurrogateError: the last model is missing or damaged.
+    """
+
+    def __init__(self, config: Config, ledger: Ledger, report: Mapping[str, Any] | None) -> None:
+        self.config, self.ledger, self.space = config, ledger, config.problem.space
+        self.points = ledger.points("train")
+        trained = [k for k in range(1 + self._last_round()) if ledger.step_payload(k, "train") is not None]
+        self.round = trained[-1] if trained else None
+        self.surrogate: Surrogate | None = None
+        self.assessment: Assessment | None = None
+        if self.round is not None:
+            self.surrogate = Surrogate.load(config.folder / "models" / f"round-{self.round:03d}")
+            self.assessment = self._assessment(self.round)
+            report = report or build_report(
+                config, ledger, None, self.round, self.surrogate, self.assessment, split=None
+            )
+        self.report = report
+
+    def charts(self) -> dict[str, Any]:
+        """Everything that is drawn; None for what the campaign cannot tell, or not yet."""
+        report = self.report or {}
+        stages = [stage["name"] for stage in report.get("stages", ())]
+        shown, lost = self._shown()
+        return {
+            "box": maps.box(self.space),
+            "points": maps.training_points(self.space, self.points),
+            "error_map": None if self.assessment is None else maps.error_map(self.assessment),
+            "uncertainty_map": self.uncertainty,
+            "trajectories": [] if self.surrogate is None else trajectories(self.surrogate, shown),
+            "lost": lost,
+            "convergence": charts.convergence(self._rounds(), self.config.budget.target_error),
+            "error_split": charts.error_split(stages, report.get("error_split")),
+            "reliability": charts.reliability(report.get("reliability")),
+            "cost": charts.cost(self.ledger.seconds()),
+            "timeline": charts.timeline(spans(self.ledger)),
+        }
+
+    def worst(self) -> tuple[dict[str, float], float] | None:
+        """The validation point with the largest error, and that; None without validation."""
+        if self.assessment is None:
+            return None
+        i = _ranked(self.assessment.final)[-1]
+        return self.space.as_dict(self.assessment.mu[i]), float(self.assessment.final[i])
+
+    def least_sure(self) -> dict[str, float] | None:
+        """Where the model expects the largest error; None without a model, or where it expects no finite one."""
+        return None if self.uncertainty is None else maps.largest(self.uncertainty, self.space)
+
+    def solves(self) -> list[dict[str, Any]]:
+        """A row for each training point, and for each validation point whose solve failed."""
+        failed = self.ledger.points("validate", status="failed")
+        attempts: dict[int, list[Any]] = {}
+        for attempt in self.ledger.attempts():
+            attempts.setdefault(attempt.point_id, []).append(attempt)
+        rows = []
+        for number, point in enumerate([*self.points, *failed], start=1):
+            own = attempts.get(point.id, [])
+            rows.append(
+                {
+                    "number": number if point.purpose == "train" else None,
+                    "round": point.round,
+                    "mu": [point.mu[name] for name in self.space.names],
+                    "score": point.score,
+                    "status": point.status,
+                    "attempts": len(own),
+                    "solve_s": sum(attempt.solve_s or 0.0 for attempt in own),
+                    "failures": [(a.failure_kind, a.failure_message) for a in own if a.status == "failed"],
+                }
+            )
+        return rows
+
+    @cached_property
+    def uncertainty(self) -> dict[str, Any] | None:
+        """The map of what the last model expects as its error."""
+        return None if self.surrogate is None else maps.uncertainty_map(self.surrogate)
+
+    def _last_round(self) -> int:
+        return max((point.round for point in self.points), default=-1)
+
+    def _assessment(self, round: int) -> Assessment | None:
+        path = self.config.folder / "assessments" / f"round-{round:03d}.npz"
+        return Assessment.load(path) if path.exists() else None
+
+    def _rounds(self) -> list[dict[str, Any]]:
+        """Errors of each judged round against the solves that its model knows."""
+        rounds = []
+        for k in range(1 + self._last_round()):
+            judged = self.ledger.step_payload(k, "assess")
+            if judged is None:
+                continue
+            assessment = self._assessment(k)
+            rounds.append(
+                {
+                    "solver_runs": sum(point.status == "solved" and point.round <= k for point in self.points),
+                    "estimate": judged.get("error_estimate"),
+                    "max_error": None if assessment is None else float(assessment.final.max()),
+                    "mean_error": None if assessment is None else float(assessment.final.mean()),
+                }
+            )
+        return rounds
+
+    def _shown(self) -> tuple[list[Shown], list[str]]:
+        """Trajectories worth a look, and which of them are lost: their solutions are gone or damaged."""
+        shown, lost = [], []
+        for label, point, error in self._worth_a_look():
+            truth = None
+            with suppress(DamagedSnapshot):
+                truth = open_store(self.config.snapshot_root).get(point.address)
+            if truth is None or self.surrogate is None:
+                lost.append(label)
+                continue
+            t = self.surrogate.t
+            shown.append(Shown(label, point.mu, within(truth, float(t[0]), float(t[-1])), error))
+        return shown, lost
+
+    def _worth_a_look(self) -> list[tuple[str, Point, float | None]]:
+        """The worst and the median validation point and one for training; without validation, training points."""
+        if self.surrogate is None or self.round is None:
+            return []
+        known = [point for point in self.points if point.status == "solved" and point.round <= self.round]
+        left_out = self.surrogate.record.leave_one_out
+        by_error = _ranked(left_out[-1]) if left_out else list(range(len(known)))
+        hardest = ("hardest training point", known[by_error[-1]], None)
+        if self.assessment is None:
+            middle = ("median training point", known[by_error[len(by_error) // 2]], None)
+            return [hardest, middle] if left_out else [("training point", known[-1], None)]
+        validated = {tuple(p.mu[name] for name in self.space.names): p for p in self.ledger.points("validate")}
+        judged = [validated[tuple(mu)] for mu in self.assessment.mu.tolist()]
+        order, errors = _ranked(self.assessment.final), self.assessment.final.tolist()
+        worst, median = order[-1], order[len(order) // 2]
+        return [
+            ("worst validation point", judged[worst], errors[worst]),
+            ("median validation point", judged[median], errors[median]),
+            hardest if left_out else ("training point", known[-1], None),
+        ]
+
+
+def _ranked(errors: Sequence[float] | np.ndarray) -> list[int]:
+    """Indices from the smallest error to the largest; what is not a number counts as the largest."""
+    return [int(i) for i in np.argsort(np.nan_to_num(np.asarray(errors), nan=np.inf), kind="stable")]

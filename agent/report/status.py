@@ -1,0 +1,65 @@
+"""How far a campaign is, by its own records."""
+
+from typing import Any
+
+from mlasdi.agent.config import Config
+from mlasdi.agent.records import Ledger
+from mlasdi.agent.report.report import failures, read_report
+
+
+def campaign_status(config: Config) -> dict[str, Any]:
+    """What the ledger and the report of a campaign know, as JSON; readable while the campaign runs.
+
+    Raises:
+        LedgerError: there is a ledger, but it cannot be read.
+    """
+    about = {"campaign": config.name, "folder": str(config.folder), "budget": config.budget.solver_runs}
+    path = config.folder / "ledger.db"
+    if not path.exists():
+        return about | {"state": "not started", "solver_runs": 0}
+    with Ledger(path, read_only=True) as ledger:
+        stop_reason = _stop_reason(config, ledger)
+        found = about | {
+            "state": "started" if stop_reason is None else "finished",
+            "stop_reason": stop_reason,
+            "solver_runs": ledger.solver_runs("train"),
+            "validation_runs": ledger.solver_runs("validate"),
+            "points": _points_by_status(ledger),
+            "seconds": ledger.seconds(),
+            "failures": failures(ledger),
+        }
+        found |= _progress(ledger)
+    if stop_reason is not None:  # the report's findings know the validation set, too
+        found["diagnostics"] = read_report(config.folder).get("diagnostics", found["diagnostics"])
+    return found
+
+
+def _stop_reason(config: Config, ledger: Ledger) -> str | None:
+    """Why the campaign ended; None while it has not, or goes on with a larger budget."""
+    if ledger.get_meta("finished") is None:
+        return None
+    report = read_report(config.folder)
+    is_current = report["solver_runs"] == ledger.solver_runs("train")
+    return str(report["stop_reason"]) if is_current else None
+
+
+def _points_by_status(ledger: Ledger) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for point in ledger.points():
+        of_purpose = counts.setdefault(point.purpose, {"proposed": 0, "solved": 0, "failed": 0})
+        of_purpose[point.status] += 1
+    return counts
+
+
+def _progress(ledger: Ledger) -> dict[str, Any]:
+    """Rounds begun and finished, and the judgement of the last round that was judged."""
+    rounds = 1 + max((point.round for point in ledger.points("train")), default=-1)
+    judged = [round for round in range(rounds) if ledger.step_payload(round, "assess") is not None]
+    finished = [round for round in range(rounds) if ledger.step_payload(round, "publish") is not None]
+    last = (ledger.step_payload(judged[-1], "assess") or {}) if judged else {}
+    return {
+        "rounds_begun": rounds,
+        "rounds_finished": len(finished),
+        "error_estimate": last.get("error_estimate"),
+        "diagnostics": last.get("diagnostics", []),
+    }

@@ -1,0 +1,170 @@
+"""Truth against prediction over time as JSON, thinned and quantised, for the player of the HTML report."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.agent.report.maps import plain
+from mlasdi.solvers import Snapshots, StateLayout
+from mlasdi.surrogate import Surrogate, relative_error
+
+FRAMES = 31
+MAX_FIELDS = 3
+LINE_POINTS = 240
+# Of all trajectories together, as text: with it the page stays well below 5 MB.
+MAX_CHARACTERS = 2_000_000
+# A value takes two bytes, and three bytes take four characters; three quantities are shown of each field.
+_CHARACTERS_A_VALUE = 3 * 2 * 4 / 3
+_MISSING = 65535
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A trajectory to show.
+
+    Attributes:
+        label: what it is in a few words.
+        mu: its parameters.
+        truth: the full-order solution, within the times of the surrogate.
+        error: its relative error as it was assessed; None: that of the times shown.
+    """
+
+    label: str
+    mu: Mapping[str, float]
+    truth: Snapshots
+    error: float | None = None
+
+
+def trajectories(surrogate: Surrogate, shown: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Truth, difference and standard deviation of each trajectory, at a few times and places."""
+    n_fields = min(len(surrogate.layout.fields), MAX_FIELDS)
+    n_values = MAX_CHARACTERS / (_CHARACTERS_A_VALUE * FRAMES * n_fields * max(len(shown), 1))
+    return [_trajectory(surrogate, one, int(n_values)) for one in shown]
+
+
+def _trajectory(surrogate: Surrogate, shown: Shown, max_places: int) -> dict[str, Any]:
+    keep = np.unique(np.linspace(0, len(shown.truth.t) - 1, FRAMES).round().astype(int))
+    t, truth = shown.truth.t[keep], shown.truth.u[keep]
+    prediction = surrogate.predict(shown.mu, t)
+    assert prediction.std is not None
+    mean, std = prediction.mean[0], prediction.std[0]
+    unit = surrogate.view.unit
+    errors = relative_error(truth / unit, mean / unit)
+    layout = surrogate.layout
+    split = {name: layout.split(u) for name, u in (("truth", truth), ("difference", mean - truth), ("std", std))}
+    places = Places.of(layout, np.abs(split["difference"][layout.fields[0]]), max_places)
+    fields = [
+        {"name": name, "unit": layout.field_units.get(name, "")}
+        | {quantity: packed(places.take(values[name])) for quantity, values in split.items()}
+        for name in layout.fields[:MAX_FIELDS]
+    ]
+    return {
+        "label": shown.label,
+        "mu": dict(shown.mu),
+        "error": plain(np.array([errors.max() if shown.error is None else shown.error]))[0],
+        "t": plain(t, digits=6),
+        "time_unit": layout.time_unit,
+        "errors": plain(errors),
+        "fields": fields,
+        "n_fields": len(layout.fields),
+        "space": places.describe(),
+    }
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places at which fields are shown: points of a line, of a plane through the grid, or scattered ones.
+
+    Attributes:
+        kind: `line`, `grid` or `points`.
+        axes: label -> coordinates of what is shown, one axis of a line, else two.
+        index: of the places in the array of a field, after its time axis.
+        elsewhere: coordinates that are held fixed, in words.
+        to_scale: whether both axes measure the same length.
+    """
+
+    kind: str
+    axes: Mapping[str, Float[np.ndarray, " n"]]
+    index: tuple[Any, ...]
+    elsewhere: str
+    to_scale: bool
+
+    @classmethod
+    def of(cls, layout: StateLayout, difference: Float[np.ndarray, "*time_and_grid"], max_places: int) -> "Places":
+        """At most `max_places` of a field, evenly thinned.
+
+        More than two axes are cut where the difference is largest; more than two coordinates of scattered points are
+        seen along the others.
+        """
+        names = list(layout.coordinates)
+        labels = [_labelled(name, layout.coordinate_units.get(name, "")) for name in names]
+        x = list(layout.coordinates.values())
+        to_scale = len(names) > 1 and set(names[:2]) <= set("xyz")
+        if len(names) == 1:
+            order = np.argsort(x[0], kind="stable")[:: _step(len(x[0]), min(LINE_POINTS, max_places))]
+            return cls("line", {labels[0]: x[0][order]}, (order,), "", False)
+        if layout.scattered:
+            keep = slice(None, None, _step(len(x[0]), max_places))
+            axes = {label: values[keep] for label, values in zip(labels[:2], x[:2], strict=True)}
+            return cls("points", axes, (keep,), "", to_scale)
+        cut: tuple[int, ...] = ()
+        if len(names) > 2:
+            finite = np.where(np.isfinite(difference), difference, -1.0)
+            cut = tuple(int(i) for i in np.unravel_index(finite.argmax(), difference.shape)[3:])
+        steps = _plane_steps(layout.shape[:2], max_places)
+        keeps = [slice(None, None, step) for step in steps]
+        axes = {label: values[keep] for label, values, keep in zip(labels[:2], x[:2], keeps, strict=True)}
+        fixed = [f"{label} = {values[i]:.4g}" for label, values, i in zip(labels[2:], x[2:], cut, strict=True)]
+        return cls("grid", axes, (*keeps, *cut), ", ".join(fixed), to_scale)
+
+    def take(self, values: Float[np.ndarray, "*time_and_grid"]) -> Float[np.ndarray, "time place"]:
+        taken = values[(slice(None), *self.index)]
+        return taken.reshape(len(taken), -1)
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "kind": self.kind,
+            "labels": list(self.axes),
+            "axes": [plain(values, digits=6) for values in self.axes.values()],
+            "elsewhere": self.elsewhere,
+            "to_scale": self.to_scale,
+        }
+
+
+def packed(values: Float[np.ndarray, "time place"]) -> dict[str, Any]:
+    """Values as 16-bit integers between their smallest and largest, in base64; 65535 for what is not finite.
+
+    The largest error of that is `(high - low) / 131068`.
+    """
+    is_finite = np.isfinite(values)
+    low, high = (float(values[is_finite].min()), float(values[is_finite].max())) if is_finite.any() else (0.0, 0.0)
+    width = high - low
+    if not np.isfinite(width):  # the width of what a diverged prediction spans can itself overflow
+        low, high, width = 0.0, 0.0, 0.0
+        is_finite = np.zeros_like(is_finite)
+    scaled = np.where(is_finite, values - low, 0.0) * ((_MISSING - 1) / width if width > 0 else 0.0)
+    codes = np.where(is_finite, scaled.round(), _MISSING).astype("<u2")
+    return {"low": low, "high": high, "codes": base64.b64encode(codes.tobytes()).decode()}
+
+
+def _step(n: int, most: int) -> int:
+    """The stride that leaves at most `most` of `n`."""
+    return max(-(-n // max(most, 1)), 1)
+
+
+def _plane_steps(shape: tuple[int, ...], most: int) -> tuple[int, int]:
+    """Strides along two axes that leave at most `most` places, thinning the longer axis first."""
+    steps = [1, 1]
+    while prod(counts := [-(-n // step) for n, step in zip(shape, steps, strict=True)]) > most and max(counts) > 1:
+        steps[int(np.argmax(counts))] += 1
+    return steps[0], steps[1]
+
+
+def _labelled(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name

@@ -1,0 +1,5 @@
+"""How people write things: numbers, points, tables of points, addresses with passwords."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

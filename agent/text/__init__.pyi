@@ -1,0 +1,16 @@
+from .arguments import fraction as fraction
+from .arguments import levels as levels
+from .arguments import ranges as ranges
+from .arguments import sensors as sensors
+from .arguments import texts as texts
+from .arguments import time_points as time_points
+from .arguments import values as values
+from .credentials import VARIABLES as VARIABLES
+from .credentials import redacted as redacted
+from .credentials import refuse_credentials as refuse_credentials
+from .credentials import where_credentials_are as where_credentials_are
+from .formatting import percent as percent
+from .formatting import point as point
+from .formatting import seconds as seconds
+from .formatting import size as size
+from .point_table import read_columns as read_columns

@@ -1,0 +1,2 @@
+from .surrogate import Prediction as Prediction
+from .surrogate import Surrogate as Surrogate

@@ -1,0 +1,5 @@
+"""Similarity variables: rescaled time, coordinates and amplitudes in which trajectories collapse."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

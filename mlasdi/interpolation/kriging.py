@@ -1,0 +1,155 @@
+"""Interpolation over the parameters: kriging weights, and the choice of kernel by what it does to the field.
+
+Universal kriging with a constant mean: the prediction at mu is a weighted sum of the values at the training points,
+with weights that depend on the kernel and the points alone. Whatever is interpolated over the parameters (fields,
+latent coefficients, residuals) uses these weights, so anchors between the training points are linear in the values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from pydantic import BaseModel, Field
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+Family = Literal["rbf", "matern52"]
+FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
+
+# Before any data, a length scale is log-normal around this many widths of the box, with this standard deviation of its
+# logarithm.
+PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
+MIN_TRAINING_POINTS = 3  # points from which another is predicted, at least, where there are more than that
+
+
+class Kernel(BaseModel, frozen=True, extra="forbid"):
+    """A stationary covariance function on the unit cube with one length scale per parameter and unit variance."""
+
+    family: Family
+    lengthscale: tuple[float, ...]
+    nugget: float = Field(1e-8, gt=0)
+
+    def __call__(self, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
+        squared = np.sum(((x[:, None] - y[None]) / np.asarray(self.lengthscale)) ** 2, axis=-1)
+        if self.family == "rbf":
+            return np.exp(-0.5 * squared)
+        r = np.sqrt(5 * squared)
+        return (1 + r + r**2 / 3) * np.exp(-r)
+
+
+@dataclass(frozen=True)
+class Kriging:
+    """Universal kriging from points `x [point, d]` of the unit cube."""
+
+    x: Float[np.ndarray, "point d"]
+    kernel: Kernel
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        return cholesky(self.kernel(self.x, self.x) + self.kernel.nugget * np.eye(len(self.x)), lower=True)
+
+    @cached_property
+    def mean_weights(self) -> Float[np.ndarray, " point"]:
+        """Weights of the generalised least-squares mean."""
+        w = cho_solve((self.factor, True), np.ones(len(self.x)))
+        return w / w.sum()
+
+    def leave_one_out(self, values: Float[np.ndarray, "point ..."]) -> Float[np.ndarray, "point ..."]:
+        """Error at each training point of the prediction from the others, in closed form."""
+        flat = values.reshape(len(self.x), -1)
+        errors = (self._projected_inverse @ flat) / np.diag(self._projected_inverse)[:, None]
+        return errors.reshape(values.shape)
+
+    @cached_property
+    def _projected_inverse(self) -> Float[np.ndarray, "point point"]:
+        """Inverse of the covariance matrix on what is not constant."""
+        inverse = cho_solve((self.factor, True), np.eye(len(self.x)))
+        row_sum = inverse.sum(axis=1)
+        return inverse - np.outer(row_sum, row_sum) / row_sum.sum()
+
+    def left_out(
+        self, values: Float[np.ndarray, "point ..."], groups: Sequence[Int[np.ndarray, " _"]]
+    ) -> Float[np.ndarray, "one ..."]:
+        """The same, at the first point of each group, of the prediction from those that are not in the group."""
+        flat = values.reshape(len(self.x), -1)
+        errors = np.empty((len(groups), flat.shape[1]))
+        for k, group in enumerate(groups):
+            own = np.linalg.inv(self._projected_inverse[np.ix_(group, group)])[0]
+            errors[k] = own @ self._projected_inverse[group] @ flat
+        return errors.reshape(len(groups), *values.shape[1:])
+
+    def near_replicates(self, variance: float) -> list[Int[np.ndarray, " _"]]:
+        """Each point, and those without which it is as hard to predict as others are.
+
+        Where the values hardly depend on a parameter, points that differ in nothing else are as good as replicates:
+        each predicts the other, which says nothing about the way between points that differ in more. The most
+        correlated ones join a point until the variance of its prediction from the rest reaches the given one.
+
+        Args:
+            variance: as `variance` gives it.
+        """
+        found = []
+        for i, row in enumerate(self.kernel(self.x, self.x)):
+            order = np.argsort(-row, kind="stable")
+            group = np.append(i, order[order != i][: max(len(self.x) - MIN_TRAINING_POINTS - 1, 0)])
+            for n in range(1, len(group)):
+                inner = self._projected_inverse[np.ix_(group[:n], group[:n])]
+                if np.linalg.inv(inner)[0, 0] - self.kernel.nugget >= variance:
+                    group = group[:n]
+                    break
+            found.append(group)
+        return found
+
+    def weights(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n point"]:
+        """Weights of the training values in the prediction at new points; each row sums to one."""
+        simple = cho_solve((self.factor, True), self.kernel(self.x, x_new)).T
+        return simple + np.outer(1 - simple.sum(axis=1), self.mean_weights)
+
+    def variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Variance of the prediction, as a fraction of the process variance, the uncertain mean included."""
+        return self.nested_variance(x_new)[-1]
+
+    def nested_variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "point n"]:
+        """The same from the first point alone, from the first two, and so on."""
+        half = solve_triangular(self.factor, self.kernel(self.x, x_new), lower=True)
+        ones = solve_triangular(self.factor, np.ones(len(self.x)), lower=True)[:, None]
+        gap = 1 - np.cumsum(ones * half, axis=0)
+        return np.clip(1 - np.cumsum(half**2, axis=0) + gap**2 / np.cumsum(ones**2, axis=0), 0, None)
+
+    def whiten(self, values: Float[np.ndarray, "point ..."]) -> Float[np.ndarray, "point ..."]:
+        """Uncorrelated directions in which the values vary over the parameters.
+
+        With E the result, `E^T E / (point - 1)` is the restricted maximum likelihood estimate of the covariance of the
+        outputs; times `variance(mu)` it is the covariance of the prediction error at mu.
+        """
+        flat = values.reshape(len(self.x), -1)
+        return solve_triangular(self.factor, flat - self.mean_weights @ flat, lower=True).reshape(values.shape)
+
+
+def restricted_likelihood(
+    x: Float[np.ndarray, "point d"],
+    gram: Float[np.ndarray, "point point"],
+    n_outputs: int,
+    kernel: Kernel,
+    noise: float = 0.0,
+) -> float:
+    """Negative log restricted likelihood, per output, of independent outputs that share `kernel`.
+
+    The constant means are integrated out. The common variance is profiled, or where the variance of the `noise` is
+    known, it is `noise` over the nugget. The outputs enter only through `gram = Y Y^T`, so the cost does not depend on
+    their number.
+    """
+    n = len(x)
+    kriging = Kriging(x, kernel)
+    factor, mean_weights = kriging.factor, kriging.mean_weights
+    centring = np.eye(n) - np.outer(np.ones(n), mean_weights)
+    half = solve_triangular(factor, centring, lower=True)
+    variance = np.trace(half @ gram @ half.T) / ((n - 1) * n_outputs)
+    ones = solve_triangular(factor, np.ones(n), lower=True)
+    determinant = 2 * np.log(np.diag(factor)).sum() + np.log(ones @ ones)
+    if noise:
+        known = noise / kernel.nugget
+        return 0.5 * ((n - 1) * (np.log(known) + variance / known) + determinant)
+    return 0.5 * ((n - 1) * np.log(max(variance, np.finfo(float).tiny)) + determinant)

@@ -1,0 +1,14 @@
+from .affine import calibrate as calibrate
+from .affine import calibrate_derivative as calibrate_derivative
+from .affine import derivative_residual as derivative_residual
+from .affine import propagate as propagate
+from .fixed_step import FORMS as FORMS
+from .fixed_step import SteppedDynamics as SteppedDynamics
+from .initial_guess import affine_start as affine_start
+from .initial_guess import start as start
+from .initial_guess import with_clamped_growth as with_clamped_growth
+from .latent_model import LatentModel as LatentModel
+from .latent_model import Trajectories as Trajectories
+from .parametrisations import BoundedQuadratic as BoundedQuadratic
+from .refit import best_trajectory as best_trajectory
+from .weak_form import WeakForm as WeakForm

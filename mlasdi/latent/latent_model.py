@@ -1,0 +1,155 @@
+"""The latent side of a surrogate: coefficients and initial states over the parameters, and their trajectories."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mlasdi.interpolation import CoefficientGP, Kernel, Kriging
+from mlasdi.latent.affine import growth_rates, propagate
+from mlasdi.latent.fixed_step import SteppedDynamics
+from mlasdi.latent.quadratic import Outcome
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Latent trajectories at parameter points, which is all that a stage sees.
+
+    Attributes:
+        x: points of the unit cube `[param, d]`.
+        t: times in units of the training interval `[time]`.
+        z: latent states `[param, time, latent]`.
+    """
+
+    x: Float[Tensor, "param d"]
+    t: Float[Tensor, " time"]
+    z: Float[Tensor, "param time latent"]
+
+    def __getitem__(self, keep: np.ndarray | slice) -> "Trajectories":
+        return Trajectories(self.x[keep], self.t, self.z[keep])
+
+
+@dataclass(frozen=True)
+class LatentModel:
+    """Calibrated coefficients and initial latent states at the training points, interpolated over the unit cube.
+
+    Attributes:
+        x: training points of the unit cube `[point, d]`.
+        xi: coefficients in units of one over the training interval: of affine dynamics `[point, latent, 1 + latent]`,
+            of others `[point, coefficient]`.
+        z0: initial latent states `[point, initial]`, velocities of second-order dynamics included.
+        kernel: the kernel chosen on the field, or None for one per coefficient by marginal likelihood.
+        uncertainty_kernel: the kernel of the standard deviation where `kernel` is shared; `kernel` itself by default.
+        dynamics: what xi are the coefficients of; None for affine dynamics, which are solved exactly.
+    """
+
+    x: Float[np.ndarray, "point d"]
+    xi: Float[np.ndarray, "point ..."]
+    z0: Float[np.ndarray, "point initial"]
+    kernel: Kernel | None
+    uncertainty_kernel: Kernel | None = None
+    dynamics: SteppedDynamics | None = None
+
+    @classmethod
+    def trivial(cls, x: Float[np.ndarray, "point d"], kernel: Kernel) -> "LatentModel":
+        """One latent state that stays zero: for stages that look at the parameters and the time alone."""
+        return cls(x, np.zeros((len(x), 1, 2)), np.zeros((len(x), 1)), kernel)
+
+    @property
+    def has_dynamics(self) -> bool:
+        """False for the latent state that stays zero, which stands in for dynamics where a model has none."""
+        return bool(self.xi.any() or self.z0.any())
+
+    @property
+    def kind(self) -> str:
+        """Of the dynamics, in words."""
+        if not self.has_dynamics:
+            return "none"
+        return self.dynamics.kind if self.dynamics else "affine"
+
+    @property
+    def n_latent(self) -> int:
+        """Latent states that stages see."""
+        return self.dynamics.n_observed if self.dynamics else self.z0.shape[1]
+
+    @cached_property
+    def gp(self) -> CoefficientGP:
+        """GPs of all coefficients and initial states, as one output vector."""
+        flat = np.concatenate([self.xi.reshape(len(self.x), -1), self.z0], axis=1)
+        return CoefficientGP(self.x, flat, self.kernel and (self.uncertainty_kernel or self.kernel))
+
+    @cached_property
+    def kriging(self) -> Kriging | None:
+        """What interpolates coefficients and initial states, where their kernel is shared."""
+        return None if self.kernel is None else Kriging(self.x, self.kernel)
+
+    def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Trajectories:
+        """Trajectories with the mean coefficients."""
+        return self._integrate(x, self.mean_coefficients(x), t)
+
+    def mean_coefficients(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param output"]:
+        """Posterior mean of coefficients and initial states; in closed form where the kernel is shared."""
+        if self.kriging is None:
+            return self.gp.posterior(x)[0]
+        return self.kriging.weights(x) @ self.gp.values
+
+    def deviated(
+        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
+    ) -> tuple[Trajectories, Float[np.ndarray, "direction param output"]]:
+        """Trajectories one standard deviation away along each direction, stacked `[direction * param]`, and the steps.
+
+        Args:
+            gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
+        """
+        steps = (gp or self.gp).deviations(x)
+        flat = (self.mean_coefficients(x) + steps).reshape(-1, steps.shape[-1])
+        return self._integrate(np.tile(x, (len(steps), 1)), flat, t), steps
+
+    def without(self, left_out: Int[np.ndarray, " left_out"]) -> "LatentModel":
+        """The model without some training points: nothing is calibrated again, only the interpolation forgets them."""
+        keep = np.delete(np.arange(len(self.x)), left_out)
+        return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
+
+    def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
+        """Trajectories with the mean coefficients, and which of them blow up."""
+        return self.solve(self.mean_coefficients(x), t)
+
+    def growth_rates(self, xi: Float[Tensor, "param ..."]) -> Float[Tensor, "param rate"]:
+        """Real parts of the eigenvalues of the linear part of the dynamics with these coefficients."""
+        return self.dynamics.growth_rates(xi) if self.dynamics else growth_rates(xi)
+
+    def split(
+        self, flat: Float[np.ndarray, "param output"]
+    ) -> tuple[Float[Tensor, "param ..."], Float[Tensor, "param initial"]]:
+        """Coefficients and initial states of rows of both."""
+        n = self.z0.shape[1]
+        values = torch.from_numpy(flat)
+        return values[:, :-n].reshape(len(flat), *self.xi.shape[1:]), values[:, -n:]
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Settings as JSON, and arrays: all that `from_state` needs."""
+        settings = {"kernels": [k and k.model_dump(mode="json") for k in (self.kernel, self.uncertainty_kernel)]}
+        stepped = {"dynamics": self.dynamics.state()} if self.dynamics else {}
+        return settings | stepped, {"x": self.x, "xi": self.xi, "z0": self.z0}
+
+    @classmethod
+    def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "LatentModel":
+        kernel, uncertainty_kernel = (k and Kernel.model_validate(k) for k in settings["kernels"])
+        dynamics = SteppedDynamics.from_state(settings["dynamics"]) if "dynamics" in settings else None
+        return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics)
+
+    def solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
+        """Trajectories of rows of coefficients and initial states."""
+        xi, z0 = self.split(flat)
+        if self.dynamics:
+            return self.dynamics.outcome(xi, z0, t)
+        return Outcome(propagate(xi, z0, t), torch.full((len(flat),), math.inf, dtype=torch.float64))
+
+    def _integrate(self, x: np.ndarray, flat: np.ndarray, t: Tensor) -> Trajectories:
+        return Trajectories(torch.from_numpy(x), t, self.solve(flat, t).z)

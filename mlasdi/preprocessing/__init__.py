@@ -1,0 +1,5 @@
+"""Training trajectories: thinned, denoised, compressed by POD."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Decoders, one added to the other: sine features, networks, kriging of the residual."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,16 @@
+from .encoders import Encoder as Encoder
+from .encoders import LinearEncoder as LinearEncoder
+from .encoders import NetworkEncoder as NetworkEncoder
+from .ensemble import AverageStage as AverageStage
+from .ensemble import averaged as averaged
+from .multi_stage_model import StagedModel as StagedModel
+from .multi_stage_model import decode as decode
+from .networks import FeatureMap as FeatureMap
+from .networks import NetworkSettings as NetworkSettings
+from .networks import build_network as build_network
+from .networks import ridge_solve as ridge_solve
+from .stages import FeatureStage as FeatureStage
+from .stages import KrigingStage as KrigingStage
+from .stages import NetworkStage as NetworkStage
+from .stages import Stage as Stage
+from .training_set import TrainingSet as TrainingSet

@@ -1,0 +1,91 @@
+"""The two files of a saved surrogate, JSON and tensors, without pickle: written whole, read with checks."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mlasdi.surrogate.migrations import FORMATS, FormatError, upgraded
+
+DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
+
+
+class SurrogateError(ValueError):
+    """A saved surrogate is missing, damaged, or of another format."""
+
+
+def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+    """Write both files into `folder`, which appears complete or not at all.
+
+    Raises:
+        FileExistsError: the folder exists.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        weights = Path(scratch, "saved", TENSORS)
+        weights.parent.mkdir()
+        save_file(tensors, weights)
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        description = {"format": FORMATS[-1], **description, "sha256": digest}
+        description["description_sha256"] = _digest(description)
+        (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
+        os.replace(weights.parent, folder)
+
+
+def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and description of a saved surrogate, in a folder or behind an MLflow URI.
+
+    Raises:
+        SurrogateError: there is no surrogate, or it is damaged or of another format.
+    """
+    folder = _fetch(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
+    except ValueError as error:  # neither JSON nor, perhaps, text
+        raise SurrogateError(f"{source}: {DESCRIPTION} is damaged ({error})") from None
+    if not isinstance(description, dict):
+        raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
+    if description.get("format") not in FORMATS:
+        raise SurrogateError(
+            f"{source}: format {description.get('format')}; this version reads {FORMATS[0]} to {FORMATS[-1]}"
+        )
+    if "sha256" not in description:
+        raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
+    own = description.pop("description_sha256", None)  # models saved by earlier versions have none
+    if own is not None and own != _digest(description):
+        raise SurrogateError(f"{source}: {DESCRIPTION} does not match its own checksum")
+    if digest != description["sha256"]:
+        raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
+    try:
+        return load_file(folder / TENSORS), upgraded(description)
+    except FormatError as error:
+        raise SurrogateError(f"{source}: {error}") from None
+
+
+def _digest(description: dict[str, Any]) -> str:
+    """Of a description as it comes back from JSON, where tuples are lists and all keys are texts."""
+    plain = json.loads(json.dumps(description))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _fetch(uri: str | Path) -> Path:
+    """The folder with the surrogate that an MLflow URI names."""
+    import mlflow
+
+    if not mlflow.is_tracking_uri_set() and Path("mlruns/mlflow.db").exists():
+        mlflow.set_tracking_uri(f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(str(uri)))
+    except mlflow.MlflowException as error:
+        raise SurrogateError(f"{uri}: {error.message}") from None
+    return next((found.parent for found in folder.rglob(DESCRIPTION)), folder)

@@ -1,0 +1,166 @@
+"""Arrays by name from the files that solvers write: HDF5, NetCDF, NPZ, and tables as NPY or CSV."""
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from scipy.io import netcdf_file
+
+from mlasdi.solvers import SolverError
+from mlasdi.solvers.adapters.named_arrays import NamedArrays
+
+Arrays = dict[str, np.ndarray]
+
+
+def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
+    """The arrays of a solution file by name, as `NamedArrays.snapshots` takes them.
+
+    HDF5, NetCDF and NPZ hold arrays by name; names of HDF5 may lead into groups ("run/u"). CSV and NPY hold a table
+    with one row for each time, the first column being the time unless `naming.times` says that there is none. In a CSV
+    with a header the columns of field `u` are called `u` or begin with `u_`; numbers as column names are the
+    coordinates of a single field, where `naming.coordinates` asks for some. An NPY file with more than two axes is one
+    field, and needs `naming.times`.
+
+    Raises:
+        SolverError: the file is absent (`missing-output`), or empty, cut off, unreadable or without a needed array
+            (`bad-output`).
+    """
+    if not path.is_file():
+        raise SolverError("missing-output", f"there is no output file {path}")
+    if path.stat().st_size == 0:
+        raise SolverError("bad-output", f"the output file {path} is empty")
+    try:
+        return _reader(path)(path, naming)
+    # Whatever the libraries raise on a damaged file.
+    except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, RuntimeError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SolverError("bad-output", f"the output file {path} cannot be read: {reason}") from error
+
+
+def check_suffix(path: str) -> None:
+    """Refuse a file name whose format is not known.
+
+    Raises:
+        ValueError: the suffix is none of those that can be read.
+    """
+    if Path(path).suffix.lower() not in READERS:
+        raise ValueError(f"'{path}': the format follows from the suffix; allowed: {', '.join(READERS)}")
+
+
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays by name of an HDF5, NetCDF or NPZ file, and its attributes.
+
+    Args:
+        names: the arrays to read; None for all at the top of the file. Names that are not there are left out.
+    """
+    if path.suffix.lower() == ".npz":
+        # Opened here, because NumPy leaves the file of a damaged archive open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in names or file.files if name in file.files}, {}
+    with path.open("rb") as stream:
+        classic = stream.read(3) == b"CDF"  # NetCDF 3; NetCDF 4 is HDF5
+    if classic:
+        with netcdf_file(path, mmap=False) as file:
+            held = {
+                name: _native(file.variables[name][()]) for name in names or file.variables if name in file.variables
+            }
+            return held, {name: _plain(value) for name, value in file._attributes.items()}
+    with h5py.File(path, "r", locking=False) as file:
+        found = {name: file[name] for name in names or file if name in file}
+        arrays = {name: np.asarray(item) for name, item in found.items() if isinstance(item, h5py.Dataset)}
+        return arrays, {name: _plain(value) for name, value in file.attrs.items()}
+
+
+def _reader(path: Path) -> Callable[[Path, NamedArrays], Arrays]:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"its format is unknown; allowed: {', '.join(READERS)}")
+    return reader
+
+
+def _named(path: Path, naming: NamedArrays) -> Arrays:
+    return read_arrays(path, naming.wanted())[0]
+
+
+def _npy(path: Path, naming: NamedArrays) -> Arrays:
+    values = np.load(path, allow_pickle=False)
+    if naming.times is not None:
+        return {_only_field(naming): values}
+    return _columns(values, naming, None)
+
+
+def _csv(path: Path, naming: NamedArrays) -> Arrays:
+    with path.open(encoding="utf-8") as stream:
+        lines = (line.strip() for line in stream)
+        first = next((line for line in lines if line.lstrip("# ")), "")
+    delimiter = next((mark for mark in ",;\t" if mark in first), None)
+    header = [name.strip(' "') for name in first.lstrip("# ").split(delimiter)]
+    named = not all(map(_is_number, header)) or first.startswith("#")
+    # Every line that is no header must be numbers: a cut off or garbled one is an error, not a shorter table.
+    with path.open(encoding="utf-8") as stream:
+        rows = [line for line in map(str.strip, stream) if line and not line.startswith("#")]
+    if named and not first.startswith("#"):
+        rows = rows[1:]
+    if not rows:
+        raise ValueError("it has no rows of numbers")
+    values = np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None)
+    return _columns(values, naming, header if named and len(header) == values.shape[1] else None)
+
+
+def _columns(values: np.ndarray, naming: NamedArrays, header: list[str] | None) -> Arrays:
+    """Times, fields and coordinates of a table `[time, column]`."""
+    if values.ndim != 2:
+        raise ValueError(f"it has shape {values.shape}; a table [time, column] is expected, or the option times")
+    timed = naming.times is None
+    at = header.index(naming.time) if timed and header and naming.time in header else 0
+    arrays = {naming.time: values[:, at]} if timed else {}
+    states = np.delete(values, at, axis=1) if timed else values
+    names = [name for i, name in enumerate(header) if i != at or not timed] if header else []
+    if names and all(map(_is_number, names)):
+        arrays |= {axis: np.array([float(name) for name in names]) for axis in naming.coordinate_names()[:1]}
+    if len(naming.fields) < 2:
+        return {**arrays, _only_field(naming): states}
+    for field in naming.fields:
+        columns = [i for i, name in enumerate(names) if name == field or name.startswith(f"{field}_")]
+        if not columns:
+            raise ValueError(
+                f"no column is called {field}_0 or the like; columns: {', '.join(names) or 'without names'}"
+            )
+        arrays[field] = states[:, columns]
+    return arrays
+
+
+def _only_field(naming: NamedArrays) -> str:
+    if len(naming.fields) > 1:
+        raise ValueError(f"it holds one field without a name, and the option fields has {list(naming.fields)}")
+    return naming.fields[0] if naming.fields else "u"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _native(value: Any) -> np.ndarray:
+    """NetCDF 3 is big-endian."""
+    array = np.asarray(value)
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
+
+
+READERS: dict[str, Callable[[Path, NamedArrays], Arrays]] = {
+    ".h5": _named, ".hdf5": _named, ".nc": _named, ".npz": _named, ".npy": _npy, ".csv": _csv, ".txt": _csv,
+}  # fmt: skip
+"""Suffix of a file, in lower case -> what reads it."""
+
+TABLES = (".npy", ".csv", ".txt")
+"""Suffixes of files that hold a table, and nothing by name."""

@@ -1,0 +1,219 @@
+"""Solutions that exist already, in files, as a full-order model that is defined at their points only."""
+
+import csv
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.solvers import Json, Snapshots, SolverError
+from mlasdi.solvers.adapters.array_files import READERS, TABLES, read_arrays, read_snapshot_arrays
+from mlasdi.solvers.adapters.named_arrays import NamedArrays
+
+# A requested point is a run's when no parameter differs by more than this part of the spread of its values.
+_SAME = 1e-9
+_LISTS = ("parameters.csv", "parameters.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One solution of a data set: its parameters, and where it is.
+
+    Attributes:
+        file: the file that holds it.
+        group: of an HDF5 file, where that holds one group for each run.
+        index: along the first axis of the arrays, where these hold all runs.
+    """
+
+    mu: tuple[float, ...]
+    file: Path
+    group: str = ""
+    index: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet(NamedArrays):
+    """Runs that were computed before, in one of these forms.
+
+    - a folder with one file for each run, and a table `parameters.csv` or `.json` with the columns `file` and one for
+      each parameter; without a table, each file says its parameters as attributes or single numbers
+    - one HDF5 file with a group for each run, which has its parameters as attributes or single numbers
+    - one HDF5, NetCDF or NPZ file whose arrays have the runs as first axis: each parameter `[run]`, fields
+      `[run, time, ...]`, and times `[time]` or `[run, time]`
+
+    Where several runs have the same parameters, the solution is their mean.
+
+    Stored solutions are found again by the parameters of all runs, the names and sizes of their files, and `version`.
+
+    Attributes:
+        path: the folder or file.
+        parameters: names of the parameters.
+        table: the table of the runs, where it is not in the folder under its usual name.
+        version: of the data.
+
+    Raises:
+        ValueError: the files or the table cannot be read.
+    """
+
+    path: str
+    parameters: tuple[str, ...]
+    table: str = ""
+    version: str = ""
+
+    layout = None  # each solution brings its own
+
+    def __post_init__(self) -> None:
+        if not self.parameters:
+            raise ValueError("option parameters must name at least one")
+        self.available()
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.parameters
+
+    def available(self) -> Float[np.ndarray, "run n_params"]:
+        """The parameters of all runs, in the order of `parameter_names`; those of several runs once."""
+        return np.array(list(dict.fromkeys(run.mu for run in self.all_runs)))
+
+    def identity(self) -> Json:
+        runs = [[*run.mu, run.file.name, run.file.stat().st_size, run.group, run.index] for run in self.all_runs]
+        digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()
+        return {"solver": "data-set", "runs": digest, "version": self.version, **self.naming()}
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        """The solution at one of the available points.
+
+        Raises:
+            SolverError: there is no run at these parameters (`bad-parameters`), its file cannot be used, or several
+                runs there have different times or shapes (`bad-output`).
+        """
+        first, *others = (self._read(run) for run in self._runs_at(mu))
+        for other in others:
+            if first.u.shape != other.u.shape or not np.array_equal(first.t, other.t):
+                raise SolverError("bad-output", f"runs at {dict(mu)} have different times or shapes: no mean of them")
+        return replace(first, u=np.mean([first.u, *(other.u for other in others)], axis=0)) if others else first
+
+    def _read(self, run: Run) -> Snapshots:
+        try:
+            if run.group:
+                arrays = _group(run.file, run.group)
+            elif run.index is not None:
+                arrays = self._slice(run)
+            else:
+                arrays = read_snapshot_arrays(run.file, self)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise SolverError("bad-output", f"{run.file} cannot be read: {error}") from error
+        return self.snapshots({name: values for name, values in arrays.items() if name not in self.parameters})
+
+    @cached_property
+    def all_runs(self) -> tuple[Run, ...]:
+        """Every run, in the order of the table or of the names."""
+        root, table = Path(self.path), Path(self.table) if self.table else None
+        try:
+            return _index(root, table, self.parameters, _stamps(root, table))
+        except SolverError as error:
+            raise ValueError(f"option path: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"option path: {self.path}: {' '.join(str(error).split())}") from error
+
+    def _runs_at(self, mu: Mapping[str, float]) -> list[Run]:
+        points, wanted = self.available(), np.array([mu[name] for name in self.parameters])
+        spread = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
+        distance = (np.abs(points - wanted) / spread).max(axis=1)
+        nearest = int(np.argmin(distance))
+        if distance[nearest] > _SAME:
+            there = dict(zip(self.parameters, points[nearest].tolist(), strict=True))
+            raise SolverError("bad-parameters", f"the data set has no run at {dict(mu)}; the nearest is at {there}")
+        return [run for run in self.all_runs if run.mu == tuple(points[nearest])]
+
+    def _slice(self, run: Run) -> dict[str, np.ndarray]:
+        """Arrays of one run from a file with all of them."""
+        arrays, _ = read_arrays(run.file, self.wanted())
+        shared = {*self.coordinate_names(), *self.parameters}
+        if self.time in arrays and arrays[self.time].ndim == 1:
+            shared.add(self.time)
+        return {name: values if name in shared else values[run.index] for name, values in arrays.items()}
+
+
+def _stamps(*paths: Path | None) -> tuple[tuple[str, int, int], ...]:
+    """Names, sizes and times of change of files, and of those in folders."""
+    files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
+
+
+@lru_cache(maxsize=8)
+def _index(
+    root: Path, table: Path | None, parameters: tuple[str, ...], stamps: tuple[tuple[str, int, int], ...]
+) -> tuple[Run, ...]:
+    """All runs of a data set. The solver is built anew for every solve, and opening all files each time takes long.
+
+    Args:
+        stamps: of the files; another value makes the index anew.
+    """
+    runs = tuple(_in_folder(root, table, parameters) if root.is_dir() else _in_file(root, parameters))
+    if not runs:
+        raise ValueError(f"there are no runs; formats: {', '.join(READERS)}")
+    return runs
+
+
+def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> Iterator[Run]:
+    table = table or next((root / name for name in _LISTS if (root / name).is_file()), None)
+    if table is not None:
+        for row in _rows(table):
+            yield Run(_point(row, parameters, str(table)), root / str(row["file"]))
+        return
+    for file in sorted(path for path in root.iterdir() if path.suffix.lower() in READERS):
+        if file.suffix.lower() in TABLES:
+            columns = ", ".join(("file", *parameters))
+            raise ValueError(f"{file.name} cannot say its parameters: add {_LISTS[0]} with the columns {columns}")
+        values, attributes = read_arrays(file, parameters)
+        yield Run(_point({**attributes, **values}, parameters, str(file)), file)
+
+
+def _in_file(file: Path, parameters: tuple[str, ...]) -> Iterator[Run]:
+    if not file.is_file():
+        raise ValueError("no such file or folder")
+    columns, _ = read_arrays(file, parameters)
+    if set(columns) == set(parameters):
+        rows = np.stack([np.atleast_1d(columns[name]).astype(float) for name in parameters], axis=-1)
+        yield from (Run(tuple(row), file, index=i) for i, row in enumerate(rows.tolist()))
+        return
+    if not h5py.is_hdf5(file):
+        raise ValueError(f"has no arrays {sorted(set(parameters) - set(columns))}, one number for each run")
+    with h5py.File(file, "r", locking=False) as content:
+        for name, group in content.items():
+            if isinstance(group, h5py.Group):
+                numbers = {key: group[key][()] for key in parameters if key in group}
+                yield Run(_point({**group.attrs, **numbers}, parameters, f"{file}:{name}"), file, group=name)
+
+
+def _point(row: Mapping[str, Any], parameters: tuple[str, ...], where: str) -> tuple[float, ...]:
+    missing = [name for name in parameters if name not in row]
+    if missing:
+        has = ", ".join(map(str, row)) or "nothing"
+        raise ValueError(f"{where} says nothing of parameter {missing[0]}; it has {has}")
+    return tuple(float(np.asarray(row[name], dtype=float).item()) for name in parameters)
+
+
+def _group(file: Path, group: str) -> dict[str, np.ndarray]:
+    with h5py.File(file, "r", locking=False) as content:
+        return {name: np.asarray(item) for name, item in content[group].items() if isinstance(item, h5py.Dataset)}
+
+
+def _rows(table: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV or JSON table, each with the column `file`."""
+    text = table.read_text()
+    rows = (
+        json.loads(text) if table.suffix == ".json" else list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+    )
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "file" in row for row in rows):
+        raise ValueError(f"{table} must be a table with a column `file` and one for each parameter")
+    return rows

@@ -1,0 +1,145 @@
+"""A Python function of the user's own as a full-order model."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlasdi.solvers import Json, Snapshots, SolverError, imported
+from mlasdi.solvers.adapters.named_arrays import NamedArrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonFunction(NamedArrays):
+    """Calls `function(**parameters, **arguments)`, which returns a trajectory in one of these forms.
+
+    - `t, u` with times `[time]` and an array `[time, ...]`; the field is called u, or as `fields` says
+    - `t, {name: array}`, several fields, and arrays that `coordinates` names
+    - `{name: array}`, the times among them
+    - an xarray DataArray or Dataset, whose dimensions and coordinates are used
+
+    Stored solutions are found again by the name of the function, its arguments and `version`, not by its code: after a
+    change of the code that changes solutions, change `version`.
+
+    Attributes:
+        function: `package.module:name`, installed or in the working directory.
+        parameters: names of the arguments that are the problem's parameters; by default those without a default value.
+        arguments: further keyword arguments, the same in every call.
+        version: of the code.
+
+    Raises:
+        ValueError: the function cannot be loaded, or does not take these arguments.
+    """
+
+    function: str
+    parameters: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    layout = None  # each solution brings its own
+
+    def __post_init__(self) -> None:
+        self._check_arguments()
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        return self.parameters or tuple(
+            name
+            for name, argument in _arguments(self._load()).items()
+            if argument.default is argument.empty and name not in self.arguments
+        )
+
+    def identity(self) -> Json:
+        return {
+            "solver": "callable",
+            "function": self.function,
+            "arguments": dict(self.arguments),
+            "version": self.version,
+            **self.naming(),
+        }
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        """The function's trajectory.
+
+        Raises:
+            SolverError: the function returns something else; its own exceptions pass through.
+        """
+        returned = self._load()(**mu, **self.arguments)
+        if hasattr(returned, "dims") and hasattr(returned, "coords"):
+            return _from_xarray(self, returned)
+        match returned:
+            case dict():
+                return self.snapshots(returned)
+            case (t, dict() as fields):
+                return self.snapshots({self.time: t, **fields})
+            case (t, u):
+                (name,) = self.fields or ("u",)
+                return self.snapshots({self.time: t, name: u})
+        raise SolverError(
+            "bad-output",
+            f"{self.function} returned {_form(returned)}; expected t, u or t, {{name: array}} or an xarray object",
+        )
+
+    def _load(self) -> Callable[..., Any]:
+        function = imported(self.function)
+        if not callable(function):
+            raise ValueError(f"'{self.function}' is {type(function).__name__}, not a function")
+        return function
+
+    def _check_arguments(self) -> None:
+        function = self._load()
+        names = self.parameter_names
+        if not names:
+            raise ValueError(f"option parameters: {self.function} has no argument without a default value; name some")
+        try:
+            inspect.signature(function).bind(**dict.fromkeys(names, 0.0), **self.arguments)
+        except TypeError as error:
+            raise ValueError(
+                f"options parameters {list(names)} and arguments {list(self.arguments)}: {self.function} {error}"
+            ) from error
+
+
+def _arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Arguments that can be given by name."""
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: one for name, one in inspect.signature(function).parameters.items() if one.kind in by_name}
+
+
+def _form(value: Any) -> str:
+    return f"{type(value).__name__} of length {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+
+
+def _from_xarray(naming: NamedArrays, found: Any) -> Snapshots:
+    """From a DataArray or Dataset; known by its attributes, so that xarray need not be installed.
+
+    Coordinates and units that the options leave open come from it.
+    """
+    data = dict(found.data_vars) if hasattr(found, "data_vars") else {(naming.fields or (found.name or "u",))[0]: found}
+    names = naming.fields or tuple(str(name) for name in data)
+    missing = [name for name in names if name not in data]
+    if missing or not names:
+        raise SolverError("bad-output", f"the xarray object has no field {missing}; found {list(data)}")
+    time = naming.time if naming.time in data[names[0]].dims or naming.time != "t" else "time"
+    axes = [str(axis) for axis in data[names[0]].dims if axis != time]
+    for name in names:
+        if set(data[name].dims) != {time, *axes}:
+            raise SolverError(
+                "wrong-shape", f"field '{name}' has dimensions {data[name].dims}; expected {[time, *axes]}"
+            )
+    arrays = {name: data[name].transpose(time, *axes).values for name in names}
+    held = [name for name in (time, *axes) if name in found.coords]
+    arrays |= {name: found.coords[name].values for name in held}
+    units = {name: str(data[name].attrs.get("units", "")) for name in names}
+    units |= {name: str(found.coords[name].attrs.get("units", "")) for name in held}
+    units = {"time" if name == time else name: unit for name, unit in units.items() if unit}
+    sizes = dict(zip(data[names[0]].dims, data[names[0]].shape, strict=True))
+    coordinates = {axis: axis if axis in held else (0, sizes[axis] - 1) for axis in axes}
+    naming = NamedArrays(
+        time=time,
+        fields=names,
+        coordinates=naming.coordinates or coordinates,
+        times=naming.times,
+        masked=naming.masked,
+        units={**units, **naming.units},
+    )
+    return naming.snapshots(arrays)

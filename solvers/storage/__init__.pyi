@@ -1,0 +1,9 @@
+from .object_store import cache_folder as cache_folder
+from .object_store import check_protocol as check_protocol
+from .object_store import is_url as is_url
+from .object_store import open_store as open_store
+from .snapshot_store import DamagedSnapshot as DamagedSnapshot
+from .snapshot_store import SnapshotStore as SnapshotStore
+from .snapshot_store import address as address
+from .time_grids import aligned as aligned
+from .time_grids import within as within

@@ -1,0 +1,139 @@
+"""Solutions in object storage, or in whatever else fsspec can reach, with a folder of this machine in front of them."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+
+from mlasdi.solvers import Json, Snapshots
+from mlasdi.solvers.storage.snapshot_store import DamagedSnapshot, SnapshotStore
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+
+def is_url(root: str | Path) -> bool:
+    """Whether a place for solutions is a URL, and not a folder."""
+    return "://" in str(root)
+
+
+def check_protocol(url: str) -> None:
+    """Refuse a URL that nothing here can read.
+
+    Raises:
+        ValueError: fsspec does not know the protocol, or lacks the package for it.
+    """
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(url.partition("://")[0])
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"{url}: {error}") from None
+
+
+def open_store(root: str | Path) -> SnapshotStore:
+    """The store at a folder, or at a URL such as `s3://bucket/prefix`."""
+    return ObjectStore(str(root)) if is_url(root) else SnapshotStore(Path(root))
+
+
+def cache_folder(url: str) -> Path:
+    """Where this machine keeps copies of what is stored at a URL; in XDG_CACHE_HOME, by default ~/.cache."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "mlasdi" / "snapshots" / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+class ObjectStore(SnapshotStore):
+    """Solutions at a URL. Each is written to the cache, then uploaded under its name in one piece; and downloaded once.
+
+    Every copy is checked as every file of a `SnapshotStore` is: one that is damaged here is fetched again, and only
+    where the original is damaged, too, is the solution. Credentials come from where the file system of the URL looks
+    for them: the environment or its own files, never a configuration.
+
+    Args:
+        url: folder, in the words of fsspec: `s3://bucket/prefix`, `gs://...`, `file:///...`.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(cache_folder(url.rstrip("/")))
+        self.url = url.rstrip("/")
+
+    @cached_property
+    def _remote(self) -> "tuple[AbstractFileSystem, str]":
+        import fsspec
+
+        found: tuple[AbstractFileSystem, str] = fsspec.core.url_to_fs(self.url)
+        return found
+
+    def _name(self, path: Path) -> str:
+        """Where a file of the cache lies in the storage."""
+        return f"{self._remote[1]}/{path.name}"
+
+    def _exists(self, path: Path) -> bool:
+        return bool(self._remote[0].exists(self._name(path)))
+
+    def __contains__(self, address: str) -> bool:
+        return super().__contains__(address) or self._exists(self.path(address))
+
+    def addresses(self) -> list[str]:
+        files, folder = self._remote
+        files.invalidate_cache()
+        with suppress(FileNotFoundError):
+            names = (Path(str(name)) for name in files.ls(folder, detail=False))
+            stored = {name.stem for name in names if name.suffix == ".h5" and not name.name.startswith(".")}
+            return sorted({*super().addresses(), *stored})
+        return super().addresses()
+
+    def put(
+        self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, float], solve_s: float
+    ) -> Path:
+        path = super().put(address, snapshots, identity=identity, mu=mu, solve_s=solve_s)
+        self._upload(path)
+        return path
+
+    @contextmanager
+    def _opened(self, address: str) -> Iterator[h5py.File | None]:
+        path = self.path(address)
+        files = self._remote[0]
+        files.invalidate_cache()  # others write there, too
+        if not path.exists():
+            self._download(path)
+        elif not self._exists(path):  # an upload that failed
+            self._upload(path)
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(super()._opened(address))
+            except DamagedSnapshot:
+                self._download(path)
+                file = stack.enter_context(super()._opened(address))
+            yield file
+
+    def set_aside(self, address: str) -> Path:
+        path = self.path(address)
+        target = super().set_aside(address)
+        if self._exists(path):
+            self._remote[0].mv(self._name(path), self._name(target))
+        return target
+
+    def _upload(self, path: Path) -> None:
+        files, folder = self._remote
+        files.makedirs(folder, exist_ok=True)
+        partial = f"{folder}/.{path.stem}.{uuid.uuid4().hex}.partial"
+        files.put_file(str(path), partial)
+        files.mv(partial, self._name(path))
+
+    def _download(self, path: Path) -> None:
+        """A copy into the cache, complete or not at all; nothing where there is no original."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        partial = self.root / f".{path.stem}.{uuid.uuid4().hex}.partial"
+        try:
+            with suppress(FileNotFoundError):
+                self._remote[0].get_file(self._name(path), str(partial))
+                os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)

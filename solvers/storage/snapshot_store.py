@@ -1,0 +1,228 @@
+"""The store of full-order solutions: one HDF5 file for each solve, found again by what was solved."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mlasdi.solvers import Json, Snapshots, Start, StateLayout
+
+_SUFFIX = ".h5"
+# HDF5 leaves a user block of this many bytes at the start of a file to the application. Ours holds the digest of all
+# that follows. It is checked before HDF5 sees the file, because the library may never return from a damaged one.
+_USER_BLOCK = 512
+
+
+class DamagedSnapshot(Exception):
+    """A stored solution cannot be read back as it was written.
+
+    Attributes:
+        path: the file.
+        reason: what is wrong with it, in words.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}; set the file aside and solve again"
+
+
+def address(identity: Json, mu: Mapping[str, float], n_time: int | None = None) -> str:
+    """The name under which a solution is stored: a digest of everything that determines it.
+
+    Args:
+        identity: the solver and every setting that changes its solution, as `FullOrderModel.identity` gives it.
+        mu: the parameters, in physical units; equal values give equal addresses, a change in the last bit another.
+        n_time: how many of the times are kept (`Snapshots.thinned`); None for all.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        ValueError: a number is not finite.
+        TypeError: the identity is not JSON.
+    """
+    point = {name: float(value) + 0.0 for name, value in mu.items()}  # adding 0 makes one zero of the two
+    return hashlib.sha256(_canonical({"identity": identity, "mu": point, "n_time": n_time}).encode()).hexdigest()[:32]
+
+
+class SnapshotStore:
+    """A folder of solutions, safe to share between processes and to lose power on.
+
+    A file appears under its final name only when complete and on disk, is never changed afterwards, and every byte of
+    it is checked whenever it is read. It is plain HDF5, which any tool opens: data sets `t` [time] and `u`
+    [time, state], attributes `address`, `identity` and `mu` (JSON), and `solve_s`; a group `layout` where the solution
+    brings its own, and a data set `restart` where it left a state from which other solves can go on.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def path(self, address: str) -> Path:
+        """Where the solution with this address is stored, whether or not it is there."""
+        return self.root / f"{address}{_SUFFIX}"
+
+    def __contains__(self, address: str) -> bool:
+        return self.path(address).is_file()
+
+    def addresses(self) -> list[str]:
+        """Addresses of all stored solutions, sorted; those set aside do not count."""
+        return sorted(path.name.removesuffix(_SUFFIX) for path in self.root.glob(f"*{_SUFFIX}"))
+
+    def put(
+        self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, float], solve_s: float
+    ) -> Path:
+        """Store a solution, replacing one with the same address; all of it or, when writing fails, nothing.
+
+        Args:
+            identity: of the solver; kept in the file, so that it explains itself.
+            mu: the parameters; kept, too.
+            solve_s: seconds that the solve took.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        attributes: dict[str, str | float] = {
+            "address": address,
+            "identity": _canonical(identity),
+            "mu": _canonical(dict(mu)),
+            "solve_s": float(solve_s),
+        }
+        final = self.path(address)
+        partial = self.root / f".{address}.{uuid.uuid4().hex}.partial"
+        try:
+            _write(partial, snapshots, attributes)
+            _flush(partial)
+            os.replace(partial, final)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _flush(self.root)
+        return final
+
+    def get(self, address: str) -> Snapshots | None:
+        """The stored solution, or None when there is none.
+
+        Raises:
+            DamagedSnapshot: there is a file, but not the one that was written.
+        """
+        with self._opened(address) as file:
+            if file is None:
+                return None
+            layout = _read_layout(file) if "layout" in file else None
+            restart = file["restart"][()] if "restart" in file else None
+            return Snapshots(file["t"][()], file["u"][()], layout, restart)
+
+    @contextmanager
+    def _opened(self, address: str) -> Iterator[h5py.File | None]:
+        """The checked file of a solution, or None when there is none.
+
+        Raises:
+            DamagedSnapshot: there is a file, but not the one that was written.
+        """
+        path = self.path(address)
+        try:
+            with path.open("rb") as stream:
+                sound = stream.read(_USER_BLOCK) == _user_block(path)
+        except FileNotFoundError:
+            yield None
+            return
+        if not sound:
+            raise DamagedSnapshot(path, "the check sum does not agree with the contents")
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs["address"] != address:
+                raise DamagedSnapshot(path, f"holds the solution with address {file.attrs['address']}")
+            yield file
+
+    def starts(self, identity: Json) -> list[Start]:
+        """The solves of this solver that left a state to go on from; files that cannot be read are passed over.
+
+        Every file is read once, for its check sum: that takes hundredths of a second where the solves take minutes.
+        """
+        wanted = _canonical(identity)
+        found = []
+        for name in self.addresses():
+            with suppress(DamagedSnapshot, OSError), self._opened(name) as file:
+                if file is not None and "restart" in file and file.attrs["identity"] == wanted:
+                    found.append(Start(json.loads(file.attrs["mu"]), partial(self._restart, name)))
+        return found
+
+    def _restart(self, address: str) -> np.ndarray | None:
+        with suppress(DamagedSnapshot, OSError), self._opened(address) as file:
+            return None if file is None else file["restart"][()]
+        return None
+
+    def sweep(self) -> None:
+        """Remove what solves that were killed left half-written; nobody may be writing to the store."""
+        for path in (*self.root.glob(".*.partial"), *self.root.glob(".*.time-out")):
+            path.unlink(missing_ok=True)
+
+    def set_aside(self, address: str) -> Path:
+        """Rename a damaged file to `<address>.h5.damaged`, numbered when that exists; returns the new name."""
+        path = self.path(address)
+        target = next(name for name in _damaged_names(path) if not name.exists())
+        return path.rename(target)
+
+
+def _canonical(value: object) -> str:
+    """JSON with one spelling for each value: sorted keys, no spaces, floats with the digits that restore every bit."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _damaged_names(path: Path) -> Iterator[Path]:
+    base = path.with_name(f"{path.name}.damaged")
+    yield base
+    n = 2
+    while True:
+        yield base.with_name(f"{base.name}-{n}")
+        n += 1
+
+
+def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | float]) -> None:
+    # Nobody else knows the file yet, and locks fail on some network file systems.
+    with h5py.File(path, "x", userblock_size=_USER_BLOCK, locking=False) as file:
+        file["t"] = np.asarray(snapshots.t, dtype="<f8")
+        file["u"] = np.asarray(snapshots.u, dtype="<f8")
+        if snapshots.restart is not None:
+            file["restart"] = np.asarray(snapshots.restart, dtype="<f8")
+        if snapshots.layout is not None:
+            description, arrays = snapshots.layout.parts()
+            layout = file.create_group("layout")
+            layout.attrs["description"] = _canonical(description)
+            for name, array in arrays.items():
+                layout[name] = array
+        file.attrs.update(attributes)
+    user_block = _user_block(path)
+    with path.open("r+b") as stream:
+        stream.write(user_block)
+
+
+def _read_layout(file: h5py.File) -> StateLayout:
+    layout = file["layout"]
+    arrays = {name: np.asarray(values) for name, values in layout.items()}
+    return StateLayout.from_parts(json.loads(layout.attrs["description"]), arrays)
+
+
+def _user_block(path: Path) -> bytes:
+    """What the user block of this file must be."""
+    with path.open("rb") as stream:
+        stream.seek(_USER_BLOCK)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return f"snapshot sha256 {digest}\n".encode().ljust(_USER_BLOCK, b"\0")
+
+
+def _flush(path: Path) -> None:
+    """Have the operating system write a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

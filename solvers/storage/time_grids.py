@@ -1,0 +1,97 @@
+"""Trajectories whose times differ, brought to common ones: by interpolation, with an estimate of what that costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.interpolate import BSpline, make_interp_spline
+
+from mlasdi.solvers import Snapshots
+
+# Trajectories must share at least this part of the longest one: below it, most of what was paid for would be dropped.
+LEAST_OVERLAP = 0.5
+# Order of accuracy of cubic interpolation, the most that a halved step can gain.
+ORDER = 4
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Trajectories at common times.
+
+    Attributes:
+        t: the times `[time]`.
+        u: states `[run, time, state]`.
+        error: estimated relative L2 error of the interpolation, the largest over runs and times; 0 where the times
+            agreed and nothing was interpolated.
+    """
+
+    t: Float[np.ndarray, " time"]
+    u: Float[np.ndarray, "run time state"]
+    error: float
+
+
+def aligned(runs: Sequence[Snapshots]) -> Aligned:
+    """Trajectories at the times that they have in common, or else interpolated to equidistant ones.
+
+    The interpolation is cubic in time. Its interval is the overlap of all runs, and it has as many times as the run
+    that has the most of them there.
+
+    Raises:
+        ValueError: the runs hardly overlap in time.
+    """
+    first = runs[0].t
+    if all(np.array_equal(run.t, first) for run in runs):
+        return Aligned(first, np.stack([run.u for run in runs]), 0.0)
+    t = _common_times([run.t for run in runs])
+    u = np.stack([_spline(run.t, run.u)(t) for run in runs])
+    return Aligned(t, u, max(interpolation_error(run) for run in runs))
+
+
+def within(run: Snapshots, start: float, end: float) -> Snapshots:
+    """The snapshots of a run from `start` to `end`, up to rounding."""
+    slack = 1e-9 * (end - start)
+    keep = (run.t >= start - slack) & (run.t <= end + slack)
+    return run if keep.all() else replace(run, t=np.clip(run.t[keep], start, end), u=run.u[keep])
+
+
+def interpolation_error(run: Snapshots) -> float:
+    """Estimated relative L2 error of cubic interpolation between the times of a run.
+
+    Every other snapshot is predicted from the rest. How much that error falls when the step is halved, measured on the
+    same snapshots with twice the step, gives the order, and with it the error at the full resolution. A run of fewer
+    than nine times has no such measurement, and gets the error of predicting every other snapshot.
+    """
+    halved = _error_of_every(run, 2)
+    if run.t.size < 9 or halved == 0:
+        return halved
+    order = float(np.clip(np.log2(max(_error_of_every(run, 4), halved) / halved), 0, ORDER))
+    return halved / 2**order
+
+
+def _error_of_every(run: Snapshots, stride: int) -> float:
+    """Largest relative error at the times half-way between those of every `stride`-th snapshot."""
+    keep = np.arange(0, run.t.size, stride)
+    left_out = keep[:-1] + stride // 2
+    if not left_out.size:
+        return 0.0
+    difference = _spline(run.t[keep], run.u[keep])(run.t[left_out]) - run.u[left_out]
+    largest = np.linalg.norm(run.u, axis=1).max()
+    return float(np.linalg.norm(difference, axis=1).max() / largest) if largest > 0 else 0.0
+
+
+def _spline(t: Float[np.ndarray, " time"], u: Float[np.ndarray, "time state"]) -> BSpline:
+    """Interpolation in time: cubic, or of the highest odd order that few times allow."""
+    return make_interp_spline(t, u, k=3 if t.size >= 4 else 1)
+
+
+def _common_times(times: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " time"]:
+    start, end = max(t[0] for t in times), min(t[-1] for t in times)
+    longest = max(t[-1] - t[0] for t in times)
+    if end - start < LEAST_OVERLAP * longest:
+        shared = f"only [{start:g}, {end:g}]" if end > start else "no time at all"
+        raise ValueError(
+            f"the runs span times from {min(t[0] for t in times):g} to {max(t[-1] for t in times):g} and share "
+            f"{shared}: at least {LEAST_OVERLAP:.0%} of the longest run must be common to all"
+        )
+    return np.linspace(start, end, max(int(((t >= start) & (t <= end)).sum()) for t in times))

@@ -1,0 +1,275 @@
+"""Acquisition: initial designs, and the maximum of the scores over the continuous box."""
+
+import numpy as np
+import pytest
+
+import mlasdi.agent.choosing.acquisition
+from mlasdi.agent.choosing import SamplingSettings, propose
+from mlasdi.agent.choosing.acquisition import chance_of_success, score_function
+from mlasdi.agent.choosing.box_search import APART, Score
+from mlasdi.interpolation import Kriging
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings, fit
+
+MODEL = {"latent_dim": 2, "n_time": 11, "first_stage": {"iterations": 10}, "stages": [{"kind": "kriging"}]}
+SCORED = ("field-std", "coefficient-std", "integrated-variance")
+
+
+def travelling_waves(space: ParameterSpace, mu: np.ndarray, depends: bool = True) -> Surrogate:
+    """Fitted to waves whose amplitude, speed and damping depend on the parameters; or on none of them."""
+    x, t = np.linspace(0, 2 * np.pi, 24), np.linspace(0, 1, 11)[:, None]
+    states = []
+    for s in depends * space.to_unit(mu):
+        amplitude, speed, damping = 1 + 0.3 * s[0], 1 + s.sum(), 0.2 * s[-1] ** 2
+        states.append(amplitude * np.sin(x - speed * t) * np.exp(-damping * t))
+    data = TrainingData(space, StateLayout(("u",), {"x": x}), mu, t[:, 0], np.stack(states))
+    return fit(data, ModelSettings.model_validate({**MODEL, "min_gain": None}), seed=0)
+
+
+@pytest.fixture(scope="module")
+def one() -> Surrogate:
+    """One parameter, on a logarithmic scale, at points that leave gaps of different widths."""
+    space = ParameterSpace((Parameter("k", 0.1, 10.0, scale="log"),))
+    return travelling_waves(space, space.from_unit(np.array([[0.0], [0.2], [0.65], [1.0]])))
+
+
+@pytest.fixture(scope="module")
+def three() -> Surrogate:
+    space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("b", -3.0, 5.0), Parameter("c", 1.0, 2.0)))
+    return travelling_waves(space, np.concatenate([space.corners(), space.from_unit(np.full((1, 3), 0.4))]))
+
+
+@pytest.fixture(params=["one", "burgers_surrogate", pytest.param("three", marks=pytest.mark.slow)])
+def surrogate(request: pytest.FixtureRequest) -> Surrogate:
+    """Of one, two and three parameters."""
+    return request.getfixturevalue(request.param)
+
+
+def trained_on(surrogate: Surrogate) -> np.ndarray:
+    return surrogate.space.from_unit(surrogate.model.latent.x)
+
+
+def dense_grid(surrogate: Surrogate) -> np.ndarray:
+    return surrogate.space.grid({1: 401, 2: 25, 3: 9}[surrogate.space.n_params])
+
+
+def nothing_pending(surrogate: Surrogate) -> np.ndarray:
+    return np.empty((0, surrogate.space.n_params))
+
+
+def distance(surrogate: Surrogate, mu: np.ndarray, others: np.ndarray) -> float:
+    """The smallest distance between two sets of points, in the unit cube."""
+    x, y = surrogate.space.to_unit(mu), surrogate.space.to_unit(others)
+    return float(np.linalg.norm(x[:, None] - y, axis=-1).min())
+
+
+# The maximum
+
+
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisition: str) -> None:
+    settings = SamplingSettings(acquisition=acquisition, candidates=64)
+    mus, scores = propose(surrogate, settings, trained_on(surrogate), 1, seed=0)
+    score = score_function(surrogate, acquisition, nothing_pending(surrogate))
+    assert surrogate.space.contains(mus, tolerance=0).all()
+    assert scores[0] == pytest.approx(score(mus)[0], rel=1e-6)
+    assert scores[0] >= (1 - 1e-6) * score(dense_grid(surrogate)).max()
+
+
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_in_similarity_variables_little_scores_higher(similar_surrogate: Surrogate, acquisition: str) -> None:
+    """The errors are those of the scheme then, a thousandth of what they were, and their hills are many."""
+    assert similar_surrogate.frame is not None
+    settings = SamplingSettings(acquisition=acquisition)
+    _, scores = propose(similar_surrogate, settings, trained_on(similar_surrogate), 1, seed=0)
+    score = score_function(similar_surrogate, acquisition, nothing_pending(similar_surrogate))
+    assert scores[0] >= 0.95 * score(dense_grid(similar_surrogate)).max()
+
+
+def test_the_maximum_is_found_from_few_candidates_and_any_seed(surrogate: Surrogate) -> None:
+    """With eight candidates, fewer than the box of three parameters has faces and corners."""
+    found = [
+        propose(surrogate, SamplingSettings(candidates=8), trained_on(surrogate), 1, seed)[1][0] for seed in range(2)
+    ]
+    top = surrogate.relative_std(dense_grid(surrogate)).max()
+    assert min(found) > 0.98 * top
+
+
+def test_the_same_seed_gives_the_same_points(one: Surrogate) -> None:
+    settings = SamplingSettings(candidates=16)
+    first, again = (propose(one, settings, trained_on(one), 2, seed=5) for _ in range(2))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+
+
+def test_coefficient_std_is_the_kriging_standard_deviation(surrogate: Surrogate) -> None:
+    """Of the process as a unit, before and after a point is pending."""
+    space, kernel = surrogate.space, surrogate.model.latent.gp.kernel
+    mu, pending = space.sobol(20, seed=1), space.from_unit(np.full((1, space.n_params), 0.8))
+    for extra in (nothing_pending(surrogate), pending):
+        x = space.to_unit(np.concatenate([trained_on(surrogate), extra]))
+        expected = np.sqrt(Kriging(x, kernel).variance(space.to_unit(mu)))
+        # Equal but for the variance of the mean, which the one has as infinite and the other as 100.
+        np.testing.assert_allclose(score_function(surrogate, "coefficient-std", extra)(mu), expected, rtol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
+    """The field depends on the third parameter alone, of which the values from 0.4 to 1 are missing."""
+    space = ParameterSpace(tuple(Parameter(f"p{i}", 0.0, 1.0) for i in range(8)))
+    mu = space.sobol(24, seed=0)
+    mu[:, 2] = np.where(mu[:, 2] > 0.8, 1.0, 0.5 * mu[:, 2])
+    x, t = np.linspace(0, 1, 40), np.linspace(0, 1, 21)
+    u = np.stack([1 + np.exp(-((x - 0.2 - 0.6 * p * t[:, None]) ** 2) / 0.02) for p in mu[:, 2]])
+    data = TrainingData(space, StateLayout(("u",), {"x": x}), mu, t, u)
+    surrogate = fit(data, ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": 21}), seed=0)
+    batch, scores = propose(surrogate, SamplingSettings(acquisition=acquisition), mu, 2, seed=0)
+    assert space.contains(batch, tolerance=0).all()
+    assert 0.45 < batch[0, 2] < 0.95
+    score = score_function(surrogate, acquisition, nothing_pending(surrogate))
+    assert scores[0] >= 0.99 * score(space.sobol(2048, seed=9)).max()
+
+
+# Batches, and points that are known
+
+
+@pytest.mark.parametrize("acquisition", SCORED[:2])  # the third is an integral: see its own tests
+def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
+    surrogate: Surrogate, acquisition: str
+) -> None:
+    (point,), _ = propose(surrogate, SamplingSettings(acquisition=acquisition), trained_on(surrogate), 1, seed=0)
+    before = score_function(surrogate, acquisition, nothing_pending(surrogate))
+    after = score_function(surrogate, acquisition, point[None])
+    # As certain as where it is solved, where only the nugget of the kernel is left.
+    assert after(point[None])[0] < 1.5 * before(trained_on(surrogate)).max() < 0.3 * before(point[None])[0]
+    x = surrogate.space.to_unit(point)
+    near = surrogate.space.from_unit(np.clip(x + 0.05 * np.vstack([np.eye(len(x)), -np.eye(len(x))]), 0, 1))
+    assert (after(near) < 0.2 * before(near)).all()
+    grid = dense_grid(surrogate)
+    assert (after(grid) <= before(grid) + 1e-3 * before(grid).max()).all()
+
+
+def test_a_batch_spreads(surrogate: Surrogate) -> None:
+    """Each point is the best one with those before it pending, so the scores fall and the points keep apart."""
+    known = trained_on(surrogate)
+    mus, scores = propose(surrogate, SamplingSettings(candidates=32), known, 3, seed=0)
+    assert mus.shape == (3, surrogate.space.n_params)
+    assert (np.diff(scores) <= 1e-3 * scores[0]).all()
+    grid = dense_grid(surrogate)
+    for i in range(1, 3):
+        taken = np.concatenate([known, mus[:i]])
+        assert distance(surrogate, mus[i : i + 1], taken) >= APART
+        score = score_function(surrogate, "field-std", mus[:i])
+        assert scores[i] == pytest.approx(score(mus[i : i + 1])[0], rel=1e-6)
+        free = [mu for mu in grid if distance(surrogate, mu[None], taken) >= 2 * APART]
+        assert scores[i] >= 0.95 * score(np.array(free)).max()
+
+
+def test_a_failed_point_is_not_proposed_again(surrogate: Surrogate) -> None:
+    settings, known = SamplingSettings(candidates=32), trained_on(surrogate)
+    for _ in range(2):  # the solver fails wherever the agent looks: no new trajectory, one more known point
+        mus, scores = propose(surrogate, settings, known, 1, seed=0)
+        assert distance(surrogate, mus, known) >= APART
+        pending = known[len(surrogate.model.latent.x) :]
+        assert scores[0] == pytest.approx(surrogate.relative_std(mus, pending)[0], rel=1e-6)
+        known = np.concatenate([known, mus])
+
+
+def test_a_known_point_is_no_proposal_even_where_it_scores_highest(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it may be when nothing is left but rounding; the campaign would never end."""
+    space, known = burgers_surrogate.space, trained_on(burgers_surrogate)
+
+    def highest_at_a_corner(*args: object) -> Score:
+        return lambda mu: 2.0 - np.square(space.to_unit(mu)).sum(axis=1)
+
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", highest_at_a_corner)
+    mus, scores = propose(burgers_surrogate, SamplingSettings(), known, 2, seed=0)
+    assert distance(burgers_surrogate, mus, known) >= APART
+    assert distance(burgers_surrogate, mus[:1], mus[1:]) >= APART
+    assert (scores > 1.9).all()
+
+
+def test_a_box_full_of_known_points_ends_the_choice(one: Surrogate) -> None:
+    mus, scores = propose(one, SamplingSettings(), one.space.grid(60), 2, seed=0)
+    assert mus.shape == (0, 1)
+    assert scores.shape == (0,)
+
+
+def test_where_nothing_is_uncertain_nothing_is_proposed() -> None:
+    space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("b", 0.0, 1.0)))
+    surrogate = travelling_waves(space, space.corners(), depends=False)
+    mus, scores = propose(surrogate, SamplingSettings(candidates=16), space.corners(), 3, seed=0)
+    assert mus.shape == (0, 2)
+    assert scores.shape == (0,)
+
+
+# Where solves fail
+
+
+def test_the_choice_keeps_away_from_where_solves_fail(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A score that wants the middle of the upper end of `w`, where solves fail."""
+    space, known = burgers_surrogate.space, trained_on(burgers_surrogate)
+
+    def wanted(mu: np.ndarray) -> np.ndarray:
+        x = space.to_unit(mu)
+        return 1 + x[:, 1] - (x[:, 0] - 0.5) ** 2
+
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", lambda *args: wanted)
+    failed = space.from_unit(np.array([[0.25, 0.95], [0.5, 0.95], [0.75, 0.95]]))
+    settings, all_known = SamplingSettings(candidates=64), np.concatenate([known, failed])
+    (heedless,), _ = propose(burgers_surrogate, settings, all_known, 1, seed=0)
+    (careful,), (score,) = propose(burgers_surrogate, settings, all_known, 1, seed=0, failed=failed)
+    chance = chance_of_success(space, known, failed)
+    assert chance(heedless[None])[0] < 0.1
+    assert chance(careful[None])[0] > 0.8
+    assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-6)
+    grid = dense_grid(burgers_surrogate)
+    grid = grid[[distance(burgers_surrogate, mu[None], all_known) > 2 * APART for mu in grid]]
+    assert score >= 0.9 * (chance(grid) * wanted(grid)).max()
+
+
+# Data sets
+
+
+@pytest.mark.parametrize("acquisition", SCORED)
+def test_of_available_points_the_best_is_taken(surrogate: Surrogate, acquisition: str) -> None:
+    settings, space, known = SamplingSettings(acquisition=acquisition), surrogate.space, trained_on(surrogate)
+    available = np.concatenate([space.sobol(20, seed=3), known])
+    mus, scores = propose(surrogate, settings, known, 3, seed=0, available=available)
+    assert {tuple(mu) for mu in mus} <= {tuple(mu) for mu in available[:20]}
+    assert len({tuple(mu) for mu in mus}) == 3
+    for i in range(3):
+        expected = score_function(surrogate, acquisition, mus[:i])(available[:20])
+        assert scores[i] == pytest.approx(expected.max(), rel=1e-6)
+
+
+@pytest.mark.parametrize("acquisition", [*SCORED, "sobol"])
+def test_available_points_are_used_up_even_where_they_lie_close(one: Surrogate, acquisition: str) -> None:
+    settings, known = SamplingSettings(acquisition=acquisition), trained_on(one)
+    available = np.concatenate([known, one.space.from_unit(np.array([[0.400], [0.401], [0.402]]))])
+    mus, _ = propose(one, settings, known, 2, seed=0, available=available)
+    rest, _ = propose(one, settings, np.concatenate([known, mus]), 2, seed=0, available=available)
+    np.testing.assert_allclose(np.sort(np.concatenate([mus, rest]), axis=0), available[len(known) :])
+    nothing, _ = propose(one, settings, available, 2, seed=0, available=available)
+    assert nothing.shape == (0, 1)
+
+
+# The control
+
+
+def test_sobol_goes_on_where_the_known_points_end(surrogate: Surrogate) -> None:
+    """Choosing two, then three, gives the first five points of the sequence; other points known do not matter."""
+    settings, space = SamplingSettings(acquisition="sobol"), surrogate.space
+    sequence = space.sobol(8, seed=2)
+    first, scores = propose(surrogate, settings, trained_on(surrogate), 2, seed=2)
+    known = np.concatenate([trained_on(surrogate), first])
+    then, _ = propose(surrogate, settings, known, 3, seed=2)
+    np.testing.assert_array_equal(np.concatenate([first, then]), sequence[:5])
+    np.testing.assert_array_equal(scores, np.zeros(2))

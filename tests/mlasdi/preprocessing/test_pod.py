@@ -1,0 +1,171 @@
+"""The POD basis against the singular value decomposition, and against states formed in full."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlasdi.preprocessing import BasisSettings, PodBasis
+
+SHAPES = [(60, 25), (25, 60)]  # more snapshots than states, and fewer
+
+
+def decaying(rng: np.random.Generator, shape: tuple[int, int], factor: float) -> np.ndarray:
+    """Snapshots `[snapshot, state]` with a mean and with singular values `factor^-k`."""
+    n = min(shape)
+    left = np.linalg.qr(rng.standard_normal((shape[0], n)))[0]
+    right = np.linalg.qr(rng.standard_normal((shape[1], n)))[0]
+    return rng.standard_normal(shape[1]) + left * factor ** -np.arange(n) @ right.T
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(seed=st.integers(0, 2**32 - 1), tolerance=st.floats(1e-5, 0.3))
+def test_rank_is_the_smallest_that_meets_the_tolerance(shape, seed, tolerance):
+    u = decaying(np.random.default_rng(seed), shape, factor=2.0)
+    basis = PodBasis.fit(u, BasisSettings(tolerance=tolerance))
+    singular = np.linalg.svd(u - u.mean(axis=0), compute_uv=False)
+    left_out = np.sqrt([np.sum(singular[r:] ** 2) for r in range(len(singular) + 1)]) / np.linalg.norm(u)
+    assert left_out[basis.rank] <= tolerance
+    assert basis.rank == 1 or left_out[basis.rank - 1] > tolerance
+    recomputed = np.linalg.norm(u - basis.lift(basis.project(u))) / np.linalg.norm(u)
+    assert basis.truncation_error == pytest.approx(recomputed, rel=1e-9)
+    np.testing.assert_allclose(basis.modes.T @ basis.modes, np.eye(basis.rank), atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rank", [1, 3, 7])
+def test_data_of_an_exact_rank_get_that_rank(shape, rank):
+    rng = np.random.default_rng(rank)
+    u = rng.standard_normal(shape[1]) + rng.standard_normal((shape[0], rank)) @ rng.standard_normal((rank, shape[1]))
+    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-7))
+    assert basis.rank == rank
+    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-12)
+
+
+def test_no_mode_is_made_of_rounding():
+    """A tolerance below what float64 resolves does not add modes that the Gram matrix cannot know."""
+    u = decaying(np.random.default_rng(0), (60, 25), factor=100.0)
+    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-15))
+    assert 4 <= basis.rank <= 5  # (1e-4)^2 is resolved beside 1, (1e-8)^2 at the limit is the last
+    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-7)
+    # Nor is what they leave out, which the smallest eigenvalues do not tell.
+    recomputed = np.linalg.norm(u - basis.lift(basis.project(u))) / np.linalg.norm(u)
+    assert basis.truncation_error == pytest.approx(recomputed, rel=1e-2)
+
+
+def test_max_rank_caps_the_basis_and_the_error_says_so():
+    u = decaying(np.random.default_rng(1), (60, 25), factor=1.5)
+    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-8, max_rank=5))
+    assert basis.rank == 5
+    recomputed = np.linalg.norm(u - basis.lift(basis.project(u))) / np.linalg.norm(u)
+    assert basis.truncation_error == pytest.approx(recomputed, rel=1e-10)
+    assert recomputed > 1e-3
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_constant_data_are_reproduced(value):
+    u = np.full((3, 4, 6), value)
+    basis = PodBasis.fit(u, BasisSettings())
+    assert basis.rank == 1
+    assert basis.truncation_error < 1e-15
+    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-16)
+
+
+def test_modes_are_ordered_and_coordinates_have_unit_mean_square():
+    u = decaying(np.random.default_rng(2), (60, 25), factor=2.0)
+    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-7))
+    c = basis.project(u)
+    power = np.mean(c**2, axis=0)
+    assert (np.diff(power) < 0).all()
+    assert power.sum() == pytest.approx(1.0, abs=1e-10)
+
+
+@pytest.fixture(scope="module")
+def basis() -> PodBasis:
+    return PodBasis.fit(decaying(np.random.default_rng(3), (30, 50), factor=3.0), BasisSettings(tolerance=1e-3))
+
+
+def test_project_undoes_lift(basis):
+    c = np.random.default_rng(4).standard_normal((2, 5, basis.rank))
+    assert basis.lift(c).shape == (2, 5, 50)
+    np.testing.assert_allclose(basis.project(basis.lift(c)), c, atol=1e-13)
+
+
+def test_norm_is_that_of_the_lifted_states(basis):
+    c = 3 * np.random.default_rng(5).standard_normal((2, 5, basis.rank))
+    np.testing.assert_allclose(basis.norm(c), np.linalg.norm(basis.lift(c), axis=-1), rtol=1e-13)
+
+
+def test_lift_std_is_the_diagonal_of_the_lifted_covariance(basis):
+    steps = np.random.default_rng(6).standard_normal((4, 3, basis.rank))
+    std = basis.lift_std(steps)
+    for k in range(3):
+        covariance = steps[:, k].T @ steps[:, k]
+        lifted = basis.scale**2 * basis.modes @ covariance @ basis.modes.T
+        np.testing.assert_allclose(std[k], np.sqrt(np.diag(lifted)), rtol=1e-12)
+
+
+# Fields of different scales
+
+
+@pytest.fixture
+def flow() -> np.ndarray:
+    """Snapshots `[sample, state]` of a velocity of order one and a pressure of order 1e5, each of three modes."""
+    rng = np.random.default_rng(8)
+    fields = [
+        size * (1 + rng.standard_normal((30, 3)) @ np.linalg.qr(rng.standard_normal((50, 3)))[0].T) for size in (1, 1e5)
+    ]
+    return np.concatenate(fields, axis=1)
+
+
+def test_a_small_field_is_resolved_beside_a_large_one(flow):
+    settings = BasisSettings(tolerance=1e-3)
+    velocity, rebuilt = flow[:, :50], {}
+    for n_fields in (1, 2):
+        basis = PodBasis.fit(flow, settings, n_fields)
+        rebuilt[n_fields] = basis.lift(basis.project(flow))[:, :50]
+    error = {n: np.linalg.norm(u - velocity) / np.linalg.norm(velocity) for n, u in rebuilt.items()}
+    assert error[2] < 2e-3
+    assert error[1] > 0.01
+
+
+def test_lengths_in_coordinates_are_lengths_of_states(flow):
+    basis = PodBasis.fit(flow, BasisSettings(), n_fields=2)
+    c = basis.project(flow)
+    np.testing.assert_allclose(basis.norm(c), basis.length(flow), rtol=1e-6)
+    distances = basis.scale * np.linalg.norm(c[1:] - c[:-1], axis=-1)
+    np.testing.assert_allclose(distances, basis.length(flow[1:] - flow[:-1]), rtol=1e-5)
+    np.testing.assert_allclose(basis.lift(c), flow, rtol=1e-5, atol=1e-5)
+
+
+def test_the_units_of_the_fields_do_not_matter(flow):
+    """Pressure in Pa or in bar: the same coordinates, the same errors."""
+    bar = flow * np.repeat([1.0, 1e-5], 50)
+    given, other = (PodBasis.fit(u, BasisSettings(), n_fields=2) for u in (flow, bar))
+    assert given.rank == other.rank
+    np.testing.assert_allclose(given.norm(given.project(flow)), other.norm(other.project(bar)), rtol=1e-8)
+
+
+def test_a_field_that_never_changes_has_the_unit_of_its_values(flow):
+    still = flow.copy()
+    still[:, 50:] = 2e5
+    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 2e5)
+    still[:, 50:] = 0
+    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 1.0)
+
+
+@pytest.mark.parametrize("n_fields", [1, 2])
+def test_the_basis_of_factored_snapshots_is_that_of_the_snapshots(n_fields):
+    """Three functions of time, of which a constant is no combination, and with that one."""
+    rng = np.random.default_rng(8)
+    rows = rng.standard_normal((4, 3, 60)) * np.repeat([1.0, 1e-3], 30)
+    for functions in (rng.standard_normal((25, 3)), np.stack([np.ones(25), *rng.standard_normal((2, 25))], axis=1)):
+        in_time = np.linalg.qr(functions)[0]
+        factored = PodBasis.fit_factored(rows, in_time, BasisSettings(), n_fields)
+        plain = PodBasis.fit(in_time @ rows, BasisSettings(), n_fields)
+        assert factored.rank == plain.rank
+        np.testing.assert_allclose(factored.mean, plain.mean, atol=1e-12)
+        np.testing.assert_allclose(factored.unit, plain.unit, rtol=1e-9)
+        assert factored.scale == pytest.approx(plain.scale)
+        u = (in_time @ rows)[2]
+        np.testing.assert_allclose(factored.lift(factored.project(u)), plain.lift(plain.project(u)), atol=1e-6)

@@ -1,0 +1,378 @@
+"""The surrogate: predictions, their inputs, and what survives on disk."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+
+import mlasdi
+import mlasdi.surrogate.surrogate
+from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError, TimeFactors
+from mlasdi.surrogate.uncertainty import N_PARTS
+from mlasdi.training import ModelSettings, fit
+
+MU = {"a": 0.78, "w": 1.04}
+SEVERAL = np.array([[0.78, 1.04], [0.71, 0.95], [0.9, 0.9]])
+
+
+@pytest.fixture(scope="module")
+def published(burgers_data) -> Surrogate:
+    """The published model, trained hardly at all: networks, an encoder network, one GP an output."""
+    settings = {
+        "kind": "mlasdi-paper",
+        "latent_dim": 2,
+        "n_time": 11,
+        "first_stage": {"steps": 3, "network": {"hidden": [6]}},
+        "stages": [{"kind": "decoder", "steps": 3, "network": {"hidden": [5, 4], "activation": "sine"}}],
+    }
+    return fit(burgers_data, ModelSettings.model_validate(settings), seed=0, info={"problem": "burgers1d"})
+
+
+@pytest.fixture
+def saved(surrogate, tmp_path):
+    return surrogate.save(tmp_path / "model")
+
+
+# What predictions are
+
+
+def test_a_point_may_be_a_mapping_or_a_row(surrogate):
+    by_name, by_row = surrogate.predict(MU), surrogate.predict(SEVERAL)
+    assert by_name.mean.shape == by_name.std.shape == (1, 51, 101)
+    np.testing.assert_allclose(by_row.mean[:1], by_name.mean, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(by_row.std[:1], by_name.std, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(by_name.t, surrogate.t)
+    assert (by_row.std >= 0).all()
+
+
+def test_many_points_are_predicted_like_each_alone(surrogate):
+    """More points than one chunk holds."""
+    mu = surrogate.space.sobol(70, seed=0)
+    together = surrogate.predict(mu, [0.0, 0.4, 1.0])
+    for i in (0, 63, 64, 69):
+        alone = surrogate.predict(mu[i], [0.0, 0.4, 1.0])
+        np.testing.assert_allclose(together.mean[i], alone.mean[0], rtol=0, atol=1e-11)
+        np.testing.assert_allclose(together.std[i], alone.std[0], rtol=0, atol=1e-9)
+
+
+def test_training_data_come_back(surrogate, burgers_data):
+    """The last stage interpolates what is left, so only the truncation of the basis and the nugget remain."""
+    prediction = surrogate.predict(burgers_data.mu)
+    error = np.linalg.norm(prediction.mean - burgers_data.u) / np.linalg.norm(burgers_data.u)
+    assert error < 1e-5
+    elsewhere = surrogate.predict(surrogate.space.sobol(8, seed=1)).std
+    assert prediction.std.max() < 0.05 * elsewhere.max()
+
+
+def test_other_times_agree_with_interpolation(surrogate):
+    """Cubic interpolation in time of the prediction at the training times, and the very values at common times."""
+    default = surrogate.predict(MU)
+    times = np.array([0.013, 0.2, 0.555, 0.971])
+    other = surrogate.predict(MU, times)
+    np.testing.assert_array_equal(other.t, times)
+    np.testing.assert_allclose(other.mean[0], CubicSpline(default.t, default.mean[0])(times), atol=1e-5)
+    np.testing.assert_allclose(
+        surrogate.predict(MU, default.t[[3, 20, 50]]).mean, default.mean[:, [3, 20, 50]], atol=1e-9
+    )
+    np.testing.assert_allclose(surrogate.predict(MU, 0.2).mean[0, 0], default.mean[0, 10], atol=1e-9)
+
+
+def test_stages_add_up(surrogate):
+    assert surrogate.n_stages == 3
+    tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
+    along = surrogate.model.latent.trajectories(surrogate.space.to_unit(SEVERAL), tau)
+    total = surrogate.predict(SEVERAL, n_stages=1, std=False).mean
+    for k in (1, 2):
+        contribution = surrogate.model.stages[k].evaluate(along).numpy() @ surrogate.basis.modes.T
+        total = total + surrogate.basis.scale * contribution
+        np.testing.assert_allclose(surrogate.predict(SEVERAL, n_stages=k + 1, std=False).mean, total, atol=1e-10)
+
+
+def test_coordinates_are_the_prediction_before_it_is_lifted(surrogate):
+    for n_stages in (1, None):
+        c = surrogate.coordinates(SEVERAL, n_stages=n_stages)
+        mean = surrogate.predict(SEVERAL, n_stages=n_stages, std=False).mean
+        np.testing.assert_allclose(surrogate.basis.lift(c), mean, rtol=0, atol=1e-12)
+
+
+def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
+    prediction = surrogate.predict(MU, std=False)
+    assert prediction.std is None
+    tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
+    steps = surrogate.model.deviations(surrogate.space.to_unit(SEVERAL), tau).numpy()
+    factors = TimeFactors(surrogate.record.std_factors)(tau.numpy())
+    calibrated = np.hypot(factors[:, None] * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
+    assert len(surrogate.record.std_factors) == N_PARTS
+    assert factors.min() > 1.2
+    np.testing.assert_allclose(surrogate.predict(SEVERAL).std, calibrated, rtol=1e-9)
+    np.testing.assert_array_equal(prediction.mean, surrogate.predict(MU).mean)
+
+
+def test_latent_trajectories_belong_to_the_prediction(surrogate):
+    """Decoded by the first stage they give its prediction; the training points are certain."""
+    latent = surrogate.propagate(SEVERAL)
+    tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
+    along = surrogate.model.latent.trajectories(surrogate.space.to_unit(SEVERAL), tau)
+    np.testing.assert_allclose(latent.mean, along.z.numpy(), atol=1e-12)
+    assert latent.std.shape == latent.mean.shape == (3, 51, surrogate.model.latent.n_latent)
+    assert latent.std[2].max() < 0.1 * latent.std[:2].max()
+
+
+def test_relative_std_knows_solved_and_pending_points(surrogate, burgers_data):
+    spread = surrogate.relative_std(SEVERAL)
+    assert spread.shape == (3,)
+    assert spread[2] < 0.3 * spread[:2].min()
+    pending = surrogate.relative_std(SEVERAL, pending=SEVERAL[1:2])
+    assert pending[1] < 0.7 * spread[1]
+    assert pending[0] <= spread[0] * (1 + 1e-6)
+    np.testing.assert_array_equal(surrogate.relative_std(SEVERAL, pending=[]), spread)
+    assert spread[0] == pytest.approx(surrogate.relative_std(MU)[0], rel=1e-6)
+
+
+def test_coefficient_std_knows_solved_and_pending_points(surrogate):
+    spread = surrogate.coefficient_std(SEVERAL)
+    assert spread[2] == pytest.approx(np.sqrt(surrogate.model.latent.kernel.nugget), rel=1e-2)  # nothing else is left
+    assert spread[:2].min() > 3 * spread[2]
+    assert surrogate.coefficient_std(SEVERAL, pending=SEVERAL[1:2])[1] < 0.7 * spread[1]
+
+
+# What goes in
+
+
+@pytest.mark.parametrize(
+    ("mu", "message"),
+    [
+        ({"a": 0.8}, r"\['a'\] given; the model has \['a', 'w'\]"),
+        ({"a": 0.8, "w": 1.0, "v": 0.0}, "the model has"),
+        ([0.8, 1.0, 0.0], r"expected \[n_mu, 2\]"),
+        ([[[0.8, 1.0]]], r"expected \[n_mu, 2\]"),
+        ([0.8, np.nan], "must be finite"),
+        ({"a": np.inf, "w": 1.0}, "must be finite"),
+    ],
+)
+def test_bad_parameters_are_refused(surrogate, mu, message):
+    for method in (surrogate.predict, surrogate.propagate, surrogate.relative_std, surrogate.coefficient_std):
+        with pytest.raises(ValueError, match=message):
+            method(mu)
+
+
+@pytest.mark.parametrize("t", [[0.1, np.nan], [[0.1, 0.2]], [np.inf], []])
+def test_bad_times_are_refused(surrogate, t):
+    with pytest.raises(ValueError, match="times must be a finite array"):
+        surrogate.predict(MU, t)
+
+
+@pytest.mark.parametrize("n_stages", [0, 4, -1])
+def test_a_number_of_stages_that_there_are_not_is_refused(surrogate, n_stages):
+    with pytest.raises(ValueError, match=f"n_stages {n_stages}.*1 to 3"):
+        surrogate.predict(MU, n_stages=n_stages)
+
+
+@pytest.mark.parametrize(
+    ("mu", "t", "message"),
+    [
+        ({"a": 0.69, "w": 1.0}, None, r"'a': 0.69.*outside the trained box.*\[0.7, 0.9\]"),
+        ([[0.8, 1.0], [0.8, 1.2]], None, r"'w': 1.2.*outside the trained box"),
+        (MU, [0.5, 1.1], r"outside the trained interval \[0, 1\]"),
+        (MU, [-0.1], "outside the trained interval"),
+    ],
+)
+def test_extrapolation_is_warned_of(surrogate, mu, t, message):
+    for method in (surrogate.predict, surrogate.propagate):
+        with pytest.warns(ExtrapolationWarning, match=message):
+            method(mu, t)
+    assert np.isfinite(method(MU).mean).all()
+
+
+def test_without_dynamics_the_warning_says_what_is_predicted(burgers_data):
+    model = fit(burgers_data, ModelSettings.model_validate({"kind": "snapshot-gp"}), seed=0)
+    with pytest.warns(ExtrapolationWarning, match="without latent dynamics the prediction there is the mean state"):
+        beyond = model.predict(MU, [1.5], std=False).mean[0, 0]
+    np.testing.assert_array_equal(beyond, model.basis.mean)
+
+
+def test_the_edges_are_inside(surrogate):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = surrogate.predict(surrogate.space.corners(), surrogate.t[[0, -1]] * (1 + 1e-12), std=False)
+    assert found.mean.shape == (4, 2, surrogate.layout.n_state)
+
+
+# What survives on disk
+
+
+@pytest.mark.parametrize("which", ["surrogate", "published"])
+def test_a_loaded_surrogate_predicts_bit_for_bit(request, which, tmp_path):
+    original = request.getfixturevalue(which)
+    loaded = Surrogate.load(original.save(tmp_path / "model"))
+    for before, after in [
+        (original.predict(SEVERAL), loaded.predict(SEVERAL)),
+        (original.predict(SEVERAL, [0.111, 0.5]), loaded.predict(SEVERAL, [0.111, 0.5])),
+        (original.propagate(SEVERAL), loaded.propagate(SEVERAL)),
+    ]:
+        np.testing.assert_array_equal(before.mean, after.mean)
+        np.testing.assert_array_equal(before.std, after.std)
+    np.testing.assert_array_equal(original.relative_std(SEVERAL), loaded.relative_std(SEVERAL))
+    c = torch.from_numpy(original.basis.project(original.predict(MU).mean))
+    assert torch.equal(original.encoder.encode(c), loaded.encoder.encode(c))
+    assert loaded.space == original.space
+    assert loaded.layout == original.layout
+    assert loaded.record == original.record
+    assert loaded.info == original.info
+    assert loaded.error_estimate == original.error_estimate
+
+
+def test_saving_again_what_was_loaded_gives_the_same_files(saved, tmp_path):
+    again = Surrogate.load(saved).save(tmp_path / "again")
+    for name in ("surrogate.json", "surrogate.safetensors"):
+        assert (again / name).read_bytes() == (saved / name).read_bytes()
+
+
+def test_the_public_name_is_this_class():
+    assert mlasdi.Surrogate is Surrogate
+    with pytest.raises(AttributeError, match="attribute Model"):
+        mlasdi.Model  # noqa: B018
+
+
+PREDICT_ALONE = """
+import sys, warnings
+for name in ("mlasdi.solvers.builtin.burgers1d", "mlasdi.solvers.catalog", "numba", "h5py", "ray", "mlflow", "yaml"):
+    sys.modules[name] = None  # makes their import fail
+import numpy as np
+from mlasdi import Surrogate
+surrogate = Surrogate.load(sys.argv[1])
+prediction = surrogate.predict({"a": 0.78, "w": 1.04})
+with warnings.catch_warnings(record=True) as caught:
+    surrogate.predict({"a": 0.5, "w": 1.04}, std=False)
+np.savez(sys.argv[2], mean=prediction.mean, std=prediction.std, warned_at=[warning.filename for warning in caught])
+"""
+
+
+def test_predicting_needs_neither_the_solver_nor_the_agent(surrogate, saved, tmp_path):
+    command = [sys.executable, "-c", PREDICT_ALONE, str(saved), str(tmp_path / "prediction.npz")]
+    subprocess.run(command, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    expected = surrogate.predict(MU)
+    with np.load(tmp_path / "prediction.npz") as found:
+        np.testing.assert_allclose(found["mean"], expected.mean, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found["std"], expected.std, rtol=1e-6, atol=1e-9)
+        assert found["warned_at"].tolist() == ["<string>"]  # a warning points at the line that asked
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("surrogate.safetensors", flip_a_bit, "does not match its checksum"),
+        ("surrogate.safetensors", truncate, "does not match its checksum"),
+        ("surrogate.safetensors", os.remove, "surrogate.safetensors is missing"),
+        ("surrogate.json", truncate, "surrogate.json is damaged"),
+        ("surrogate.json", lambda path: path.write_bytes(b"\xff\xfe\x00"), "surrogate.json is damaged"),
+        ("surrogate.json", lambda path: path.write_text("[]"), "surrogate.json is damaged"),
+        ("surrogate.json", os.remove, "surrogate.json is missing"),
+    ],
+)
+def test_damage_is_reported(saved, name, damage, message):
+    damage(saved / name)
+    with pytest.raises(SurrogateError, match=message) as caught:
+        Surrogate.load(saved)
+    assert str(saved) in str(caught.value)
+
+
+def test_a_changed_number_in_the_description_is_noticed(saved):
+    description = json.loads((saved / "surrogate.json").read_text())
+    description["basis"]["scale"] *= 1 + 1e-15
+    (saved / "surrogate.json").write_text(json.dumps(description))
+    with pytest.raises(SurrogateError, match=r"surrogate\.json does not match its own checksum"):
+        Surrogate.load(saved)
+
+
+@pytest.mark.parametrize("key", ["sha256", "stages", "kernels", "layout", "record"])
+def test_an_incomplete_description_is_reported(saved, key):
+    description = json.loads((saved / "surrogate.json").read_text())
+    del description[key], description["description_sha256"]  # as in a file of an earlier version
+    (saved / "surrogate.json").write_text(json.dumps(description))
+    with pytest.raises(SurrogateError, match=f"surrogate.json is damaged.*{key}"):
+        Surrogate.load(saved)
+
+
+@pytest.mark.parametrize("found", [0, 1, None])
+def test_another_format_is_reported(saved, found):
+    description = json.loads((saved / "surrogate.json").read_text())
+    (saved / "surrogate.json").write_text(json.dumps({**description, "format": found}))
+    with pytest.raises(SurrogateError, match=f"format {found}; this version reads 3"):
+        Surrogate.load(saved)
+
+
+def test_earlier_versions_are_refused_what_they_would_misread(saved):
+    assert json.loads((saved / "surrogate.json").read_text())["format"] == 6
+
+
+def test_one_factor_for_all_times_is_read_as_before(surrogate, saved):
+    """As earlier versions saved it."""
+    description = json.loads((saved / "surrogate.json").read_text())
+    description["stages"][-1]["settings"]["trust"] = description["stages"][-1]["settings"].pop("drift_weight")
+    record = description["record"] | {"std_factor": 2.0, "error_factor": 3.0}
+    del record["std_factors"], record["error_factors"], description["description_sha256"]
+    (saved / "surrogate.json").write_text(json.dumps(description | {"format": 3, "record": record}))
+    loaded = Surrogate.load(saved)
+    assert (loaded.record.std_factors, loaded.record.error_factors) == ((2.0,), (3.0,))
+    once = dataclasses.replace(
+        surrogate, record=dataclasses.replace(surrogate.record, std_factors=(1.0,), error_factors=(1.0,))
+    )
+    np.testing.assert_allclose(loaded.relative_std(SEVERAL), 3 * once.relative_std(SEVERAL), rtol=1e-12)
+
+
+def test_own_coordinates_of_earlier_versions_are_refused(saved):
+    description = json.loads((saved / "surrogate.json").read_text())
+    coordinate_scaling = {
+        "axes": [{"log_scales": [0.1], "shifts": [0.0], "centre": 0.5}],
+        "log_gains": [],
+        "spans": [],
+    }
+    (saved / "surrogate.json").write_text(json.dumps({**description, "format": 5, "frame": coordinate_scaling}))
+    with pytest.raises(SurrogateError, match=r"rescaled coordinates are those of format 5.*train it again"):
+        Surrogate.load(saved)
+
+
+def test_a_place_without_a_surrogate_is_reported(tmp_path):
+    with pytest.raises(SurrogateError, match="no surrogate there"):
+        Surrogate.load(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(SurrogateError, match="no surrogate there"):
+        Surrogate.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("step", ["save_file", "os.replace"])
+def test_an_interrupted_save_leaves_nothing(surrogate, tmp_path, monkeypatch, step):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"mlasdi.surrogate.files.{step}", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        surrogate.save(tmp_path / "models" / "model")
+    assert list((tmp_path / "models").iterdir()) == []
+    monkeypatch.undo()
+    assert Surrogate.load(surrogate.save(tmp_path / "models" / "model")).n_stages == surrogate.n_stages
+
+
+def test_nothing_is_overwritten(surrogate, saved):
+    before = (saved / "surrogate.json").read_bytes()
+    with pytest.raises(FileExistsError, match="exists"):
+        dataclasses.replace(surrogate, info={"other": 1}).save(saved)
+    assert (saved / "surrogate.json").read_bytes() == before

@@ -1,0 +1,280 @@
+"""Each finding with a case that has it and one that has not; remedies name keys that there are."""
+
+import inspect
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+from mlasdi.latent import LatentModel
+from mlasdi.stages import StagedModel
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings, fit
+from mlasdi.validation import ErrorSplit, diagnose, diagnostics
+
+QUICK = {"latent_dim": 2, "n_time": 21, "anchors": 4, "first_stage": {"iterations": 15, "n_sine": 10}, "stages": []}
+
+
+def settings(**given) -> ModelSettings:
+    return ModelSettings.model_validate(given)
+
+
+def kinds(surrogate: Surrogate, *args) -> list[str]:
+    return [finding.kind for finding in diagnose(surrogate, *args)]
+
+
+def recorded(surrogate: Surrogate, **changes) -> Surrogate:
+    return replace(surrogate, record=replace(surrogate.record, **changes))
+
+
+def with_latent(surrogate: Surrogate, **changes) -> Surrogate:
+    latent = replace(surrogate.model.latent, **changes)
+    return replace(surrogate, model=StagedModel(latent, surrogate.model.stages))
+
+
+@pytest.fixture(scope="module")
+def sound(burgers_data) -> Surrogate:
+    """A surrogate with nothing wrong; its kriging trusts what is before it."""
+    return fit(burgers_data, settings(stages=[{"kind": "kriging"}], anchors=8, min_gain=None), seed=0)
+
+
+def test_a_sound_surrogate_has_no_findings(sound, surrogate):
+    assert diagnose(sound, 0.001) == ()
+    assert diagnose(surrogate) == ()
+
+
+# Few points
+
+
+def test_two_points_leave_the_error_unknown(burgers_data):
+    two = replace(burgers_data, mu=burgers_data.mu[[0, 3]], u=burgers_data.u[[0, 3]])
+    (finding,) = diagnose(fit(two, settings(**QUICK), seed=0))
+    assert finding.kind == "few-points"
+    assert "2 training points: the error estimate is unknown" in finding.message
+    assert "sampling.initial" in finding.remedy
+
+
+def test_four_points_are_too_few_to_judge_by(burgers_data, sound):
+    four = replace(burgers_data, mu=burgers_data.mu[:4], u=burgers_data.u[:4])
+    (finding,) = [f for f in diagnose(fit(four, settings(**QUICK), seed=0)) if f.kind == "few-points"]
+    assert "4 training points: leave-one-out" in finding.message
+    assert "few-points" not in kinds(sound)
+
+
+# Projection floor
+
+
+@pytest.fixture(scope="module")
+def truncated(burgers_data) -> Surrogate:
+    return fit(burgers_data, settings(kind="snapshot-gp", n_time=21, basis={"max_rank": 2}), seed=0)
+
+
+def test_a_truncated_basis_is_a_floor_above_the_target(truncated):
+    left_out = truncated.record.truncation_error
+    (finding,) = diagnose(truncated, 0.5 * left_out)
+    assert finding.kind == "projection-floor"
+    assert "model.basis.max_rank: above the rank of now, 2" in finding.remedy
+    assert diagnose(truncated, 2 * left_out) == ()
+    assert diagnose(truncated) == ()
+
+
+def test_a_basis_that_validation_solutions_leave_is_a_floor_too(sound):
+    def split(projection: float) -> ErrorSplit:
+        return ErrorSplit(projection, *[np.full(sound.n_stages, 0.01)] * 4)
+
+    (finding,) = diagnose(sound, 0.002, split(0.003))
+    assert finding.kind == "projection-floor"
+    assert "0.003 of the validation solutions" in finding.message
+    assert "budget.solver_runs" in finding.remedy
+    assert diagnose(sound, 0.002, split(0.001)) == ()
+    assert diagnose(sound, None, split(0.003)) == ()
+
+
+# Latent dynamics
+
+
+@pytest.mark.parametrize(("rate", "is_found"), [(4.5, False), (5.5, True)])
+def test_growth_at_a_training_point(sound, rate, is_found):
+    xi = np.zeros_like(sound.model.latent.xi)
+    xi[:, :, 1:] = -np.eye(xi.shape[1])
+    xi[2, 0, 1] = rate
+    found = diagnose(with_latent(sound, xi=xi))
+    assert [f.kind for f in found if "unstable" in f.kind] == ["unstable-dynamics"] * is_found
+    if is_found:
+        assert f"e^{rate}" in found[0].message
+        assert "model.first_stage.roughness" in found[0].remedy
+
+
+def test_growth_between_the_points(oscillator, sound):
+    """Two oscillators with [[0, s], [-1/s, 0]] at one end and the transposed at the other: halfway between, the
+    off-diagonal entries have one sign, and the mean of stable matrices is unstable."""
+    x = np.array([[0.0], [1.0]])
+    kernel = oscillator.latent_model(np.linspace(0, 1, 5)[:, None]).kernel.model_copy(update={"lengthscale": (4.0,)})
+
+    def latent(s: float) -> LatentModel:
+        a = np.array([[0.0, s], [-1 / s, 0.0]])
+        xi = np.zeros((2, 2, 3))
+        xi[0, :, 1:], xi[1, :, 1:] = a, a.T
+        return LatentModel(x, xi, np.ones((2, 2)), kernel)
+
+    found = diagnose(replace(sound, model=StagedModel(latent(20.0), sound.model.stages)))
+    (finding,) = [f for f in found if f.kind == "diverging-between-points"]
+    growth = float(re.search(r"e\^([\d.]+)", finding.message).group(1))
+    assert 5 < growth <= (20 - 1 / 20) / 2 + 0.1  # the entries halfway are equal, and so is the growth rate
+    calm = replace(sound, model=StagedModel(latent(1.0), sound.model.stages))
+    assert "diverging-between-points" not in kinds(calm)
+
+
+def test_latent_states_that_leave_what_is_known(sound):
+    """One initial state is far from the others. At the centre of the box it is the largest of all; next to
+    another point it makes a slope that carries across the box."""
+    x, z0 = sound.model.latent.x.copy(), sound.model.latent.z0.copy()
+    z0[-1] += 40 * np.abs(z0).max()
+    assert "diverging-between-points" not in kinds(with_latent(sound, z0=z0))
+    x[-1] = x[0] + 0.01
+    assert "diverging-between-points" in kinds(with_latent(sound, z0=z0, x=x))
+
+
+# First stage
+
+
+@pytest.fixture(scope="module")
+def stalled(burgers_data) -> Surrogate:
+    """An autoencoder that a vanishing learning rate keeps where it started."""
+    first = {"kind": "autoencoder", "steps": 60, "learning_rate": 1e-9}
+    return fit(burgers_data, settings(**QUICK | {"first_stage": first, "min_gain": None}), seed=0)
+
+
+def test_a_first_stage_that_does_not_learn_has_stalled(stalled):
+    (finding,) = [f for f in diagnose(stalled) if f.kind == "stalled-first-stage"]
+    assert "autoencoder is flat" in finding.message
+    assert "model.latent_dim" in finding.remedy
+
+
+def test_a_first_stage_that_still_learns_or_is_good_has_not(stalled, sound):
+    name = stalled.record.stage_names[0]
+    learning = {name: tuple((step, 0.9**step) for step in range(1, 61))}
+    assert "stalled-first-stage" not in kinds(recorded(stalled, loss_history=learning))
+    assert "stalled-first-stage" not in kinds(recorded(stalled, training_errors=(0.04,)))
+    flat = {sound.record.stage_names[0]: tuple((step, 1.0) for step in range(1, 61))}
+    assert "stalled-first-stage" not in kinds(recorded(sound, loss_history=flat))  # flat since it is done
+
+
+def test_after_an_autoencoder_the_distance_correlation_counts(sound):
+    names, left = ("autoencoder", *sound.record.stage_names[1:]), (0.1,)
+    given = {"stage_names": names, "training_errors": left, "latent_correlations": (0.9,), "loss_history": {}}
+    (finding,) = diagnose(recorded(sound, **given, distance_correlations=(0.1,)))
+    assert finding.kind == "uncorrelated-residual"
+    assert finding.message.startswith("distance correlation 0.1")
+    assert kinds(recorded(sound, **given, distance_correlations=(0.5,))) == []
+    assert kinds(recorded(sound, **given, distance_correlations=())) == []  # saved before it was recorded
+
+
+def test_a_decoder_makes_up_for_a_stalled_first_stage_and_kriging_does_not(surrogate):
+    """Stages: variable projection, sine features, kriging."""
+    flat = {surrogate.record.stage_names[0]: tuple((step, 1.0) for step in range(1, 61))}
+    stalled = recorded(surrogate, loss_history=flat, training_errors=(0.2, 0.18, 1e-6))
+    assert "stalled-first-stage" in kinds(stalled)
+    assert "stalled-first-stage" not in kinds(recorded(stalled, training_errors=(0.2, 0.05, 1e-6)))
+
+
+def test_noise_is_not_correlated_with_the_latent_state(burgers_data):
+    noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
+    common = {"time_scaling": "off", "coordinate_scaling": "off"}
+    given = settings(**QUICK | common | {"latent_dim": 3, "n_time": 51, "noise": "none"})
+    noisy = fit(replace(burgers_data, u=burgers_data.u + noise), given, seed=0)
+    (finding,) = [f for f in diagnose(noisy) if f.kind == "uncorrelated-residual"]
+    assert "under 0.3" in finding.message
+    assert "model.latent_dim" in finding.remedy
+    clean = fit(burgers_data, given, seed=0)
+    assert clean.record.latent_correlations[0] > 0.9
+    assert "uncorrelated-residual" not in kinds(clean)
+    assert "uncorrelated-residual" not in kinds(noisy, 2 * noisy.record.training_errors[0])  # nobody asks for less
+
+
+def test_noise_that_was_taken_off_is_mentioned(burgers_data):
+    """And nothing else is said of what it leaves."""
+    noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
+    given = settings(**QUICK | {"latent_dim": 3, "n_time": 51})
+    (finding,) = diagnose(fit(replace(burgers_data, u=burgers_data.u + noise), given, seed=0))
+    assert finding.kind == "noisy-solutions"
+    assert "white noise of 0.1" in finding.message  # 0.03 over the standard deviation of the values, 0.3
+
+
+# Later stages
+
+
+@pytest.mark.parametrize(
+    ("ratios", "is_found"),
+    [((0.2, 1.1), True), ((0.2, 0.97), False), ((0.8, 1.1), False)],
+    ids=["noise", "helps-a-little", "hardly-fits"],
+)
+def test_a_dropped_stage_that_fitted_noise(sound, ratios, is_found):
+    found = diagnose(recorded(sound, dropped_ratios={"sine-features (kappa 1, ridge 1e-05)": ratios}))
+    assert [finding.kind for finding in found] == ["stage-fits-noise"] * is_found
+    if is_found:
+        assert "was dropped" in found[0].message
+        assert "model.stages" in found[0].remedy
+
+
+def test_dropped_kriging_is_no_sign_of_noise(sound):
+    """It reproduces the training data by construction."""
+    assert kinds(recorded(sound, dropped_ratios={"kriging": (1e-6, 1.2)})) == []
+
+
+def test_a_kept_stage_that_fitted_noise(surrogate):
+    kept = recorded(surrogate, training_errors=(0.1, 0.01, 0.0), stage_errors=(0.2, 0.25, 0.2))
+    (finding,) = [f for f in diagnose(kept) if f.kind == "stage-fits-noise"]
+    assert "was kept" in finding.message
+    assert "model.min_gain" in finding.remedy
+    assert "stage-fits-noise" not in kinds(recorded(kept, stage_errors=(0.2, 0.15, 0.2)))
+
+
+def test_a_stage_that_fits_noise_in_truth(burgers_data):
+    """Noisy data, and features enough to follow it."""
+    noise = 0.05 * np.random.default_rng(0).standard_normal(burgers_data.u[:, ::5].shape)
+    noisy = replace(burgers_data, t=burgers_data.t[::5], u=burgers_data.u[:, ::5] + noise)
+    stages = [{"kind": "sine-features", "n_sine": 300, "kappa": [3.0], "ridge": [1e-8]}]
+    given = QUICK | {"n_time": 11, "anchors": 0, "stages": stages, "noise": "none"}
+    for min_gain, outcome in ((0.1, "dropped"), (None, "kept")):
+        found = diagnose(fit(noisy, settings(**given, min_gain=min_gain), seed=0))
+        (finding,) = [f for f in found if f.kind == "stage-fits-noise"]
+        assert f"was {outcome}" in finding.message
+
+
+@pytest.mark.parametrize(("drift_weight", "is_found"), [(0.02, True), (0.5, False)])
+def test_kriging_that_does_not_trust_the_latent_stages(sound, drift_weight, is_found):
+    first, kriging = sound.model.stages
+    model = StagedModel(sound.model.latent, (first, replace(kriging, drift_weight=drift_weight)))
+    found = diagnose(replace(sound, model=model))
+    assert [finding.kind for finding in found] == ["unused-latent-stages"] * is_found
+    assert all("model.kind: snapshot-gp" in finding.remedy for finding in found)
+
+
+def test_without_latent_stages_there_is_nothing_to_trust(truncated):
+    assert kinds(truncated) == []
+
+
+def test_a_saved_surrogate_carries_all_that_is_needed(surrogate, tmp_path):
+    doubtful = recorded(surrogate, latent_correlations=(0.1, None, None), dropped_ratios={"decoder": (0.1, 1.5)})
+    found = diagnose(doubtful)
+    assert {finding.kind for finding in found} >= {"uncorrelated-residual", "stage-fits-noise"}
+    assert diagnose(Surrogate.load(doubtful.save(tmp_path / "saved"))) == found
+    older = recorded(surrogate, training_errors=(), latent_correlations=(), dropped_ratios={})
+    assert diagnose(older) == ()  # saved before these numbers were recorded
+
+
+@pytest.mark.parametrize(
+    "key", sorted(set(re.findall(r"(?<![.\w])model(?:\.[a-z_]+)+", inspect.getsource(diagnostics))))
+)
+def test_remedies_name_keys_that_there_are(key):
+    """Of the default model or the published one."""
+    names = key.split(".")[1:]
+    assert any(defined(settings(kind=kind), names) for kind in ("mlasdi", "mlasdi-paper")), key
+
+
+def defined(section: BaseModel, names: list[str]) -> bool:
+    first, *rest = names
+    return first in type(section).model_fields and (not rest or defined(getattr(section, first), rest))

@@ -1,0 +1,99 @@
+"""Arrays by name as a trajectory: order of the state, coordinates, and a named failure for all that does not fit."""
+
+import numpy as np
+import pytest
+
+from mlasdi.solvers import SolverError
+from mlasdi.solvers.adapters.named_arrays import NamedArrays
+
+T = np.linspace(0, 2, 4)
+X, Y = np.linspace(0, 1, 5), np.linspace(-1, 1, 3)
+U = np.random.default_rng(0).normal(size=(4, 5, 3))
+
+
+def test_two_fields_on_a_plane():
+    naming = NamedArrays(fields=("v", "u"), coordinates={"x": "x", "y": (-1.0, 1.0)}, units={"u": "m/s", "time": "s"})
+    found = naming.snapshots({"t": T, "u": U, "v": -U, "x": X, "ignored": np.zeros(7)})
+    np.testing.assert_array_equal(found.t, T)
+    assert (found.layout.fields, found.layout.shape) == (("v", "u"), (5, 3))
+    assert (found.layout.field_units, found.layout.time_unit) == ({"u": "m/s"}, "s")
+    np.testing.assert_array_equal(found.layout.coordinates["y"], Y)
+    fields = found.layout.split(found.u)
+    np.testing.assert_array_equal(fields["u"], U)
+    np.testing.assert_array_equal(fields["v"], -U)
+    assert found.problems(None) == []
+
+
+def test_all_arrays_are_fields_where_none_are_named():
+    found = NamedArrays(coordinates={"r": "r", "z": "z"}).snapshots({"r": X, "b": U, "t": T, "a": 2 * U, "z": Y})
+    assert found.layout.fields == ("b", "a")
+
+
+def test_without_coordinates_axes_count_points():
+    found = NamedArrays().snapshots({"t": T, "u": U})
+    assert list(found.layout.coordinates) == ["x", "y"]
+    np.testing.assert_array_equal(found.layout.coordinates["x"], np.arange(5))
+
+
+def test_a_mesh_without_structure():
+    nodes = np.random.default_rng(1).random((6, 2))
+    naming = NamedArrays(fields=("p",), coordinates={"x": "x", "y": "y"})
+    found = naming.snapshots({"t": T, "p": np.zeros((4, 6)), "x": nodes[:, 0], "y": nodes[:, 1]})
+    assert found.layout.scattered
+    assert found.layout.n_state == 6
+
+
+def test_points_outside_the_domain_are_left_out():
+    body = np.zeros((5, 3), dtype=bool)
+    body[2, 1] = True
+    u = np.where(body, np.nan, U)
+    found = NamedArrays(masked=True).snapshots({"t": T, "u": u, "v": u})
+    assert found.u.shape == (4, 28)
+    np.testing.assert_array_equal(found.layout.split(found.u)["v"], u)
+    assert NamedArrays().snapshots({"t": T, "u": u}).problems(None)[0].kind == "not-finite"
+    # Not finite some of the time is a failure, not a shape.
+    u[2:, 0, 0] = np.inf
+    assert NamedArrays(masked=True).snapshots({"t": T, "u": u}).problems(None)[0].kind == "not-finite"
+
+
+def test_time_may_be_another_axis():
+    found = NamedArrays(time_axis=-1).snapshots({"t": T, "u": np.moveaxis(U, 0, -1)})
+    np.testing.assert_array_equal(found.u, U.reshape(4, -1))
+
+
+def test_times_may_be_given():
+    np.testing.assert_array_equal(NamedArrays(times=(0.0, 2.0)).snapshots({"u": U}).t, T)
+
+
+def test_numbers_of_any_kind_become_float64():
+    found = NamedArrays().snapshots({"t": [0, 1], "u": np.arange(6, dtype="<f4").reshape(2, 3)})
+    assert found.u.dtype == found.t.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "kind", "told"),
+    [
+        ({}, {"t": None}, "bad-output", "there is no array 't'; found u"),
+        ({"fields": ("w",)}, {}, "bad-output", "there is no array 'w'; found t, u"),
+        ({}, {"u": None}, "bad-output", "there are no fields; found only ['t']"),
+        ({}, {"u": U.astype(complex)}, "bad-output", "real and imaginary part as two fields"),
+        ({}, {"u": U.astype(str)}, "bad-output", "not real numbers"),
+        ({}, {"u": [[1.0], [1.0, 2.0]]}, "bad-output", "'u' is no array"),
+        ({}, {"t": T[::-1]}, "bad-times", "times 't' of shape (4,) must be finite and strictly increase"),
+        ({}, {"t": T[:1]}, "bad-times", "shape (1,)"),
+        ({}, {"t": np.where(T > 1, np.nan, T)}, "bad-times", "finite"),
+        ({}, {"t": T[:, None]}, "bad-times", "shape (4, 1)"),
+        ({}, {"t": T[:-1]}, "wrong-shape", "field 'u' has shape (4, 5, 3); expected (3, 5, 3)"),
+        ({}, {"v": U[:, :-1]}, "wrong-shape", "field 'v' has shape (4, 4, 3); expected (4, 5, 3)"),
+        ({}, {"u": T}, "wrong-shape", "field 'u' has shape (4,); expected [time, ...]"),
+        ({"time_axis": 3}, {}, "wrong-shape", "no axis 3"),
+        ({"coordinates": {"x": (0.0, 1.0)}}, {}, "wrong-shape", "coordinates are given for ['x']"),
+        ({"coordinates": {"x": "x", "y": (0.0, 1.0)}}, {"x": Y}, "wrong-shape", "shape (3,); the fields need (5,)"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_a_failure_of_its_kind(options, changes, kind, told):
+    arrays = {name: array for name, array in {"t": T, "u": U, **changes}.items() if array is not None}
+    with pytest.raises(SolverError) as caught:
+        NamedArrays(**options).snapshots(arrays)
+    assert caught.value.kind == kind
+    assert told in caught.value.message
