@@ -7,50 +7,60 @@ export OMP_NUM_THREADS ?= 1
 # Two files of tests at a time; what a file sets up is made once, by the process that has it.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench docs docs-figures studies gallery clean setup
+.PHONY: demo test test-all lint bench docs docs-figures studies gallery clean setup dev
+# What users need: about 1.7 GB and two minutes, most of it for torch, Ray and MLflow.
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "Installing mlasdi into $(VENV): about 1.7 GB, two minutes on a fast connection ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# What developers need on top: tests, linters, the type checker.
+dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the development tools into $(VENV): another minute ..."
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: setup
 	$(BIN)/mlasdi run configs/burgers1d.yaml
 
-test: setup
+test: dev
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
-test-all: setup
+test-all: dev
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m "not bench"
 
-lint: setup
+lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup
+bench: dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/pytest -m bench tests/benchmarks -s
 
 # The documentation as a site in `site/`, which opens from disk.
-docs: setup
+docs: dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/mkdocs build --strict
 
-# Figures and numbers of docs/method.md; takes a few minutes.
-docs-figures: setup
+# Figures and numbers of docs/explanation/method.md; takes a few minutes.
+docs-figures: dev
 	$(BIN)/python docs/method_page.py
 
 # The open questions of the method, one page each in docs/studies; up to 20 minutes a study. `make studies full=--full`
 # takes the full settings.
-studies: setup
-	for study in $(filter-out docs/studies/study_%.py,$(wildcard docs/studies/*.py)); do \
+studies: dev
+	for study in $(filter-out docs/studies/study_%.py docs/studies/trajectory_fit.py,$(wildcard docs/studies/*.py)); do \
 		$(BIN)/python $$study $(full) || exit 1; done
 
 # The figures of the built-in problems; the wake, where NGSolve is installed, takes two minutes.
-gallery: setup
+gallery: dev
 	$(BIN)/python docs/gallery.py
 
 clean:

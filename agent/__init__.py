@@ -1,1 +1,1 @@
-"""The agent: an active-learning loop that solves, trains, judges and chooses until the budget is spent."""
+"""The agent: an active-learning loop that solves, trains, assesses and chooses points until the budget is spent."""

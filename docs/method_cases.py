@@ -26,10 +26,10 @@ Numbers = dict[str, Any]
 
 BURGERS_BOX = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
 SEED = 0
-# In similarity variables all solutions of the Burgers problem are nearly one, and nothing else would show.
-COMMON: Mapping[str, Any] = {"time_scaling": "off", "coordinate_scaling": "off"}
-OWN: Mapping[str, Any] = {"time_scaling": "learned", "coordinate_scaling": "learned"}
-# The first stage alone, and nothing judged: what a setting does is not hidden by stages that make up for it.
+# With learned scaling all solutions of the Burgers problem nearly coincide, and the other settings have no effect.
+SCALING_OFF: Mapping[str, Any] = {"time_scaling": "off", "coordinate_scaling": "off"}
+SCALING_LEARNED: Mapping[str, Any] = {"time_scaling": "learned", "coordinate_scaling": "learned"}
+# The first stage alone, without selection: later stages would compensate for what a setting does.
 FIRST_STAGE_ALONE: Mapping[str, Any] = {"stages": [], "min_gain": None}
 
 
@@ -72,7 +72,7 @@ def trajectories(
 
 
 class Burgers:
-    """The Burgers problem: training points on tensor grids, and a finer grid to judge on."""
+    """The Burgers problem: training points on tensor grids, and a finer grid of test points."""
 
     def __init__(self, size: Size) -> None:
         self.size, self.fom = size, Burgers1D(n_x=size.n_x, n_t=size.n_t)
@@ -82,13 +82,13 @@ class Burgers:
         return trajectories(self.fom, BURGERS_BOX, BURGERS_BOX.grid(per_axis), self.size.every)
 
     def fit(self, data: TrainingData, kind: str = "mlasdi", **overrides: Any) -> Surrogate:
-        """A preset on all times of `data`, in common variables, with some keys changed."""
+        """A preset on all times of `data`, with scaling off, and some keys changed."""
         first = {"iterations": self.size.iterations} if kind == "mlasdi" else {"steps": self.size.steps}
         if kind != "snapshot-gp":
             overrides["first_stage"] = first | overrides.get("first_stage", {})
         if kind == "gplasdi":
             overrides["latent_dim"] = 5  # as published (arXiv 2308.05882)
-        settings = ModelSettings.model_validate({"kind": kind, "n_time": len(data.t), **COMMON, **overrides})
+        settings = ModelSettings.model_validate({"kind": kind, "n_time": len(data.t), **SCALING_OFF, **overrides})
         return fit(data, settings, seed=SEED)
 
     def errors(self, surrogate: Surrogate, n_stages: int | None = None) -> Float[np.ndarray, " param"]:
@@ -149,7 +149,7 @@ def similarity(problem: Burgers) -> tuple[Numbers, dict[int, Surrogate]]:
     for per_axis in problem.size.per_axis:
         data = problem.solved(per_axis)
         for kind in ("snapshot-gp", "mlasdi"):
-            surrogate = problem.fit(data, kind, **OWN)
+            surrogate = problem.fit(data, kind, **SCALING_LEARNED)
             found[kind][str(len(data.mu))] = summary(problem.errors(surrogate))
         models[len(data.mu)] = surrogate
         if per_axis == 3:
@@ -168,7 +168,7 @@ def _exponents(surrogate: Surrogate) -> Numbers:
     logs = {
         "rate": rates,
         "scale": axis.log_scales if axis else np.zeros(len(names)),
-        "unit": coordinate_scaling.log_amplitudes[0]
+        "amplitude": coordinate_scaling.log_amplitudes[0]
         if coordinate_scaling and coordinate_scaling.log_amplitudes
         else np.zeros(len(names)),
     }
@@ -183,14 +183,14 @@ def error_map(problem: Burgers, surrogate: Surrogate) -> ErrorMap:
     return ErrorMap(mu, problem.errors(surrogate), surrogate.relative_std(mu), solved)
 
 
-def reliability(problem: Burgers, own: Mapping[int, Surrogate], common: Mapping[int, Surrogate]) -> Numbers:
+def reliability(problem: Burgers, learned: Mapping[int, Surrogate], off: Mapping[int, Surrogate]) -> Numbers:
     """Shares inside the bands at points that are no training points.
 
     Args:
-        own, common: models in similarity variables, which are judged with and without calibration, and in common ones.
+        learned, off: models with learned scaling, measured with and without calibration, and with scaling off.
     """
-    plain = {n: replace(one, record=replace(one.record, std_factors=(1.0,))) for n, one in own.items()}
-    cases = {"own variables": own, "as it comes": plain, "common variables": common}
+    plain = {n: replace(one, record=replace(one.record, std_factors=(1.0,))) for n, one in learned.items()}
+    cases = {"scaling learned": learned, "not calibrated": plain, "scaling off": off}
     return {name: {str(n): _shares(problem, one) for n, one in models.items()} for name, models in cases.items()}
 
 

@@ -10,7 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatterMathtext,
 from method_cases import BURGERS_BOX, ErrorMap, Numbers
 from method_stages import StageByStage
 
-from mlasdi.agent.figures import OKABE_ITO, figures, line_colours, new_figure, styled
+from mlasdi.agent import figures
+from mlasdi.agent.figures import OKABE_ITO, line_colours, new_figure, styled
 from mlasdi.agent.figures.style import DIFFERENCE, log_error_axis, log_ticks, plain_number
 
 MARKERS = "osD^vP*"
@@ -142,8 +143,8 @@ def kernel(numbers: Numbers) -> Figure:
 
 def reliability(numbers: Numbers) -> Figure:
     """In similarity variables, with calibration for every number of solves, and without it for nine."""
-    shares = {f"{n} solves": rows for n, rows in numbers["own variables"].items()}
-    shares["9 solves,\nnot calibrated"] = numbers["as it comes"]["9"]
+    shares = {f"{n} solves": rows for n, rows in numbers["scaling learned"].items()}
+    shares["9 solves,\nnot calibrated"] = numbers["not calibrated"]["9"]
     levels = [float(level) for level in shares["9 solves"]]
     return figures.reliability(levels, {name: np.array(list(rows.values())) for name, rows in shares.items()})
 

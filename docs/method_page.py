@@ -1,4 +1,4 @@
-"""Measures, draws and quotes: writes `images/method-*.png` and `method.json`, and the numbers into `method.md`.
+"""Measures and draws: writes `images/method-*.png` and `method.json`, and the numbers into `explanation/method.md`.
 
     python docs/method_page.py [FOLDER]
 
@@ -95,7 +95,7 @@ def write(folder: Path, size: Size) -> None:
     for name, figure in draw(numbers, found_map, stages).items():
         figures.save(figure, folder / "images" / f"method-{name}.png")
     (folder / "method.json").write_text(json.dumps(numbers, indent=1) + "\n")
-    page = folder / "method.md"
+    page = folder / "explanation/method.md"
     if page.exists():
         page.write_text(with_numbers(page.read_text(), numbers))
 

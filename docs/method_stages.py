@@ -57,8 +57,8 @@ def stage_by_stage(size: Size) -> StageByStage:
     """Multiscale, amplitudes 1 and 1.4 for training, 1.2 for the test (arXiv 2506.09207, section 4.1)."""
     fom = Multiscale()
     data = trajectories(fom, AMPLITUDE, np.array([[1.0], [1.4]]), size.multiscale_every)
-    judged = trajectories(fom, AMPLITUDE, np.array([[1.2]]), size.multiscale_every)
-    truth = Snapshots(judged.t, judged.u[0])
+    test = trajectories(fom, AMPLITUDE, np.array([[1.2]]), size.multiscale_every)
+    truth = Snapshots(test.t, test.u[0])
     network = {"kind": "autoencoder", "steps": size.steps}
     settings = ModelSettings.model_validate(
         {"kind": "mlasdi-paper", "latent_dim": 10, "n_time": len(data.t), "first_stage": network,

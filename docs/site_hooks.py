@@ -1,11 +1,13 @@
-"""What MkDocs calls while it builds the site: pages from outside `docs/`, and formulas as MathML.
+"""Hooks of MkDocs: pages from outside `docs/`, generated reference pages, and formulas as MathML.
 
 Formulas are translated when the site is built, so that it shows them without a script and without a network.
 """
 
 import html
 import re
+import sys
 from pathlib import Path
+from posixpath import dirname, relpath
 from typing import Any
 
 from latex2mathml.converter import convert
@@ -13,29 +15,47 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-ROOT = Path(__file__).parents[1]
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+sys.path.insert(0, str(DOCS))  # MkDocs loads a hook from its file, and does not look for modules beside it
+
+from reference_pages import command_line_page, configuration_page  # noqa: E402
+
 BENCHMARKS = "tests/benchmarks"
-# Page -> file that it is made of.
-PAGES = ("RESULTS", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY", "DEVICE")
-ELSEWHERE = {"index.md": "README.md"}
-ELSEWHERE |= {f"benchmarks/{name.lower()}.md": f"{BENCHMARKS}/{name}.md" for name in PAGES}
-ELSEWHERE |= {f"benchmarks/{path.name}": f"{BENCHMARKS}/{path.name}" for path in (ROOT / BENCHMARKS).glob("*.png")}
+BENCHMARK_PAGES = ("RESULTS", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY", "DEVICE")
+# File of the repository outside of `docs/` -> its page.
+ELSEWHERE = {"README.md": "index.md"}
+ELSEWHERE |= {f"{BENCHMARKS}/{name}.md": f"benchmarks/{name.lower()}.md" for name in BENCHMARK_PAGES}
+ELSEWHERE |= {f"{BENCHMARKS}/{path.name}": f"benchmarks/{path.name}" for path in (ROOT / BENCHMARKS).glob("*.png")}
+ELSEWHERE |= {name: name.lower() for name in ("CHANGELOG.md", "CONTRIBUTING.md")}
+ELSEWHERE["CITATION.cff"] = "CITATION.cff"
+GENERATED = {"reference/configuration.md": configuration_page, "reference/command-line.md": command_line_page}
+_LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)]*)?\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]</\1>', re.DOTALL)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages that lie elsewhere."""
-    for page, source in ELSEWHERE.items():
+    """Add the pages that lie elsewhere, and those that are generated."""
+    for source, page in ELSEWHERE.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+    for page, write in GENERATED.items():
+        files.append(File.generated(config, page, content=write()))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Links between files of the repository as links between pages."""
-    if page.file.src_uri == "index.md":
-        markdown = markdown.replace("](docs/", "](")
-        return re.sub(rf"\]\({BENCHMARKS}/(\w+)\.md", lambda found: f"](benchmarks/{found[1].lower()}.md", markdown)
-    return markdown.replace("](../README.md", "](index.md")
+    here = page.file.src_uri
+    source = {page: source for source, page in ELSEWHERE.items()}.get(here, f"docs/{here}")
+
+    def as_page(found: re.Match[str]) -> str:
+        target = relpath(f"{dirname(source)}/{found[1]}".lstrip("/"))  # as seen from the root of the repository
+        where = ELSEWHERE.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
+        if where is None:
+            return found[0]
+        return f"]({relpath(where, dirname(here) or '.')}{found[2] or ''})"
+
+    return _LINK.sub(as_page, markdown)
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -45,7 +65,7 @@ def on_page_content(content: str, **_: Any) -> str:
 
 def _as_mathml(found: re.Match[str]) -> str:
     is_block = found["kind"] == "["
-    latex = _plain(html.unescape(found["latex"]).strip())
+    latex = _known_to_latex2mathml(html.unescape(found["latex"]).strip())
     mathml = convert(latex, display="block" if is_block else "inline")
     mathml = mathml.replace('<mo accent="true">&#x02015;</mo>', '<mo stretchy="true">&#x0203E;</mo>')  # a bar as wide
     unknown = re.search(r"\\[a-zA-Z]+", mathml)
@@ -54,8 +74,8 @@ def _as_mathml(found: re.Match[str]) -> str:
     return f'<div class="formula">{mathml}</div>' if is_block else mathml
 
 
-def _plain(latex: str) -> str:
-    """What latex2mathml does not know, in words that it does."""
+def _known_to_latex2mathml(latex: str) -> str:
+    """The formula with other commands in place of those that latex2mathml does not know."""
     latex = re.sub(r"\\[bB]igg?l(?![a-z])", r"\\left", latex)
     latex = re.sub(r"\\[bB]igg?r(?![a-z])", r"\\right", latex)
     latex = re.sub(r"\\arg(?![a-z])", r"\\mathrm{arg}", latex)

@@ -1,4 +1,4 @@
-"""Full-order models: what a solver is, and where its parameters live."""
+"""Full-order models: what a solver must offer and returns, and the parameter space."""
 
 import lazy_loader
 

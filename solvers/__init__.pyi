@@ -4,7 +4,6 @@ from .catalog import nearest as nearest
 from .constraints import Constraint as Constraint
 from .constraints import parse_constraint as parse_constraint
 from .contract import Continuable as Continuable
-from .contract import FixedPoints as FixedPoints
 from .contract import FullOrderModel as FullOrderModel
 from .contract import Json as Json
 from .contract import Problem as Problem
@@ -12,8 +11,10 @@ from .contract import Snapshots as Snapshots
 from .contract import SolverError as SolverError
 from .contract import Start as Start
 from .contract import StateLayout as StateLayout
+from .contract import TabulatedModel as TabulatedModel
 from .imports import imported as imported
 from .parameters import Parameter as Parameter
 from .parameters import ParameterSpace as ParameterSpace
+from .thinning import evenly_spread as evenly_spread
 from .verification import ContractReport as ContractReport
 from .verification import verify as verify

@@ -20,7 +20,7 @@ SOLVERS: dict[str, str] = {
     "wake": "mlasdi.solvers.builtin.wake:Wake",
 }
 
-# For the user's own code, programs and files: their options say which.
+# Adapters for the user's own Python code, programs and files, which their options name.
 ADAPTERS: dict[str, str] = {
     "callable": "mlasdi.solvers.adapters.python_function:PythonFunction",
     "command": "mlasdi.solvers.adapters.command:Command",
@@ -29,7 +29,7 @@ ADAPTERS: dict[str, str] = {
 
 
 def build_solver(name: str, options: Mapping[str, Any]) -> FullOrderModel:
-    """The solver called `name` with the given options; the others keep their defaults.
+    """The solver called `name` with the given options; all other options keep their defaults.
 
     Args:
         name: one of `SOLVERS` or `ADAPTERS`, or "package.module:Class" for a frozen dataclass of the user's own.
@@ -62,14 +62,14 @@ def _solver_class(name: str) -> type:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped word: the most similar known one, if any is similar, and all that are allowed."""
+    """A hint for a mistyped word: the most similar allowed word, if one is similar, and all allowed words."""
     allowed = sorted(known)
     similar = difflib.get_close_matches(word, allowed, n=1)
     return (f"did you mean '{similar[0]}'? " if similar else "") + f"allowed: {', '.join(allowed)}"
 
 
 def _first_reason(error: ValidationError) -> str:
-    """The first of pydantic's complaints on one line, led by the option where the complaint is about one."""
+    """The first of pydantic's errors on one line, with the name of the option if it concerns one."""
     first = error.errors()[0]
     if first["type"] == "value_error":  # raised by the class itself, which names the option and the value
         return str(first["ctx"]["error"])

@@ -1,4 +1,4 @@
-"""Constraints on parameters: which points of a box there are solutions for, or anybody wants one of."""
+"""Constraints on parameters: which points of a parameter box may be solved."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float
 
 from mlasdi.solvers.imports import imported
 
-# Sums are compared with their limits up to this part of the sizes added: a point on the limit must not fall off it by
-# rounding.
-SLACK = 1e-9
+# Tolerance of a limit, relative to the sum of the absolute terms: rounding must not make a point on the limit
+# infeasible.
+TOLERANCE = 1e-9
 
 Columns = Mapping[str, Float[np.ndarray, " n"]]
 """Values of each parameter by name, in physical units."""
@@ -50,10 +50,10 @@ class LinearConstraint:
         return f"{below}{total}{above}"
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Refuse parameters that there are not, or that the notation cannot tell from a limit.
+        """Check that each weight belongs to a parameter, and that no parameter is called `min` or `max`.
 
         Raises:
-            ValueError: a weight is for no parameter, or a parameter is called `min` or `max`.
+            ValueError: otherwise.
         """
         if {"min", "max"} & set(names):
             raise ValueError(f"constraint '{self}': with parameters called min or max, write package.module:function")
@@ -62,27 +62,27 @@ class LinearConstraint:
                 raise ValueError(f"constraint '{self}': '{name}' is no parameter; allowed: {', '.join(names)}")
 
     def holds(self, columns: Columns) -> Bool[np.ndarray, " n"]:
-        """At which of `n` points the sum keeps to its limits."""
+        """Whether each of `n` points satisfies the constraint."""
         terms = np.array([weight * columns[name] for name, weight in self.weights])
-        total, slack = terms.sum(axis=0), SLACK * np.abs(terms).sum(axis=0)
+        total, slack = terms.sum(axis=0), TOLERANCE * np.abs(terms).sum(axis=0)
         above = True if self.low is None else total >= self.low - slack
         below = True if self.high is None else total <= self.high + slack
         return np.broadcast_to(np.logical_and(above, below), total.shape)
 
     def to_json(self) -> dict[str, float]:
-        """As a configuration has it: `{a: 1, w: 2, max: 3}`."""
+        """As written in a configuration: `{a: 1, w: 2, max: 3}`."""
         limits = {"min": self.low, "max": self.high}
         return dict(self.weights) | {name: limit for name, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True)
 class Predicate:
-    """A Python function of parameters, by name, that says whether a point may be solved.
+    """A Python function of the parameters that returns whether a point may be solved.
 
-    The function is imported when it is first asked, so that a model that was trained under it can be used without it.
+    The function is imported on its first call, so that a model trained under it can be used without it.
 
     Attributes:
-        function: `package.module:name`; its arguments are named as parameters, of which it need not take all.
+        function: `package.module:name`; its arguments are names of parameters, not necessarily all of them.
     """
 
     function: str
@@ -91,10 +91,10 @@ class Predicate:
         return self.function
 
     def check_names(self, names: Sequence[str]) -> None:
-        """Refuse a function that cannot be called with these parameters.
+        """Check that the function can be called with these parameters.
 
         Raises:
-            ValueError: it cannot be loaded, or has an argument without a default that is no parameter.
+            ValueError: it cannot be loaded, or an argument without default value is no parameter.
         """
         for argument in inspect.signature(self._call).parameters.values():
             is_open = argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD)
@@ -115,17 +115,17 @@ class Predicate:
 
     @cached_property
     def _takes(self) -> frozenset[str] | None:
-        """Names of its arguments; None where it takes any."""
+        """Names of its arguments; None if it has `**kwargs`."""
         arguments = inspect.signature(self._call).parameters.values()
         if any(argument.kind is argument.VAR_KEYWORD for argument in arguments):
             return None
         return frozenset(argument.name for argument in arguments)
 
     def holds(self, columns: Columns) -> Bool[np.ndarray, " n"]:
-        """At which of `n` points the function says yes.
+        """Whether the function returns True at each of `n` points.
 
         Raises:
-            ValueError: the function raises, or answers something else than yes or no.
+            ValueError: the function raises, or returns something else than True or False.
         """
         names = [name for name in columns if self._takes is None or name in self._takes]
         rows = zip(*(columns[name].tolist() for name in names), strict=True)
@@ -143,7 +143,7 @@ class Predicate:
         return bool(answer)
 
     def to_json(self) -> str:
-        """As a configuration has it."""
+        """As written in a configuration."""
         return self.function
 
 
@@ -151,7 +151,7 @@ Constraint = LinearConstraint | Predicate
 
 
 def parse_constraint(given: Any) -> Constraint:
-    """A constraint as a configuration has it: `{a: 1, w: 2, max: 3}`, or `package.module:function`.
+    """A constraint as written in a configuration: `{a: 1, w: 2, max: 3}`, or `package.module:function`.
 
     Raises:
         ValueError: it is neither.

@@ -1,4 +1,4 @@
-"""What a full-order model must offer, what it returns, and how it fails."""
+"""The contract of a full-order model: what it must offer, what it returns, and how it fails."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,6 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from mlasdi.solvers.thinning import evenly_spread
 
 Json = dict[str, Any]
 
@@ -15,24 +17,24 @@ FAILURE_KINDS = {
     "exception": "the solver raised an exception, or could not be started",
     "exit-code": "the program ended with an exit code other than 0",
     "signal": "the program was ended by a signal",
-    "time-out": "the time limit of a solve passed",
+    "time-out": "the solve exceeded its time limit",
     "out-of-memory": "memory was exhausted",
-    "worker-lost": "the process that solved died",
+    "worker-lost": "the process that ran the solve died",
     "missing-output": "the program wrote no output file",
     "bad-output": "the output is empty, cut off, unreadable or of the wrong type",
     "bad-times": "times do not increase",
-    "wrong-shape": "arrays do not fit together",
-    "not-finite": "the solution has infinite values, or none",
+    "wrong-shape": "the shapes of the arrays do not match",
+    "not-finite": "the solution has values that are infinite or not a number",
 }
-"""How a solve can fail."""
+"""Kinds of failed solves, with their meaning."""
 
 
 class SolverError(Exception):
     """A full-order solve failed.
 
     Attributes:
-        kind: what happened, a word that programs can test: one of `FAILURE_KINDS`, or a solver's own.
-        message: what happened, and where there is one the remedy, in words.
+        kind: one of `FAILURE_KINDS`, or a kind of the solver's own, for programs to test.
+        message: what happened and, if known, what to do about it.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -45,7 +47,7 @@ class SolverError(Exception):
 
 
 class Problem(str):
-    """What is wrong with a solution or a solver, in words; `kind` is one of `FAILURE_KINDS`, or of
+    """What is wrong with a solution or a solver: a text with a `kind`, one of `FAILURE_KINDS` or
     `mlasdi.solvers.verification.BREACH_KINDS`."""
 
     kind: str
@@ -58,20 +60,21 @@ class Problem(str):
 
 @dataclass(frozen=True, eq=False)
 class StateLayout:
-    """How the flat state vector is made of named fields on a grid.
+    """Fields and grid of a state: how the flat state vector consists of named fields on a grid.
 
     The state is the concatenation of `fields`, each flattened in C order over the axes of `coordinates`.
 
     Attributes:
         fields: names of the fields, for example `("u",)` or `("u", "v")`.
-        coordinates: axis name -> coordinates `[n]` of a tensor grid, in the order of the field's axes; or, where
-            `scattered`, name -> coordinate `[n]` of each of the points.
-        field_units, coordinate_units: name -> unit for labels; absent names are dimensionless.
-        mask: the points of a tensor grid that the state holds, where it does not hold all (a body in a flow).
-        scattered: the points form no tensor grid, as the nodes of an unstructured mesh.
+        coordinates: axis name -> coordinates `[n]` of a tensor grid, in the order of the field's axes; if `scattered`,
+            name -> coordinate `[n]` of each point.
+        field_units, coordinate_units: name -> unit for labels; names without a unit are dimensionless.
+        mask: True at the points of the tensor grid that the state holds, `[*grid]`; None if it holds all of them. A
+            body in a flow is masked.
+        scattered: the points form no tensor grid, for example the nodes of an unstructured mesh.
 
     Raises:
-        ValueError: the parts do not fit together.
+        ValueError: there is no field or no coordinate, or the shapes do not match.
     """
 
     fields: tuple[str, ...]
@@ -92,7 +95,7 @@ class StateLayout:
             raise ValueError(f"the mask has shape {self.mask.shape}, the grid {self.shape}")
 
     def __eq__(self, other: object) -> bool:
-        # The generated comparison asks a whole array for its truth value.
+        # The comparison that `dataclass` generates fails on arrays: their truth value is ambiguous.
         if not isinstance(other, StateLayout):
             return NotImplemented
         (mine, arrays), (theirs, other_arrays) = self.parts(), other.parts()
@@ -106,7 +109,7 @@ class StateLayout:
 
     @property
     def n_points(self) -> int:
-        """Values of one field."""
+        """Number of values of one field."""
         return int(np.prod(self.shape)) if self.mask is None else int(self.mask.sum())
 
     @property
@@ -114,7 +117,7 @@ class StateLayout:
         return len(self.fields) * self.n_points
 
     def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch_and_grid"]]:
-        """The fields of a state, each on its grid; not a number where a mask leaves a point out."""
+        """The fields of states, each on its grid; NaN at masked points."""
         parts = np.split(u, len(self.fields), axis=-1)
         return {name: self._on_grid(part) for name, part in zip(self.fields, parts, strict=True)}
 
@@ -126,7 +129,7 @@ class StateLayout:
         return grid
 
     def parts(self) -> tuple[Json, dict[str, np.ndarray]]:
-        """Names and units as JSON, and arrays by name: what is written to files."""
+        """The layout as it is written to files: names and units as JSON, and arrays by name."""
         description = {
             "fields": list(self.fields),
             "axes": list(self.coordinates),
@@ -141,7 +144,7 @@ class StateLayout:
 
     @classmethod
     def from_parts(cls, description: Json, arrays: Mapping[str, np.ndarray]) -> "StateLayout":
-        """The layout of which `parts` gave these."""
+        """The inverse of `parts`."""
         rest = dict(description)
         fields, axes = tuple(rest.pop("fields")), rest.pop("axes")
         mask = arrays["mask"].astype(bool) if rest.pop("masked") else None
@@ -155,8 +158,8 @@ class Snapshots:
     Attributes:
         t: times `[time]`, strictly increasing.
         u: states `[time, state]`, float64.
-        layout: fields and grid of the states, where only the solution tells and the solver has none.
-        restart: numbers of the solver's own, from which it can go on at other parameters (`Continuable`).
+        layout: fields and grid of the states; None if the solver's `layout` says it.
+        restart: a solver's own array, from which it can start at other parameters (`Continuable`).
     """
 
     t: Float[np.ndarray, " time"]
@@ -165,10 +168,10 @@ class Snapshots:
     restart: Float[np.ndarray, "..."] | None = None
 
     def problems(self, layout: StateLayout | None) -> list[Problem]:
-        """What is wrong with these snapshots, in words; empty when they can be used.
+        """What is wrong with these snapshots; empty if they can be used.
 
         Args:
-            layout: the solver's; None where it leaves that to its solutions.
+            layout: the solver's; None if it has none, so that `self.layout` counts.
         """
         layout = layout or self.layout
         if layout is None:
@@ -190,10 +193,10 @@ class Snapshots:
         return found
 
     def check(self, layout: StateLayout | None) -> None:
-        """Raise what is wrong with these snapshots, if anything is.
+        """Raise an error if these snapshots cannot be used.
 
         Raises:
-            SolverError: of the kind of the first problem.
+            SolverError: with the kind of the first problem.
         """
         problems = self.problems(layout)
         if problems:
@@ -209,7 +212,7 @@ class Snapshots:
             raise ValueError(f"n_time {n_time}: at least 2 snapshots must be kept, the first and the last")
         if n_time is None or n_time >= self.t.size:
             return self
-        keep = np.unique(np.linspace(0, self.t.size - 1, n_time).round().astype(int))
+        keep = evenly_spread(self.t.size, n_time)
         return replace(self, t=self.t[keep], u=self.u[keep])
 
 
@@ -224,29 +227,29 @@ class FullOrderModel(Protocol):
 
     @property
     def layout(self) -> StateLayout | None:
-        """Fields and grid of the state; None where only a solution tells (`Snapshots.layout`)."""
+        """Fields and grid of the state; None if each solution brings its own (`Snapshots.layout`)."""
         ...
 
     def identity(self) -> Json:
-        """Name, scheme and every setting that changes the solution, as JSON: the solver's part of a store address."""
+        """Name, scheme and every setting that changes the solution, as JSON; stored solutions are found again by it."""
         ...
 
     def solve(self, mu: Mapping[str, float]) -> Snapshots:
         """Solve at one parameter point.
 
         Raises:
-            SolverError: the solve failed, for a reason that `kind` names.
+            SolverError: the solve failed; `kind` says why.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Start:
-    """An earlier solve by the same solver, with the same settings, that left a state to go on from.
+    """An earlier solve by the same solver and settings, from whose `Snapshots.restart` a new solve can start.
 
     Attributes:
         mu: its parameters.
-        load: reads `Snapshots.restart`; None where it cannot be read any more.
+        load: reads `Snapshots.restart`; returns None if it cannot be read any more.
     """
 
     mu: Mapping[str, float]
@@ -255,24 +258,25 @@ class Start:
 
 @runtime_checkable
 class Continuable(FullOrderModel, Protocol):
-    """A full-order model that finds a solution sooner from the state that another solve has left.
+    """A full-order model that solves faster when it starts from the result of an earlier solve.
 
-    The solution may depend on the start by less than its own error only: it is stored under the parameters alone.
+    The solution may depend on the start by less than the solver's error only, because it is stored under the
+    parameters alone.
     """
 
     def solve_from(self, mu: Mapping[str, float], starts: Sequence[Start]) -> Snapshots:
-        """Solve at one parameter point, from whichever of the starts suits, or from none.
+        """Solve at one parameter point, from one of `starts` or, if none is suitable, without.
 
         Raises:
-            SolverError: the solve failed, for a reason that `kind` names.
+            SolverError: the solve failed; `kind` says why.
         """
         ...
 
 
 @runtime_checkable
-class FixedPoints(Protocol):
-    """What a full-order model offers beside the rest where it has solutions at some points only."""
+class TabulatedModel(Protocol):
+    """A full-order model that has solutions at certain points only, such as a data set."""
 
     def available(self) -> Float[np.ndarray, "point n_params"]:
-        """These points, with parameters in the order of `parameter_names`."""
+        """These points, the parameters in the order of `parameter_names`."""
         ...

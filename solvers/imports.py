@@ -1,4 +1,4 @@
-"""The user's own code by name: `package.module:name`."""
+"""Importing the user's own code by name: `package.module:name`."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""The parameter space: a named box with units, scales and constraints, and maps between it and the unit cube."""
+"""The parameter space: a box of named parameters with units, scales and constraints, and its map to the unit cube."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,15 +12,15 @@ from scipy.stats import qmc
 
 from mlasdi.solvers.constraints import Constraint, LinearConstraint, parse_constraint
 
-# Points of a Sobol sequence after which the search for feasible ones ends: a share of the box that holds none of them
-# is too small to be sampled.
-MOST_DRAWN = 2**16
-# Points that measure the feasible share of a box.
+# The search for feasible points ends after this many points of a Sobol sequence: a feasible region that contains none
+# of them is too small to be sampled.
+MAX_DRAWN = 2**16
+# Number of Sobol points by which the feasible share of a box is measured.
 SHARE_POINTS = 2**12
-# Corners that break a constraint are pulled into the feasible region; those that end closer than this to another one,
-# in every parameter of the unit cube, are left out.
-APART = 0.05
-# Halvings of the way from a feasible point to one that is not: to 1e-6 of it.
+# Infeasible corners are moved into the feasible region; those that end closer than this to another corner, in every
+# parameter of the unit cube, are left out.
+MIN_CORNER_DISTANCE = 0.05
+# Bisection steps between a feasible and an infeasible point: the boundary is found to 1e-6 of their distance.
 BISECTIONS = 20
 
 
@@ -29,11 +29,11 @@ class Parameter:
     """One parameter of the problem.
 
     Attributes:
-        name: the name under which the solver receives the value.
+        name: name under which the solver receives the value.
         low, high: bounds, inclusive, in physical units; `low < high`.
-        unit: for axis labels; empty when dimensionless.
-        scale: `"log"` places points, and measures distances, in the logarithm.
-        integer: only whole numbers are solved; bounds are whole too.
+        unit: for axis labels; empty if dimensionless.
+        scale: `"log"`: points are placed, and distances measured, in the logarithm of the parameter.
+        integer: only whole numbers are solved; the bounds must be whole.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Parameter:
 class ParameterSpace:
     """A box of named parameters, mu in D.
 
-    Arrays of parameters are `[..., n_params]` in the order of `parameters`; the unit cube is the box after each
-    parameter's own scale, and is what designs, GPs and acquisition functions work in. Points that are feasible, and
-    only those, are solved: in the box, whole where a parameter is integer, and within all constraints. Designs hold
-    feasible points alone; a surrogate may be evaluated at others.
+    Arrays of parameters are `[..., n_params]` in the order of `parameters`. Designs, Gaussian processes and acquisition
+    functions work in the unit cube, to which each parameter is mapped on its own scale. A point is feasible if it lies
+    in the box, is whole in every integer parameter, and satisfies all constraints. Only feasible points are solved, and
+    designs consist of them; a surrogate may be evaluated at other points.
     """
 
     parameters: tuple[Parameter, ...]
@@ -82,7 +82,7 @@ class ParameterSpace:
 
     @classmethod
     def from_json(cls, parameters: Sequence[Mapping[str, Any]], constraints: Sequence[Any] = ()) -> "ParameterSpace":
-        """From what `to_json` gives."""
+        """The inverse of `to_json`."""
         return cls(tuple(Parameter(**p) for p in parameters), tuple(parse_constraint(c) for c in constraints))
 
     def to_json(self) -> dict[str, list[Any]]:
@@ -107,7 +107,7 @@ class ParameterSpace:
 
     @property
     def spans(self) -> tuple[float, ...]:
-        """Ratio of the bounds of each parameter; one where the scale is logarithmic, or the lower one not positive."""
+        """high / low of each parameter; 1 if its scale is logarithmic or its lower bound is not positive."""
         return tuple(p.high / p.low if p.scale == "linear" and p.low > 0 else 1.0 for p in self.parameters)
 
     @property
@@ -120,7 +120,7 @@ class ParameterSpace:
         return [p.integer for p in self.parameters]
 
     def _scaled(self, mu: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore"):  # log 0 = -inf: what is not positive lies below every log-scaled box
+        with np.errstate(divide="ignore"):  # log 0 = -inf: below every log-scaled box
             return np.stack(
                 [
                     np.log(np.maximum(mu[..., i], 0)) if p.scale == "log" else mu[..., i]
@@ -130,12 +130,12 @@ class ParameterSpace:
             )
 
     def to_unit(self, mu: ArrayLike) -> Float[np.ndarray, "*batch n_params"]:
-        """Map physical parameters to the unit cube; points outside the box map outside the cube (to -inf at worst)."""
+        """Map physical parameters to the unit cube; points outside the box map outside the cube."""
         low, high = self._scaled(self.bounds)
         return (self._scaled(np.asarray(mu, dtype=float)) - low) / (high - low)
 
     def from_unit(self, x: ArrayLike) -> Float[np.ndarray, "*batch n_params"]:
-        """Map points of the unit cube to physical parameters; the bounds are hit exactly, and integers are whole."""
+        """Map points of the unit cube to physical parameters; 0 and 1 map exactly to the bounds, integers are whole."""
         x = np.asarray(x, dtype=float)
         low, high = self._scaled(self.bounds)
         scaled = low + x * (high - low)
@@ -143,33 +143,33 @@ class ParameterSpace:
             [np.exp(scaled[..., i]) if p.scale == "log" else scaled[..., i] for i, p in enumerate(self.parameters)],
             axis=-1,
         )
-        # Rounding must not push a point of the cube out of the box, nor an end of the cube off its bound.
+        # Rounding must not move a point out of the box, nor 0 and 1 away from the bounds.
         lower, upper = self.bounds
         mu = np.where(self._is_integer, np.round(mu), mu)
         mu = np.where((x >= 0) & (x <= 1), np.clip(mu, lower, upper), mu)
         return np.where(x == 0, lower, np.where(x == 1, upper, mu))
 
     def contains(self, mu: ArrayLike, tolerance: float = 1e-9) -> Bool[np.ndarray, "*batch"]:
-        """Whether points `[*batch, n_params]` lie in the box, up to `tolerance` of its width; constraints aside."""
+        """Whether points `[*batch, n_params]` lie in the box, up to `tolerance` of its width; ignores constraints."""
         x = self.to_unit(mu)
         return np.asarray(np.all((x >= -tolerance) & (x <= 1 + tolerance), axis=-1))
 
     @property
     def linear_constraints(self) -> tuple[LinearConstraint, ...]:
-        """Those that can be checked without any code of the user's."""
+        """The constraints that can be checked without the user's code."""
         return tuple(c for c in self.constraints if isinstance(c, LinearConstraint))
 
     def feasible(self, mu: ArrayLike) -> Bool[np.ndarray, "*batch"]:
-        """Which points `[*batch, n_params]` may be solved: see the class.
+        """Whether points `[*batch, n_params]` may be solved.
 
         Raises:
-            ValueError: a predicate cannot be asked.
+            ValueError: a predicate raises or returns no truth value.
         """
         values = np.asarray(mu, dtype=float)
         found = np.array(self.contains(values))
         whole = np.abs(values - np.round(values)) <= 1e-9 * np.maximum(np.abs(values), 1)
         found &= np.all(whole | ~np.array(self._is_integer), axis=-1)
-        for constraint in self.constraints:  # predicates may be slow: they are asked only where it matters
+        for constraint in self.constraints:  # predicates may be slow: they are called at remaining points only
             found[found] = constraint.holds(self.columns(values[found]))
         return found
 
@@ -177,16 +177,18 @@ class ParameterSpace:
         """The values of each parameter, by name."""
         return dict(zip(self.names, mu.T, strict=True))
 
-    def as_array(self, mu: Mapping[str, float] | ArrayLike) -> Float[np.ndarray, "n_mu n_params"]:
-        """Parameters from a mapping of names to values, or from one or many rows.
+    def as_array(
+        self, mu: Mapping[str, float] | Sequence[Mapping[str, float]] | ArrayLike
+    ) -> Float[np.ndarray, "n_mu n_params"]:
+        """Parameters from one or many mappings of names to values, or from one or many rows.
 
         Raises:
             ValueError: a name is unknown or missing, a row has the wrong length, or a value is not finite.
         """
         if isinstance(mu, Mapping):
-            if set(mu) != set(self.names):
-                raise ValueError(f"parameters {sorted(mu)} given; the model has {list(self.names)}")
-            mu = [float(mu[name]) for name in self.names]
+            mu = [mu]
+        if isinstance(mu, Sequence) and any(isinstance(point, Mapping) for point in mu):
+            mu = [self._values(point) for point in mu]
         rows = np.atleast_2d(np.asarray(mu, dtype=float))
         if rows.ndim != 2 or rows.shape[1] != self.n_params:
             raise ValueError(f"parameters of shape {rows.shape} given; expected [n_mu, {self.n_params}] {self.names}")
@@ -194,13 +196,20 @@ class ParameterSpace:
             raise ValueError(f"parameters must be finite, got {rows[~np.isfinite(rows).all(axis=1)][0].tolist()}")
         return rows
 
+    def _values(self, mu: Any) -> list[float]:
+        """The values of a mapping in the order of the parameters."""
+        if not isinstance(mu, Mapping) or set(mu) != set(self.names):
+            given = sorted(mu) if isinstance(mu, Mapping) else mu
+            raise ValueError(f"parameters {given} given; the model has {list(self.names)}")
+        return [float(mu[name]) for name in self.names]
+
     def as_dict(self, mu: Sequence[float] | np.ndarray) -> dict[str, float]:
         """One point as a mapping of names to plain numbers, whole ones for integer parameters."""
         pairs = zip(self.parameters, mu, strict=True)
         return {p.name: round(float(v)) if p.integer and float(v).is_integer() else float(v) for p, v in pairs}
 
     def centre(self) -> Float[np.ndarray, " n_params"]:
-        """The middle of the box, each parameter in its own scale, or the nearest feasible point of a sequence.
+        """The centre of the unit cube in physical units or, if it is infeasible, the nearest of 256 Sobol points.
 
         Raises:
             ValueError: the box has no feasible point.
@@ -214,8 +223,8 @@ class ParameterSpace:
     def corners(self) -> Float[np.ndarray, "n_corners n_params"]:
         """The 2^n_params vertices of the box.
 
-        A vertex that breaks a constraint is pulled in, straight towards the nearest feasible point of a sequence, as
-        far as it must; those that end next to another corner are left out.
+        An infeasible vertex is moved straight towards the nearest of 256 feasible Sobol points until it is feasible. It
+        is left out if it ends next to another corner.
 
         Raises:
             ValueError: the box has no feasible point.
@@ -227,15 +236,18 @@ class ParameterSpace:
         interior, outside = self.unit_sobol(256, seed=0), vertices[~inside]
         nearest = np.argmin(np.linalg.norm(interior - outside[:, None], axis=-1), axis=1)
         kept = list(vertices[inside])
-        for pulled in self.pulled_in(interior[nearest], outside):
-            if not kept or np.abs(np.array(kept) - pulled).max(axis=1).min() >= APART:
-                kept.append(pulled)
+        for moved in self.last_feasible(interior[nearest], outside):
+            if not kept or np.abs(np.array(kept) - moved).max(axis=1).min() >= MIN_CORNER_DISTANCE:
+                kept.append(moved)
         return self.from_unit(np.array(kept))
 
-    def pulled_in(
+    def last_feasible(
         self, inner: Float[np.ndarray, "n n_params"], outer: Float[np.ndarray, "n n_params"]
     ) -> Float[np.ndarray, "n n_params"]:
-        """The last feasible points, found by bisection, on the way from feasible points to others; unit cube."""
+        """The last feasible point of each segment from a feasible point `inner` to `outer`, by bisection.
+
+        All points are in the unit cube.
+        """
         low = self.feasible(self.from_unit(outer)).astype(float)
         high = np.ones(len(outer))
         for _ in range(BISECTIONS if not low.all() else 0):
@@ -245,15 +257,15 @@ class ParameterSpace:
         return self.to_unit(self.from_unit(inner + low[:, None] * (outer - inner)))
 
     def grid(self, n_per_axis: int | Sequence[int]) -> Float[np.ndarray, "n_mu n_params"]:
-        """Tensor grid, bounds included, equidistant in each parameter's scale; the last parameter varies fastest.
+        """Tensor grid, bounds included, equidistant on each parameter's scale; the last parameter varies fastest.
 
-        Points that are not feasible are left out, and an integer parameter has no more points than values.
+        Infeasible points are left out. An integer parameter has at most as many points as values.
         """
         points = self.full_grid(n_per_axis)
         return points[self.feasible(points)] if self.constraints else points
 
     def full_grid(self, n_per_axis: int | Sequence[int]) -> Float[np.ndarray, "n_mu n_params"]:
-        """The same grid with what constraints leave out."""
+        """The same grid, with the points that break constraints."""
         counts = [n_per_axis] * self.n_params if isinstance(n_per_axis, int) else list(n_per_axis)
         if len(counts) != self.n_params or min(counts) < 1:
             raise ValueError(f"grid {n_per_axis}: give one count of at least 1, or one for each of {self.names}")
@@ -264,28 +276,32 @@ class ParameterSpace:
     def sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
         """The first `n` different feasible points of a scrambled Sobol sequence.
 
-        The same seed gives the same points, and a prefix property in n. There are fewer than `n` where a box of integer
-        parameters has no more, or the feasible region is too small a share of the box.
+        The same seed gives the same sequence, so that fewer points are the first ones of more. There are fewer than `n`
+        points if the integer parameters have no more values, or the feasible share of the box is too small.
 
         Raises:
-            ValueError: there is no feasible point among the first `MOST_DRAWN`.
+            ValueError: none of the first `MAX_DRAWN` points is feasible.
         """
         return self.from_unit(self.unit_sobol(n, seed))
 
     def unit_sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
-        """The same points in the unit cube."""
+        """The points of `sobol` in the unit cube."""
         sampler = qmc.Sobol(self.n_params, scramble=True, rng=np.random.default_rng(seed))
         found = self._feasible_of(sampler.random_base2(max(n - 1, 0).bit_length()))
-        while len(found) < n and sampler.num_generated < MOST_DRAWN:
+        while len(found) < n and sampler.num_generated < MAX_DRAWN:
             more = self._feasible_of(sampler.random_base2(sampler.num_generated.bit_length() - 1))
             found = _distinct(np.concatenate([found, more]))
         if n and not len(found):
             limits = "; ".join(map(str, self.constraints))
-            raise ValueError(f"none of {MOST_DRAWN:,} points of the box meets the constraints: {limits}")
+            raise ValueError(f"none of {MAX_DRAWN:,} points of the box meets the constraints: {limits}")
         return found[:n]
 
     def _feasible_of(self, x: Float[np.ndarray, "n n_params"]) -> Float[np.ndarray, "k n_params"]:
-        """Of points of the unit cube the different feasible ones; integers at the bounds get their whole share."""
+        """The different feasible ones of points of the unit cube.
+
+        The range of an integer parameter is widened by 0.5 at both ends before rounding, so that the bounds are as
+        likely as the values between them.
+        """
         if not self.is_restricted:
             return x
         low, high = self._scaled(self.bounds)
@@ -295,7 +311,7 @@ class ParameterSpace:
         return _distinct(self.to_unit(mu[self.feasible(mu)]))
 
     def feasible_share(self) -> float:
-        """Part of the box that keeps to the constraints, measured at `SHARE_POINTS` points of a Sobol sequence."""
+        """Share of the box that satisfies the constraints, estimated from `SHARE_POINTS` points of a Sobol sequence."""
         if not self.constraints:
             return 1.0
         whole = ParameterSpace(self.parameters)
@@ -304,5 +320,5 @@ class ParameterSpace:
 
 
 def _distinct(mu: Float[np.ndarray, "n n_params"]) -> Float[np.ndarray, "k n_params"]:
-    """The points in their order, each once."""
+    """The points without repetitions, in their order."""
     return mu[np.sort(np.unique(mu, axis=0, return_index=True)[1])]

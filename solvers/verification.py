@@ -1,4 +1,4 @@
-"""Does a solver keep its contract: a check of names, shapes, values, repeatability and transport."""
+"""Checks of a solver against its contract: names, shapes, values, repeatability and transport to workers."""
 
 import json
 import pickle
@@ -13,19 +13,22 @@ from mlasdi.solvers.contract import FullOrderModel, Problem, Snapshots
 BREACH_KINDS = {
     "wrong-parameters": "the solver takes parameters of other names",
     "not-repeatable": "two solves at the same parameters differ",
-    "not-addressable": "identity() is not JSON, by which stored solutions are found again",
-    "not-portable": "the solver cannot be sent to a worker, or arrives there as another one",
+    "not-addressable": "identity() is not JSON, so that stored solutions cannot be found again",
+    "not-portable": "the solver cannot be pickled, or its copy has another identity()",
 }
-"""How a solver can break its contract without a failed solve."""
+"""Kinds of breaches of the contract other than a failed solve."""
 
 
 @dataclass(frozen=True)
 class ContractReport:
-    """Outcome of `verify`: what one solve looked like, and every breach of the contract in words.
+    """Result of `verify`: size and duration of one solve, and every breach of the contract.
 
     Attributes:
-        noise: standard deviation of the white noise by which the two solves differ, relative to that of the values
-            (of the field where it is largest); zero where they are the same, or cannot be compared.
+        n_time, n_state, n_bytes: size of the trajectory.
+        solve_s: seconds of one solve.
+        problems: breaches of the contract.
+        noise: standard deviation of the white noise by which the two solves differ, relative to that of the values of
+            the field where this ratio is largest; 0 if the solves are equal or cannot be compared.
     """
 
     n_time: int
@@ -41,9 +44,9 @@ class ContractReport:
 
 
 def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
-    """Run the contract at one point: names, shapes, dtype, finiteness, times, determinism, identity, picklability.
+    """Check a solver at one point: names, shapes, dtype, finiteness, times, determinism, identity, picklability.
 
-    Solves twice (the second solve is the timed one, so compilation does not count).
+    Solves twice; the second solve is timed, so that compilation does not count.
 
     Raises:
         SolverError: the solver itself fails at `mu`.
@@ -67,7 +70,7 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
 
 
 def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
-    """How two solves at the same parameters differ, beyond round-off relative to the largest value."""
+    """Differences of two solves at the same parameters that exceed rounding errors."""
     if not np.array_equal(first.t, second.t):
         return [Problem("not-repeatable", "two solves at the same parameters return different times")]
     tolerance = 1e-12 * float(np.abs(first.u).max())
@@ -77,27 +80,27 @@ def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
 
 
 def _noise(first: Snapshots, second: Snapshots, n_fields: int) -> float:
-    """See `ContractReport`: the difference of two solves has twice the variance of the noise in one."""
+    """`ContractReport.noise`: the difference of two solves has twice the variance of the noise in one."""
     if first.u.shape != second.u.shape or not np.isfinite(second.u).all():
         return 0.0
     found = []
     for one, other in zip(np.split(first.u, n_fields, axis=-1), np.split(second.u, n_fields, axis=-1), strict=True):
         variance = float(np.mean((one - other) ** 2)) / 2
-        # The mean of both carries half of the variance of the noise.
+        # The mean of two solves contains half of the variance of the noise.
         clean = float(np.var(0.5 * (one + other))) - variance / 2
         found.append(np.sqrt(variance / max(clean, np.finfo(float).tiny)) if variance else 0.0)
     return float(max(found))
 
 
 def _transport_problems(fom: FullOrderModel) -> list[Problem]:
-    """What keeps the solver from being addressed in the store, or sent to a worker."""
+    """Why solutions of this solver cannot be stored, or the solver cannot be sent to a worker."""
     try:
         json.dumps(fom.identity(), allow_nan=False)
     except (TypeError, ValueError) as error:
         return [Problem("not-addressable", f"identity() cannot be written as JSON: {error}")]
     try:
         clone = pickle.loads(pickle.dumps(fom))
-    except Exception as error:  # the objects of a user's solver may refuse in their own ways
+    except Exception as error:  # pickling a user's objects may raise anything
         return [Problem("not-portable", f"solver cannot be sent to a worker: {error}")]
     if clone.identity() != fom.identity():
         return [Problem("not-portable", "a pickled copy has another identity()")]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from headless import SCREENS
+from reference_pages import commands, configuration_keys
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python", "latex2mathml")
@@ -47,17 +48,19 @@ def pages(site: Path) -> dict[str, str]:
 
 def test_every_page_is_there(site: Path) -> None:
     names = {str(path.relative_to(ROOT / "docs").with_suffix(".html")) for path in (ROOT / "docs").rglob("*.md")}
-    benchmarks = {f"benchmarks/{path.stem.lower()}.html" for path in (ROOT / "tests/benchmarks").glob("*.md")}
-    assert set(pages(site)) == names | benchmarks | {"index.html"}
-    assert "Surrogate models of expensive" in pages(site)["tutorial.html"]
+    names |= {f"benchmarks/{path.stem.lower()}.html" for path in (ROOT / "tests/benchmarks").glob("*.md")}
+    names |= {"index.html", "contributing.html", "changelog.html"}
+    names |= {"reference/configuration.html", "reference/command-line.html"}
+    assert set(pages(site)) == names
+    assert "Surrogate models of expensive" in pages(site)["tutorials/first-campaign.html"]
     for page, text in pages(site).items():
         for link in re.findall(r'<(?:img|a)[^>]* (?:src|href)="([^":#]+\.(?:html|png|py|json))', text):
             assert (site / page).parent.joinpath(link).exists(), f"{page}: {link}"
 
 
 def test_formulas_are_mathml(site: Path) -> None:
-    text = pages(site)["method.html"]
-    source = (ROOT / "docs/method.md").read_text()
+    text = pages(site)["explanation/method.html"]
+    source = (ROOT / "docs/explanation/method.md").read_text()
     assert text.count('<div class="formula"><math') == len(re.findall("^```math", source, re.MULTILINE)) > 5
     assert text.count("<math") > 50
     assert not any(re.search(r"\\[a-zA-Z]+", formula) for formula in re.findall(r"<math.*?</math>", text, re.DOTALL))
@@ -66,26 +69,28 @@ def test_formulas_are_mathml(site: Path) -> None:
 
 def test_the_reference_is_made_of_docstrings(site: Path) -> None:
     for page, names in {
-        "surrogates": (
-            "mlasdi.surrogate.surrogate.Surrogate.predict",
-            "mlasdi.training.fitting.fit",
-            "mlasdi.surrogate.probes.Probes.at_points",
-        ),
-        "campaigns": (
-            "mlasdi.agent.campaign.campaign.run_campaign",
-            "mlasdi.agent.config.config.load_config",
-            "mlasdi.agent.config.budget.BudgetSettings",
-        ),
-        "registry": ("mlasdi.agent.registry.registry.find", "mlasdi.agent.registry.curation.promote"),
+        "python": ("fit", "Parameter", "load"),
+        "surrogates": ("Surrogate.predict", "training.fit", "surrogate.Probes.at_points", "ModelSettings"),
+        "campaigns": ("agent.campaign.run_campaign", "agent.config.load_config"),
+        "registry": ("agent.registry.find", "agent.registry.promote"),
         "solvers": (
-            "mlasdi.solvers.contract.FullOrderModel",
-            "mlasdi.solvers.storage.snapshot_store.SnapshotStore",
-            "mlasdi.solvers.adapters.command.Command",
+            "FullOrderModel",
+            "solvers.storage.snapshot_store.SnapshotStore",
+            "solvers.adapters.command.Command",
         ),
     }.items():
         text = pages(site)[f"reference/{page}.html"]
-        missing = [name for name in names if f'id="{name}"' not in text]
-        assert missing == [], page
+        assert [name for name in names if f'id="mlasdi.{name}"' not in text] == [], page
+
+
+def test_generated_references_are_whole(site: Path) -> None:
+    configuration = pages(site)["reference/configuration.html"]
+    for key in configuration_keys():
+        name = key.rpartition(".")[2]
+        assert f"<code>{name}</code>" in configuration or f'id="{name}"' in configuration, key
+    command_line = pages(site)["reference/command-line.html"]
+    for command, _ in commands():
+        assert f'id="mlasdi-{command.replace(" ", "-")}"' in command_line, command
 
 
 def test_nothing_comes_from_elsewhere(site: Path) -> None:
@@ -117,5 +122,5 @@ def test_the_search_works_from_disk(site: Path, browser: Any) -> None:
     page.fill("input.md-search__input", "envelope theorem")
     found = page.locator(".md-search-result__link", has_text="variable projection").first
     found.wait_for(state="attached")
-    assert "method.html" in found.get_attribute("href")
+    assert "explanation/method.html" in found.get_attribute("href")
     page.close()

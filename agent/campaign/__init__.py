@@ -1,4 +1,4 @@
-"""The active-learning loop: solve, train, judge, choose."""
+"""The active-learning loop: solve, train, assess, choose."""
 
 import lazy_loader
 

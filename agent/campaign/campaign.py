@@ -1,7 +1,6 @@
-"""The campaign: solve, train and judge by one of two schedules, until there is a reason to stop; then the report.
+"""The campaign: solve, train and assess by one of two schedules until there is a reason to stop, then report.
 
-Every step is recorded in the ledger when it is finished, and skipped when it is found there: a campaign that was killed
-goes on where it stopped.
+Every finished step is recorded in the ledger and skipped when the campaign is resumed, for example after a kill.
 """
 
 import hashlib
@@ -12,17 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlasdi.agent.campaign.asynchronous import Asynchronous
 from mlasdi.agent.campaign.delivery import Delivery
 from mlasdi.agent.campaign.interrupts import StopRequest
-from mlasdi.agent.campaign.publication import Publisher, Undelivered
+from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.campaign.rounds import Rounds
-from mlasdi.agent.campaign.solves import Solves, SolvesError
+from mlasdi.agent.campaign.solves import Solves
 from mlasdi.agent.campaign.synchronous import Synchronous
 from mlasdi.agent.config import Config, StopReason
-from mlasdi.agent.execution import Executor, described, is_disk_full, make_executor
+from mlasdi.agent.execution import Executor, SolvesError, described, is_disk_full, make_executor
 from mlasdi.agent.records import (
     RUN,
     CampaignLock,
@@ -34,48 +31,50 @@ from mlasdi.agent.records import (
     accounting,
     spans,
 )
-from mlasdi.agent.report import build_report, read_report, write_report
+from mlasdi.agent.registry import Undelivered
+from mlasdi.agent.report import AssessedModel, build_report, read_report, write_report
+from mlasdi.solvers import evenly_spread
 from mlasdi.solvers.storage import DamagedSnapshot
 
-# Settings that may change between two runs of one campaign; all others decide its points and models.
+# Settings that may change between two runs of one campaign; all others determine its points and models.
 MAY_CHANGE = ("budget", "cluster", "root")
 
-# The history of a campaign is shown by so many of its rounds, evenly spread, and the last one.
+# Largest number of rounds, evenly spread, that figures of the history show.
 SHOWN_ROUNDS = 50
 
 
 class CampaignError(Exception):
-    """A campaign that cannot go on; the message says why and what helps."""
+    """A campaign that cannot continue; the message says why and what to do."""
 
 
 def run_campaign(config: Config, monitor: Monitor | None = None) -> dict[str, Any]:
     """Run a campaign to its end, or resume it, and return its report (also written to `report.json`).
 
-    In the main thread, Ctrl-C and SIGTERM stop it softly: the report comes early, with `interrupted` as the reason, and
-    the next run goes on. A second Ctrl-C raises KeyboardInterrupt at once.
+    In the main thread, Ctrl-C and SIGTERM stop it gracefully: running work is finished and reported with the reason
+    `interrupted`, and the next run resumes. A second Ctrl-C raises KeyboardInterrupt at once.
 
     Raises:
-        CampaignError: too few solves succeed, a solution is lost, there is no room left on the disk, or the folder
-            holds a campaign of other settings.
-        LedgerError: another agent is at work on the campaign, or its ledger is damaged.
+        CampaignError: too few solves succeed, a solution is missing, the disk is full, or the folder contains a
+            campaign with other settings.
+        LedgerError: another agent works on the campaign, or its ledger is damaged.
     """
     monitor = monitor or Monitor()
     path = config.folder / "ledger.db"
     with CampaignLock(config.folder), Ledger(path) as ledger, Heartbeat(path), StopRequest(monitor.warning) as stop:
         try:
-            with ledger.times.timed(RUN), make_executor(config.cluster) as executor:
+            with ledger.activity_log.timed(RUN), make_executor(config.cluster) as executor:
                 return Campaign(config, ledger, executor, monitor, stop).run()
         except (SolvesError, DamagedSnapshot) as error:
             raise CampaignError(str(error)) from error
         except Exception as error:
             if is_disk_full(error):
-                reason = f"there is no room left ({described(error)}): free some, and the same command goes on"
-                raise CampaignError(reason) from error
+                helps = "free disk space, then rerun the same command to resume"
+                raise CampaignError(f"the disk is full ({described(error)}): {helps}") from error
             raise
 
 
 class Campaign:
-    """One campaign: what its parts have in common, and how it begins and ends."""
+    """One campaign: builds its parts, runs its schedule, and writes its report."""
 
     def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor, stop: StopRequest) -> None:
         self.config, self.ledger, self.monitor = config, ledger, monitor
@@ -103,7 +102,7 @@ class Campaign:
                 self.delivery.open()
             return self._finish(*self.schedule.run())
         except BaseException as error:
-            with suppress(LedgerError):  # which may be what ended it
+            with suppress(LedgerError):  # the ledger may be the cause
                 self.solves.interrupt_running()
             self.publisher.abort("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
@@ -112,8 +111,8 @@ class Campaign:
 
     def _finish(self, round: int, reason: StopReason) -> dict[str, Any]:
         """Figures and report of the whole campaign."""
-        shown = np.unique(np.linspace(0, round, min(SHOWN_ROUNDS, round + 1)).round().astype(int)).tolist()
-        if reason is not StopReason.INTERRUPTED:  # whoever asked to stop does not want solves to begin
+        shown = evenly_spread(round + 1, SHOWN_ROUNDS).tolist()
+        if reason is not StopReason.INTERRUPTED:  # a user who stops the campaign does not want further solves
             self.rounds.validate(shown)
         with self.rounds.timed("publish"):
             undelivered = self.delivery.finish()
@@ -126,17 +125,17 @@ class Campaign:
             history = [(self.rounds.surrogate(k), self.rounds.assessment(k)) for k in shown]
             solved = self.ledger.points("train", status="solved")
             figures = self.publisher.draw(history, solved, worst, split, spans(self.ledger))
-        report = build_report(self.config, self.ledger, reason, round, surrogate, assessment, split)
+        report = build_report(self.config, self.ledger, reason, AssessedModel(round, surrogate, assessment, split))
         report["figures"] = [str(path) for path in figures]
         report |= accounting(self.ledger)
-        self._hand_over(report, undelivered)
+        self._deliver_report(report, undelivered)
         if reason is not StopReason.INTERRUPTED:
             self.ledger.set_meta("finished", self._digest(self.config.model_dump(mode="json")))
         self.monitor.finished(report)
         return report
 
-    def _hand_over(self, report: dict[str, Any], undelivered: list[int]) -> None:
-        """Write the report, and bring it to MLflow, where that can be reached; else the next run tries again."""
+    def _deliver_report(self, report: dict[str, Any], undelivered: list[int]) -> None:
+        """Write the report, and log it to MLflow; if that fails, the next run tries again."""
         round = report["rounds"] - 1
         report |= self.publisher.identity(self.delivery.version(round)) | {"undelivered": undelivered}
         report["model_uri"] = report.get("model_uri") or str(self.checkpoints.model_folder(round))
@@ -146,14 +145,14 @@ class Campaign:
             self.publisher.finish(report, [*map(Path, report["figures"]), path])
             self.ledger.set_meta("delivered", not undelivered)
         except Undelivered as error:
-            self.monitor.warning(f"{error}: the report is kept, and the same command delivers it later")
+            self.monitor.warning(f"{error}: the report is kept; rerun the same command later to deliver it")
 
     def _repeat_report(self) -> dict[str, Any]:
-        """The report of a campaign that is finished; what could not be delivered then is tried again."""
+        """The report of a finished campaign; delivers to MLflow what could not be delivered before."""
         report = read_report(self.config.folder)
         if not self.ledger.get_meta("delivered", True):
             self.delivery.open()
-            self._hand_over(report, self.delivery.finish())
+            self._deliver_report(report, self.delivery.finish())
             self.delivery.close()
         self.monitor.finished(report)
         return report
@@ -161,7 +160,11 @@ class Campaign:
     # Beginning
 
     def _claim_folder(self) -> None:
-        """Give a new campaign its identity, and refuse to go on with one of other settings."""
+        """Give a new campaign its identity, or check that the settings of an existing one are the same.
+
+        Raises:
+            CampaignError: they differ.
+        """
         settings = self.config.model_dump(mode="json", exclude=set(MAY_CHANGE))
         begun = self.ledger.get_meta("settings")
         if begun is None:
@@ -170,12 +173,12 @@ class Campaign:
         elif begun != settings:
             changed = ", ".join(_differences(begun, settings))
             raise CampaignError(
-                f"campaign '{self.config.name}' was begun with other settings ({changed}): give this one another name, "
+                f"campaign '{self.config.name}' was started with other settings ({changed}): choose another name, "
                 f"or delete {self.config.folder}"
             )
 
     def _sweep(self) -> None:
-        """Remove what agents that were killed, and their workers, left half-written."""
+        """Remove incomplete files of killed agents and their workers."""
         self.checkpoints.sweep()
         self.solves.store.sweep()
 

@@ -1,7 +1,7 @@
-"""Brings finished rounds to MLflow; what cannot be delivered waits, and is tried again.
+"""Publishes finished rounds to MLflow; rounds that cannot be delivered are kept and delivered later.
 
-The queue needs no file of its own: a round waits for delivery while its step `assess` is finished and its step
-`publish` is not, and all that is delivered lies in the campaign's folder.
+The ledger serves as the queue: a round is pending while its step `assess` is finished and its step `publish` is not.
+The published files are in the campaign's folder.
 """
 
 from collections.abc import Iterable
@@ -9,17 +9,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
-from mlasdi.agent.campaign.publication import Publisher, Undelivered
+from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import Budget
 from mlasdi.agent.records import Checkpoints, Ledger, Monitor
+from mlasdi.agent.registry import Undelivered
 
 
 class Delivery:
     """Publishes the rounds of one campaign.
 
     Args:
-        in_background: publish from a thread, so that the campaign need not wait. Rounds that are finished while the
-            one before is on its way are passed over but for the last: their models stay in the folder.
+        in_background: publish from a thread, so that the campaign does not wait. Of the rounds that are finished while
+            one is being published, only the last is published; the models of the others stay in the folder.
     """
 
     def __init__(
@@ -35,33 +36,33 @@ class Delivery:
         self.publisher, self.ledger, self.checkpoints = publisher, ledger, checkpoints
         self.budget, self.monitor = budget, monitor
         self._thread = ThreadPoolExecutor(1, "delivery") if in_background else None
-        self._silence = catch_warnings()
+        self._warning_filters = catch_warnings()
         if in_background:
-            # Filters of warnings are the process's: what MLflow's own silence sets from the thread may be undone here.
-            self._silence.__enter__()
+            # Filters of warnings are global: those that `quiet` sets in the thread may be reset from this one.
+            self._warning_filters.__enter__()
             for package in ("mlflow", "alembic", "sqlalchemy"):
                 filterwarnings("ignore", module=package)
         self._in_flight: tuple[int, Future[str]] | None = None
         self._is_open = False
 
     def open(self) -> None:
-        """Open the campaign's run, where the store can be reached."""
+        """Open the campaign's MLflow run, if the store can be reached."""
         try:
             self.publisher.start()
             self._is_open = True
         except Undelivered as error:
-            self.monitor.warning(f"{error}: records are kept, and delivered when the store can be reached")
+            self.monitor.warning(f"{error}: records are kept and will be delivered when the store can be reached")
 
     def pending(self) -> list[int]:
         """Rounds that are finished and not delivered, the earliest first."""
-        judged = range(self.ledger.last_round("assess") + 1)
+        assessed = range(self.ledger.last_round("assess") + 1)
         return [
-            k for k in judged
+            k for k in assessed
             if self.ledger.step_payload(k, "assess") is not None and self.ledger.step_payload(k, "publish") is None
         ]  # fmt: skip
 
     def publish_pending(self) -> None:
-        """Deliver what waits: now, or from the thread when it has nothing else to do."""
+        """Deliver pending rounds: now, or in the background if the thread is free."""
         if self._thread is None:
             self._deliver_all()
             return
@@ -74,11 +75,11 @@ class Delivery:
         if self._is_open:
             for skipped in waiting[:-1]:
                 self.ledger.complete_step(skipped, "publish", {"version": None})
-            parcel = self._publish_args(waiting[-1])
-            self._in_flight = (waiting[-1], self._thread.submit(self.publisher.publish_round, *parcel))
+            arguments = self._publish_args(waiting[-1])
+            self._in_flight = (waiting[-1], self._thread.submit(self.publisher.publish_round, *arguments))
 
     def finish(self) -> list[int]:
-        """Deliver all that waits; returns the rounds that could not be."""
+        """Deliver all pending rounds; returns those that could not be delivered."""
         if self._thread is not None:
             if self._in_flight is not None:
                 self._in_flight[1].exception()  # waits
@@ -89,7 +90,7 @@ class Delivery:
         return self.pending()
 
     def annotate(self, rounds: Iterable[int]) -> None:
-        """Add to versions what validation found after they had been registered, as it does in the background."""
+        """Add validated errors to versions that were registered before validation, as in asynchronous campaigns."""
         if self._thread is None or not self._is_open:
             return
         for round in rounds:
@@ -98,18 +99,18 @@ class Delivery:
                 try:
                     self.publisher.add_assessment(version, assessment)
                 except Undelivered as error:
-                    self.monitor.warning(f"{error}: version {version} lacks its validated errors")
+                    self.monitor.warning(f"{error}: version {version} has no validated errors")
                     return
 
     def close(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for the delivery in the background."""
         if self._thread is not None:
             self._thread.shutdown(wait=True)
-            self._silence.__exit__(None, None, None)
+            self._warning_filters.__exit__(None, None, None)
             self._thread = None
 
     def version(self, round: int) -> str | None:
-        """The version of the registered model that a round became; None while it is none."""
+        """The registered version of a round's model; None if it is not registered."""
         payload = self.ledger.step_payload(round, "publish")
         return None if payload is None else payload["version"]
 
@@ -126,7 +127,7 @@ class Delivery:
             self._note(round, version)
 
     def _collect(self) -> None:
-        """Record what the thread has done."""
+        """Record the result of the background delivery, if it has ended."""
         if self._in_flight is None or not self._in_flight[1].done():
             return
         (round, outcome), self._in_flight = self._in_flight, None
@@ -140,14 +141,14 @@ class Delivery:
         self.monitor.published(round, version)
 
     def _note_failure(self, round: int, error: Undelivered) -> None:
-        self._is_open = False  # open it again before the next attempt, which finds out soon whether anybody answers
-        self.monitor.warning(f"{error}: the record of round {round} is kept for later")
+        self._is_open = False  # reopened before the next attempt, which quickly finds out whether the store answers
+        self.monitor.warning(f"{error}: the record of round {round} is kept and will be delivered later")
         self.monitor.published(round, None)
 
     def _publish_args(self, round: int) -> tuple[Any, ...]:
-        """What `Publisher.publish_round` takes."""
+        """The arguments of `Publisher.publish_round`."""
         surrogate = self.checkpoints.surrogate(round)
-        assert surrogate is not None  # a round is delivered after it is judged
+        assert surrogate is not None  # an assessed round has a model
         points = [point for point in self.ledger.points("train") if point.round <= round]
         n_by = {status: sum(point.status == status for point in points) for status in ("solved", "failed")}
         runs = self.budget.charged(n_by["solved"], n_by["failed"])

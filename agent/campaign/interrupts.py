@@ -1,4 +1,4 @@
-"""How a campaign is asked to stop: softly by Ctrl-C or SIGTERM, at once by a second Ctrl-C."""
+"""Stopping a campaign: gracefully by Ctrl-C or SIGTERM, at once by a second Ctrl-C."""
 
 import signal
 import threading
@@ -10,23 +10,23 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether a stop was asked for: `with StopRequest(tell) as stop: ...`.
+    """Whether a stop was requested: `with StopRequest(notify) as stop: ...`.
 
-    While the body runs, the first Ctrl-C or SIGTERM (which batch systems send some time before they kill) sets
-    `requested`; a second Ctrl-C raises KeyboardInterrupt. Outside the main thread, where signals cannot be caught,
-    nothing is ever requested but by `ask`.
+    While the body runs, the first Ctrl-C or SIGTERM (which batch systems send before they kill a job) sets `requested`;
+    a second Ctrl-C raises KeyboardInterrupt. Outside the main thread signals cannot be caught, and only `ask` requests
+    a stop.
 
     Args:
-        tell: gets the line that tells the user what happens now.
+        notify: called with a message for the user on the first signal.
     """
 
-    def __init__(self, tell: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, notify: Callable[[str], None] = lambda line: None) -> None:
         self.requested = False
-        self._tell = tell
+        self._notify = notify
         self._kept: dict[signal.Signals, Any] = {}
 
     def ask(self) -> None:
-        """Ask for a soft stop."""
+        """Request a graceful stop."""
         self.requested = True
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -35,7 +35,7 @@ class StopRequest:
         if not self.requested:
             self.requested = True
             again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-            self._tell(f"asked to stop: what runs is finished, judged and reported{again}")
+            self._notify(f"stopping: running work is finished, assessed and reported{again}")
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

@@ -1,4 +1,4 @@
-"""Points for free places in an asynchronous campaign: chosen by the newest model, in workers, ahead of need."""
+"""The queue of points for an asynchronous campaign, which workers choose in advance with the newest model."""
 
 import time
 from collections.abc import Callable
@@ -6,25 +6,25 @@ from collections.abc import Callable
 import numpy as np
 
 from mlasdi.agent.campaign.rounds import Rounds
-from mlasdi.agent.choosing import next_sobol
+from mlasdi.agent.choosing import PointSets, next_sobol
 from mlasdi.agent.execution import ProposeResult, ProposeTask
 from mlasdi.solvers import ParameterSpace
 
-# A place may stay free for this share of a solve's mean duration while a point for it is chosen. Where choosing takes
-# longer, it costs more than it gains: the place gets the next point of the Sobol sequence.
+# A slot for a solve may stay free for this fraction of the mean duration of a solve while its point is being chosen.
+# After that it gets the next point of the Sobol sequence: waiting longer would cost more than the better point gains.
 MAX_IDLE_SHARE = 0.05
-# Spare points that are found at once.
+# Number of Sobol points that are computed at once.
 RESERVE = 32
 
 Proposal = tuple[np.ndarray, float | None]
-"""A point in physical units `[n_params]`, and the score that it was chosen for."""
+"""A point in physical units `[n_params]`, and its score; None for a Sobol point."""
 
 
-class Proposals:
-    """What will be solved next, with all points on record counted as known.
+class ProposalQueue:
+    """Points to solve next, chosen with all points in the ledger as known.
 
     Args:
-        is_patient: whether places may stay free as long as it takes to choose, as where there is but one worker.
+        waits_for_choice: slots stay free until their points are chosen, for an executor with a single worker.
     """
 
     def __init__(self, rounds: Rounds, *, waits_for_choice: bool) -> None:
@@ -32,115 +32,111 @@ class Proposals:
         self.space: ParameterSpace = rounds.space
         self._stock: list[Proposal] = []
         self._stock_model = -1
-        self._under_way: int | None = None  # id of the activity in the ledger
-        self._sated_model = self._failed_model = -1
-        self._short_since: float | None = None
+        self._activity: int | None = None  # activity id of the running choice in the ledger
+        self._exhausted_model = self._failed_model = -1
+        self._waiting_since: float | None = None
         self._solve_s, self._n_solves = 0.0, 0
-        self._seconds_a_point: float | None = None  # that choosing took last time
-        self._reserve: list[np.ndarray] = []  # of spare points
+        self._seconds_per_point: float | None = None  # of the last choice
+        self._reserve: list[np.ndarray] = []  # Sobol points
         self._needs_no_model = rounds.config.sampling.acquisition == "sobol"
 
     @property
-    def is_under_way(self) -> bool:
+    def is_choosing(self) -> bool:
         """Whether points are being chosen."""
-        return self._under_way is not None
+        return self._activity is not None
 
     def is_exhausted(self, model: int | None) -> bool:
-        """Whether nothing is left to be proposed: the model wants no further point."""
-        return model is not None and self._sated_model == model and not self._stock
+        """Whether the model proposes no further point."""
+        return model is not None and self._exhausted_model == model and not self._stock
 
     def note_solve(self, seconds: float) -> None:
-        """Tell how long a solve took."""
+        """Record the duration of a solve."""
         self._solve_s, self._n_solves = self._solve_s + seconds, self._n_solves + 1
 
     def take(self, n: int, model: int, known: np.ndarray) -> list[Proposal]:
-        """Up to `n` points for free places; fewer while they are being chosen.
+        """Up to `n` points for free slots; fewer while points are being chosen.
 
         Args:
-            model: the newest one.
-            known: all points on record `[point, n_params]`.
+            model: round of the newest model.
+            known: all points in the ledger `[point, n_params]`.
         """
         taken, self._stock = self._stock[:n], self._stock[n:]
-        short, is_broken = n - len(taken), self._failed_model == model
+        short, has_failed = n - len(taken), self._failed_model == model
         if self._needs_no_model:
-            chosen: list[Proposal] = [(mu, 0.0) for mu, _ in self.spare(n, known)]
-            self._sated_model = self._sated_model if chosen else model
+            chosen: list[Proposal] = [(mu, 0.0) for mu, _ in self.sobol_points(n, known)]
+            self._exhausted_model = self._exhausted_model if chosen else model
             return chosen
         if not short:
-            self._short_since = None
-        elif is_broken or (self.is_under_way and self._is_long_enough()):
-            self._short_since = None
-            spare = self.spare(short, np.vstack([known, *(mu for mu, _ in taken)]))
-            if is_broken and not spare:
-                self._sated_model = model
-            taken += spare
+            self._waiting_since = None
+        elif has_failed or (self.is_choosing and self._has_waited_too_long()):
+            self._waiting_since = None
+            sobol = self.sobol_points(short, np.vstack([known, *(mu for mu, _ in taken)]))
+            if has_failed and not sobol:
+                self._exhausted_model = model
+            taken += sobol
         return taken
 
-    def spare(self, n: int, known: np.ndarray) -> list[Proposal]:
-        """Points that nothing chose but the Sobol sequence, or of a data set those near it."""
+    def sobol_points(self, n: int, known: np.ndarray) -> list[Proposal]:
+        """The next points of the Sobol sequence or, if only certain points are available, those nearest to them."""
         seed, available = self.rounds.config.seed, self.rounds.solves.available
         if available is not None:
             return [(mu, None) for mu in next_sobol(self.space, known, n, seed, available)]
-        # Finding the next points takes time that grows with the square of those known: many are found at once.
+        # The time for this grows with the square of the number of known points, so many are computed at once.
         fresh = [mu for mu in self._reserve if not (known == mu).all(axis=1).any()]
         if len(fresh) < n:
             fresh = list(next_sobol(self.space, known, max(n, RESERVE), seed, None))
         self._reserve = fresh[n:]
         return [(mu, None) for mu in fresh[:n]]
 
-    def _is_long_enough(self) -> bool:
-        """Whether places have been free for so long that anything is better than to wait on."""
+    def _has_waited_too_long(self) -> bool:
+        """Whether slots have been free for longer than `max_idle_s`."""
         if self.waits_for_choice or not self._n_solves:
             return False
         now = time.monotonic()
-        self._short_since = self._short_since or now
-        return now - self._short_since > self.patience_s
+        self._waiting_since = self._waiting_since or now
+        return now - self._waiting_since > self.max_idle_s
 
     @property
-    def patience_s(self) -> float:
-        """Seconds for which a place may stay free; zero before the first solve has told its duration."""
+    def max_idle_s(self) -> float:
+        """Seconds for which a slot may stay free; 0 before the first solve has ended."""
         return MAX_IDLE_SHARE * self._solve_s / max(self._n_solves, 1)
 
     def request(self, model: int, n: int, known: np.ndarray, failed: Callable[[], np.ndarray]) -> list[ProposeTask]:
-        """The task of choosing `n` points with the newest model; none while there is one, or stock, or it is sated."""
+        """The task of choosing `n` points with the newest model; none while one is running or points are in stock."""
         is_stocked = bool(self._stock) and self._stock_model == model
-        if self._needs_no_model or self.is_under_way or is_stocked or n <= 0:
+        if self._needs_no_model or self.is_choosing or is_stocked or n <= 0:
             return []
-        if model in (self._sated_model, self._failed_model):
+        if model in (self._exhausted_model, self._failed_model):
             return []
-        known = np.vstack([known, *(mu for mu, _ in self._stock)])
         rounds = self.rounds
-        place = rounds.checkpoints.share(model)
-        task = ProposeTask(
-            model, place, rounds.config.sampling, known, failed(), rounds.solves.available, min(n, self._at_once()),
-            rounds.config.seed,
-        )  # fmt: skip
-        self._under_way = rounds.ledger.times.begin("choose", worker="unknown")
-        return [task]
+        points = PointSets(np.vstack([known, *(mu for mu, _ in self._stock)]), failed(), rounds.solves.available)
+        place, n = rounds.checkpoints.share(model), min(n, self._max_points())
+        self._activity = rounds.ledger.activity_log.begin("choose", worker="unknown")
+        return [ProposeTask(model, place, rounds.config.sampling, points, n, rounds.config.seed)]
 
-    def _at_once(self) -> int:
-        """How many points are chosen in one task: as many as a solve's duration allows, so that none comes too late."""
-        if self._seconds_a_point is None or not self._n_solves:
+    def _max_points(self) -> int:
+        """How many points one task chooses: as many as can be chosen during one solve."""
+        if self._seconds_per_point is None or not self._n_solves:
             return 1
-        return max(int(self._solve_s / self._n_solves / max(self._seconds_a_point, 1e-3)), 1)
+        return max(int(self._solve_s / self._n_solves / max(self._seconds_per_point, 1e-3)), 1)
 
     def record_result(self, result: ProposeResult) -> None:
-        """Put chosen points in stock; those of an older model make way for them."""
-        assert self._under_way is not None  # by which the result was asked for
+        """Add chosen points to the stock; they replace those of an older model."""
+        assert self._activity is not None
         worker = result.worker or "unknown"
-        self.rounds.ledger.times.end_elsewhere(self._under_way, worker, result.started_at, result.ended_at)
-        self._under_way = None
+        self.rounds.ledger.activity_log.end_of_worker(self._activity, worker, result.started_at, result.ended_at)
+        self._activity = None
         if result.failure is not None:
             self._failed_model = result.task_id
             reason = result.failure.message
             self.rounds.monitor.warning(
-                f"the model of round {result.task_id} chooses no points ({reason}): spare ones are solved"
+                f"the model of round {result.task_id} cannot choose points ({reason}): Sobol points are solved instead"
             )
             return
         if result.task_id != self._stock_model:
             self._stock, self._stock_model = [], result.task_id
         self._stock += list(zip(result.mus, result.scores, strict=True))
         if len(result.mus):
-            self._seconds_a_point = (result.ended_at - result.started_at) / len(result.mus)
+            self._seconds_per_point = (result.ended_at - result.started_at) / len(result.mus)
         else:
-            self._sated_model = result.task_id
+            self._exhausted_model = result.task_id

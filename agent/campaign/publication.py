@@ -1,4 +1,4 @@
-"""What a campaign publishes: figures, MLflow runs, registered versions."""
+"""Publication of a campaign: its figures, MLflow runs and registered versions."""
 
 import hashlib
 import json
@@ -14,17 +14,15 @@ from matplotlib.figure import Figure
 from mlasdi.agent import figures
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
-from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
+from mlasdi.agent.registry import Tracker, delivering, model_card
 from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
 from mlasdi.solvers import Snapshots
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit
 
-__all__ = ["Publisher", "Undelivered"]
-
 
 class Publisher:
-    """Draws the figures of one campaign and records it with MLflow; every call can be repeated after a kill."""
+    """Draws the figures of one campaign and records it in MLflow; every call can be repeated after a kill."""
 
     def __init__(self, config: Config, campaign_id: str) -> None:
         self.config = config
@@ -36,7 +34,7 @@ class Publisher:
         """Open the campaign's run.
 
         Raises:
-            Undelivered: MLflow cannot be reached; this can be tried again.
+            Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         with delivering():
             self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
@@ -53,7 +51,7 @@ class Publisher:
         """Log a round and register its surrogate; returns the version.
 
         Raises:
-            Undelivered: MLflow cannot be reached; this can be tried again.
+            Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         solved = [p for p in points if p.status == "solved" and p.round <= round]
         maps = self._maps(surrogate, assessment, solved)
@@ -81,7 +79,7 @@ class Publisher:
         """Tag a version with the validated errors of its model.
 
         Raises:
-            Undelivered: MLflow cannot be reached; this can be tried again.
+            Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         with delivering():
             self.tracker.tag_version(version, _error_tags(assessment))
@@ -99,9 +97,9 @@ class Publisher:
         Args:
             history: surrogate and assessment of each round.
             solved: solved training points in the order in which they were chosen.
-            worst: full-order solution at the validation point of the largest error.
-            split: mean error split of the last surrogate over validation points.
-            spans: what the workers did, and when.
+            worst: full-order solution at the validation point with the largest error.
+            split: parts of the error of the last surrogate, mean over validation points.
+            spans: activities of the workers.
         """
         surrogate, assessment = history[-1]
         drawn = self._maps(surrogate, assessment, solved)
@@ -116,10 +114,9 @@ class Publisher:
             mu = assessment.mu[int(np.argmax(assessment.final))]
             prediction = surrogate.predict(mu, worst.t)
             assert prediction.std is not None
-            drawn["worst_point"] = figures.worst_point(
-                surrogate.layout, self.space, mu, worst.t, worst.u, prediction.mean[0], prediction.std[0]
-            )
-        drawn |= _judgement(surrogate, assessment, split)
+            compared = figures.Comparison(surrogate.layout, worst.t, worst.u, prediction.mean[0], prediction.std[0])
+            drawn["worst_point"] = figures.worst_point(compared, self.space, mu)
+        drawn |= _validation_figures(surrogate, assessment, split)
         shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
         latent = surrogate.propagate(shown)
         labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
@@ -132,10 +129,10 @@ class Publisher:
         return [self._save(figure, name) for name, figure in drawn.items()]
 
     def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
-        """Close the campaign's run with the numbers of the report, and the report as a page.
+        """Close the campaign's run with the numbers of the report, and write the HTML report.
 
         Raises:
-            Undelivered: MLflow cannot be reached; the page is written all the same.
+            Undelivered: MLflow cannot be reached; the HTML report is written nevertheless.
         """
         metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
         metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
@@ -144,12 +141,12 @@ class Publisher:
             self.tracker.finish(metrics, files)
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
-        """Close the campaign's run as it stands; `start` opens it again."""
-        with suppress(Exception):  # the error that ended the campaign is the one to report
+        """Close the campaign's run early; `start` opens it again."""
+        with suppress(Exception):  # must not hide the error that ended the campaign
             self.tracker.finish({}, [], status)
 
     def identity(self, version: str | None) -> dict[str, str | None]:
-        """Where the campaign and its last model are found in MLflow; nowhere while it has no version."""
+        """Version, URIs and ids of the campaign and its last model in MLflow; None while it has no version."""
         if version is None:
             return dict.fromkeys(("version", "model_uri", "run_id", "browse"))
         return {
@@ -160,8 +157,8 @@ class Publisher:
         }
 
     def _maps(self, surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
-        """Error over the box where it is validated, and the surrogate's own estimate of it."""
-        mus = np.array([[p.mu[name] for name in self.space.names] for p in solved])
+        """Maps of the surrogate's own error estimate and, if it was validated, of the error."""
+        mus = self.space.as_array([p.mu for p in solved])
         n_initial = sum(p.score is None for p in solved)
         n_params = self.space.n_params
         grid = self.space.full_grid({1: 101, 2: 21}[n_params]) if n_params <= 2 else self.space.sobol(1024, seed=0)
@@ -172,7 +169,7 @@ class Publisher:
         return drawn
 
     def _page(self, report: dict[str, Any]) -> list[Path]:
-        """The HTML report. A fault in it must not keep a campaign whose solves were paid for from its end."""
+        """The HTML report; an error in it is only a warning, so that the campaign can finish."""
         try:
             return [write_html_report(self.config, report=report)]
         except NothingToReport:
@@ -187,8 +184,10 @@ class Publisher:
         return path
 
 
-def _judgement(surrogate: Surrogate, assessment: Assessment | None, split: ErrorSplit | None) -> dict[str, Figure]:
-    """How far the bands can be believed, and where the error comes from, as far as validation tells."""
+def _validation_figures(
+    surrogate: Surrogate, assessment: Assessment | None, split: ErrorSplit | None
+) -> dict[str, Figure]:
+    """Reliability of the bands and parts of the error, if the surrogate was validated."""
     drawn = {}
     if assessment is not None and assessment.reliability is not None:
         runs = len(surrogate.model.latent.x)
@@ -205,7 +204,7 @@ def _judgement(surrogate: Surrogate, assessment: Assessment | None, split: Error
 
 
 def _by_stage(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, float]:
-    """Stage name -> error with the stages up to it: validated, else leave-one-out."""
+    """Stage name -> error with the stages up to it: validated if possible, else leave-one-out."""
     errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
     return dict(zip(surrogate.record.stage_names, errors, strict=False))
 

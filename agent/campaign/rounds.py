@@ -1,4 +1,4 @@
-"""The steps that rounds are made of; each is recorded in the ledger when finished, and skipped when found there."""
+"""The steps of a round; each is recorded in the ledger when it is finished, and skipped if it is found there."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,21 +9,22 @@ import torch
 
 from mlasdi.agent.campaign.interrupts import StopRequest
 from mlasdi.agent.campaign.solves import Solves
-from mlasdi.agent.choosing import Costs, points_of_round, propose
+from mlasdi.agent.choosing import Costs, PointSets, points_of_round, propose
 from mlasdi.agent.config import Budget, Config, StopReason
 from mlasdi.agent.execution import train
 from mlasdi.agent.records import SOLVE, Checkpoints, Ledger, Monitor, Point, spans
+from mlasdi.solvers import evenly_spread
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment, ErrorSplit, assess, diagnose, error_split, mean_split
 
-# What a round takes its time for besides solves, by the names in the ledger.
-BESIDE_SOLVES = ("train", "assess", "publish", "acquire")
-# The error is split at this many validation points: each takes two small least-squares problems.
+# Activities of a round other than solves, by their names in the ledger.
+NON_SOLVE_ACTIVITIES = ("train", "assess", "publish", "acquire")
+# Largest number of validation points at which the error is split: each takes two small least-squares problems.
 SPLIT_POINTS = 25
 
 
 class Rounds:
-    """The work of one campaign's rounds, in whatever order a schedule has it done."""
+    """The steps of one campaign's rounds, which a schedule calls."""
 
     def __init__(
         self, config: Config, ledger: Ledger, solves: Solves, checkpoints: Checkpoints, monitor: Monitor,
@@ -33,26 +34,27 @@ class Rounds:
         self.monitor, self.stop = monitor, stop
         self.space = config.problem.space
         self.budget = Budget(config.budget)
-        self.timed = ledger.times.timed
+        self.timed = ledger.activity_log.timed
 
-    # What has been used
+    # Budget
 
     def runs(self) -> int:
         """Solver runs that the budget is charged with."""
         return self.budget.charged(self.ledger.count("train", "solved"), self.failed())
 
     def failed(self) -> int:
+        """Number of failed training points."""
         return self.ledger.count("train", "failed")
 
     def stop_reason(self, round: int | None) -> StopReason | None:
-        """Why to stop, with the model of a round at hand, or without one; None to go on."""
+        """Why to stop after the round of a model, or before the first model (`round` None); None to continue."""
         estimate = None if round is None else self.surrogate(round).error_estimate
         used = (
             self.runs(),
-            self.ledger.times.elapsed_s(),
+            self.ledger.activity_log.elapsed_s(),
             estimate,
             self.failed(),
-            self.ledger.times.core_seconds() / 3600,
+            self.ledger.activity_log.core_seconds() / 3600,
         )
         reached = self.budget.stop_reason(*used)
         return reached or (StopReason.INTERRUPTED if self.stop.requested else None)
@@ -60,28 +62,26 @@ class Rounds:
     # Choosing
 
     def greedy_size(self) -> int:
-        """How many points to solve in the next round, with what trainings and solves have taken until now."""
+        """How many points to solve in the next round, from the durations of solves and trainings until now."""
         found = [span.end_s - span.start_s for span in spans(self.ledger) if span.activity == SOLVE]
         spent = self.ledger.seconds()
         by_round = np.bincount([point.round for point in self.ledger.points("train", status="solved")])
         costs = Costs.measured(
             trained=np.cumsum(by_round).tolist(),
-            beside_s=sum(spent.get(activity, 0.0) for activity in BESIDE_SOLVES),
+            training_s=sum(spent.get(activity, 0.0) for activity in NON_SOLVE_ACTIVITIES),
             solve_s=float(np.mean(found)) if found else 0.0,
-            places=self.config.sampling.batch,
+            n_slots=self.config.sampling.batch,
         )
         limit = self.config.budget.wall_time_s
-        left = None if limit is None else limit - self.ledger.times.elapsed_s()
+        left = None if limit is None else limit - self.ledger.activity_log.elapsed_s()
         return points_of_round(costs, self.budget.remaining_runs(self.runs()), left)
 
     def choose(self, round: int, n: int) -> tuple[np.ndarray, list[float | None]]:
-        """At most `n` points that the model of a round wants, and their scores; all points on record count as known."""
+        """At most `n` points, chosen with the model of a round, and their scores."""
         points = self.ledger.points("train")
         failed = [point for point in points if point.status == "failed"]
-        mus, scores = propose(
-            self.surrogate(round), self.config.sampling, self.solves.mus(points), n, self.config.seed,
-            failed=self.solves.mus(failed), available=self.solves.available,
-        )  # fmt: skip
+        sets = PointSets(self.solves.mus(points), self.solves.mus(failed), self.solves.available)
+        mus, scores = propose(self.surrogate(round), self.config.sampling, sets, n, self.config.seed)
         return mus, scores.tolist()
 
     # Models
@@ -91,33 +91,34 @@ class Rounds:
         if self.ledger.step_payload(round, "train") is None:
             with self.timed("train"):
                 folder = self.checkpoints.model_folder(round)
-                if self.checkpoints.surrogate(round) is None:  # else saved, and the agent killed before the ledger knew
+                if self.checkpoints.surrogate(round) is None:  # else the agent was killed between saving and recording
                     task = self.solves.training_task(round, str(folder))
                     self.solves.resolving_damaged(lambda: train(task, self.monitor.training, self.monitor.warning))
             self.ledger.complete_step(round, "train", {"folder": folder.name})
 
     def surrogate(self, round: int) -> Surrogate:
-        """The model of a round; one that is damaged is trained again, from the same solutions with the same seed."""
+        """The model of a round; if it is damaged, it is trained again with the same solutions and seed."""
         found = self.checkpoints.surrogate(round)
         if found is None:
             with self.timed("train"):
                 task = self.solves.training_task(round, str(self.checkpoints.model_folder(round)))
                 self.solves.resolving_damaged(lambda: train(task, self.monitor.training, self.monitor.warning))
             found = self.checkpoints.surrogate(round)
-            assert found is not None  # it was written a moment ago
+            assert found is not None  # it has just been saved
         return found
 
-    # Judging
+    # Assessment
 
-    def judge(self, round: int, *, validated: bool) -> None:
-        """Diagnose the model of a round and, where there is a validation set and it is wanted now, compare with it."""
+    def assess(self, round: int, *, validate: bool) -> None:
+        """Diagnose the model of a round and, if `validate` and there is a validation set, compute its errors there."""
         surrogate = self.surrogate(round)
         if self.ledger.step_payload(round, "assess") is None:
-            if validated:
+            if validate:
                 self.validate([round])
             found = [asdict(finding) for finding in diagnose(surrogate, self.config.budget.target_error)]
-            judgement = {"error_estimate": surrogate.error_estimate, "diagnostics": found}
-            self.ledger.complete_step(round, "assess", judgement)
+            self.ledger.complete_step(
+                round, "assess", {"error_estimate": surrogate.error_estimate, "diagnostics": found}
+            )
         assessment = self.checkpoints.assessment(round)
         errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
         stages = dict(zip(surrogate.record.stage_names, errors or [None] * surrogate.n_stages, strict=True))
@@ -125,7 +126,7 @@ class Rounds:
         self.monitor.assessed(round, self.runs(), surrogate.error_estimate, worst, stages)
 
     def validate(self, rounds: Sequence[int]) -> None:
-        """Compare models with the validation set, where there is one, and it is not compared yet."""
+        """Compute errors of models on the validation set, if there is one, unless they are known already."""
         if not self.config.validation.wanted:
             return
         with self.timed("validate"):
@@ -141,11 +142,11 @@ class Rounds:
         surrogate, points = self.surrogate(round), self.solves.validated()
         mus = self.solves.mus(points)
         truths = ((mu, self.solves.truth(point, surrogate.t)) for mu, point in zip(mus, points, strict=True))
-        if points:  # else they all failed, and there is nothing to compare with
+        if points:  # else all validation solves failed
             assess(surrogate, truths, len(points)).save(self.checkpoints.assessment_path(round))
 
     def assessment(self, round: int) -> Assessment | None:
-        """What validation found of a round's model; made again where its record is damaged, None without validation."""
+        """The assessment of a round's model on the validation set, repeated if it is damaged; None without one."""
         found = self.checkpoints.assessment(round)
         if found is None and self.solves.validated():
             self.solves.resolving_damaged(lambda: self._assess(round))
@@ -153,15 +154,15 @@ class Rounds:
         return found
 
     def split(self, surrogate: Surrogate) -> ErrorSplit | None:
-        """Where the error comes from, on average over validation points, evenly spread; None without any."""
+        """Parts of the error, mean over at most `SPLIT_POINTS` validation points; None without any."""
         solved = self.solves.validated()
         if not solved:
             return None
-        keep = np.unique(np.linspace(0, len(solved) - 1, min(SPLIT_POINTS, len(solved))).round().astype(int))
+        keep = evenly_spread(len(solved), SPLIT_POINTS)
         try:
             return self.solves.resolving_damaged(lambda: self._mean_split(surrogate, [solved[i] for i in keep]))
         except (ValueError, np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:
-            # A diverged surrogate cannot be split, and must not cost the report of the solves that were paid for.
+            # The error of a diverged surrogate cannot be split; the report is written without this.
             self.monitor.warning(f"the error cannot be split into its parts: {error}")
             return None
 

@@ -1,4 +1,4 @@
-"""The synchronous schedule: choose, solve, train, judge and publish in turn; equal settings give equal campaigns."""
+"""The synchronous schedule: choose, solve, train, assess, publish, and repeat; equal settings give equal campaigns."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from mlasdi.agent.config import StopReason
 
 
 class Synchronous:
-    """Rounds of a campaign in which everything waits for everything before it."""
+    """Rounds of a campaign whose steps run one after the other."""
 
     def __init__(self, rounds: Rounds, delivery: Delivery) -> None:
         self.rounds, self.delivery = rounds, delivery
@@ -19,7 +19,7 @@ class Synchronous:
         """Work until there is a reason to stop; returns the last round that has a model, and the reason.
 
         Raises:
-            SolvesError: too few solves succeed for a model, or a solution is lost.
+            SolvesError: too few solves succeed for a model, or a solution is missing.
         """
         round = max(self.ledger.last_round("propose"), 0)
         while True:
@@ -28,7 +28,7 @@ class Synchronous:
                 return round - 1, StopReason.NO_NEW_POINT
             self._solve(round)
             self.rounds.train(round)
-            self.rounds.judge(round, validated=True)
+            self.rounds.assess(round, validate=True)
             with self.rounds.timed("publish"):
                 self.delivery.publish_pending()
             reason = self.rounds.stop_reason(round)
@@ -37,17 +37,17 @@ class Synchronous:
             round += 1
 
     def _propose(self, round: int) -> bool:
-        """Choose the points of the round; False where no point is worth a solve."""
+        """Choose the points of the round; returns False if there is no new point."""
         if self.ledger.step_payload(round, "propose") is None:
             with self.rounds.timed("acquire"):
-                if not self.ledger.points("train", round=round):  # else recorded, and killed before the step was
+                if not self.ledger.points("train", round=round):  # else killed between recording points and the step
                     self.solves.record(round, "train", *self._choose(round))
                 n_points = len(self.ledger.points("train", round=round))
                 self.ledger.complete_step(round, "propose", {"n_points": n_points})
         return self.ledger.step_payload(round, "propose") != {"n_points": 0}
 
     def _choose(self, round: int) -> tuple[np.ndarray, list[float | None]]:
-        """Points of a round and their scores: the initial design, then what the acquisition function wants."""
+        """Points of a round and their scores: the initial design, then those with the best acquisition function."""
         sampling = self.config.sampling
         if round == 0:
             design = initial_design(self.rounds.space, sampling, self.config.seed, self.solves.available)
@@ -64,5 +64,5 @@ class Synchronous:
             self.ledger.complete_step(round, "solve", {})
 
     def _needs_more(self) -> bool:
-        """Whether there are too few solutions for a surrogate, while the budget and the failures still allow more."""
+        """Whether there are too few solutions for a surrogate, and the budget still allows more."""
         return self.ledger.count("train", "solved") < 2 and self.rounds.stop_reason(None) is None

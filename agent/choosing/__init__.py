@@ -1,4 +1,4 @@
-"""Where to solve next: initial designs, acquisition functions, batch sizes."""
+"""Where to solve next: initial designs, acquisition functions and batch sizes."""
 
 import lazy_loader
 

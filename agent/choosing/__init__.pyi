@@ -1,3 +1,4 @@
+from .acquisition import PointSets as PointSets
 from .acquisition import propose as propose
 from .batch_size import Costs as Costs
 from .batch_size import points_of_round as points_of_round

@@ -1,52 +1,53 @@
-"""How much to solve before the model is built anew: the greedy choice of the largest fall of the error per second.
+"""How many points to solve before the next training: the greedy choice of the largest error reduction per second.
 
-A round is q solves and one training. Errors of interpolation fall as a power of the number of points n, so a round
-takes a multiple of log((n + q) / n) off the logarithm of the error, whatever the power is. It costs the solves, side by
-side as far as there are places for them, and a training, whose time grows in proportion to the points. The quotient has
-one maximum: a point at a time, or one for each place, where a solve is dear, so that each is chosen by all that can be
-known; and up to 1.7 n points (e n in all) where solves cost nothing beside a training.
+A round consists of q solves and one training. Interpolation errors fall as a power of the number of points n, so a
+round reduces the logarithm of the error by a multiple of log((n + q) / n). Its cost is that of the solves, of which as
+many run in parallel as there are slots, plus that of a training, which is proportional to the number of points. The
+quotient has one maximum. If solves are expensive, it is one point (or one for each slot) at a time, so that each point
+is chosen with all information; if solves cost nothing compared with a training, it is (e - 1) n, about 1.7 n points.
 
-Where the campaign has to end at a given time, what counts is the error then, and with it how many points the last model
-knows. That would be most with one round alone, chosen by a model that knows little: no round multiplies the points by
-more than that e. Among the sizes after which as many points can be reached as by any, the greedy one is taken.
+If the wall time is limited, the error at the end counts, and therefore the number of points that the last model is
+trained on. That number would be largest with a single round, whose points a poor model would choose: so no round
+multiplies the number of points by more than e. Of the round sizes after which the largest number of points can still be
+reached, the one with the largest error reduction per second is taken.
 
-What happens inside a training is decided there, by leave-one-out errors: how long the first stage is trained, which
-stages are added, and when another one would only fit noise (`mlasdi.training.stage_selection`).
+How long to train and which stages to add is decided in the training by leave-one-out errors
+(`mlasdi.training.stage_selection`).
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, e, floor, log
 
-# What trainings are expected to take beyond their mean: they differ, and a model that is late is worth nothing.
+# Safety factor on the expected duration of trainings: it varies, and a model that is late is useless.
 MARGIN = 1.15
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What solves and trainings take, as measured so far.
+    """Durations of solves and trainings, as measured so far.
 
     Attributes:
-        n_points: solved points that the last training knew; at least one.
-        train_s: seconds of that training, with all that comes with it in a round but the solves.
+        n_points: number of points that the last training used; at least one.
+        train_s: seconds of that training, with everything else in its round except solves.
         solve_s: mean seconds of a solve.
-        places: solves side by side.
+        n_slots: number of solves that run in parallel.
     """
 
     n_points: int
     train_s: float
     solve_s: float
-    places: int
+    n_slots: int
 
     @classmethod
-    def measured(cls, trained: Sequence[int], beside_s: float, solve_s: float, places: int) -> "Costs":
-        """Costs from those of the rounds until now, with a margin.
+    def measured(cls, trained: Sequence[int], training_s: float, solve_s: float, n_slots: int) -> "Costs":
+        """Costs estimated from the rounds until now, with the safety factor `MARGIN`.
 
         Args:
-            trained: how many points each training knew.
-            beside_s: seconds of these trainings, and of all else in the rounds but the solves.
+            trained: number of points that each training used.
+            training_s: seconds of these trainings, with everything else in the rounds except solves.
         """
-        return cls(trained[-1], MARGIN * beside_s * trained[-1] / sum(trained), solve_s, places)
+        return cls(trained[-1], MARGIN * training_s * trained[-1] / sum(trained), solve_s, n_slots)
 
     def training_s(self, n: int) -> float:
         """Seconds of a training with `n` new points."""
@@ -54,20 +55,20 @@ class Costs:
 
     def round_s(self, n: int) -> float:
         """Seconds of a round with `n` new points."""
-        return ceil(n / self.places) * self.solve_s + self.training_s(n)
+        return ceil(n / self.n_slots) * self.solve_s + self.training_s(n)
 
     def rate(self, n: int) -> float:
-        """Fall of the logarithm of the error per second, up to a factor, in a round with `n` new points."""
+        """Reduction of the logarithm of the error per second in a round with `n` new points, up to a factor."""
         return log((self.n_points + n) / self.n_points) / max(self.round_s(n), 1e-9)
 
     def after(self, n: int) -> "Costs":
-        """What they are expected to be after a round with `n` new points."""
+        """The expected costs after a round with `n` new points."""
         return replace(self, n_points=self.n_points + n, train_s=self.training_s(n))
 
     def plan_s(self, n: int) -> float:
-        """Seconds of the fewest rounds that lead to `n` new points, none of which multiplies the points by more than e.
+        """Seconds of the fewest rounds to `n` new points, none of which multiplies the number of points by more than e.
 
-        Of several such plans it is the one whose rounds before the last are small.
+        Of several such plans, the one with the smallest rounds before the last is taken.
         """
         return sum(costs.round_s(size) for costs, size in self._plan(n))
 
@@ -83,8 +84,8 @@ def points_of_round(costs: Costs, most: int, seconds_left: float | None = None) 
     """How many points to solve before the next training, at least one and at most `most`.
 
     Args:
-        most: solves that the budget still allows.
-        seconds_left: until the campaign has to end; None where it need not.
+        most: number of solves that the budget still allows.
+        seconds_left: until the wall time is used up; None for no limit.
     """
     sizes = range(1, max(most, 1) + 1)
     if seconds_left is None:

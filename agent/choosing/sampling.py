@@ -1,4 +1,4 @@
-"""Points that are chosen without a model: initial designs, and the Sobol sequence as the control of all others."""
+"""Points chosen without a model: initial designs, and the Sobol sequence as a baseline of acquisition functions."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,40 +13,41 @@ from mlasdi.solvers import ParameterSpace
 AcquisitionName = Literal["field-std", "coefficient-std", "integrated-variance", "sobol"]
 InitialDesign = Literal["corners", "sobol", "corners+sobol", "all"]
 
-# Points of the unit cube that differ by less than this are one point, rounded.
-SAME = 1e-9
-# With more parameters than this the corners are many, and say little of the inside: Sobol points are the default.
-MOST_PARAMS_BY_CORNERS = 4
-# More corners than this are not worth their solves, whatever the budget.
-MOST_CORNERS = 64
+# Points of the unit cube that differ by less than this are equal up to rounding.
+SAME_POINT = 1e-9
+# Up to this number of parameters the default initial design is the corners; with more, corners are many and contain
+# little information about the interior, so it is Sobol points.
+MAX_PARAMS_OF_CORNERS = 4
+# A design with more corners than this is an error.
+MAX_CORNERS = 64
 
 
 class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
     """The initial design and the choice of further points."""
 
     initial: InitialDesign | None = Field(
-        None, description=f"null: corners of up to {MOST_PARAMS_BY_CORNERS} parameters, Sobol points of more"
+        None, description=f"null: corners of up to {MAX_PARAMS_OF_CORNERS} parameters, Sobol points of more"
     )
     initial_sobol: int | None = Field(
-        None, ge=0, description="Sobol points of the initial design, where it has any; null: two more than twice the "
-        "number of parameters",
+        None, ge=0, description="number of Sobol points in the initial design, if it has any; null: 2 (number of "
+        "parameters + 1)",
     )  # fmt: skip
     acquisition: AcquisitionName = "field-std"
-    batch: int = Field(1, ge=1, description="points chosen in a round")
+    batch: int = Field(1, ge=1, description="points chosen in a round; in asynchronous mode, solves that run at once")
     rounds: Literal["fixed", "greedy"] = Field(
-        "fixed", description="greedy: as many points in a round as lower the error fastest, per second; `batch` of "
-        "them are solved side by side",
+        "fixed", description="fixed: `batch` points in a round; greedy: the number with the largest error reduction "
+        "per second, of which `batch` are solved in parallel",
     )  # fmt: skip
-    candidates: int = Field(256, ge=8, description="Sobol points from which the maximisation starts")
+    candidates: int = Field(256, ge=8, description="Sobol points from which the acquisition function is maximised")
     candidate_set: Path | None = Field(None, description="CSV or Parquet table of the only points that may be chosen")
 
     def design_of(self, space: ParameterSpace) -> InitialDesign:
-        """The kind of initial design, where it is not given the default for this many parameters."""
-        return self.initial or ("corners" if space.n_params <= MOST_PARAMS_BY_CORNERS else "sobol")
+        """The kind of initial design; by default the one for this number of parameters."""
+        return self.initial or ("corners" if space.n_params <= MAX_PARAMS_OF_CORNERS else "sobol")
 
 
 def read_candidates(path: Path, space: ParameterSpace) -> Float[np.ndarray, "m n_params"]:
-    """The points of a table that lie in the box and keep to its constraints, each once.
+    """The different feasible points of a table.
 
     Raises:
         ValueError: the table cannot be read, lacks a parameter, or holds no such point.
@@ -68,32 +69,32 @@ def initial_design(
     """Points to solve before there is a model.
 
     Args:
-        available: the only points that can be solved; None for the whole box. Of these, the nearest to the points that
-            would be taken from the box, or with `initial: all` every one.
+        available: the only points that can be solved; None for the whole box. The design then consists of the points
+            nearest to the design in the box, or with `initial: all` of all of them.
 
     Raises:
-        ValueError: all points of a box, or too many corners, are asked for.
+        ValueError: `initial: all` without `available`, or too many corners.
     """
     kind = settings.design_of(space)
     if kind == "all":
         if available is None:
             raise ValueError(
-                "sampling.initial: 'all' is for a data set or a sampling.candidate_set; this box has no last point"
+                "sampling.initial: 'all' is for a data set or a sampling.candidate_set; a box has infinite points"
             )
         return available
     parts = []
     if "corners" in kind:
-        if 2**space.n_params > MOST_CORNERS:
+        if 2**space.n_params > MAX_CORNERS:
             raise ValueError(
                 f"sampling.initial: '{kind}' of {space.n_params} parameters are {2**space.n_params} corners, more than "
-                f"{MOST_CORNERS}; give 'sobol', and how many as sampling.initial_sobol"
+                f"{MAX_CORNERS}; give 'sobol', and how many as sampling.initial_sobol"
             )
         parts.append(space.corners())
     if "sobol" in kind:
         n = settings.initial_sobol
         parts.append(space.sobol(2 * (space.n_params + 1) if n is None else n, seed))
     design = np.concatenate(parts)
-    if space.is_restricted:  # of a few whole numbers, one may be a corner and a point of the sequence
+    if space.is_restricted:  # with integer parameters, a Sobol point may be a corner
         design = design[np.sort(np.unique(design, axis=0, return_index=True)[1])]
     return design if available is None else _nearest(space, design, available)
 
@@ -101,7 +102,7 @@ def initial_design(
 def _nearest(
     space: ParameterSpace, wanted: Float[np.ndarray, "n n_params"], available: Float[np.ndarray, "m n_params"]
 ) -> Float[np.ndarray, "k n_params"]:
-    """For each wanted point the nearest of the available ones that is not taken yet, while there are any."""
+    """For each wanted point, in order, the nearest available one that is not taken yet."""
     x, free = space.to_unit(available), np.ones(len(available), dtype=bool)
     taken = []
     for point in space.to_unit(wanted)[: len(available)]:
@@ -117,19 +118,19 @@ def next_sobol(
     seed: int,
     available: Float[np.ndarray, "m n_params"] | None,
 ) -> Float[np.ndarray, "n_found n_params"]:
-    """The next points of the sequence that are not known yet, or what is available near them.
+    """The next points of the Sobol sequence that are not known yet, or the nearest available ones.
 
-    The control for every other choice of points, and what stands in for failed points of the initial design.
+    The baseline for all acquisition functions, and the replacement for failed points of the initial design.
     """
     if available is not None:
-        available = available[~near(space.to_unit(available), space.to_unit(known), SAME)]
+        available = available[~is_near(space.to_unit(available), space.to_unit(known), SAME_POINT)]
     sequence = space.sobol(len(known) + n, seed)
-    points = sequence[~near(space.to_unit(sequence), space.to_unit(known), SAME)][:n]
+    points = sequence[~is_near(space.to_unit(sequence), space.to_unit(known), SAME_POINT)][:n]
     return points if available is None else _nearest(space, points, available)
 
 
-def near(
+def is_near(
     x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"], limit: float | Float[np.ndarray, " d"]
 ) -> Bool[np.ndarray, " n"]:
-    """Which points lie within `limit` of one of the others, in every parameter of the unit cube."""
+    """Whether each point lies within `limit` of one of the others, in every parameter of the unit cube."""
     return (np.abs(x[:, None] - others) < limit).all(axis=-1).any(axis=1)

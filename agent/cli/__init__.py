@@ -1,1 +1,1 @@
-"""The command `mlasdi`."""
+"""The command line interface: the command `mlasdi`."""

@@ -1,6 +1,6 @@
-"""What people see: the live progress of a campaign.
+"""The live progress of a campaign on a console.
 
-Progress goes to standard error, results to standard output. Where either is no terminal, it gets plain lines without
+Progress goes to standard error, results to standard output. If either is no terminal, it gets plain lines without
 control codes.
 """
 
@@ -25,41 +25,41 @@ if TYPE_CHECKING:
     from mlasdi.agent.execution import SolveResult
     from mlasdi.training import Progress
 
-# A file has no width; tables and lines should not be cut to that of a small terminal.
+# Width of tables and lines in files.
 _WIDTH_OF_FILES = 200
 
 
 def output() -> Console:
-    """For results."""
+    """The console for results."""
     return _console(stderr=False)
 
 
 def progress_output() -> Console:
-    """For progress."""
+    """The console for progress."""
     return _console(stderr=True)
 
 
 def _console(*, stderr: bool) -> Console:
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    # Names, paths and ranges contain brackets: nothing is markup.
+    # markup=False: names, paths and ranges may contain brackets.
     return Console(
         stderr=stderr, markup=False, emoji=False, highlight=False, width=None if is_terminal else _WIDTH_OF_FILES
     )
 
 
 class ConsoleMonitor(Monitor):
-    """Tells every event in a line and, on a terminal, keeps a live display of where the campaign stands below them.
+    """Prints a line for every event and, on a terminal, a live display of the progress below them.
 
-    Used as a context manager, which takes the live display away again.
+    A context manager, which removes the live display at the end.
 
     Args:
         console: to write to.
-        batch: points that a round chooses, for the estimate of the time left.
-        clock: seconds, from any origin.
+        batch: number of points in a round, for the estimate of the time left.
+        now: returns the time in seconds, from any origin.
     """
 
-    def __init__(self, console: Console, batch: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self._batch, self._clock = console, batch, clock
+    def __init__(self, console: Console, batch: int = 1, now: Callable[[], float] = time.monotonic) -> None:
+        self.console, self._batch, self._now = console, batch, now
         self._live: Live | None = None
         self._budget = self._runs = self._round = 0
         self._activity = self._stage = ""
@@ -71,7 +71,7 @@ class ConsoleMonitor(Monitor):
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            # Cleared at the end: the closing table says it all again.
+            # transient: it is removed at the end, where a table is printed.
             self._live = Live(console=self.console, get_renderable=self.display, transient=True)
             self._live.start()
         return self
@@ -87,12 +87,12 @@ class ConsoleMonitor(Monitor):
 
     def started(self, campaign: str, folder: Path, budget_runs: int, resumed_runs: int) -> None:
         self._budget, self._runs = budget_runs, resumed_runs
-        resumed = f", goes on after {resumed_runs}" if resumed_runs else ""
-        self._say(f"campaign {campaign}: {budget_runs} solver runs{resumed}; everything is kept in {folder}")
+        resumed = f", resumed after {resumed_runs}" if resumed_runs else ""
+        self._say(f"campaign {campaign}: {budget_runs} solver runs{resumed}; all files are in {folder}")
 
     def round_started(self, round: int, solver_runs: int) -> None:
         self._round, self._runs, self._runs_at_round = round, solver_runs, solver_runs
-        self._round_began = self._clock()
+        self._round_began = self._now()
         self._activity = "choosing points"
         left = self.time_left_s()
         about = "" if left is None else f", about {seconds(left)} left"
@@ -101,7 +101,7 @@ class ConsoleMonitor(Monitor):
     def solving(self, purpose: str, n: int) -> None:
         self._solves = [0, n]
         if purpose == "validate":
-            self._validation_began = self._clock()
+            self._validation_began = self._now()
             self._say(f"  solving {n} validation points, which are not part of the budget")
         self._activity = self._solving(purpose)
 
@@ -113,7 +113,7 @@ class ConsoleMonitor(Monitor):
         if result.failure is not None:
             self._say(f"  failed at {point(mu)}: {result.failure.kind}: {result.failure.message}", style="red")
         elif purpose == "train":
-            how = "was solved already" if result.cached else f"solved in {seconds(result.solve_s)}"
+            how = "already solved" if result.cached else f"solved in {seconds(result.solve_s)}"
             self._say(f"  {point(mu)}: {how}")
 
     def training(self, progress: "Progress") -> None:
@@ -131,8 +131,8 @@ class ConsoleMonitor(Monitor):
         max_error: float | None,
         stages: Mapping[str, Any],
     ) -> None:
-        if self._validation_began:  # happens in one round only, so it must not count for those to come
-            self._round_began += self._clock() - self._validation_began
+        if self._validation_began:  # validation solves run in one round only, so they do not count in the estimate
+            self._round_began += self._now() - self._validation_began
             self._validation_began = 0.0
         self._runs, self._error, self._stage = solver_runs, error_estimate, ""
         self._activity = "publishing"
@@ -141,7 +141,7 @@ class ConsoleMonitor(Monitor):
         self._say(f"  estimated error {percent(error_estimate)}{validated} (by stage: {by_stage})", style="bold")
 
     def published(self, round: int, version: str | None) -> None:
-        self._rounds_s.append(self._clock() - self._round_began)
+        self._rounds_s.append(self._now() - self._round_began)
         self._activity = "finishing" if self._runs >= self._budget else ""
         self._say("  the registry could not be reached" if version is None else f"  registered as version {version}")
 
@@ -151,19 +151,19 @@ class ConsoleMonitor(Monitor):
     # Display
 
     def time_left_s(self) -> float | None:
-        """Estimate from the rounds so far, if only the solver runs end the campaign; None before a round is done."""
+        """Estimated time until the solver runs are used up, from the rounds so far; None before the first one ends."""
         if not self._rounds_s:
             return None
         per_round = sum(self._rounds_s) / len(self._rounds_s)
         rounds = ceil((self._budget - self._runs_at_round) / self._batch)
-        return max(rounds * per_round - (self._clock() - self._round_began), 0.0)
+        return max(rounds * per_round - (self._now() - self._round_began), 0.0)
 
     def _solving(self, purpose: str) -> str:
         done, n = self._solves
         return f"solving {'validation ' if purpose == 'validate' else ''}points, {done} of {n} done"
 
     def display(self) -> RenderableType:
-        """The live display as it is now."""
+        """The present content of the live display."""
         if not self._budget:
             return Text("starting")
         left = self.time_left_s()

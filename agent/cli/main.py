@@ -1,6 +1,6 @@
-"""The command `mlasdi`: its options, what each command calls, and how it ends.
+"""The command `mlasdi`: its subcommands and their options.
 
-Nothing heavy is imported at module level, so that help and usage errors are answered at once.
+Slow imports are inside functions, so that help and usage errors are shown at once.
 """
 
 import gc
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 class _Commands(TyperGroup):
-    """A group whose usage errors take two lines: what is wrong, and where to read what is right."""
+    """A group of commands whose usage errors are two lines: the error, and the command that shows the help."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except Exception as error:
-            if not hasattr(error, "format_message"):  # the mark of usage errors, whose class typer does not export
+            if not hasattr(error, "format_message"):  # identifies usage errors, whose class typer does not export
                 raise
             print_error(error.format_message().rstrip("."))
             context = getattr(error, "ctx", None)
@@ -48,17 +48,17 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration of the campaign, YAML.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file with the configuration.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings in place of the file's: budget.solver_runs=12"),
+    typer.Argument(metavar="KEY=VALUE", help="Settings that override the file: budget.solver_runs=12"),
 ]
 
 
 def main() -> None:
     """Entry point of the console script."""
-    # Imports make objects that stay, and the collector would look through all of them again and again, and once more at
-    # the end: nearly half of the time that `mlasdi models` takes.
+    # Imports create many permanent objects, which the garbage collector would examine repeatedly and once more at the
+    # end; that is nearly half of the time of `mlasdi models`.
     gc.set_threshold(50_000, 20, 20)
     try:
         app(prog_name="mlasdi")
@@ -70,9 +70,9 @@ def main() -> None:
 def about(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
 ) -> None:
-    """Surrogate models of expensive simulations that build themselves.
+    """Build surrogate models of expensive simulations by active learning.
 
-    Start with: mlasdi run configs/burgers1d.yaml
+    Start with: mlasdi init pulse
     """
     if version:
         from importlib.metadata import version as installed
@@ -87,20 +87,22 @@ def run(
     config: ConfigFile,
     overrides: Overrides = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and its cost, after one timed solve; start nothing.")
+        bool, typer.Option("--dry-run", help="Time one solve and print the plan and its cost; start nothing.")
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Run a campaign, or go on with it.
+    """Run or resume a campaign.
 
-    Chooses points, solves, trains, judges and registers a surrogate in every round, until the budget ends.
+    In every round it chooses points, solves them, and trains, assesses and registers a surrogate, until the budget is
+    used up.
 
-    Ctrl-C lets what runs finish, and reports; twice stops at once. The same command goes on where it stopped.
+    Ctrl-C finishes running work and writes the report; a second Ctrl-C stops at once. Run the same command again to
+    resume.
 
     Example: mlasdi run configs/burgers1d.yaml budget.solver_runs=12 budget.target_error=0.3%
     """
-    resume = "interrupted; the same command goes on where this one stopped"
+    resume = "interrupted; run the same command again to resume"
     with command_errors(as_json, debug, interrupted=resume) as answer:
         settings = _load(config, overrides)
         if dry_run:
@@ -111,15 +113,15 @@ def run(
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the campaign: letters, digits, underscores.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign: letters, digits, underscores.")],
     solver: Annotated[
-        str, typer.Option(help="callable: a Python function; command: any program; data-set: runs that exist.")
+        str, typer.Option(help="callable: a Python function; command: any program; data-set: existing runs.")
     ] = "callable",
-    folder: Annotated[Path, typer.Option(help="Where to write.")] = Path("."),
+    folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("."),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a commented configuration for your own solver, with a working example solver beside it.
+    """Write a commented configuration for your own solver, and a working example solver.
 
     Example: mlasdi init pulse --solver command
     """
@@ -138,9 +140,9 @@ def init(
 
 @app.command()
 def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Check the solver, and what a campaign costs.
+    """Check the solver, and estimate the cost of the campaign.
 
-    Solves twice at the centre of the parameter box, and compares with what a solver must keep to.
+    Solves twice at the centre of the parameter box and checks the contract of a solver.
 
     Example: mlasdi check configs/burgers1d.yaml
     """
@@ -149,7 +151,7 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         from mlasdi.agent.cli.console import output
         from mlasdi.agent.cli.plan import Plan, concerns, trial_point
         from mlasdi.agent.cli.remedies import with_remedies
-        from mlasdi.agent.cli.repeatability import judged
+        from mlasdi.agent.cli.repeatability import check_repeatability
         from mlasdi.agent.cli.tables import show_check
         from mlasdi.solvers import verify
 
@@ -159,7 +161,7 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         except Exception as error:  # a user's solver may fail in any way
             raise _solver_failed(settings, mu, error) from error
         plan = Plan.of(settings, n_time=report.n_time, n_state=report.n_state, solve_s=report.solve_s)
-        repeated = judged(report, settings.model)
+        repeated = check_repeatability(report, settings.model)
         problems = with_remedies(repeated.problems, settings.problem.solver)
         doubts = [*concerns(settings, plan), *repeated.concerns]
         found = {
@@ -178,9 +180,9 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
 
 @app.command()
 def status(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Show how far a campaign is.
+    """Show the progress of a campaign.
 
-    Points, rounds, seconds, failures with their kinds, the last error estimate, and whether it has ended.
+    Shows points, rounds, times, failures, the last error estimate, and whether the campaign has ended.
 
     Example: mlasdi status configs/burgers1d.yaml
     """
@@ -203,14 +205,14 @@ def report(
     config: ConfigFile,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="HTML file to write; default: report.html in the campaign's folder.")
+        Path | None, typer.Option(help="HTML file to write; by default report.html in the campaign's folder.")
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write the report of a campaign, one HTML file that opens without a network.
+    """Write the report of a campaign, finished or running, as one HTML file that needs no network.
 
-    Errors and uncertainty over the box, truth against prediction, stages, cost, solves; of a running campaign, too.
+    Shows errors and uncertainty over the box, truth and prediction, stages, cost and solves.
 
     Example: mlasdi report configs/burgers1d.yaml --out burgers1d.html
     """
@@ -273,7 +275,7 @@ def _answer_plan(settings: "Config", answer: Answer) -> None:
 
 
 def _solver_failed(settings: "Config", mu: dict[str, float], error: Exception) -> WorkFailed:
-    """What to say of a solver that fails where it is tried out."""
+    """The error of a solver that fails in a trial solve."""
     from mlasdi.agent.cli.remedies import remedy_of
 
     helps = remedy_of(error, settings.problem.solver)

@@ -1,6 +1,6 @@
-"""The commands about registered models: `models` with what one can do to a version, `predict`, `serve`.
+"""The commands for registered models: `models` with its subcommands, `predict` and `serve`.
 
-Nothing heavy is imported at module level, so that help and usage errors are answered at once.
+Slow imports are inside functions, so that help and usage errors are shown at once.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from mlasdi.agent.cli.errors import BadInput, WorkFailed, command_errors
 if TYPE_CHECKING:
     from mlasdi.surrogate import Surrogate
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Root = Annotated[Path, typer.Option(help="Folder of all state, with the model registry.")]
+Root = Annotated[Path, typer.Option(help="Folder of all local state, with the model registry.")]
 Uri = Annotated[
-    str | None, typer.Option(help="MLflow tracking URI of the registry, where it is not in the root: http://host:5000")
+    str | None, typer.Option(help="MLflow tracking URI of the registry, if it is not in the root: http://host:5000")
 ]
 Version = Annotated[str, typer.Argument(metavar="MODEL", help="models:/NAME/VERSION or models:/NAME@ALIAS.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a surrogate, or models:/NAME@ALIAS.")]
@@ -29,35 +29,35 @@ models = typer.Typer(cls=TyperGroup, rich_markup_mode=None)
 
 
 def add_model_commands(app: typer.Typer) -> None:
-    """Make these commands part of the program."""
+    """Add these commands to the program."""
     app.add_typer(models, name="models")
     app.command()(predict)
     app.command()(serve)
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """Errors of the registry and of surrogates as what they mean to whoever gave the command."""
+def _user_errors() -> Iterator[None]:
+    """Turn errors of the registry and of surrogates into `BadInput` and `WorkFailed`."""
     from mlasdi.agent.registry import StoreUnreachable
 
     try:
         yield
     except StoreUnreachable as error:
         raise WorkFailed(str(error)) from error
-    except (ValueError, FileNotFoundError) as error:  # a damaged surrogate is a ValueError, too
+    except (ValueError, FileNotFoundError) as error:  # the error of a damaged surrogate is a ValueError
         raise BadInput(str(error)) from error
 
 
 @models.callback(invoke_without_command=True)
 def list_models(
     context: typer.Context,
-    problem: Annotated[str | None, typer.Option(help="Only this problem, campaign or registered model.")] = None,
-    max_error: Annotated[str | None, typer.Option(help="Only errors up to this: 1% or 0.01.")] = None,
+    problem: Annotated[str | None, typer.Option(help="Only of this problem, campaign or registered model.")] = None,
+    max_error: Annotated[str | None, typer.Option(help="Only with errors up to this: 1% or 0.01.")] = None,
     covers: Annotated[
-        str | None, typer.Option(help="Only boxes that hold this point or these ranges: a=0.8,w=0.9:1.1")
+        str | None, typer.Option(help="Only with boxes that contain this point or these ranges: a=0.8,w=0.9:1.1")
     ] = None,
-    sort: Annotated[str, typer.Option(help="error, newest, solver_runs or name.")] = "error",
-    archived: Annotated[bool, typer.Option("--archived", help="Archived versions, too.")] = False,
+    sort: Annotated[str, typer.Option(help="Order: error, newest, solver_runs or name.")] = "error",
+    archived: Annotated[bool, typer.Option("--archived", help="Include archived versions.")] = False,
     uri: Uri = None,
     root: Root = Path("mlruns"),
     as_json: Json = False,
@@ -75,12 +75,12 @@ def list_models(
     with command_errors(as_json, debug) as answer:
         from mlasdi.agent.text import fraction, ranges
 
-        with _refusals():
+        with _user_errors():
             limit = None if max_error is None else fraction(max_error)
             box = None if covers is None else ranges(covers)
-            from mlasdi.agent.registry import find
+            from mlasdi.agent.registry import Store, find
 
-            found = find(problem, limit, box, sort, uri, root, archived)  # type: ignore[arg-type]  # it checks `sort`
+            found = find(problem, limit, box, archived, sort, Store(uri, root))  # type: ignore[arg-type]  # checks sort
         from mlasdi.agent.cli.console import output
         from mlasdi.agent.cli.model_tables import models_as_json, show_models
 
@@ -106,10 +106,11 @@ def compare(
     Example: mlasdi models compare models:/burgers1d/5 models:/burgers1d@champion
     """
     with command_errors(as_json, debug) as answer:
+        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import compare as compared
 
-        with _refusals():
-            found = compared(first, second, uri, root)
+        with _user_errors():
+            found = compared(first, second, Store(uri, root))
         from mlasdi.agent.cli.console import output
         from mlasdi.agent.cli.model_tables import show_comparison
 
@@ -130,12 +131,13 @@ def promote(
     Example: mlasdi models promote models:/burgers1d/5 --alias champion
     """
     with command_errors(as_json, debug) as answer:
+        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import promote as promoted
 
-        with _refusals():
-            before = promoted(model, alias, uri, root)
-        told = f"{alias} is {model}" + ("" if before is None else f"; it was version {before}")
-        answer({"model": model, "alias": alias, "before": before}, lambda: typer.echo(told))
+        with _user_errors():
+            before = promoted(model, alias, Store(uri, root))
+        message = f"{alias} is {model}" + ("" if before is None else f"; it was version {before}")
+        answer({"model": model, "alias": alias, "before": before}, lambda: typer.echo(message))
 
 
 @models.command()
@@ -148,16 +150,17 @@ def tag(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Set or remove tags of a version, and show those it has.
+    """Set or remove tags of a version, and show its tags.
 
     Example: mlasdi models tag models:/burgers1d/5 reviewed=yes --remove draft
     """
     with command_errors(as_json, debug) as answer:
+        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import tag as tagged
         from mlasdi.agent.text import texts
 
-        with _refusals():
-            found = tagged(model, texts(tags or []), remove or [], uri, root)
+        with _user_errors():
+            found = tagged(model, texts(tags or []), remove or [], Store(uri, root))
         lines = [f"{name}={value}" for name, value in found.items()]
         answer({"model": model, "tags": found}, lambda: typer.echo("\n".join(lines) or "no tags"))
 
@@ -171,15 +174,16 @@ def archive(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Leave a version out of lists; its files stay, and its URI still works.
+    """Hide a version in lists; its files stay, and its URI still works.
 
     Example: mlasdi models archive models:/burgers1d/1
     """
     with command_errors(as_json, debug) as answer:
+        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import archive as archived
 
-        with _refusals():
-            archived(model, undo, uri, root)
+        with _user_errors():
+            archived(model, undo, Store(uri, root))
         state = "is listed again" if undo else "is archived"
         answer({"model": model, "archived": not undo}, lambda: typer.echo(f"{model} {state}"))
 
@@ -191,20 +195,20 @@ def predict(
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE", hidden=True)] = None,
     points: Annotated[
-        Path | None, typer.Option(help="Table of points, .csv or .parquet, with a column for each parameter.")
+        Path | None, typer.Option(help="Table of points (.csv or .parquet) with a column for each parameter.")
     ] = None,
     times: Annotated[
-        str | None, typer.Option(help="start:stop:count, or 0,0.5,1; default: the times of training.")
+        str | None, typer.Option(help="start:stop:count, or 0,0.5,1; by default the times of training.")
     ] = None,
     fields: Annotated[str | None, typer.Option(help="Only these fields: u,v")] = None,
-    sensor: Annotated[list[str] | None, typer.Option(help="Only this place: x=0.5,y=1; may be repeated.")] = None,
+    sensor: Annotated[list[str] | None, typer.Option(help="Only at this point: x=0.5,y=1; may be repeated.")] = None,
     sensors: Annotated[
-        Path | None, typer.Option(help="Table of places, .csv or .parquet, with a column for each coordinate.")
+        Path | None, typer.Option(help="Table of sensors (.csv or .parquet) with a column for each coordinate.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the trajectories to this file: .h5, .nc or .npz.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the trajectory in this file, .png.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a figure of the trajectory to this file: .png")] = None,
     std: Annotated[bool, typer.Option("--std/--no-std", help="Compute the standard deviation.")] = True,
-    quantiles: Annotated[str | None, typer.Option(help="Write these quantiles, too: 5%,95%")] = None,
+    quantiles: Annotated[str | None, typer.Option(help="Also write these quantiles: 5%,95%")] = None,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow points and times outside the trained ranges.")
     ] = False,
@@ -213,7 +217,7 @@ def predict(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Predict trajectories, at one parameter point or at those of a table.
+    """Predict trajectories at one parameter point or at the points of a table.
 
     Example: mlasdi predict models:/burgers1d@champion --at a=0.8 w=1.0 --times 0:1:101 --out u.h5 --plot u.png
     """
@@ -221,15 +225,15 @@ def predict(
         if "=" in model:
             given = " ".join([*(at or []), model, *(more or [])])
             raise BadInput(f"MODEL is missing: mlasdi predict MODEL --at {given}")
-        with _refusals():
-            from mlasdi.agent.prediction import check_target, predict_to, request_of
+        with _user_errors():
+            from mlasdi.agent.prediction import PredictOptions, check_target, predict_to
 
             check_target(out)
             surrogate = load_surrogate(model, uri, root)
-            request = request_of(
-                surrogate, at=[*(at or []), *(more or [])], table=points, times=times, fields=fields, sensors=sensor,
+            request = PredictOptions(
+                at=[*(at or []), *(more or [])], table=points, times=times, fields=fields, sensors=sensor,
                 sensor_table=sensors, std=std, quantiles=quantiles, extrapolate=extrapolate,
-            )  # fmt: skip
+            ).request(surrogate)  # fmt: skip
             if plot is not None:
                 from mlasdi.agent.prediction import check_figure
 
@@ -251,11 +255,13 @@ def predict(
 def serve(
     model: Model,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in, without any password.")
+        str, typer.Option(help="Address to listen at; 0.0.0.0 allows all machines, without a password.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any that is free.")] = 8000,
-    max_body_kb: Annotated[int, typer.Option(min=1, help="Size of a request, at most.")] = 1024,
-    max_values: Annotated[int, typer.Option(min=1, help="Predicted values in an answer, at most.")] = 1_000_000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one.")] = 8000,
+    max_body_kb: Annotated[int, typer.Option(min=1, help="Largest size of a request in kB.")] = 1024,
+    max_values: Annotated[
+        int, typer.Option(min=1, help="Largest number of predicted values in an answer.")
+    ] = 1_000_000,
     uri: Uri = None,
     root: Root = Path("mlruns"),
     as_json: Json = False,
@@ -267,18 +273,19 @@ def serve(
     """
     try:
         with command_errors(as_json, debug) as answer:
-            with _refusals():
+            with _user_errors():
                 surrogate = load_surrogate(model, uri, root)
             try:
                 from mlasdi.agent.prediction import Limits, application, listen, run_server
             except ModuleNotFoundError as error:
-                raise BadInput(f"serving needs a package more ({error.name}): pip install 'mlasdi[serve]'") from error
+                message = f"serving needs an additional package ({error.name}): pip install 'mlasdi[serve]'"
+                raise BadInput(message) from error
             try:
                 socket, address = listen(host, port)
             except OSError as error:
                 raise WorkFailed(f"cannot listen at {host}:{port} ({error.strerror or error}); try --port 0") from error
-            told = f"{model} is served at {address}; {address}/docs says how to ask; Ctrl-C ends it"
-            answer({"model": model, "address": address}, lambda: typer.echo(told))
+            message = f"{model} is served at {address}; see {address}/docs; Ctrl-C ends it"
+            answer({"model": model, "address": address}, lambda: typer.echo(message))
     except typer.Exit as ready:
         if ready.exit_code:
             raise
@@ -288,11 +295,11 @@ def serve(
 
 
 def load_surrogate(model: str, uri: str | None, root: Path) -> "Surrogate":
-    """The surrogate in a folder, or behind a model URI; errors as `registry.resolve` and `Surrogate.load`."""
+    """The surrogate in a folder or behind a model URI; errors as `registry.resolve` and `Surrogate.load`."""
     from mlasdi.surrogate import Surrogate
 
     if not model.startswith("models:/"):
         return Surrogate.load(model)
-    from mlasdi.agent.registry import resolve
+    from mlasdi.agent.registry import Store, resolve
 
-    return Surrogate.load(resolve(model, uri, root))
+    return Surrogate.load(resolve(model, Store(uri, root)))

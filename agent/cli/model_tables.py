@@ -1,4 +1,4 @@
-"""What people see of registered models and of predictions."""
+"""Tables of registered models and summaries of predictions."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from mlasdi.agent.text import percent, point, size
 
 
 def models_as_json(models: Sequence[ModelVersionInfo]) -> list[dict[str, Any]]:
-    """Registered models as JSON; an estimate that is not known is null."""
+    """Registered models as JSON; unknown errors are null."""
     return [
         {
             "uri": model.uri,
@@ -37,7 +37,7 @@ def models_as_json(models: Sequence[ModelVersionInfo]) -> list[dict[str, Any]]:
 
 
 def show_models(console: Console, models: Sequence[ModelVersionInfo], where: str) -> None:
-    """Registered models, one a row; `where` is the store."""
+    """A table of registered models; `where` names the store."""
     if not models:
         console.print(f"no registered model in {where} meets the conditions", soft_wrap=True)
         return
@@ -68,7 +68,7 @@ def _age(seconds: float) -> str:
 
 
 def show_comparison(console: Console, found: Mapping[str, Any]) -> None:
-    """Two versions side by side."""
+    """A table that compares two versions."""
     one, other = found["models"]
     table = Table("", one["uri"], other["uri"])
     rows = {
@@ -88,9 +88,9 @@ def show_comparison(console: Console, found: Mapping[str, Any]) -> None:
     for key, (mine, theirs) in found["settings"].items():
         table.add_row(key, str(mine), str(theirs))
     console.print(table)
-    data = "the same data" if found["same_data"] else f"{found['common_points']} training points in common"
+    data = "the same data" if found["same_data"] else f"{found['common_points']} common training points"
     solver = "the same solver" if found["same_solver"] else "different solvers"
-    console.print(f"  {data}; {solver}; settings that are not listed are equal", soft_wrap=True)
+    console.print(f"  {data}; {solver}; all other settings are equal", soft_wrap=True)
 
 
 def show_prediction(console: Console, found: Mapping[str, Any]) -> None:

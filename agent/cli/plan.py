@@ -1,4 +1,4 @@
-"""What a campaign is going to do, and what its solves will cost."""
+"""The plan of a campaign: its solves, and their estimated cost."""
 
 import os
 import shutil
@@ -19,23 +19,22 @@ from mlasdi.solvers.adapters import Command
 from mlasdi.validation import Finding
 
 _BYTES_PER_VALUE = 8
-# The first solve of a compiled solver may take seconds of compilation. Where it took longer than this, that hardly
-# matters, and a second solve would cost too much.
+# The first solve may include seconds of compilation, so a second one is timed, unless the first took longer than this.
 _WARM_UP_S = 10.0
-# A solve of more seconds than this is too good to be spent on validation alone.
+# For solves longer than this there is a warning if validation has more solves than training.
 _EXPENSIVE_S = 10.0
-# Shares of what there is beyond which a plan is worth a warning: the other points of the box may take longer than the
-# one that was tried, and training needs memory for more than the snapshots.
+# Fractions of the time limit and of the memory above which there is a warning: other points may take longer than the
+# trial point, and training needs memory besides the snapshots.
 _SHARE_OF_TIME_LIMIT, _SHARE_OF_MEMORY = 0.5, 0.5
 
 
 def centre(space: ParameterSpace) -> dict[str, float]:
-    """The middle of the box, or the nearest feasible point, by name."""
+    """The centre of the box, or the nearest feasible point, as a mapping."""
     return space.as_dict(space.centre())
 
 
 def trial_point(config: Config) -> dict[str, float]:
-    """Where a solver is tried out: the centre of the box, or the nearest of the only points that may be solved."""
+    """The point of a trial solve: the centre of the box, or the nearest of the available points."""
     space, available = config.problem.space, config.choosable()
     if available is None or not len(available):
         return centre(space)
@@ -48,16 +47,20 @@ class Plan:
     """A campaign before it runs.
 
     Attributes:
-        initial_points, rounds: size of the initial design, and rounds in all if only the solver runs end it.
-        feasible_share: part of the box that keeps to `problem.constraints`.
-        solver_runs, solver_runs_done: the budget, and what an earlier start has used of it.
-        n_time, n_state: of one trajectory.
-        side_by_side: solves that can run at once, as far as this machine can tell.
-        solve_s: seconds of one solve; the others are sums of such, one after the other.
-        core_hours: of all these solves.
-        wall_s: seconds of all solves with `side_by_side` at once; training and judging the models come on top.
-        disk_bytes: snapshots of training, and of validation at the times that are kept.
-        memory_bytes: snapshots of training, which are read and then stacked: twice their size.
+        campaign, folder, solver: names.
+        initial_points, rounds: size of the initial design, and number of rounds until the solver runs are used up.
+        feasible_share: fraction of the box that satisfies `problem.constraints`.
+        solver_runs, solver_runs_done: the budget, and the runs used so far.
+        validation_solves: number of validation solves.
+        n_time, n_state: size of one trajectory.
+        parallel_solves: number of solves that can run at once, as far as this machine knows.
+        solve_s: seconds of one solve.
+        training_solves_s, validation_solves_s: seconds of all these solves, one after the other.
+        core_hours: of all solves.
+        wall_s: seconds of all solves with `parallel_solves` at once, without training and assessment.
+        trajectory_bytes: size of one trajectory.
+        disk_bytes: size of all training snapshots, and of validation snapshots at the times that are kept.
+        memory_bytes: twice the size of the training snapshots, which are read and then stacked.
     """
 
     campaign: str
@@ -71,7 +74,7 @@ class Plan:
     validation_solves: int
     n_time: int
     n_state: int
-    side_by_side: int
+    parallel_solves: int
     solve_s: float
     training_solves_s: float
     validation_solves_s: float
@@ -83,7 +86,7 @@ class Plan:
 
     @classmethod
     def of(cls, config: Config, *, n_time: int, n_state: int, solve_s: float) -> "Plan":
-        """The plan, given what one solve returns and takes.
+        """The plan, given the size of a trajectory and the seconds of a solve.
 
         Raises:
             LedgerError: the campaign was started, and its ledger cannot be read.
@@ -94,11 +97,11 @@ class Plan:
         kept = min(n_time, config.validation.n_time or n_time)
         batch = min(config.sampling.batch, config.budget.solver_runs_per_round or config.sampling.batch)
         rounds = 1 + ceil((n_runs - n_initial) / batch)
-        at_once = _side_by_side(config.cluster, most=max(n_initial, batch, n_validation))
-        turns = ceil(n_initial / at_once) + (rounds - 1) * ceil(batch / at_once)
-        if config.cluster.mode == "asynchronous":  # nobody waits for the others of a batch
-            turns = ceil(n_runs / min(at_once, config.sampling.batch))
-        turns += ceil(n_validation / at_once)
+        at_once = _parallel_solves(config.cluster, most=max(n_initial, batch, n_validation))
+        n_waves = ceil(n_initial / at_once) + (rounds - 1) * ceil(batch / at_once)
+        if config.cluster.mode == "asynchronous":  # the next solve does not wait for others of a batch
+            n_waves = ceil(n_runs / min(at_once, config.sampling.batch))
+        n_waves += ceil(n_validation / at_once)
         return cls(
             campaign=config.name,
             folder=str(config.folder),
@@ -111,12 +114,12 @@ class Plan:
             validation_solves=n_validation,
             n_time=n_time,
             n_state=n_state,
-            side_by_side=at_once,
+            parallel_solves=at_once,
             solve_s=solve_s,
             training_solves_s=n_runs * solve_s,
             validation_solves_s=n_validation * solve_s,
             core_hours=(n_runs + n_validation) * solve_s * config.cluster.solve_cpus / 3600,
-            wall_s=turns * solve_s,
+            wall_s=n_waves * solve_s,
             disk_bytes=n_runs * trajectory + n_validation * kept * n_state * _BYTES_PER_VALUE,
             trajectory_bytes=trajectory,
             memory_bytes=2 * n_runs * trajectory,
@@ -124,44 +127,40 @@ class Plan:
 
 
 def concerns(config: Config, plan: Plan) -> list[Finding]:
-    """What is doubtful about a plan on this machine, each with the key that changes it."""
+    """Warnings about a plan on this machine, each with the configuration key that helps."""
     return [Finding(*found) for found in (*_time_concerns(config, plan), *_space_concerns(config, plan))]
 
 
 def _time_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]:
     limit = config.budget.wall_time_s
     if limit is not None and plan.wall_s > limit:
-        message = f"the solves alone take about {seconds(plan.wall_s)}, and the campaign may take {seconds(limit)}"
-        yield "wall-time", message, "budget.wall_time_s: more; or fewer budget.solver_runs, or a larger sampling.batch"
+        message = f"the solves take about {seconds(plan.wall_s)}, and the campaign is limited to {seconds(limit)}"
+        yield "wall-time", message, "a larger budget.wall_time_s, fewer budget.solver_runs, or a larger sampling.batch"
     core_limit = config.budget.core_hours
     if core_limit is not None and plan.core_hours > core_limit:
-        message = f"the solves alone take about {plan.core_hours:.3g} core-hours, and the budget has {core_limit:g}"
-        yield (
-            "core-hours",
-            message,
-            "budget.core_hours: more; or fewer solves in budget.solver_runs and validation.grid",
-        )
+        message = f"the solves take about {plan.core_hours:.3g} core-hours, and the budget has {core_limit:g}"
+        yield "core-hours", message, "a larger budget.core_hours, or fewer budget.solver_runs or validation.grid"
     fom = config.problem.spec.build()
     of_a_run = fom.time_limit_s if isinstance(fom, Command) else None
     if of_a_run is not None and plan.solve_s > _SHARE_OF_TIME_LIMIT * of_a_run:
-        message = f"a solve takes {seconds(plan.solve_s)} of at most {seconds(of_a_run)}; others may take longer"
-        yield "time-limit", message, "problem.options.time_limit_s: more seconds"
+        message = f"a solve takes {seconds(plan.solve_s)}, the limit is {seconds(of_a_run)}; others may take longer"
+        yield "time-limit", message, "a larger problem.options.time_limit_s"
     if plan.validation_solves > plan.solver_runs and plan.solve_s > _EXPENSIVE_S:
-        message = f"{plan.validation_solves} solves only judge the result, and {plan.solver_runs} make it"
-        yield "validation", message, "validation.grid: fewer points, or null"
+        message = f"{plan.validation_solves} solves are for validation, and only {plan.solver_runs} for training"
+        yield "validation", message, "fewer points in validation.grid, or null"
 
 
 def _space_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]:
     memory = _memory_bytes()
     if plan.memory_bytes > _SHARE_OF_MEMORY * memory:
-        message = f"training reads {size(plan.memory_bytes)} of snapshots; this machine has {size(memory)} of memory"
-        yield "memory", message, "problem.options: fewer times or a coarser grid; or fewer budget.solver_runs"
+        message = f"training needs {size(plan.memory_bytes)} for snapshots; this machine has {size(memory)} of memory"
+        yield "memory", message, "fewer times or a coarser grid in problem.options, or fewer budget.solver_runs"
     root = config.root.absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if plan.disk_bytes > free:
-        message = f"the snapshots take {size(plan.disk_bytes)}, and {there} has {size(free)} left"
-        yield "disk", message, "root: a folder on a larger disk; or a smaller validation.n_time"
+        message = f"the snapshots take {size(plan.disk_bytes)}, and {there} has {size(free)} of free space"
+        yield "disk", message, "a root on a larger disk, or a smaller validation.n_time"
 
 
 def measured_plan(config: Config) -> Plan:
@@ -169,7 +168,7 @@ def measured_plan(config: Config) -> Plan:
 
     Raises:
         LedgerError: the campaign was started, and its ledger cannot be read.
-        Exception: whatever the solver raises.
+        Exception: any exception of the solver.
     """
     fom = config.problem.spec.build()
     mu = trial_point(config)
@@ -185,8 +184,8 @@ def _timed_solve(fom: FullOrderModel, mu: Mapping[str, float]) -> tuple[Snapshot
     return snapshots, time.perf_counter() - start
 
 
-def _side_by_side(cluster: ClusterSettings, most: int) -> int:
-    """Solves that run at once; of a cluster that is not this machine nothing is known, and it may take all."""
+def _parallel_solves(cluster: ClusterSettings, most: int) -> int:
+    """Number of solves that run at once; all of them on a cluster, of which nothing is known."""
     if cluster.executor == "serial":
         return 1
     if cluster.address != "local":
@@ -198,7 +197,7 @@ def _side_by_side(cluster: ClusterSettings, most: int) -> int:
 
 
 def _memory_bytes() -> int:
-    """Of this machine."""
+    """Memory of this machine."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,4 +1,4 @@
-"""Solves that differ at the same parameters: a breach of the contract, or the noise that the configuration tells of."""
+"""Checks solves that differ at the same parameters: a breach of the contract, or the noise in the configuration."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,19 @@ from mlasdi.solvers import ContractReport, Problem
 from mlasdi.training import ModelSettings
 from mlasdi.validation import Finding
 
-ALIKE = 2.0  # factor between the level that was measured and the one that is given, above which something is wrong
+# Largest ratio, either way, of the measured noise level to the one in the configuration without a warning.
+MAX_RATIO = 2.0
 
 
 @dataclass(frozen=True)
 class Repeatability:
-    """What two solves at one point say, in view of the configuration.
+    """Comparison of two solves at one point with the configuration.
 
     Attributes:
-        problems: breaches of the contract; that solves differ is none where the solutions are said to be noisy.
-        fact: how far the solves differ, and what that means for `model.noise`; empty where they are the same, or where
-            their difference is a problem.
-        concerns: a level of noise that is given and is far from the one measured.
+        problems: breaches of the contract; a difference is no breach if the configuration allows noise.
+        fact: the difference of the solves and its meaning for `model.noise`; empty if they are equal or their
+            difference is a breach.
+        concerns: a warning if the noise level in the configuration differs from the measured one.
     """
 
     problems: tuple[Problem, ...]
@@ -26,20 +27,20 @@ class Repeatability:
     concerns: tuple[Finding, ...] = ()
 
 
-def judged(report: ContractReport, model: ModelSettings) -> Repeatability:
-    """Noise is expected where `model.noise` is written in the configuration, and is not `none`."""
+def check_repeatability(report: ContractReport, model: ModelSettings) -> Repeatability:
+    """Compare the noise of two solves with `model.noise`; noise is allowed if that is given and is not `none`."""
     expected = "noise" in model.model_fields_set and model.noise != "none"
     if not (report.noise and expected):
         return Repeatability(report.problems)
     rest = tuple(problem for problem in report.problems if problem.kind != "not-repeatable")
-    fact = f"two solves differ like noise of {percent(report.noise)} of the values' standard deviation; "
+    fact = f"two solves differ by noise of {percent(report.noise)} of the values' standard deviation; "
     if isinstance(model.noise, str):
-        return Repeatability(rest, fact + f"model.noise: {model.noise} finds the level in the data if it is white")
+        return Repeatability(rest, fact + f"model.noise: {model.noise} estimates the level from the data (white noise)")
     ratio = report.noise / model.noise
-    fact += f"model.noise says {percent(model.noise)}"
-    if 1 / ALIKE <= ratio <= ALIKE:
+    fact += f"model.noise is {percent(model.noise)}"
+    if 1 / MAX_RATIO <= ratio <= MAX_RATIO:
         return Repeatability(rest, fact)
-    message = f"model.noise is {percent(model.noise)}, and two solves differ by {ratio:.2g} times as much"
+    message = f"model.noise is {percent(model.noise)}, but two solves differ by {ratio:.2g} times as much"
     return Repeatability(
         rest, fact, (Finding("noise-level", message, f"model.noise: {report.noise:.2g}, or estimate"),)
     )

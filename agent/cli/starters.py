@@ -1,4 +1,4 @@
-"""A commented configuration for the user's own solver, with a working example of such a solver beside it."""
+"""Writes a commented configuration for the user's own solver, and a working example solver."""
 
 import re
 import sys
@@ -13,21 +13,21 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def write_starter(name: str, kind: SolverKind, folder: Path) -> list[Path]:
-    """Write `NAME.yaml`, and `NAME_solver.py` where the kind has a program to start from.
+    """Write `NAME.yaml` and, except for data sets, `NAME_solver.py`.
 
     Args:
-        name: of the campaign; also of a Python module, hence letters, digits and underscores.
+        name: of the campaign and of a Python module, hence letters, digits and underscores.
 
     Returns:
         The files written, the configuration first.
 
     Raises:
-        ValueError: the name cannot be used.
-        FileExistsError: a file is there already; then nothing is written.
+        ValueError: the name is not allowed.
+        FileExistsError: a file exists; then nothing is written.
         OSError: the folder cannot be written to.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError(f"name '{name}': use letters, digits and underscores, and do not begin with a digit")
+        raise ValueError(f"name '{name}': use letters, digits and underscores, and do not start with a digit")
     config, solver = folder / f"{name}.yaml", folder / f"{name}_solver.py"
     starters = files("mlasdi.agent.cli").joinpath("starters")
     text = starters.joinpath(f"{kind}.yaml").read_text()
@@ -40,7 +40,7 @@ def write_starter(name: str, kind: SolverKind, folder: Path) -> list[Path]:
         written[solver] = program.read_text()
     for path in written:
         if path.exists():
-            raise FileExistsError(f"{path} exists already: choose another name, or remove it")
+            raise FileExistsError(f"{path} exists: choose another name, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in written.items():
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""What people see: the results of the commands as tables and lines."""
+"""Tables and lines with the results of the commands."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from rich.table import Table
 from mlasdi.agent.config import StopReason
 from mlasdi.agent.text import percent, point, seconds, size
 
-if TYPE_CHECKING:  # both bring torch along, which lists of models can do without
+if TYPE_CHECKING:  # both import torch, which lists of models do not need
     from mlasdi.agent.cli.plan import Plan
     from mlasdi.validation import Finding
 
@@ -22,13 +22,13 @@ _REASONS = {
     StopReason.CORE_HOURS: "the core-hours are used up",
     StopReason.TARGET_ERROR: "the target error is reached",
     StopReason.MAX_FAILURES: "too many solves failed",
-    StopReason.NO_NEW_POINT: "no point is worth another solve",
-    StopReason.INTERRUPTED: "it was asked to stop; the same command goes on",
+    StopReason.NO_NEW_POINT: "no point is uncertain any more",
+    StopReason.INTERRUPTED: "it was interrupted; run the same command again to resume",
 }
 
 
 def show_report(console: Console, report: Mapping[str, Any], example: Mapping[str, float]) -> None:
-    """The end of a campaign, and where to look next; `example` is a point at which to try a prediction."""
+    """The report of a campaign, and the next commands; `example` is a point for a prediction."""
     is_validated = report["max_relative_error"] is not None
     console.print(f"{report['campaign']}: relative error with the stages up to each one", style="bold")
     table = Table("stage")
@@ -45,7 +45,7 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
             f"mean {percent(report['mean_relative_error'])}, at {report['validation_runs']} points",
             "coverage of 90 % band": percent(report["coverage"]),
         }
-    if report.get("error_split"):  # reports of earlier versions have none
+    if report.get("error_split"):  # absent in reports of earlier versions
         facts["mean error, by part"] = _split(report["error_split"][-1])
     failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""
     facts |= {
@@ -53,7 +53,7 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
         "stopped because": _REASONS.get(report["stop_reason"], report["stop_reason"]),
         "time": _by_activity(report["seconds"]),
     }
-    if report.get("core_seconds"):  # reports of earlier versions have none
+    if report.get("core_seconds"):  # absent in reports of earlier versions
         facts["core time of workers"] = _by_activity(report["core_seconds"])
     facts |= {
         "model": report["model_uri"],
@@ -62,10 +62,10 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     _print_findings(console, report.get("diagnostics", ()))
     root = Path(report["folder"]).parent.parent
     elsewhere = "" if root == Path("mlruns") else f" --root {shlex.quote(str(root))}"
-    console.print("\nwhere to look next", style="bold")
+    console.print("\nnext", style="bold")
     following = {"browse": report["browse"]} if report["browse"] else {}
     if report.get("undelivered"):
-        following["deliver"] = "the same command, when MLflow can be reached: it lacks some of the records"
+        following["deliver"] = "run the same command again when MLflow can be reached: some records are missing there"
     following |= {
         "predict": f"mlasdi predict {report['model_uri']} --at {point(example)}{elsewhere}",
     }
@@ -75,16 +75,16 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
 
 
 def show_plan(console: Console, plan: "Plan", concerns: "Sequence[Finding]") -> None:
-    """What a run would do, and what is doubtful about it."""
+    """The plan of a campaign, with warnings."""
     n_chosen = plan.solver_runs - plan.initial_points
-    console.print(f"{plan.campaign}: the plan; nothing was started", style="bold")
+    console.print(f"{plan.campaign}: plan; nothing was started", style="bold")
     facts = {
         "solver": plan.solver,
         "solver runs": f"{plan.solver_runs}: {plan.initial_points} of the initial design, {n_chosen} chosen",
         "rounds": str(plan.rounds),
     }
     if plan.solver_runs_done:
-        facts["done already"] = f"{plan.solver_runs_done} solver runs, which are not repeated"
+        facts["already done"] = f"{plan.solver_runs_done} solver runs, which are not repeated"
     print_facts(console, facts | _cost(plan))
     _print_findings(console, [asdict(concern) for concern in concerns])
 
@@ -97,8 +97,8 @@ def show_check(
     concerns: "Sequence[Finding]",
     repeatability: str = "",
 ) -> None:
-    """Whether the solver keeps its contract, what the campaign costs, and what is doubtful about that."""
-    verdict = "breaks" if problems else "keeps"
+    """Whether the solver satisfies its contract, and the cost of the campaign, with warnings."""
+    verdict = "breaks" if problems else "satisfies"
     console.print(f"{plan.solver} {verdict} the contract at {point(mu)}", style="bold")
     _print_findings(console, [asdict(problem) for problem in problems], style="red")
     print_facts(console, ({"repeatability": repeatability} if repeatability else {}) | _cost(plan))
@@ -106,14 +106,14 @@ def show_check(
 
 
 def _cost(plan: "Plan") -> dict[str, str]:
-    """What solves cost, and how much of the box they may be taken from where that is not all of it."""
+    """The cost of solves, and the feasible share of the box if it has constraints."""
     feasible = {"feasible": f"{percent(plan.feasible_share)} of the box"} if plan.feasible_share < 1 else {}
     return feasible | {
         "one trajectory": f"{plan.n_time} times, {plan.n_state} state values, {size(plan.trajectory_bytes)}",
         "one solve": seconds(plan.solve_s),
         "training solves": f"{plan.solver_runs}, {seconds(plan.training_solves_s)} one after the other",
         "validation solves": f"{plan.validation_solves}, {seconds(plan.validation_solves_s)} one after the other",
-        "all solves": f"about {seconds(plan.wall_s)}, up to {plan.side_by_side} side by side; then training",
+        "all solves": f"about {seconds(plan.wall_s)} with up to {plan.parallel_solves} in parallel, without training",
         "core-hours of solves": f"{plan.core_hours:.2g}",
         "disk for snapshots": size(plan.disk_bytes),
         "memory for training": size(plan.memory_bytes),
@@ -122,7 +122,7 @@ def _cost(plan: "Plan") -> dict[str, str]:
 
 
 def show_status(console: Console, found: Mapping[str, Any]) -> None:
-    """How far a campaign is."""
+    """The progress of a campaign."""
     console.print(f"{found['campaign']}: {found['state']}", style="bold")
     if found["state"] == "not started":
         print_facts(console, {"folder": found["folder"]})
@@ -146,23 +146,23 @@ def show_status(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def print_facts(console: Console, facts: Mapping[str, str]) -> None:
-    """Lines of name and value; not a table, since commands and paths must stay whole to be copied."""
+    """Lines of name and value; not a table, so that commands and paths are not broken and can be copied."""
     width = max(map(len, facts))
     for name, value in facts.items():
         console.print(f"  {name:<{width}}  {value}", soft_wrap=True)
 
 
 def _print_findings(console: Console, findings: Sequence[Mapping[str, str]], style: str = "yellow") -> None:
-    """What is wrong or doubtful, each with what helps."""
+    """Problems and warnings with their remedies."""
     for finding in findings:
         console.print(f"  {finding['kind']}: {finding['message']}", style=style, soft_wrap=True)
         console.print(f"    try {finding['remedy']}", soft_wrap=True)
 
 
 def _split(parts: Mapping[str, float | None]) -> str:
-    """The parts of the error in one line, and their whole."""
+    """The parts of the error and the total, on one line."""
     named = ", ".join(f"{name.replace('_', ' ')} {percent(part)}" for name, part in parts.items() if name != "total")
-    return f"{named}; together {percent(parts['total'])}"
+    return f"{named}; total {percent(parts['total'])}"
 
 
 def _by_activity(spent: Mapping[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""The configuration: one YAML file, validated."""
+"""The configuration of a campaign: one YAML file, validated."""
 
 import lazy_loader
 

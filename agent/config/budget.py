@@ -1,4 +1,4 @@
-"""When to stop: the budget of a campaign, and the reason it names when it ends."""
+"""The budget of a campaign, and the reasons for which a campaign ends."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ class StopReason(StrEnum):
 
 
 def _from_percentage(value: Any) -> Any:
-    """A percentage such as "0.3%" as a fraction; everything else is left to pydantic."""
+    """A percentage such as "0.3%" as a fraction; other values are returned unchanged."""
     if isinstance(value, str) and value.strip().endswith("%"):
         try:
             return float(value.strip().removesuffix("%")) / 100
@@ -38,15 +38,15 @@ class BudgetSettings(BaseModel):
     """Limits of a campaign; the first one reached ends it.
 
     Attributes:
-        solver_runs: full-order solves for training. Solves for validation are not counted.
-        solver_runs_per_round: solves for training that a round may begin, after the initial design; None for no limit.
-            In an asynchronous campaign a round lasts from one model to the next.
+        solver_runs: number of full-order solves for training; solves for validation do not count.
+        solver_runs_per_round: number of training solves that a round may begin after the initial design; None for no
+            limit. In an asynchronous campaign, a round lasts from one model to the next.
         wall_time_s: seconds of wall time, summed over resumed runs; None for no limit.
-        core_hours: hours of all cores that solves and trainings are given, summed over resumed runs: solves that fail
-            or are cut off, and those for validation, count; None for no limit.
-        target_error: estimated relative error at which the surrogate is good enough, as a fraction or as text with a
-            percent sign ("0.3%"); None to use up the rest of the budget.
-        max_failures: failed solves at which to give up: then the fault is in the problem, not at a point.
+        core_hours: core-hours of solves and trainings, summed over resumed runs, with failed, interrupted and
+            validation solves; None for no limit.
+        target_error: estimated relative error at which the campaign ends, as a fraction or as text with a percent sign
+            ("0.3%"); None for no target.
+        max_failures: number of failed points after which the campaign ends.
         charge_failures: whether a failed point costs a solver run. A point costs one run, however often it was tried.
     """
 
@@ -64,7 +64,7 @@ class BudgetSettings(BaseModel):
 
 
 class Budget:
-    """Compares what a campaign has used with what it may use."""
+    """Compares the resources that a campaign has used with its limits."""
 
     def __init__(self, settings: BudgetSettings) -> None:
         self.settings = settings
@@ -78,7 +78,7 @@ class Budget:
         return max(0, self.settings.solver_runs - solver_runs)
 
     def of_round(self, wanted: int, solver_runs: int) -> int:
-        """How many of the solves that a round wants it may begin, with `solver_runs` used before."""
+        """How many of `wanted` solves a round may begin after `solver_runs` solver runs."""
         most = self.settings.solver_runs_per_round
         return min(wanted if most is None else min(wanted, most), self.remaining_runs(solver_runs))
 
@@ -90,17 +90,17 @@ class Budget:
         failures: int,
         core_hours: float = 0.0,
     ) -> StopReason | None:
-        """The limit that has been reached, or None to go on.
+        """The limit that has been reached; None to continue.
 
-        Where several have been reached at once, success comes first and the limit that explains most comes next:
-        the target error, too many failures, solver runs, wall time, core-hours.
+        Of several limits, the first of this order is returned: target error, failures, solver runs, wall time,
+        core-hours.
 
         Args:
             solver_runs: solver runs charged so far.
             elapsed_s: wall time so far, in seconds.
-            error_estimate: estimated relative error of the surrogate, a fraction; None while there is none.
+            error_estimate: estimated relative error of the surrogate, a fraction; None if unknown.
             failures: failed points so far.
-            core_hours: hours of cores so far.
+            core_hours: core-hours so far.
         """
         s = self.settings
         if s.target_error is not None and error_estimate is not None and error_estimate <= s.target_error:

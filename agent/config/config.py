@@ -1,4 +1,4 @@
-"""The configuration of a campaign: one YAML file, validated as a whole before anything starts."""
+"""The configuration of a campaign: a YAML file, which is validated completely before anything starts."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -16,11 +16,11 @@ from mlasdi.agent.execution import ClusterSettings
 from mlasdi.agent.registry import TrackingSettings
 from mlasdi.agent.text import VARIABLES, redacted, where_credentials_are
 from mlasdi.solvers import nearest
-from mlasdi.solvers.storage import cache_folder, is_url
+from mlasdi.solvers.storage import is_url
 from mlasdi.training import ModelSettings
 
-# More solves than this only to judge a surrogate are a mistake, most of all in a grid over many parameters.
-MOST_VALIDATION = 100_000
+# A validation set with more solves than this is an error, for example a grid over many parameters.
+MAX_VALIDATION = 100_000
 
 
 class ConfigError(ValueError):
@@ -28,14 +28,14 @@ class ConfigError(ValueError):
 
 
 class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
-    """Solves that only judge the surrogate; never candidates, never training data, and not part of the budget."""
+    """Solves for validation; they are not candidates, not used for training, and not part of the budget."""
 
     grid: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None, description="points per parameter of a tensor grid"
+        None, description="points per parameter of a tensor grid: one number, or one for each parameter"
     )
-    sobol: int | None = Field(None, ge=1, description="points of a Sobol sequence, where a grid has too many")
-    rest: bool = Field(False, description="the solutions of a data set that are not training data")
-    n_time: int | None = Field(101, ge=2, description="times at which a validation solve is kept; null: all")
+    sobol: int | None = Field(None, ge=1, description="number of points of a Sobol sequence, instead of a grid")
+    rest: bool = Field(False, description="use the solutions of a data set that are not training data")
+    n_time: int | None = Field(101, ge=2, description="number of times kept of a validation solve; null: all")
 
     @property
     def wanted(self) -> bool:
@@ -44,10 +44,10 @@ class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """A whole campaign."""
+    """The configuration of a campaign."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    root: Path = Field(Path("mlruns"), description="folder of all state")
+    root: Path = Field(Path("mlruns"), description="folder of all local state")
     seed: int = Field(0, ge=0)
     problem: ProblemSettings
     budget: BudgetSettings
@@ -62,7 +62,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     def _is_a_folder(cls, root: Any) -> Any:
         if isinstance(root, str) and "://" in root:
             raise ValueError(
-                f"'{root}' is an address; give a folder that all workers see, and the store in tracking.uri"
+                f"'{root}' is a URL; give a folder, and the URLs of stores as tracking.uri and cluster.storage"
             )
         return root
 
@@ -94,13 +94,13 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             )
         if self.sampling.rounds == "greedy" and self.cluster.mode == "asynchronous":
             raise ValueError(
-                "sampling.rounds: 'greedy' weighs solves against trainings that wait for each other; with cluster.mode "
-                "asynchronous they do not: use 'fixed'"
+                "sampling.rounds: 'greedy' is for cluster.mode synchronous, where trainings and solves wait for each "
+                "other; with asynchronous use 'fixed'"
             )
         return self
 
     def _check_validation(self) -> None:
-        """Refuse validation points where the solver has no solutions, and more of them than anybody can solve."""
+        """Check that the solver has solutions at the validation points, and that there are not too many of them."""
         wanted, names, is_data_set = self.validation, self.problem.space.names, self.problem.available() is not None
         if wanted.rest and not is_data_set:
             raise ValueError("validation.rest: true is for a data set; give validation.grid or validation.sobol")
@@ -114,10 +114,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if isinstance(wanted.grid, tuple) and len(wanted.grid) != len(names):
             raise ValueError(f"validation.grid: {list(wanted.grid)} needs one count for each of {list(names)}")
         n_points = wanted.grid ** len(names) if isinstance(wanted.grid, int) else prod(wanted.grid)
-        if n_points > MOST_VALIDATION:
+        if n_points > MAX_VALIDATION:
             raise ValueError(
                 f"validation.grid: {wanted.grid} means {n_points:,} solves for {len(names)} parameters, more than "
-                f"{MOST_VALIDATION:,}; give fewer points, or a number of them as validation.sobol"
+                f"{MAX_VALIDATION:,}; give fewer points, or their number as validation.sobol"
             )
 
     def choosable(self) -> np.ndarray | None:
@@ -130,7 +130,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if table is None:
             return available
         if available is not None:
-            raise ValueError("sampling.candidate_set: a data set has its own points; narrow the box instead")
+            raise ValueError("sampling.candidate_set: not for a data set, which has its own points; narrow the box")
         try:
             return read_candidates(table, self.problem.space)
         except ValueError as error:
@@ -143,24 +143,18 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def snapshot_root(self) -> str:
-        """Where its solutions are, which workers write: a folder, or a URL."""
+        """Folder or URL of the store of solutions, as workers access it."""
         storage = self.cluster.storage
         if storage is not None and is_url(storage):
             return f"{storage.rstrip('/')}/{self.name}/snapshots"
         return str((self.folder if storage is None else Path(storage) / self.name).absolute() / "snapshots")
-
-    @property
-    def snapshot_folder(self) -> Path:
-        """The folder in which this machine has them."""
-        root = self.snapshot_root
-        return cache_folder(root) if is_url(root) else Path(root)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read and validate a configuration.
 
     Args:
-        path: YAML file. The campaign takes its name from the file where `name` is not given.
+        path: YAML file. The default `name` of the campaign is that of the file.
         overrides: `dotted.key=value`, with values in YAML.
 
     Raises:
@@ -181,11 +175,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _apply(given, override)
     for key in where_credentials_are(given):
-        raise ConfigError(f"{path}: {key}: holds a password; leave it out, and set in the environment {VARIABLES}")
+        raise ConfigError(f"{path}: {key}: contains a password; leave it out, and set in the environment {VARIABLES}")
     try:
         return Config.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_complaints(error))) from None
+        raise ConfigError(f"{path}: " + "; ".join(_messages(error))) from None
 
 
 def dump_config(config: Config) -> str:
@@ -211,8 +205,8 @@ def _apply(given: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override '{redacted(override)}': {redacted(' '.join(str(error).split()))}") from None
 
 
-def _complaints(error: ValidationError) -> Iterator[str]:
-    """Each complaint of pydantic as `key: what is wrong, and what is allowed`."""
+def _messages(error: ValidationError) -> Iterator[str]:
+    """Each of pydantic's errors as `key: what is wrong, and what is allowed`."""
     for found in error.errors():
         location = [part for part in found["loc"] if not str(part).startswith("function-")]
         key = ".".join(str(part) for part in location)
@@ -227,7 +221,7 @@ def _complaints(error: ValidationError) -> Iterator[str]:
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:
-    """Keys of the settings class at a location of the configuration."""
+    """Allowed keys at a location of the configuration."""
     current: Any = Config
     for part in location:
         fields = getattr(current, "model_fields", {})
@@ -242,5 +236,5 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
 
 
 def _flatten(annotation: Any) -> list[Any]:
-    """An annotation, and everything inside its unions and containers."""
+    """An annotation and all annotations inside it."""
     return [annotation, *(inner for arg in get_args(annotation) for inner in _flatten(arg))]

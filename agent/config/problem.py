@@ -1,4 +1,4 @@
-"""What a campaign is about: the solver, the box of its parameters, and what is excluded from the box."""
+"""Settings of the section `problem`: the solver, the parameter box, and its constraints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ import numpy as np
 from pydantic import BaseModel, Field, field_serializer, field_validator
 
 from mlasdi.agent.execution import SolverSpec
-from mlasdi.solvers import Constraint, FixedPoints, Parameter, ParameterSpace, nearest, parse_constraint
+from mlasdi.solvers import Constraint, Parameter, ParameterSpace, TabulatedModel, nearest, parse_constraint
 
 
 class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
-    """The full-order solver, the parameter box, and the constraints within it."""
+    """The full-order solver, the parameter box, and its constraints."""
 
-    solver: str = Field(description="a built-in solver, or package.module:Class")
+    solver: str = Field(description="a built-in solver, an adapter, or package.module:Class")
     options: dict[str, Any] = {}
     parameters: tuple[Parameter, ...]
     constraints: tuple[Constraint, ...] = Field((), description="which points of the box may be solved")
@@ -60,10 +60,10 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
         return ParameterSpace(self.parameters, self.constraints)
 
     def check_constraints(self) -> None:
-        """Refuse constraints that cannot be asked, or that leave nothing of the box.
+        """Check that the constraints can be evaluated and that the box has a feasible point.
 
         Raises:
-            ValueError: one is for no parameter of the box, is a function that fails, or no point is feasible.
+            ValueError: a constraint names an unknown parameter, its function fails, or no point is feasible.
         """
         for constraint in self.constraints:
             constraint.check_names(self.space.names)
@@ -75,9 +75,9 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
         return SolverSpec(self.solver, self.options)
 
     def available(self) -> np.ndarray | None:
-        """Points of the box at which the solver has solutions `[point, n_params]`; None where it solves anywhere."""
+        """Feasible points `[point, n_params]` of a solver that has solutions at certain points only; else None."""
         fom = self.spec.build()
-        if not isinstance(fom, FixedPoints):
+        if not isinstance(fom, TabulatedModel):
             return None
         order = [fom.parameter_names.index(name) for name in self.space.names]
         points = fom.available()[:, order]

@@ -1,4 +1,4 @@
-"""Solves, trainings and choices of points as tasks, run in this process or by Ray."""
+"""Solves, trainings and proposals of points as tasks, and the executors that run them here or with Ray."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Where the work of a campaign runs, and what a piece of it needs."""
+"""Settings of the section `cluster`: where tasks run, and the resources that each needs."""
 
 from typing import Any, Literal, Self
 
@@ -6,34 +6,35 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlasdi.solvers.storage import check_protocol, is_url
 
-# What Ray schedules by itself, with settings of their own here.
+# Ray's own resources, which have settings of their own here.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
 
 class ClusterSettings(BaseModel):
-    """Where solves run, in which order with the training, and what each needs.
+    """Where tasks run, in which order, and the resources that each needs.
 
     Attributes:
-        executor: `ray` for solves side by side, `serial` for one after the other in the agent's process.
+        executor: `ray` runs solves in parallel; `serial` runs one after the other in the agent's process.
         mode: `synchronous` solves the points of a round, then trains, then chooses the next points; the same settings
-            give the same campaign. `asynchronous` keeps `sampling.batch` solves under way while models are trained
-            beside them, each on all that is solved by then.
+            give the same campaign. `asynchronous` keeps `sampling.batch` solves running while models are trained, each
+            on all points solved by then.
         address: `local` starts Ray on this machine; `auto` joins the cluster that this machine belongs to, or the one
-            that RAY_ADDRESS names; `ray://host:port` joins a distant one.
-        runtime_env: code and environment that a cluster gets for this campaign, as Ray has it: working_dir, py_modules,
-            pip, env_vars and so on.
-        storage: for snapshots: a folder that all machines see under this path, or a URL that fsspec understands, such
-            as `s3://bucket/prefix`; None for the campaign's own folder.
-        cpus: cores for solves on this machine; None for all. A cluster knows its own.
-        solve_cpus: cores that one solve uses; a fraction lets several share a core.
-        solve_gpus: the same of accelerators.
-        solve_memory_mb: memory that one solve needs, in MB: limits how many run at once, not what they take.
-        solve_resources: what else one solve needs, by the names that the nodes of the cluster were started with.
-        solve_time_limit_s: seconds after which a solve is ended and has failed; None for no limit.
-        train_cpus: cores of a training that runs as a task, in asynchronous mode: for its leave-one-out folds side by
-            side.
-        train_gpus: GPUs of a training: networks (of `autoencoder` and `decoder` stages) are trained on one, where there
-            is one; in asynchronous mode a fraction lets solves or trainings share it.
+            that RAY_ADDRESS names; `ray://host:port` joins a remote one.
+        runtime_env: code and environment that a cluster gets for this campaign, in the notation of Ray: working_dir,
+            py_modules, pip, env_vars and so on.
+        storage: where snapshots are stored: a folder that all machines can access under this path, or a URL that fsspec
+            understands, such as `s3://bucket/prefix`; None for the campaign's own folder.
+        cpus: cores for solves on this machine; None for all. Only for `address: local`.
+        solve_cpus: cores that one solve uses; with a fraction, several solves share a core.
+        solve_gpus: GPUs that one solve uses, likewise.
+        solve_memory_mb: memory that one solve needs, in MB; it limits the number of concurrent solves, not the memory
+            that a solve may use.
+        solve_resources: other resources that one solve needs, by the names with which the nodes of the cluster were
+            started.
+        solve_time_limit_s: seconds after which a solve is ended and counts as failed; None for no limit.
+        train_cpus: cores of a training, in asynchronous mode, for parallel leave-one-out folds.
+        train_gpus: GPUs of a training, for the networks of `autoencoder` and `decoder` stages, if the machine has one;
+            in asynchronous mode, solves and trainings share a GPU by fractions.
         retries: how often a point is tried again after a failure of a kind in `TRANSIENT`.
     """
 
@@ -57,7 +58,7 @@ class ClusterSettings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.cpus is not None and self.address != "local":
-            raise ValueError(f"cpus is for address 'local'; the cluster at '{self.address}' knows its own: remove cpus")
+            raise ValueError(f"cpus is for address 'local'; the cluster at '{self.address}' has its own: remove cpus")
         for name, amount in (("solve_cpus", self.solve_cpus), ("solve_gpus", self.solve_gpus)):
             if amount > 1 and not float(amount).is_integer():
                 raise ValueError(f"{name} {amount} must be a whole number, or at most 1")
@@ -72,18 +73,18 @@ class ClusterSettings(BaseModel):
             if not amount > 0:
                 raise ValueError(f"solve_resources: {name} must be above 0, got {amount}")
         if self.executor == "serial" and self.solve_time_limit_s is not None:
-            raise ValueError("solve_time_limit_s ends a worker process, and executor 'serial' has none: use ray")
+            raise ValueError("solve_time_limit_s ends worker processes, which executor 'serial' does not have: use ray")
         if self.storage is not None and is_url(self.storage):
             check_protocol(self.storage)
-            if self.solve_time_limit_s is not None:  # workers leave word of solves that were ended beside the solutions
+            if self.solve_time_limit_s is not None:  # workers write a file about ended solves to the storage
                 raise ValueError(f"storage {self.storage}: with solve_time_limit_s {self.solve_time_limit_s:g} it must "
-                                 "be a folder that all machines see")  # fmt: skip
+                                 "be a folder that all machines can access")  # fmt: skip
         if self.runtime_env and (self.executor == "serial" or self.address == "local"):
-            raise ValueError("runtime_env is for a cluster; this machine has the agent's own environment: remove it")
+            raise ValueError("runtime_env is for a cluster; on this machine, workers use the agent's: remove it")
         return self
 
     @property
     def solve_needs(self) -> dict[str, float]:
-        """What one solve needs, by Ray's names of resources; memory in bytes."""
+        """Resources that one solve needs, by Ray's names; memory in bytes."""
         needs = {"CPU": self.solve_cpus, "GPU": self.solve_gpus, "memory": (self.solve_memory_mb or 0) * 2**20}
         return {name: amount for name, amount in {**needs, **self.solve_resources}.items() if amount}

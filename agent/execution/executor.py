@@ -1,4 +1,4 @@
-"""How tasks are run: what every executor offers, and the one that needs nothing but this process."""
+"""The interface of executors, which run tasks, and the serial executor."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,29 +13,29 @@ Result = SolveResult | TrainResult | ProposeResult
 
 
 class Executor(Protocol):
-    """Runs tasks; used as a context manager, which closes it whatever happens."""
+    """Runs tasks; a context manager that closes itself."""
 
     def submit(self, task: Task) -> None:
-        """Have a task done; its result comes from `wait`."""
+        """Submit a task, whose result `wait` will return."""
         ...
 
     def wait(self, timeout_s: float | None = None) -> list[Result]:
-        """Results of tasks that have finished: at least one, or none when the time is over or nothing is under way."""
+        """Results of finished tasks: at least one, or none after the timeout or if no task is running."""
         ...
 
     def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:
-        """Yield one result for each task, as they finish. To abandon the iterator is to abandon the rest.
+        """Run tasks and yield their results as they finish; closing the iterator cancels the rest.
 
-        Nothing else may be under way.
+        No other task may be running.
         """
         ...
 
     def cancel(self) -> None:
-        """Give up all that is under way."""
+        """Cancel all running and waiting tasks."""
         ...
 
     def close(self) -> None:
-        """Give back everything that was started; the executor may be used again afterwards."""
+        """Cancel all tasks and release all resources; the executor may be used again afterwards."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -50,7 +50,7 @@ def run_all(executor: Executor, tasks: Sequence[SolveTask]) -> Iterator[SolveRes
         left = len(tasks)
         while left:
             for result in executor.wait():
-                assert isinstance(result, SolveResult)  # nothing else is under way
+                assert isinstance(result, SolveResult)  # no other task is running
                 left -= 1
                 yield result
     finally:
@@ -58,7 +58,7 @@ def run_all(executor: Executor, tasks: Sequence[SolveTask]) -> Iterator[SolveRes
 
 
 class SerialExecutor:
-    """One task after the other in this process; a solver that crashes the process takes the agent with it."""
+    """Runs one task after the other in this process; a solver that crashes the process also ends the agent."""
 
     def __init__(self) -> None:
         self._waiting = deque[Task]()

@@ -1,4 +1,4 @@
-"""Places at which workers and the agent leave models for each other: folders that all machines see, or URLs."""
+"""Exchange of models between workers and the agent through folders that all machines can access, or URLs."""
 
 import shutil
 import tempfile
@@ -17,15 +17,15 @@ def _files_at(place: str) -> "tuple[AbstractFileSystem, str]":
     import fsspec
 
     files, path = fsspec.core.url_to_fs(place)
-    files.invalidate_cache()  # others write there, too
+    files.invalidate_cache()  # other processes write there too
     return files, path
 
 
 @contextmanager
 def upload_to(place: str) -> Iterator[Path]:
-    """A folder that the body has to make, whose files are at the place afterwards, instead of all that was there.
+    """A folder that the body must create; its files are then at `place`, in place of what was there.
 
-    Where the body fails, there is nothing.
+    If the body fails, nothing is left at `place`.
     """
     remove_at(place)
     if not is_url(place):
@@ -46,7 +46,7 @@ def upload_to(place: str) -> Iterator[Path]:
 
 @contextmanager
 def download_from(place: str) -> Iterator[Path]:
-    """A folder of this machine with the files of the place, for the time of the body."""
+    """A local folder with the files at `place`, which exists during the body."""
     if not is_url(place):
         yield Path(place)
         return
@@ -58,7 +58,7 @@ def download_from(place: str) -> Iterator[Path]:
 
 
 def exists_at(place: str) -> bool:
-    """Whether there is anything at the place."""
+    """Whether there is anything at `place`."""
     if not is_url(place):
         return Path(place).exists()
     files, path = _files_at(place)
@@ -66,7 +66,7 @@ def exists_at(place: str) -> bool:
 
 
 def remove_at(place: str) -> None:
-    """Leave nothing at the place."""
+    """Remove everything at `place`."""
     if not is_url(place):
         shutil.rmtree(place, ignore_errors=True)
         return
@@ -76,7 +76,7 @@ def remove_at(place: str) -> None:
 
 
 def list_with_prefix(root: str, prefix: str) -> list[str]:
-    """All places directly at `root` whose names begin with the prefix, sorted."""
+    """Everything directly in `root` whose name begins with the prefix, sorted."""
     if not is_url(root):
         return sorted(str(path) for path in Path(root).glob(f"{prefix}*"))
     files, path = _files_at(root)

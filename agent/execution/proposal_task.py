@@ -1,15 +1,13 @@
-"""One choice of points as a task that any process can do: it loads a saved surrogate, and returns a few numbers."""
+"""The choice of points as a task for a worker, which loads a saved surrogate."""
 
-import os
-import socket
 import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from mlasdi.agent.choosing import SamplingSettings, propose
-from mlasdi.agent.execution.failures import TaskFailure, described
+from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
 from mlasdi.agent.execution.model_exchange import download_from
+from mlasdi.agent.execution.outcomes import TaskFailure, described, this_worker
 from mlasdi.surrogate import Surrogate
 
 
@@ -18,24 +16,23 @@ class ProposeTask:
     """Points to be chosen.
 
     Attributes:
-        task_id: chosen by the caller, who finds it in the result: the round of the model.
-        place: folder or URL of the saved surrogate, as the worker sees it.
-        known, failed, available: as `mlasdi.agent.choosing.acquisition.propose` takes them.
-        n: how many points.
+        task_id: the round of the model; identifies the result.
+        place: folder or URL of the saved surrogate, as the worker accesses it.
+        points: known, failed and available points, as `propose` takes them.
+        n: number of points to choose.
+        seed: of the candidates.
     """
 
     task_id: int
     place: str
     sampling: SamplingSettings
-    known: np.ndarray
-    failed: np.ndarray
-    available: np.ndarray | None
+    points: PointSets
     n: int
     seed: int
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "ProposeResult":
-        """The result where the worker is gone."""
-        nothing = self.known[:0]
+        """The result if the worker was lost."""
+        nothing = self.points.known[:0]
         return ProposeResult(self.task_id, nothing, [], submitted_at, time.time(), "", failure)
 
 
@@ -44,9 +41,11 @@ class ProposeResult:
     """Points that were chosen.
 
     Attributes:
-        mus: in physical units `[point, n_params]`; fewer than were asked for where no more are worth a solve.
-        started_at, ended_at: unix seconds by the worker's clock, or the agent's where the worker was lost.
-        worker: `host:pid`; empty where the worker was lost.
+        task_id: of the task.
+        mus: points in physical units `[point, n_params]`; fewer than requested if no other point is uncertain.
+        scores: their values of the acquisition function.
+        started_at, ended_at: unix seconds by the worker's clock, or by the agent's if the worker was lost.
+        worker: `host:pid`; empty if the worker was lost.
         failure: None after success.
     """
 
@@ -60,15 +59,13 @@ class ProposeResult:
 
 
 def execute_proposal(task: ProposeTask) -> ProposeResult:
-    """Choose points in a worker: every exception becomes a failure."""
-    started_at, worker = time.time(), f"{socket.gethostname()}:{os.getpid()}"
+    """Choose points in a worker; every exception becomes a failure."""
+    started_at, worker = time.time(), this_worker()
     try:
         with download_from(task.place) as folder:
             surrogate = Surrogate.load(folder)
-        mus, scores = propose(
-            surrogate, task.sampling, task.known, task.n, task.seed, failed=task.failed, available=task.available
-        )
+        mus, scores = propose(surrogate, task.sampling, task.points, task.n, task.seed)
     except Exception as error:
         failure = TaskFailure("exception", described(error))
-        return ProposeResult(task.task_id, task.known[:0], [], started_at, time.time(), worker, failure)
+        return ProposeResult(task.task_id, task.points.known[:0], [], started_at, time.time(), worker, failure)
     return ProposeResult(task.task_id, mus, scores.tolist(), started_at, time.time(), worker, None)

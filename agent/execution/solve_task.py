@@ -1,8 +1,7 @@
-"""One full-order solve as a task that any process can do, and its outcome as data."""
+"""One full-order solve as a task for a worker, and its result as data."""
 
 import faulthandler
 import logging
-import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlasdi.agent.execution.failures import DISK_FULL, SolveFailure, described, is_disk_full
+from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, is_disk_full, this_worker
 from mlasdi.solvers import Continuable, FullOrderModel, Snapshots, SolverError, build_solver
 from mlasdi.solvers.storage import DamagedSnapshot, SnapshotStore, address, open_store
 
@@ -20,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SolverSpec:
-    """Which solver, with which options (JSON); built anew in each worker, so that no solver object travels."""
+    """A solver by its name and options (JSON), from which each worker builds it."""
 
     name: str
     options: Mapping[str, Any]
@@ -29,7 +28,7 @@ class SolverSpec:
         """The solver.
 
         Raises:
-            ValueError: there is no such solver or option, or a value is not allowed.
+            ValueError: the solver or an option is unknown, or a value is not allowed.
         """
         return build_solver(self.name, self.options)
 
@@ -39,11 +38,11 @@ class SolveTask:
     """One solve to be done.
 
     Attributes:
-        task_id: chosen by the caller, who finds it in the result.
-        address: where the snapshots go in the store; must be that of the solver, `mu` and `n_time`.
-        store_root: folder of the snapshot store, as the worker sees it, or its URL.
-        n_time: how many of the times are kept; None for all.
-        time_limit_s: seconds after which the process that solves is ended, so only a worker may have a limit.
+        task_id: identifies the result.
+        address: of the snapshots in the store; must match the solver, `mu` and `n_time`.
+        store_root: folder of the snapshot store, as the worker accesses it, or its URL.
+        n_time: number of times that are kept; None for all.
+        time_limit_s: seconds after which the process of the solve is ended, so only for worker processes.
     """
 
     task_id: int
@@ -54,13 +53,13 @@ class SolveTask:
     n_time: int | None = None
     time_limit_s: float | None = None
 
-    def lost(self, failure: SolveFailure, submitted_at: float) -> "SolveResult":
-        """The result where the worker is gone."""
+    def lost(self, failure: TaskFailure, submitted_at: float) -> "SolveResult":
+        """The result if the worker was lost."""
         return SolveResult(self.task_id, self.address, 0.0, submitted_at, time.time(), "", False, failure)
 
     @property
     def timeout_traceback(self) -> Path:
-        """Where a process that is ended for its time limit leaves the place at which it hung."""
+        """File to which a worker writes its traceback when the time limit ends it."""
         return Path(self.store_root) / f".{self.address}.time-out"
 
 
@@ -69,11 +68,12 @@ class SolveResult:
     """How a solve ended.
 
     Attributes:
+        task_id, address: of the task.
         solve_s: seconds inside the solver; 0 for a solution found in the store and for a failed solve.
-        started_at, ended_at: unix seconds by the worker's clock; where the worker was lost, those of submission and
-            of the loss by the agent's.
-        worker: host and process, `host:pid`; empty where the worker was lost.
-        cached: whether the store had a sound solution, so that the solver did not run.
+        started_at, ended_at: unix seconds by the worker's clock; if the worker was lost, submission and loss by the
+            agent's clock.
+        worker: `host:pid`; empty if the worker was lost.
+        cached: whether the solution was found in the store, so that the solver did not run.
         failure: None after success; then the snapshots are in the store.
     """
 
@@ -84,7 +84,7 @@ class SolveResult:
     ended_at: float
     worker: str
     cached: bool
-    failure: SolveFailure | None
+    failure: TaskFailure | None
 
     @property
     def ok(self) -> bool:
@@ -92,13 +92,13 @@ class SolveResult:
 
 
 def execute(task: SolveTask) -> SolveResult:
-    """Solve, check and store, unless the store has the solution; runs in the worker.
+    """Solve, check and store in a worker, unless the solution is stored already.
 
-    A damaged file at the address is set aside. Every exception becomes a failure; only requests to stop the process
-    (KeyboardInterrupt, SystemExit) pass through.
+    A damaged file at the address is set aside. Every exception becomes a failure; only KeyboardInterrupt and SystemExit
+    pass through.
     """
     started_at, solve_s, cached = time.time(), 0.0, False
-    failure: SolveFailure | None = None
+    failure: TaskFailure | None = None
     try:
         store = open_store(task.store_root)
         cached = _holds(store, task.address)
@@ -106,22 +106,21 @@ def execute(task: SolveTask) -> SolveResult:
             with _limited(task):
                 solve_s = _solve_into(store, task)
     except SolverError as error:
-        failure = SolveFailure(error.kind, str(error))
+        failure = TaskFailure(error.kind, str(error))
     except MemoryError as error:
         reason = f"the solver ran out of memory ({described(error)}); use a coarser grid or a larger machine"
-        failure = SolveFailure("out-of-memory", reason)
+        failure = TaskFailure("out-of-memory", reason)
     except Exception as error:
-        failure = SolveFailure(DISK_FULL if is_disk_full(error) else "exception", described(error))
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    return SolveResult(task.task_id, task.address, solve_s, started_at, time.time(), worker, cached, failure)
+        failure = TaskFailure(DISK_FULL if is_disk_full(error) else "exception", described(error))
+    return SolveResult(task.task_id, task.address, solve_s, started_at, time.time(), this_worker(), cached, failure)
 
 
 @contextmanager
 def _limited(task: SolveTask) -> Iterator[None]:
-    """End this process when the body takes longer than the task may.
+    """End this process if the body exceeds the time limit of the task.
 
-    A thread of the interpreter's own does it, which needs no lock of Python's: code that hangs in a library is ended,
-    too. It writes down where that was, by which the agent knows a time-out from any other loss of a worker.
+    A watchdog thread of the interpreter does it without Python's global lock, so that code that hangs in a library is
+    ended too. It writes a traceback, by which the agent distinguishes a time-out from other losses of a worker.
     """
     if task.time_limit_s is None:
         yield
@@ -149,14 +148,14 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
 
     Raises:
         SolverError: the solve failed, or its output breaks the contract.
-        ValueError: the solver cannot be built, or is not the one that the task's address was made for.
+        ValueError: the solver cannot be built, or differs from the one for which the task was made.
     """
     fom = task.solver.build()
     identity = fom.identity()
     if address(identity, task.mu, task.n_time) != task.address:
         raise ValueError(
-            f"solver '{task.solver.name}' is {identity} on {socket.gethostname()}, and another one where the task was "
-            "made: install the same versions on every machine"
+            f"solver '{task.solver.name}' is {identity} on {socket.gethostname()} and differs where the task was made: "
+            "install the same versions on every machine"
         )
     start = time.perf_counter()
     snapshots = _solution(fom, task.mu, store)
@@ -169,7 +168,7 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
 
 
 def _solution(fom: FullOrderModel, mu: Mapping[str, float], store: SnapshotStore) -> Snapshots:
-    """Solve, where the solver can from an earlier solution."""
+    """Solve, starting from an earlier solution if the solver can."""
     if isinstance(fom, Continuable):
         return fom.solve_from(mu, store.starts(fom.identity()))
     return fom.solve(mu)

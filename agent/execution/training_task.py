@@ -1,7 +1,5 @@
-"""One training as a task that any process can do: it reads solutions from the store and leaves a saved surrogate."""
+"""One training as a task for a worker, which reads solutions from the store and saves a surrogate."""
 
-import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,8 +7,8 @@ from typing import Any
 
 import torch
 
-from mlasdi.agent.execution.failures import TaskFailure, described, is_disk_full
 from mlasdi.agent.execution.model_exchange import upload_to
+from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, is_disk_full, this_worker
 from mlasdi.agent.execution.ray_map import TrainingWorkers
 from mlasdi.agent.execution.solve_task import SolverSpec
 from mlasdi.agent.execution.training_data import Solution, SolvesError, read_training_data
@@ -27,14 +25,14 @@ class TrainTask:
     """One training to be done.
 
     Attributes:
-        task_id: chosen by the caller, who finds it in the result: the round.
+        task_id: the round; identifies the result.
         solutions: what to train on.
-        store_root: folder or URL of the snapshot store, as the worker sees it.
-        place: folder or URL where the surrogate is saved; what is there is replaced.
-        seed: of everything random.
-        info: JSON to travel with the surrogate.
-        cpus: cores that the training has.
-        gpus: GPUs that it may use, if there are any.
+        store_root: folder or URL of the snapshot store, as the worker accesses it.
+        place: folder or URL where the surrogate is saved, in place of what is there.
+        seed: of all random numbers.
+        info: JSON that is saved with the surrogate.
+        cpus: number of cores.
+        gpus: number of GPUs, if the machine has any.
     """
 
     task_id: int
@@ -50,7 +48,7 @@ class TrainTask:
     gpus: float = 0.0
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
-        """The result where the worker is gone."""
+        """The result if the worker was lost."""
         return TrainResult(self.task_id, submitted_at, time.time(), "", (), failure)
 
 
@@ -59,10 +57,11 @@ class TrainResult:
     """How a training ended.
 
     Attributes:
-        started_at, ended_at: unix seconds by the worker's clock, or the agent's where the worker was lost.
-        worker: `host:pid`; empty where the worker was lost.
-        warnings: what is worth telling, though the training succeeded.
-        failure: None after success; then the surrogate is at the task's place.
+        task_id: of the task.
+        started_at, ended_at: unix seconds by the worker's clock, or by the agent's if the worker was lost.
+        worker: `host:pid`; empty if the worker was lost.
+        warnings: messages for the user.
+        failure: None after success; then the surrogate is saved at the task's `place`.
     """
 
     task_id: int
@@ -80,10 +79,14 @@ class TrainResult:
 def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[str], None]) -> None:
     """Fit a surrogate to the task's solutions, and save it.
 
+    Args:
+        report: called with the progress of the training.
+        warn: called with messages for the user.
+
     Raises:
-        SolvesError: solutions are missing or do not fit together.
+        SolvesError: solutions are missing or do not match.
         DamagedSnapshot: one is damaged.
-        ValueError: the settings do not fit the solutions.
+        ValueError: the settings do not suit the solutions.
     """
     store = open_store(task.store_root)
     data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
@@ -96,12 +99,12 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
 
 def _device(gpus: float, warn: Callable[[str], None]) -> str:
     if gpus and not torch.cuda.is_available():
-        warn(f"cluster.train_gpus {gpus:g}: there is no GPU for the training, which runs on the CPU")
+        warn(f"cluster.train_gpus {gpus:g}: no GPU is available, so the training runs on the CPU")
     return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
 def execute_training(task: TrainTask) -> TrainResult:
-    """`train` in a worker: every exception becomes a failure."""
+    """`train` in a worker; every exception becomes a failure."""
     started_at, warnings = time.time(), list[str]()
     failure: TaskFailure | None = None
     try:
@@ -114,6 +117,5 @@ def execute_training(task: TrainTask) -> TrainResult:
     except MemoryError as error:
         failure = TaskFailure("out-of-memory", f"the training ran out of memory ({described(error)})")
     except Exception as error:
-        failure = TaskFailure("disk-full" if is_disk_full(error) else "exception", described(error))
-    worker = f"{socket.gethostname()}:{os.getpid()}"
-    return TrainResult(task.task_id, started_at, time.time(), worker, tuple(warnings), failure)
+        failure = TaskFailure(DISK_FULL if is_disk_full(error) else "exception", described(error))
+    return TrainResult(task.task_id, started_at, time.time(), this_worker(), tuple(warnings), failure)

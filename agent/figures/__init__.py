@@ -1,4 +1,4 @@
-"""Figures as PNG files."""
+"""Figures of surrogates and campaigns, as PNG files."""
 
 import lazy_loader
 

@@ -4,6 +4,7 @@ from .calibration import reliability as reliability
 from .curves import convergence as convergence
 from .curves import latent_trajectories as latent_trajectories
 from .curves import training_loss as training_loss
+from .fields import Comparison as Comparison
 from .fields import worst_point as worst_point
 from .parameter_maps import error_map as error_map
 from .parameter_maps import uncertainty_map as uncertainty_map

@@ -1,4 +1,4 @@
-"""The figure of what the workers did, and when: a lane for each, a bar for each piece of work."""
+"""The figure of the activities of workers over time: a lane for each worker, a bar for each activity."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,16 +12,16 @@ from matplotlib.patches import Patch
 from mlasdi.agent.figures.style import ACTIVITY_COLOURS, new_figure, styled
 from mlasdi.agent.records import UNKNOWN, Span
 
-# Units of time: a scale is taken when it makes the whole at least this long.
+# Units of time, their seconds, and the smallest total duration in that unit for which it is used.
 _UNITS = (("h", 3600.0, 2.0), ("min", 60.0, 3.0), ("s", 1.0, 0.0))
 _LANE_INCHES, _MAX_INCHES = 0.13, 7.0
 
 
 @styled
 def timeline(spans: Sequence[Span]) -> Figure:
-    """Work over time, worker by worker, and below it the share of the workers that are busy.
+    """Activities over time by worker, and below them the share of the workers that are busy.
 
-    Work of unknown workers, which were lost or cut off, is left out.
+    Activities of unknown workers (lost or interrupted) are left out.
     """
     shown = [one for one in spans if one.worker != UNKNOWN]
     lanes = sorted({(one.host, one.lane) for one in shown})
@@ -48,7 +48,7 @@ def _draw_lanes(axes: Axes, spans: Sequence[Span], lanes: Sequence[tuple[str, in
             if one.activity == activity
             for x0, x1, y in [(one.start_s / scale, one.end_s / scale, row[one.host, one.lane])]
         ]
-        # White edges keep one solve apart from the next; where there are many, they would be all that is seen.
+        # Thin white edges separate consecutive solves; thick ones would cover many short bars.
         axes.add_collection(PolyCollection(bars, facecolors=colour, edgecolors="white", linewidths=0.15))
     hosts = sorted({host for host, _ in lanes})
     first = [row[next(lane for lane in lanes if lane[0] == host)] for host in hosts]
@@ -62,7 +62,7 @@ def _draw_lanes(axes: Axes, spans: Sequence[Span], lanes: Sequence[tuple[str, in
 
 
 def _draw_busy(axes: Axes, spans: Sequence[Span], n_lanes: int, scale: float) -> None:
-    """Share of the lanes in use over time, as steps averaged over a hundredth of the whole."""
+    """Share of the lanes in use over time, averaged over hundredths of the total duration."""
     end_s = max((one.end_s for one in spans), default=1.0)
     edges = np.linspace(0, end_s, 101)
     starts, ends = (np.array([getattr(one, name) for one in spans]) for name in ("start_s", "end_s"))

@@ -1,4 +1,4 @@
-"""Figures of a judgement: how far the bands can be believed, and where the error comes from."""
+"""Figures of an assessment: reliability of the bands, and parts of the error."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from mlasdi.agent.figures.style import OKABE_ITO, line_colours, new_figure, plain_number, styled
 
-# A 90 % band that holds between 85 and 95 % of the values passes for calibrated.
+# A 90 % band that contains between 85 and 95 % of the values counts as calibrated.
 TARGET_LEVEL, TARGET_LOW, TARGET_HIGH = 90.0, 85.0, 95.0
-BAR = 0.16  # inches: height of a bar, which is that of its number
+BAR = 0.16  # inches: height of a bar, equal to that of its number
 
 
 @styled
 def reliability(levels: Sequence[float], observed: Mapping[str, Float[np.ndarray, " level"]]) -> Figure:
-    """Share of the true values inside the central bands of a prediction, against what the bands promise.
+    """Reliability diagram: share of the true values inside the central bands, against the probability of the bands.
 
-    On the diagonal the standard deviations are right, below it they are too small, above it too large.
+    On the diagonal the standard deviations are calibrated, below it they are too small, above it too large.
 
     Args:
         levels: probabilities of the bands, as fractions.
-        observed: a name for each model -> shares found inside its bands, as fractions.
+        observed: name of each model -> shares of the values inside its bands, as fractions.
     """
     figure = new_figure(3.7, 5.4)
     axes = figure.subplots()
@@ -40,7 +40,7 @@ def reliability(levels: Sequence[float], observed: Mapping[str, Float[np.ndarray
     for (name, shares), marker, colour in zip(
         observed.items(), "osD^vP*" * len(observed), line_colours(len(observed)), strict=False
     ):
-        # A disc at the very rim, as where a band holds everything, shall not be cut in half.
+        # clip_on=False: markers at the edge of the axes are drawn whole.
         axes.plot(nominal, 100 * np.asarray(shares), marker=marker, color=colour, label=name, clip_on=False, zorder=3)
     axes.set(xlim=(0, 100), ylim=(0, 100))
     axes.set(xlabel="probability of the band [%]", ylabel="values inside the band [%]")
@@ -59,10 +59,10 @@ def error_split(
     *,
     label: str = "mean over validation points of the largest relative L2 error over time [%]",
 ) -> Figure:
-    """Parts of the error with the first stage, with the first two, and so on: a group of bars for each.
+    """Parts of the error with the first stage, the first two stages, and so on, as groups of bars with numbers.
 
-    The axis is linear, so lengths compare; what is too small to see is told by the number at its bar. The parts need
-    not add up to the total: where one cancels another, it is less than their sum.
+    The axis is linear, so that lengths can be compared. The total may be less than the sum of the parts, because parts
+    can cancel.
 
     Args:
         stage_names: of the stages, in order.
@@ -71,7 +71,7 @@ def error_split(
         label: of the axis.
     """
     rows = {**parts, "total": total}
-    pitch = len(rows) + 1  # bars of a group, and a gap
+    pitch = len(rows) + 1  # bars of a group, and the space to the next
     figure = new_figure(BAR * pitch * len(stage_names) + 0.9)
     axes = figure.subplots()
     percent = np.array([100 * np.asarray(sizes, dtype=float) for sizes in rows.values()])
@@ -97,7 +97,7 @@ def error_split(
 
 
 def _groups(stage_names: Sequence[str]) -> list[str]:
-    """What is counted in each group: the number of stages, and the last of them."""
+    """Label of each group: the number of stages, and the name of the last one."""
     return [
         f"{k} stage{'s' * (k > 1)}\n" + textwrap.fill(f"({'+ ' * (k > 1)}{name})", 22)
         for k, name in enumerate(stage_names, start=1)

@@ -1,7 +1,7 @@
-"""Curves over solver runs, times and training steps. Each function takes plain arrays and returns a figure.
+"""Curves over solver runs, times and training steps. Each function takes arrays and returns a figure.
 
-Sizes are for print: the text width of a page, letters of at least 8 points. Colours are safe for colour-blind readers,
-and errors, which come as fractions, are shown in per cent.
+Sizes are for print: the text width of a page, and letters of at least 8 points. Colours are suitable for colour-blind
+readers. Errors are given as fractions and shown in per cent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,11 +38,11 @@ def convergence(
     """Error against solver runs, one line per number of stages.
 
     Args:
-        solver_runs: used up to each round.
+        solver_runs: number of solves up to each round.
         stage_errors: for each round, stage name -> error with all stages up to this one, in order.
-        estimates: the surrogate's own estimate of its largest error, where there is one.
-        target: error at which the campaign stops.
-        validated: `stage_errors` come from validation solves, rather than from leaving training points out.
+        estimates: the surrogate's own estimate of its largest error; None if unknown.
+        target: error at which the campaign stops; None for no target.
+        validated: whether `stage_errors` are errors at validation points; else they are leave-one-out errors.
     """
     figure = new_figure(3.8)
     axes = figure.subplots()
@@ -78,7 +78,7 @@ def _nth(errors: Mapping[str, float], index: int) -> float:
 
 
 def _stages_label(stage_errors: Sequence[Mapping[str, float]], n_stages: int) -> str:
-    """Number of stages and, on the next line, what kind the last of them was in the rounds that had it."""
+    """Number of stages and, on the next line, the kinds of the last one in all rounds that have it."""
     named = (list(errors)[n_stages - 1] for errors in stage_errors if len(errors) >= n_stages)
     last = dict.fromkeys(map(stage_kind, named))
     return f"{n_stages} stage{'s' * (n_stages > 1)}\n({'+ ' * (n_stages > 1)}{' or '.join(last)})"
@@ -101,7 +101,7 @@ def latent_trajectories(
     n_shown = min(mean.shape[2], MAX_LATENTS)
     n_columns = n_shown if n_shown <= 3 else (n_shown + 1) // 2
     n_rows = -(-n_shown // n_columns)
-    # A letter is about half as wide as high; a line sample and its gaps take the rest of a legend's column.
+    # Width of a column of the legend in points: 4.6 for a letter, 45 for the line sample with spaces.
     n_legend_columns = max(1, min(len(labels), int(WIDTH * 72 / (4.6 * max(map(len, labels), default=1) + 45))))
     n_legend_rows = -(-len(labels) // n_legend_columns)
     figure = new_figure(2.3 * n_rows + 0.16 * n_legend_rows + 0.3)
@@ -127,7 +127,7 @@ def latent_trajectories(
 
 @styled
 def training_loss(history: Mapping[str, Sequence[Sequence[int | float]]]) -> Figure:
-    """Loss of each stage against its own steps; stages solved in closed form share one panel of markers.
+    """Loss of each stage against its training steps; stages solved in closed form share one panel with markers.
 
     Args:
         history: stage name -> (step, loss) pairs, in the order of the stages.
@@ -155,14 +155,14 @@ def training_loss(history: Mapping[str, Sequence[Sequence[int | float]]]) -> Fig
 
 
 def _closed_form_panel(axes: Axes, losses: Mapping[str, float]) -> None:
-    """A marker and its value for each stage that was solved without iterations."""
+    """A marker and its value for each stage that was solved in closed form."""
     values = np.array(list(losses.values()))
     _loss_axis(axes, values, "closed form")
     floor, top = axes.get_ylim()
     if axes.get_yscale() == "log":
-        axes.set_ylim(floor, top * (top / floor) ** 0.1)  # room for the number over the largest
+        axes.set_ylim(floor, top * (top / floor) ** 0.1)  # space for the number above the largest value
     for x, value in enumerate(values):
-        # A loss of zero, as an interpolating stage has it, lies below every logarithmic axis.
+        # A loss of zero, for example of an interpolating stage, is drawn at the lower end of a logarithmic axis.
         drawn = axes.get_yscale() == "linear" or value > 0
         axes.plot(x, value if drawn else floor, "_" if drawn else "v", ms=16 if drawn else 6, mew=1.5, clip_on=False,
                   color=OKABE_ITO[1])  # fmt: skip

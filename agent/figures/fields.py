@@ -1,7 +1,8 @@
-"""Truth, prediction, difference and standard deviation of a field, side by side."""
+"""The figure of truth, prediction, difference and standard deviation of a field."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -25,30 +26,41 @@ from mlasdi.solvers import ParameterSpace, StateLayout
 from mlasdi.surrogate import relative_error
 
 PANELS = ("truth", "prediction", "prediction minus truth", "standard deviation")
-# A panel has about this many pixels along its longer side: more cells cost time and show nothing.
+# Number of pixels along the longer side of a panel: more cells would not be visible.
 _MAX_CELLS = 500
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Truth and prediction of one trajectory.
+
+    Attributes:
+        layout: fields and grid of the states.
+        t: times.
+        truth: full-order states.
+        mean, std: predicted states, and their standard deviation.
+    """
+
+    layout: StateLayout
+    t: Float[np.ndarray, " time"]
+    truth: Float[np.ndarray, "time state"]
+    mean: Float[np.ndarray, "time state"]
+    std: Float[np.ndarray, "time state"]
+
+
 @styled
-def worst_point(
-    layout: StateLayout,
-    space: ParameterSpace,
-    mu: Float[np.ndarray, " n_params"],
-    t: Float[np.ndarray, " time"],
-    truth: Float[np.ndarray, "time state"],
-    mean: Float[np.ndarray, "time state"],
-    std: Float[np.ndarray, "time state"],
-) -> Figure:
+def worst_point(compared: Comparison, space: ParameterSpace, mu: Float[np.ndarray, " n_params"]) -> Figure:
     """Truth, prediction, their difference and the predicted standard deviation at one parameter point.
 
-    With one coordinate the panels span space and time; with two they show the time of the largest relative error, and
-    with more a slice through the largest difference at that time. Of several fields the first is shown. Scattered
-    points are coloured each in its place; more than two coordinates of them are seen from the third.
+    With one coordinate the panels span space and time. With two coordinates they show the time of the largest relative
+    error, with more a slice through the largest difference at that time. Only the first field is shown. Scattered
+    points are coloured; their coordinates beyond the second are ignored.
     """
+    layout, t, truth, mean = compared.layout, compared.t, compared.truth, compared.mean
     error = relative_error(truth, mean)
     time = int(np.argmax(error))
     field = layout.fields[0]
-    fields = [layout.split(u)[field] for u in (truth, mean, mean - truth, std)]
+    fields = [layout.split(u)[field] for u in (truth, mean, mean - truth, compared.std)]
     grid = [(with_unit(name, layout.coordinate_units.get(name, "")), x) for name, x in layout.coordinates.items()]
     when = f"t = {t[time]:.4g} {layout.time_unit}".rstrip()
     places = []
@@ -73,7 +85,7 @@ def worst_point(
 
 
 def _shown(fields: Sequence[str], places: Sequence[str]) -> str:
-    """Second line of the title: which field, and where, when the panels do not show everything."""
+    """Second line of the title: the field and the place shown, if there are others."""
     which = f": field {fields[0]} (of {', '.join(fields)})" if len(fields) > 1 else ""
     where = f" at {', '.join(places)}" if places else ""
     return f"\nshown{which}{where}" if which or where else ""
@@ -100,7 +112,7 @@ def _four_panels(
     figure = new_figure((panel_height + 0.35) * 4 / n_columns + 0.7 + 0.18 * (1 + title.count("\n")))
     grid = figure.subplots(4 // n_columns, n_columns, sharex=True, sharey=True, squeeze=False)
     for axes, image, panel, look in zip(grid.ravel(), images, PANELS, _looks(images), strict=True):
-        _panel(figure, axes, (x, y), image, look, quantity, panel_width)
+        _panel(axes, (x, y), image, look, quantity, panel_width)
         axes.set_title(panel)
         if true_proportions:
             axes.set_aspect("equal")
@@ -111,13 +123,13 @@ def _four_panels(
         axes.set_ylabel(y_label)
     figure.suptitle(title, ha="center")
     if true_proportions:
-        figure.draw_without_rendering()  # the layout starts from panels of other proportions, and settles when repeated
+        figure.draw_without_rendering()  # the layout needs a second pass for fixed proportions
     return figure
 
 
 def _looks(images: Sequence[np.ndarray]) -> list[dict]:
     """Colour map and limits of each panel: one scale for truth and prediction, a symmetric one for the difference."""
-    # A prediction that runs away must not wash out the truth beside it.
+    # The scale is that of the truth, so that a diverged prediction does not hide it.
     low, high = _range(images[0])
     if low == high:
         low, high = low - 0.5, high + 0.5
@@ -132,7 +144,7 @@ def _looks(images: Sequence[np.ndarray]) -> list[dict]:
 
 
 def _range(image: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest finite value; zeros where there is none."""
+    """Smallest and largest finite value; zeros if there is none."""
     finite = image[np.isfinite(image)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
@@ -140,7 +152,7 @@ def _range(image: np.ndarray) -> tuple[float, float]:
 def _coloured(
     axes: Axes, coordinates: tuple[np.ndarray, np.ndarray], image: Float[np.ndarray, "*shape"], look: Mapping
 ) -> ScalarMappable:
-    """The image as cells of a grid; as coloured points where it has one value for each point."""
+    """Draw an image as cells of a grid, or as coloured points if it has one value for each point."""
     if image.ndim == 1:
         return axes.scatter(*coordinates, c=image, s=min(4e4 / len(image), 20), linewidths=0, rasterized=True, **look)
     steps = [-(-n // _MAX_CELLS) for n in image.shape]
@@ -151,7 +163,6 @@ def _coloured(
 
 
 def _panel(
-    figure: Figure,
     axes: Axes,
     coordinates: tuple[np.ndarray, np.ndarray],
     image: Float[np.ndarray, "*shape"],
@@ -159,20 +170,20 @@ def _panel(
     quantity: tuple[str, str],
     width: float,
 ) -> None:
-    """One image and its colour bar, whose arrows tell of values beyond it; `width` is the panel's, in inches."""
+    """One image and its colour bar, with arrows for values beyond its ends; `width` of the panel is in inches."""
     mesh = _coloured(axes, coordinates, image, look)
-    # Overshoots that nobody could see in the colours are no news.
+    # Overshoots too small to be visible in the colours get no arrow.
     visible = 0.01 * (look["vmax"] - look["vmin"])
     low, high = _range(image)
     beyond = low < look["vmin"] - visible, high > look["vmax"] + visible
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    # Inside the panel's own frame, the bar keeps its height whatever the proportions of the panel.
+    # As an inset, the colour bar keeps the height of the panel for all proportions.
     frame = axes.inset_axes((1 + 0.12 / width, 0, 0.14 / width, 1))
     name, unit = quantity
     exponent = int(np.floor(np.log10(max(abs(look["vmin"]), abs(look["vmax"])))))
     exponent = exponent if not -3 < exponent < 4 else 0
     label = with_unit(name, f"$10^{{{exponent}}}$ {unit}".strip() if exponent else unit)
-    bar = figure.colorbar(mesh, cax=frame, label=label, extend=extend[beyond])
+    bar = axes.figure.colorbar(mesh, cax=frame, label=label, extend=extend[beyond])
     bar.locator = MaxNLocator(5)
     bar.formatter = FuncFormatter(lambda value, _: f"{value / 10.0**exponent:.4g}".replace("-", "\N{MINUS SIGN}"))
     bar.update_ticks()

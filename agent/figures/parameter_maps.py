@@ -1,6 +1,7 @@
-"""Maps of an error over the parameter box, with the solved points numbered in the order they were chosen."""
+"""Maps of an error over the parameter box, with solved points numbered in the order in which they were chosen."""
 
 import textwrap
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,31 @@ MAX_SHOWN = 4
 _WORST: dict[str, Any] = {"marker": "X", "ms": 8, "mfc": "black", "mec": "white", "mew": 0.8, "ls": "none"}
 
 
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """What a map shows.
+
+    Attributes:
+        mu: points `[n, n_params]` at which the error is known, in physical units.
+        percent: the error there, in per cent.
+        solved: training points; the first `n_initial` are the initial design.
+        label: name of the error.
+    """
+
+    space: ParameterSpace
+    mu: Float[np.ndarray, "n n_params"]
+    percent: Float[np.ndarray, " n"]
+    solved: Float[np.ndarray, "point n_params"]
+    n_initial: int
+    label: str
+
+    @property
+    def worst(self) -> int | None:
+        """Index of the largest finite value."""
+        finite = np.isfinite(self.percent)
+        return int(np.nanargmax(np.where(finite, self.percent, np.nan))) if finite.any() else None
+
+
 @styled
 def error_map(
     space: ParameterSpace,
@@ -47,23 +73,20 @@ def error_map(
 ) -> Figure:
     """Error over the parameter box.
 
-    One parameter gives a curve; two a map; more a corner plot with a panel for each pair, which shows the largest error
-    over the other parameters, for at most the four parameters along which the error varies most. On a tensor grid
-    (holes allowed) a cell is a point; scattered points of two parameters colour what is nearest to them, and those of
-    more are gathered in bins. Values that are not finite are left blank. With more than three parameters the initial
-    design carries no numbers: many of its points fall on the same place of a panel.
+    One parameter gives a curve, two a map. More give a corner plot with a panel for each pair of parameters, which
+    shows the largest error over the other parameters, for the at most four parameters along which the error varies
+    most. On a tensor grid, possibly with holes, each point is a cell. Scattered points of two parameters are coloured
+    by the nearest point; those of more are shown as bins with their largest value. Non-finite values are left blank.
+    With more than three parameters the initial design has no numbers, because many of its points coincide in a panel.
 
     Args:
-        mu: where the error is known, in physical units.
+        mu: points at which the error is known, in physical units.
         errors: as fractions.
-        solved: points where the solver ran for training, in the order they were chosen; the first `n_initial` are the
-            initial design.
-        label: of the error.
+        solved: training points in the order in which they were chosen; the first `n_initial` are the initial design.
+        label: name of the error.
     """
-    percent = 100 * errors
-    if space.n_params == 1:
-        return _curve(space, mu, percent, solved, n_initial, label)
-    return _corner_plot(space, mu, percent, solved, n_initial, label)
+    shown = _Map(space, mu, 100 * errors, solved, n_initial, label)
+    return _curve(shown) if space.n_params == 1 else _corner_plot(shown)
 
 
 def uncertainty_map(
@@ -79,10 +102,9 @@ def uncertainty_map(
     return error_map(space, mu, errors, solved, n_initial, label=label)
 
 
-def _curve(
-    space: ParameterSpace, mu: np.ndarray, percent: np.ndarray, solved: np.ndarray, n_initial: int, label: str
-) -> Figure:
-    """Error against the only parameter, above a strip with the solved points."""
+def _curve(shown: _Map) -> Figure:
+    """Error against the only parameter, and below it an axis with the solved points."""
+    mu, percent, solved, worst = shown.mu, shown.percent, shown.solved, shown.worst
     figure = new_figure(3.8)
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     order = np.argsort(mu[:, 0])
@@ -93,80 +115,70 @@ def _curve(
         log_error_axis(axes, percent)
     else:
         axes.set_ylim(0, 1.1 * (magnitude_norm(percent).vmax or 1.0))
-    worst = _worst(percent)
     if worst is not None:
         axes.plot(mu[worst, 0], percent[worst], **_WORST)
-    axes.set_ylabel(f"{label} [%]")
+    axes.set_ylabel(f"{shown.label} [%]")
     axes.spines[["top", "right"]].set_visible(False)
     strip.set(yticks=[], ylim=(0, 1))
     strip.spines[["top", "left", "right"]].set_visible(False)
-    _scale_axis(strip, space, 0, "x", margin=0.03)
-    _describe(figure, space, mu, percent, len(solved), n_initial)
+    _scale_axis(strip, shown.space, 0, "x", margin=0.03)
+    _describe(figure, shown)
     figure.draw_without_rendering()
-    number_points(strip, np.column_stack([solved[:, 0], np.full(len(solved), 0.5)]), n_initial, np.empty((0, 2)))
+    at_half_height = np.column_stack([solved[:, 0], np.full(len(solved), 0.5)])
+    number_points(strip, at_half_height, shown.n_initial, np.empty((0, 2)))
     return figure
 
 
-def _corner_plot(
-    space: ParameterSpace, mu: np.ndarray, percent: np.ndarray, solved: np.ndarray, n_initial: int, label: str
-) -> Figure:
+def _corner_plot(shown: _Map) -> Figure:
     """A map for each pair of parameters, in the lower triangle of a square of panels."""
-    shown = _most_telling(space, mu, percent)
-    n = len(shown) - 1
+    space, percent, worst = shown.space, shown.percent, shown.worst
+    parameters = _most_influential(shown)
+    n = len(parameters) - 1
     figure = new_figure(*((4.9, WIDTH) if n == 1 else (6.2, 7.0)))
     grid = figure.subplots(n, n, sharex="col", sharey="row", squeeze=False)
     norm = magnitude_norm(percent)
     panels = []
-    for row, y in enumerate(shown[1:]):
-        for column, x in enumerate(shown[:-1]):
+    for row, y in enumerate(parameters[1:]):
+        for column, x in enumerate(parameters[:-1]):
             if column > row:
                 grid[row, column].set_axis_off()
                 continue
-            _map(grid[row, column], space, (x, y), mu, percent, norm)
+            _panel(grid[row, column], shown, (x, y), norm)
             panels.append((grid[row, column], (x, y)))
             grid[row, column].label_outer()
     scale = ScalarMappable(norm, MAGNITUDE)
     below = bool((percent < (norm.vmin or 0.0)).any())
-    bar_label = f"{label} [%]" if space.n_params == 2 else f"{label} [%], largest over the other parameters"
+    bar_label = f"{shown.label} [%]" + ("" if space.n_params == 2 else ", largest over the other parameters")
     magnitude_bar(figure, scale, list(grid.ravel()), bar_label, below=below)
-    _describe(figure, space, mu, percent, len(solved), n_initial, within=grid[0, -1] if n > 1 else None)
+    _describe(figure, shown, within=grid[0, -1] if n > 1 else None)
     figure.draw_without_rendering()
-    worst = _worst(percent)
     for axes, pair in panels:
-        avoid = np.empty((0, 2)) if worst is None else mu[[worst]][:, pair]
-        number_points(axes, solved[:, pair], n_initial, avoid, number_initial=space.n_params <= 3)
+        avoid = np.empty((0, 2)) if worst is None else shown.mu[[worst]][:, pair]
+        number_points(axes, shown.solved[:, pair], shown.n_initial, avoid, number_initial=space.n_params <= 3)
     return figure
 
 
-def _map(
-    axes: Axes,
-    space: ParameterSpace,
-    pair: tuple[int, int],
-    mu: np.ndarray,
-    percent: np.ndarray,
-    norm: Normalize,
-) -> None:
-    """One panel: the largest error over all parameters but the two of `pair`."""
-    x, y = pair
-    unit = space.to_unit(mu)[:, pair]
-    *edges, image = _image(unit, np.where(np.isfinite(percent), percent, np.nan), projected=space.n_params > 2)
+def _panel(axes: Axes, shown: _Map, pair: tuple[int, int], norm: Normalize) -> None:
+    """One map: the largest error over all parameters other than `pair`."""
+    space, (x, y) = shown.space, pair
+    values = np.where(np.isfinite(shown.percent), shown.percent, np.nan)
+    *edges, image = _image(space.to_unit(shown.mu)[:, pair], values, projected=space.n_params > 2)
     physical = [_from_unit(space, index, along) for index, along in zip(pair, edges, strict=True)]
     axes.pcolormesh(*physical, image.T, norm=norm, cmap=MAGNITUDE, rasterized=True)
     margin = 0.05 if min(space.n_params, MAX_SHOWN) == 2 else 0.09
     _scale_axis(axes, space, x, "x", margin)
     _scale_axis(axes, space, y, "y", margin)
-    worst = _worst(percent)
-    if worst is not None:
-        axes.plot(*mu[worst, list(pair)], **_WORST, zorder=6)
+    if shown.worst is not None:
+        axes.plot(*shown.mu[shown.worst, list(pair)], **_WORST, zorder=6)
 
 
 def _image(
     x: Float[np.ndarray, "n 2"], values: Float[np.ndarray, " n"], *, projected: bool
 ) -> tuple[Float[np.ndarray, " n_u"], Float[np.ndarray, " n_v"], Float[np.ndarray, "cell_u cell_v"]]:
-    """Cell borders along both axes of the unit square, and the largest value in each cell; NaN where there is none.
+    """Cell borders along both axes of the unit square, and the largest value in each cell; NaN in empty cells.
 
     Args:
-        projected: several points of the full space share a place in this plane.
+        projected: several points of the full space may coincide in this plane.
     """
     if not len(x):
         return np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.full((1, 1), np.nan)
@@ -187,8 +199,9 @@ def _image(
     return edges[0], edges[1], image
 
 
-def _most_telling(space: ParameterSpace, mu: np.ndarray, percent: np.ndarray) -> list[int]:
+def _most_influential(shown: _Map) -> list[int]:
     """At most `MAX_SHOWN` parameters, in their order: those along which the largest error varies most."""
+    space, mu, percent = shown.space, shown.mu, shown.percent
     if space.n_params <= MAX_SHOWN:
         return list(range(space.n_params))
     finite = np.isfinite(percent)
@@ -210,7 +223,7 @@ def _from_unit(space: ParameterSpace, index: int, x: Float[np.ndarray, " n"]) ->
 
 
 def _scale_axis(axes: Axes, space: ParameterSpace, index: int, which: str, margin: float) -> None:
-    """Scale, limits, ticks and label of a parameter's axis; the margin keeps numbers at the rim inside the panel."""
+    """Scale, limits, ticks and label of a parameter's axis; the margin keeps numbers at the edge inside the panel."""
     parameter = space.parameters[index]
     low, high = _from_unit(space, index, np.array([-margin, 1 + margin]))
     axes.set(**{f"{which}scale": parameter.scale, f"{which}label": parameter.label})
@@ -222,34 +235,20 @@ def _scale_axis(axes: Axes, space: ParameterSpace, index: int, which: str, margi
         axis.set_major_locator(MaxNLocator(5 if margin < 0.09 else 4, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _worst(percent: Float[np.ndarray, " n"]) -> int | None:
-    """Index of the largest finite value."""
-    return int(np.nanargmax(np.where(np.isfinite(percent), percent, np.nan))) if np.isfinite(percent).any() else None
-
-
-def _describe(
-    figure: Figure,
-    space: ParameterSpace,
-    mu: np.ndarray,
-    percent: np.ndarray,
-    n_solved: int,
-    n_initial: int,
-    within: Axes | None = None,
-) -> None:
+def _describe(figure: Figure, shown: _Map, within: Axes | None = None) -> None:
     """Title with the largest value and its place; legend of the markers, in a panel or below the figure."""
-    entries = []
+    entries, n_solved = [], len(shown.solved)
     for name, marker, colour, n in (
-        ("initial design", "s", INITIAL_COLOUR, min(n_initial, n_solved)),
-        ("chosen by the agent", "o", CHOSEN_COLOUR, n_solved - n_initial),
+        ("initial design", "s", INITIAL_COLOUR, min(shown.n_initial, n_solved)),
+        ("chosen by the agent", "o", CHOSEN_COLOUR, n_solved - shown.n_initial),
     ):
         if n > 0:
             entries.append(Line2D([], [], ls="none", marker=marker, ms=9, mfc=colour, mec="black", mew=0.7, label=name))
-    worst = _worst(percent)
+    worst = shown.worst
     if worst is not None:
         entries.append(Line2D([], [], **_WORST, label="largest value"))
-        figure.suptitle(
-            textwrap.fill(f"largest: {percent[worst]:.3g} % at {point_text(space, mu[worst])}", 95), ha="center"
-        )
+        place = point_text(shown.space, shown.mu[worst])
+        figure.suptitle(textwrap.fill(f"largest: {shown.percent[worst]:.3g} % at {place}", 95), ha="center")
     if within is not None:
         within.legend(handles=entries, loc="center")
     elif entries:

@@ -1,8 +1,6 @@
-"""What all figures share: sizes, colours, ticks, and the numbered markers of solved points."""
+"""The common style of all figures: sizes, colours, ticks, and the numbered markers of solved points."""
 
 import functools
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -20,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from mlasdi.agent.records import CHOOSE, SOLVE, TRAIN, VALIDATE, WASTED
 from mlasdi.solvers import ParameterSpace
+from mlasdi.solvers.storage import atomic_write
 
 WIDTH = 6.5  # inches: the text width of a page
 DPI = 200
@@ -27,7 +26,6 @@ TEXT_PT = 8.0
 MAGNITUDE, SPREAD, DIFFERENCE = "viridis", "cividis", "RdBu_r"
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INITIAL_COLOUR, CHOSEN_COLOUR = "#FFFFFF", "#E69F00"
-# What workers do.
 ACTIVITY_COLOURS = {
     SOLVE: OKABE_ITO[0],
     VALIDATE: OKABE_ITO[5],
@@ -36,7 +34,7 @@ ACTIVITY_COLOURS = {
     WASTED: OKABE_ITO[1],
 }
 
-# Starts from matplotlib's own defaults, so that a user's settings do not show; the backend stays the caller's choice.
+# Based on matplotlib's defaults, so that a user's settings have no effect, except for the backend.
 _STYLE: Any = {
     **{key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")},
     "font.size": TEXT_PT,
@@ -58,48 +56,38 @@ _DRAWING = ParamSpec("_DRAWING")
 
 
 def styled(draw: Callable[_DRAWING, Figure]) -> Callable[_DRAWING, Figure]:
-    """Draw in the style of the project, whatever the user's own matplotlib settings are."""
+    """Draw in the style of the project, independently of the user's matplotlib settings."""
 
     @functools.wraps(draw)
     def in_style(*args: _DRAWING.args, **kwargs: _DRAWING.kwargs) -> Figure:
         with matplotlib.rc_context(_STYLE):
             figure = draw(*args, **kwargs)
             for axes in figure.findobj(Axes):
-                axes.tick_params(which="both", labelsize=TEXT_PT)  # ticks are made when drawn, outside the context
+                axes.tick_params(which="both", labelsize=TEXT_PT)  # ticks are created when drawn, outside the context
         return figure
 
     return in_style
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure of the given size in inches that lays out its panels by itself."""
+    """An empty figure of the given size in inches, with automatic layout of its panels."""
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG; the file appears complete or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("wb") as stream:
-            figure.savefig(stream, format="png", dpi=DPI)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return path
+    """Write a figure as PNG and return its path; the folder is made if it is missing."""
+    with atomic_write(Path(path)) as partial:
+        figure.savefig(partial, format="png", dpi=DPI)
+    return Path(path)
 
 
 def with_unit(name: str, unit: str) -> str:
-    """An axis label."""
+    """An axis label: `name [unit]`."""
     return f"{name} [{unit}]" if unit else name
 
 
 def stage_kind(name: str) -> str:
-    """Kind of a stage, from a name such as `sine-features (kappa 1, ridge 1e-05)`: labels have no room for the rest."""
+    """Kind of a stage for short labels, from a name such as `sine-features (kappa 1, ridge 1e-05)`."""
     return name.partition(" (")[0]
 
 
@@ -111,17 +99,17 @@ def point_text(space: ParameterSpace, mu: Float[np.ndarray, " n_params"]) -> str
 
 
 def line_colours(n: int) -> list[tuple[float, ...]]:
-    """`n` colours for curves: distinct ones while they last, then a ramp that keeps the order visible."""
+    """`n` colours for curves: up to seven distinct ones, or a sequential colour map for more."""
     if n <= len(OKABE_ITO):
         return [matplotlib.colors.to_rgba(colour) for colour in OKABE_ITO[:n]]
-    # The last tenth of the ramp is too light on white paper.
+    # The last tenth of the colour map is too light on white paper.
     return [tuple(colour) for colour in matplotlib.colormaps[MAGNITUDE](np.linspace(0, 0.9, n))]
 
 
 def magnitude_norm(values: Float[np.ndarray, "*shape"]) -> Normalize:
-    """Colour scale of non-negative values: from zero, or logarithmic where the largest would hide all others.
+    """Colour scale of non-negative values: linear from zero, or logarithmic if the maximum exceeds 10 times the median.
 
-    The logarithmic scale covers at most three decades below the largest value; values that are not finite do not count.
+    The logarithmic scale covers at most three decades; non-finite values are ignored.
     """
     positive = values[np.isfinite(values) & (values > 0)]
     if not positive.size:
@@ -133,7 +121,7 @@ def magnitude_norm(values: Float[np.ndarray, "*shape"]) -> Normalize:
 
 
 def plain_number(value: float, n_digits: int = 6) -> str:
-    """A number without exponent where that stays short, else with a typeset power of ten."""
+    """A number without exponent if that is short, else with a typeset power of ten."""
     if value == 0 or 1e-4 <= abs(value) < 1e5:
         return f"{value:.{n_digits}g}"
     mantissa, exponent = f"{value:.{n_digits - 1}e}".split("e")
@@ -147,21 +135,21 @@ def _tick_label(value: float, _position: int | None = None) -> str:
 
 
 def _log_locator(low: float, high: float) -> LogLocator | MaxNLocator:
-    """Ticks at powers of ten, at 1-2-5 over few decades, and equidistant round numbers within a factor of five."""
+    """Ticks at powers of ten; 1-2-5 below two decades; equidistant round numbers within a factor of five."""
     if high < 5 * low:
         return MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
     return LogLocator(subs=(1.0,) if high >= 100 * low else (1.0, 2.0, 5.0))
 
 
 def log_ticks(axis: Axis, low: float, high: float) -> None:
-    """Label a logarithmic axis, which shows `low` to `high`, with plain numbers that do not crowd."""
+    """Label a logarithmic axis from `low` to `high` with plain numbers that do not overlap."""
     axis.set_major_locator(_log_locator(low, high))
     axis.set_major_formatter(FuncFormatter(_tick_label))
     axis.set_minor_formatter(NullFormatter())
 
 
 def log_error_axis(axes: Axes, values: Sequence[float] | np.ndarray) -> None:
-    """Make the y axis logarithmic around the positive ones of `values`, and at least a decade high."""
+    """Make the y axis logarithmic, with a range that contains the positive ones of `values` and at least a decade."""
     positive = np.array([value for value in values if np.isfinite(value) and value > 0])
     axes.set_yscale("log")
     if not positive.size:
@@ -176,7 +164,7 @@ def log_error_axis(axes: Axes, values: Sequence[float] | np.ndarray) -> None:
 def magnitude_bar(
     figure: Figure, mappable: ScalarMappable, axes: Axes | list[Axes], label: str, *, below: bool = False
 ) -> Colorbar:
-    """Colour bar of a `magnitude_norm`; `below` says that some values lie under its lower end."""
+    """Colour bar of a `magnitude_norm`; `below`: some values lie below its lower end."""
     norm = mappable.norm
     bar = figure.colorbar(mappable, ax=axes, label=label, extend="min" if below else "neither")
     if isinstance(norm, LogNorm):
@@ -188,7 +176,7 @@ def magnitude_bar(
 
 
 def cell_edges(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n_plus_1"]:
-    """Borders half-way between neighbours; the outer ones at the outer points, so that cells fill exactly the range."""
+    """Cell borders half-way between neighbours, the outer ones at the outer points."""
     if len(x) == 1:
         return np.array([x[0] - 0.5, x[0] + 0.5])
     return np.concatenate([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])
@@ -199,12 +187,12 @@ def number_points(
 ) -> None:
     """Number points from 1 in their order: squares for the first `n_initial`, discs for the others.
 
-    A number whose place is taken moves to a free place nearby, tied to its point by a line; where none is left, only
-    the point is drawn. The layout of the figure must be final, because places are measured on paper.
+    A number that would cover another one moves to a free place nearby, connected to its point by a line; if there is no
+    free place, only the point is drawn. The layout of the figure must be final, because distances are those on paper.
 
     Args:
         avoid: `[n, 2]`, points that no number may cover.
-        number_initial: else the first `n_initial` are small squares without numbers.
+        number_initial: if false, the first `n_initial` are small squares without numbers.
     """
     radius = 6.3 if len(points) < 100 else 8.3
     per_pixel = 72 / axes.figure.dpi
@@ -224,7 +212,7 @@ def number_points(
         if place is not anchor:
             axes.plot([point[0], x], [point[1], y], color="black", lw=0.7, zorder=3)
             axes.plot(*point, marker, ms=3.5, mfc=colour, mec="black", mew=0.6, zorder=3)
-        # A square of the same width as a disc looks larger.
+        # A square looks larger than a disc of the same width.
         size = 2 * radius if marker == "o" else 1.8 * radius
         axes.plot(x, y, marker, ms=size, mfc=colour, mec="black", mew=0.7, zorder=4)
         axes.text(x, y, str(index + 1), ha="center", va="center_baseline", fontsize=TEXT_PT, zorder=5)
@@ -233,7 +221,7 @@ def number_points(
 def _free_place(
     anchor: Float[np.ndarray, "2"], taken: list[np.ndarray], radius: float, low: np.ndarray, high: np.ndarray
 ) -> Float[np.ndarray, "2"] | None:
-    """The place nearest to the anchor, itself included, that is free of other markers and inside the panel."""
+    """The place nearest to the anchor, possibly the anchor itself, that is free and inside the panel."""
     rings = [
         anchor + step * 2.2 * radius * np.array([np.cos(angle), np.sin(angle)])
         for step in (1, 1.5, 2, 3, 4)

@@ -1,4 +1,4 @@
-"""Predictions for people: files, figures, HTTP."""
+"""Predictions of a surrogate as files, as figures and over HTTP."""
 
 import lazy_loader
 

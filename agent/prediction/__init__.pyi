@@ -6,4 +6,4 @@ from .http_server import listen as listen
 from .http_server import run_server as run_server
 from .predict import check_target as check_target
 from .predict import predict_to as predict_to
-from .request import request_of as request_of
+from .request import PredictOptions as PredictOptions

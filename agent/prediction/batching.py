@@ -1,4 +1,4 @@
-"""Requests that arrive together are answered together: one evaluation of the surrogate for many probes."""
+"""Batches concurrent requests: one evaluation of the surrogate for many probes."""
 
 import asyncio
 import warnings
@@ -16,17 +16,17 @@ from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
 
 Result = TypeVar("Result")
 
-# Probes of one evaluation: its cost grows with the square of their number, since each has a point and a time.
+# Largest number of probes in one evaluation, which predicts all pairs of points and times: its cost is quadratic.
 MAX_BATCH = 64
 
 
 class Busy(Exception):
-    """More requests wait than are allowed to."""
+    """Too many requests are waiting."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One value in space and time: at parameters `[n_params]`."""
+    """One value in space and time, at parameters `[n_params]`."""
 
     point: Float[np.ndarray, " n_params"]
     time: float
@@ -35,10 +35,10 @@ class Probe:
 
 
 class Batcher:
-    """Evaluates a surrogate in one thread; while it is at work, probes gather, and are then evaluated together.
+    """Evaluates a surrogate in one thread; probes that arrive during an evaluation form the next batch.
 
     Args:
-        waiting: probes that may wait.
+        waiting: largest number of waiting probes.
     """
 
     def __init__(self, surrogate: Surrogate, waiting: int) -> None:
@@ -60,14 +60,14 @@ class Batcher:
         self._thread.shutdown(cancel_futures=True)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Do something else in the thread of the surrogate."""
+        """Run a function in the thread of the surrogate."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def probe(self, probe: Probe) -> tuple[float, float | None]:
         """Mean and standard deviation at one probe.
 
         Raises:
-            Busy: too many wait.
+            Busy: too many requests are waiting.
             ValueError: the prediction there is not finite.
         """
         future: asyncio.Future[tuple[float, float | None]] = asyncio.get_running_loop().create_future()
@@ -96,7 +96,7 @@ class Batcher:
                     future.set_exception(error)
             return
         for future, one in zip(futures, found, strict=True):
-            if future.done():  # the client has gone
+            if future.done():  # the client has disconnected
                 continue
             if np.isfinite(one[0]) and (one[1] is None or np.isfinite(one[1])):
                 future.set_result(one)
@@ -106,7 +106,7 @@ class Batcher:
 
 @contextmanager
 def tolerate_extrapolation() -> Iterator[None]:
-    """Evaluate where the surrogate may break down: whoever asked for it was told, or is now.
+    """Evaluate the surrogate outside the trained ranges without warnings: the answer contains one.
 
     Raises:
         ValueError: it cannot be evaluated there.
@@ -120,7 +120,7 @@ def tolerate_extrapolation() -> Iterator[None]:
 
 
 def evaluate(surrogate: Surrogate, probes: list[Probe]) -> list[tuple[float, float | None]]:
-    """Mean and standard deviation at each of some probes, all of which want the latter, or none."""
+    """Mean and standard deviation at probes, which must have the same `std`."""
     together = Probes.joined([probe.probes for probe in probes])
     points, times = np.stack([probe.point for probe in probes]), np.array([probe.time for probe in probes])
     with tolerate_extrapolation():

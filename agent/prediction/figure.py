@@ -1,4 +1,4 @@
-"""The figure of one prediction: a field with its standard deviation, or what sensors will see."""
+"""The figure of one prediction: a field and its standard deviation, or the values at sensors over time."""
 
 import warnings
 from pathlib import Path
@@ -22,40 +22,39 @@ from mlasdi.agent.figures import (
     with_unit,
 )
 from mlasdi.agent.prediction.predict import Request, Selection
-from mlasdi.solvers import StateLayout
+from mlasdi.solvers import StateLayout, evenly_spread
 from mlasdi.surrogate import ExtrapolationWarning, Prediction, Surrogate
 
-# More lines than this cannot be told apart; more times than this are not seen.
+# Largest number of lines with distinguishable colours, and of times that are visible.
 MAX_SENSORS, _MAX_TIMES = 8, 300
 
 
 def check_figure(path: Path, request: Request) -> None:
-    """Refuse a figure that cannot be drawn, before anything is computed.
+    """Check that a figure can be drawn, before the prediction.
 
     Raises:
         ValueError: unknown suffix, no such folder, several points, or too many sensors.
     """
     if path.suffix != ".png":
-        raise ValueError(f"--plot {path}: draw in a file that ends in .png")
+        raise ValueError(f"--plot {path}: give a file that ends in .png")
     if not path.parent.is_dir():
         raise ValueError(f"--plot {path}: there is no folder {path.parent}")
     if len(request.points) > 1:
         raise ValueError(f"--plot {path}: it shows one trajectory, and {len(request.points)} points are given")
     sensors = request.selection.sensors
     if sensors and len(next(iter(sensors.values()))) > MAX_SENSORS:
-        raise ValueError(f"--plot {path}: at most {MAX_SENSORS} sensors can be told apart in it")
+        raise ValueError(f"--plot {path}: it shows at most {MAX_SENSORS} sensors")
 
 
 def draw_prediction(surrogate: Surrogate, request: Request, path: Path) -> None:
-    """Draw the trajectory of the first field that is asked for, at the one point of the request."""
+    """Draw the trajectory of the first requested field, at the only point of the request."""
     t = surrogate.t if request.times is None else request.times
     whole = request.selection.layout(surrogate.layout)
     selection = Selection(whole.fields[:1], request.selection.sensors)
     is_curve = selection.sensors is not None or len(whole.coordinates) == 1
-    n_times = min(_MAX_TIMES if is_curve else 3, len(t))
-    shown = np.unique(np.linspace(0, len(t) - 1, n_times).round().astype(int))
+    shown = evenly_spread(len(t), _MAX_TIMES if is_curve else 3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExtrapolationWarning)  # it was told when the file was written
+        warnings.simplefilter("ignore", ExtrapolationWarning)  # the summary of the prediction contains it
         found = surrogate.predict(request.points, t[shown], probes=selection.probes(surrogate.layout))
     title = point_text(surrogate.space, request.points[0])
     draw = _series if selection.sensors is not None else _space_time if is_curve else _snapshots
@@ -83,7 +82,7 @@ def _series(layout: StateLayout, found: Prediction, title: str) -> Figure:
 
 @styled
 def _space_time(layout: StateLayout, found: Prediction, title: str) -> Figure:
-    """Mean and standard deviation over space and time; over space alone where there is one time."""
+    """Mean and standard deviation over space and time; over space only if there is a single time."""
     field, (name, x) = layout.fields[0], next(iter(layout.coordinates.items()))
     order = np.argsort(x)
     quantity = with_unit(field, layout.field_units.get(field, ""))
@@ -109,7 +108,7 @@ def _space_time(layout: StateLayout, found: Prediction, title: str) -> Figure:
 
 @styled
 def _snapshots(layout: StateLayout, found: Prediction, title: str) -> Figure:
-    """Mean and standard deviation over the first two coordinates, at some times."""
+    """Mean and standard deviation over the first two coordinates, at up to three times."""
     field, names = layout.fields[0], list(layout.coordinates)[:2]
     figure = new_figure(WIDTH * 1.5 / max(len(found.t), 2))
     grid = figure.subplots(2, len(found.t), sharex=True, sharey=True, squeeze=False)
@@ -131,7 +130,7 @@ def _snapshots(layout: StateLayout, found: Prediction, title: str) -> Figure:
 
 
 def _plane(layout: StateLayout, u: Float[np.ndarray, " state"]) -> Float[np.ndarray, "*plane"]:
-    """The first field on its first two axes, in the middle of any others."""
+    """The first field on its first two axes, at the middle of all others."""
     on_grid = layout.split(u)[layout.fields[0]]
     middle: tuple[Any, ...] = () if layout.scattered else tuple(n // 2 for n in layout.shape[2:])
     return on_grid[(..., *middle)]

@@ -1,9 +1,5 @@
-"""Files of predictions: HDF5, NumPy's NPZ, and NetCDF with coordinates and units; written block by block.
+"""Files of predictions: HDF5, NumPy's NPZ, and NetCDF with coordinates and units; written block by block."""
 
-A file appears under its name when it is complete, or not at all.
-"""
-
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,16 +13,18 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.solvers.storage import atomic_write
 
 SUFFIXES = (".h5", ".nc", ".npz")
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """What a file contains.
 
     Attributes:
-        layout: fields and places of the predicted values.
+        space: the parameters.
+        layout: fields and grid of the predicted values.
         t: times `[time]`.
         points: parameters `[param, n_params]`.
         has_std: whether there is a standard deviation.
@@ -41,13 +39,13 @@ class Contents:
     levels: tuple[float, ...]
 
     @property
-    def bytes_a_time(self) -> int:
+    def bytes_per_time(self) -> int:
         """Bytes of all values of one point at one time."""
         return 8 * self.layout.n_state * (1 + self.has_std + len(self.levels))
 
     @property
     def n_bytes(self) -> int:
-        return self.bytes_a_time * len(self.points) * len(self.t)
+        return self.bytes_per_time * len(self.points) * len(self.t)
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Block:
     """Predicted values of some points at some times.
 
     Attributes:
-        rows, times: which.
+        rows, times: indices of the points and of the times.
         mean, std: `[param, time, state]`.
         quantiles: `[param, level, time, state]`.
     """
@@ -74,26 +72,23 @@ class PredictionFile(Protocol):
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a format that cannot be written.
+    """Check that the format of a file can be written.
 
     Raises:
-        ValueError: so it is.
+        ValueError: the suffix is unknown, or a package is missing.
     """
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"--out {path}: write to a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
+        raise ValueError(f"--out {path}: give a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if path.suffix == ".nc" and find_spec("h5netcdf") is None:
-        raise ValueError(f"--out {path}: NetCDF needs a package more: pip install 'mlasdi[netcdf]'")
+        raise ValueError(f"--out {path}: NetCDF needs an additional package: pip install 'mlasdi[netcdf]'")
 
 
 @contextmanager
 def opened(path: Path, contents: Contents) -> Iterator[PredictionFile]:
-    """A file to write blocks to."""
+    """A file for blocks, which appears under its name when the body has ended without an error."""
     kinds = {".h5": _hdf5, ".nc": _netcdf, ".npz": _npz}
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-") as folder:
-        partial = Path(folder, path.name)
-        with kinds[path.suffix](partial, contents) as file:
-            yield file
-        os.replace(partial, path)
+    with atomic_write(path) as partial, kinds[path.suffix](partial, contents) as file:
+        yield file
 
 
 class _Arrays:
@@ -117,7 +112,7 @@ def _shapes(contents: Contents) -> dict[str, tuple[int, ...]]:
 
 
 def _known(contents: Contents) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
-    """What is known before anything is predicted, as arrays and as names."""
+    """The contents that are known before the prediction, as arrays and as names."""
     layout = contents.layout
     arrays = {"t": contents.t, "mu": contents.points}
     arrays |= {f"x_{axis}": np.asarray(values) for axis, values in layout.coordinates.items()}
@@ -144,7 +139,7 @@ def _hdf5(path: Path, contents: Contents) -> Iterator[PredictionFile]:
 
 @contextmanager
 def _npz(path: Path, contents: Contents) -> Iterator[PredictionFile]:
-    """Arrays lie in files of their own until they are complete, since a NPZ file cannot be written in pieces."""
+    """Arrays are first written to separate files, because an NPZ file cannot be written in blocks."""
     arrays, names = _known(contents)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         mapped = {
@@ -153,11 +148,12 @@ def _npz(path: Path, contents: Contents) -> Iterator[PredictionFile]:
         }
         yield _Arrays(mapped)
         texts = {name: np.array(values) for name, values in names.items()}
-        np.savez_compressed(path, allow_pickle=False, **arrays, **texts, **mapped)
+        with path.open("wb") as stream:  # given a path, NumPy would append .npz
+            np.savez_compressed(stream, allow_pickle=False, **arrays, **texts, **mapped)
 
 
 class _Fields:
-    """Predictions as variables on their grids, as NetCDF has them."""
+    """Predictions as NetCDF variables on their grids."""
 
     def __init__(self, variables: Mapping[str, Any], layout: StateLayout) -> None:
         self.variables, self.layout = variables, layout
@@ -172,7 +168,7 @@ class _Fields:
 
 @contextmanager
 def _netcdf(path: Path, contents: Contents) -> Iterator[PredictionFile]:
-    """Variables `u`, `u_std`, `u_quantiles` of each field u, over the dimensions point, time and those of the grid."""
+    """Variables `u`, `u_std`, `u_quantiles` of each field u, with dimensions point, time and those of the grid."""
     import h5netcdf
 
     layout = contents.layout
@@ -215,7 +211,7 @@ def _netcdf_kinds(contents: Contents) -> dict[str, tuple[str, ...]]:
 
 
 def _netcdf_names(contents: Contents) -> tuple[dict[str, str], dict[str, str]]:
-    """Names of coordinates and of parameters in the file, where no two things may have the same."""
+    """Names of coordinates and parameters in the file, made unique."""
     taken = {"point", "time", "quantile", "place"}
     taken |= {field + suffix for field in contents.layout.fields for suffix in ("", "_std", "_quantiles")}
     named: list[dict[str, str]] = []

@@ -1,4 +1,4 @@
-"""A surrogate behind HTTP: a small FastAPI application, with limits, and what a request and an answer look like."""
+"""The HTTP service of a surrogate: a FastAPI application with limits, and its requests and answers."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,12 +21,12 @@ Point = Annotated[dict[str, FiniteFloat], Field(min_length=1, max_length=100, ex
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for, and how many may wait.
+    """Limits on requests.
 
     Attributes:
-        body_bytes: size of a request.
-        values: predicted values in one answer, each kind of value counted: mean, standard deviation, each quantile.
-        waiting: probes that may wait for an answer; more are told to come back.
+        body_bytes: largest size of a request.
+        values: largest number of predicted values in one answer; mean, standard deviation and each quantile count.
+        waiting: largest number of waiting probes; further ones get status 429.
     """
 
     body_bytes: int = 1 << 20
@@ -37,12 +37,12 @@ class Limits:
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    std: bool = Field(True, description="whether to answer with the standard deviation")
+    std: bool = Field(True, description="whether the answer contains the standard deviation")
     extrapolate: bool = Field(False, description="whether points and times outside the trained ranges are allowed")
 
 
 class TrajectoryRequest(_Body):
-    """Whole trajectories, or those of chosen fields or at sensors."""
+    """A request for trajectories, of the whole state, of some fields, or at sensors."""
 
     points: Annotated[list[Point], Field(min_length=1)] = Field(description="parameters by name")
     times: Annotated[list[FiniteFloat], Field(min_length=1)] | None = Field(None, description="those of training")
@@ -52,7 +52,7 @@ class TrajectoryRequest(_Body):
 
 
 class ProbeRequest(_Body):
-    """One value in space and time."""
+    """A request for one value in space and time."""
 
     point: Point = Field(description="parameters by name")
     time: FiniteFloat
@@ -61,7 +61,7 @@ class ProbeRequest(_Body):
 
 
 class TrajectoryAnswer(BaseModel):
-    """Axes of `mean` and `std`: point, time, value; of `quantiles`: point, quantile, time, value."""
+    """Trajectories. Axes of `mean` and `std`: point, time, value; of `quantiles`: point, quantile, time, value."""
 
     times: list[float]
     mean: list[list[list[float]]]
@@ -72,13 +72,15 @@ class TrajectoryAnswer(BaseModel):
 
 
 class ProbeAnswer(BaseModel):
+    """One value in space and time."""
+
     mean: float
     std: float | None
     warnings: list[str]
 
 
 class _Refused(Exception):
-    """A request that cannot be answered, with its status."""
+    """A request that is refused, with the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -89,7 +91,8 @@ def application(surrogate: Surrogate, model: str, limits: Limits | None = None) 
     """The application that serves one surrogate.
 
     Args:
-        model: how it was named, for those who ask.
+        model: name of the model in answers.
+        limits: on requests.
     """
     limits = limits or Limits()
     batcher = Batcher(surrogate, limits.waiting)
@@ -101,9 +104,9 @@ def application(surrogate: Surrogate, model: str, limits: Limits | None = None) 
 
     app = FastAPI(
         title=f"mlasdi: {model}",
-        description="Predicts trajectories, with a standard deviation, from parameters alone.",
+        description="Predicts trajectories with standard deviations from parameters.",
         lifespan=lifespan,
-        responses={status: {"model": Complaint, "description": text} for status, text in _COMPLAINTS.items()},
+        responses={status: {"model": ErrorAnswer, "description": text} for status, text in _ERRORS.items()},
     )
     app.add_middleware(_BodyLimit, limit=limits.body_bytes)
     _add_handlers(app)
@@ -111,12 +114,14 @@ def application(surrogate: Surrogate, model: str, limits: Limits | None = None) 
     return app
 
 
-class Complaint(BaseModel):
+class ErrorAnswer(BaseModel):
+    """Why a request was refused."""
+
     error: str
 
 
-_MAX_COMPLAINT = 500
-_COMPLAINTS = {
+_MAX_MESSAGE = 500
+_ERRORS = {
     400: "the body is not JSON",
     413: "the body, or the answer, is too large",
     422: "the request cannot be used",
@@ -132,7 +137,7 @@ def _add_routes(app: FastAPI, surrogate: Surrogate, model: str, limits: Limits, 
 
     @app.get("/model")
     async def describe() -> dict[str, Any]:
-        """What the model predicts, where it holds, and how good it is."""
+        """What the model predicts, its domain, and its accuracy."""
         return description(surrogate, model)
 
     @app.post("/predict")
@@ -142,8 +147,8 @@ def _add_routes(app: FastAPI, surrogate: Surrogate, model: str, limits: Limits, 
 
     @app.post("/probe")
     async def probe(body: ProbeRequest) -> ProbeAnswer:
-        """One value in space and time; concurrent requests are answered together."""
-        point = _rows(surrogate, [body.point])
+        """One value in space and time; concurrent requests are evaluated as a batch."""
+        point = surrogate.space.as_array(body.point)
         time = np.array([body.time])
         with tolerate_extrapolation():
             extrapolation_note = _allowed(surrogate, point, time, body.extrapolate)
@@ -151,13 +156,13 @@ def _add_routes(app: FastAPI, surrogate: Surrogate, model: str, limits: Limits, 
             (body.field or surrogate.layout.fields[0],), {k: np.array([v]) for k, v in body.place.items()}
         )
         probes = selection.probes(surrogate.layout)
-        assert probes is not None  # a place was given
+        assert probes is not None  # a place is given
         mean, std = await batcher.probe(Probe(point[0], body.time, probes, body.std))
         return ProbeAnswer(mean=mean, std=std, warnings=extrapolation_note)
 
 
 def description(surrogate: Surrogate, model: str) -> dict[str, Any]:
-    """What there is to know of a surrogate before asking it, as JSON."""
+    """Parameters, fields, coordinates, times and accuracy of a surrogate, as JSON."""
     layout = surrogate.layout
     return {
         "model": model,
@@ -186,21 +191,21 @@ def description(surrogate: Surrogate, model: str) -> dict[str, Any]:
     }
 
 
-def _rows(surrogate: Surrogate, points: list[dict[str, float]]) -> np.ndarray:
-    return np.concatenate([surrogate.space.as_array(point) for point in points])
-
-
 def _allowed(surrogate: Surrogate, points: np.ndarray, t: np.ndarray, extrapolate: bool) -> list[str]:
-    """Warnings of an extrapolation that is allowed; one that is not is refused."""
+    """Warnings about extrapolation.
+
+    Raises:
+        ValueError: extrapolation is needed and not allowed.
+    """
     extrapolation_note = outside(surrogate, points, t)
     if extrapolation_note and not extrapolate:
-        raise ValueError(f'{extrapolation_note}; "extrapolate": true predicts there all the same')
+        raise ValueError(f'{extrapolation_note}; send "extrapolate": true to predict there')
     return [extrapolation_note] if extrapolation_note else []
 
 
 @tolerate_extrapolation()
 def _trajectories(surrogate: Surrogate, body: TrajectoryRequest, limits: Limits) -> TrajectoryAnswer:
-    points = _rows(surrogate, body.points)
+    points = surrogate.space.as_array(body.points)
     times = surrogate.t if body.times is None else np.array(body.times)
     extrapolation_note = _allowed(surrogate, points, times, body.extrapolate)
     selection = Selection(tuple(body.fields) if body.fields else None, _sensors(body.sensors))
@@ -208,7 +213,7 @@ def _trajectories(surrogate: Surrogate, body: TrajectoryRequest, limits: Limits)
     n_values = surrogate.layout.n_state if probes is None else len(probes)
     total = len(points) * len(times) * n_values * (1 + body.std + len(body.quantiles))
     if total > limits.values:
-        raise _Refused(413, f"{total} values asked for, of at most {limits.values} in one answer")
+        raise _Refused(413, f"{total} values requested; at most {limits.values} are allowed in one answer")
     found = surrogate.predict(points, times, std=body.std or bool(body.quantiles), probes=probes)
     error = None if surrogate.error_estimate is None else float(surrogate.relative_std(points).max())
     if not (np.isfinite(found.mean).all() and (found.std is None or np.isfinite(found.std).all())):
@@ -232,7 +237,7 @@ def _sensors(sensors: list[dict[str, float]] | None) -> dict[str, np.ndarray] | 
 
 
 def _add_handlers(app: FastAPI) -> None:
-    """Every refusal has the same form, and repeats nothing that JSON could not carry."""
+    """Turn errors into answers of one form, in ASCII."""
 
     def answer(status: int, message: str) -> JSONResponse:
         headers = {"Retry-After": "1"} if status == 429 else None
@@ -244,7 +249,7 @@ def _add_handlers(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return answer(400, "the body is not JSON")
         where = ".".join(map(str, first["loc"][1:])) or "body"
-        return answer(422, f"{where}: {first['msg']} (send a JSON object as application/json)"[:_MAX_COMPLAINT])
+        return answer(422, f"{where}: {first['msg']} (send a JSON object as application/json)"[:_MAX_MESSAGE])
 
     @app.exception_handler(ValueError)
     async def unusable(_: Request, error: ValueError) -> JSONResponse:
@@ -260,7 +265,7 @@ def _add_handlers(app: FastAPI) -> None:
 
 
 class _BodyLimit:
-    """Refuses bodies that are too large, whether their size is announced or found out while they arrive."""
+    """Refuses bodies that are too large while they arrive, whatever size their header announces."""
 
     def __init__(self, app: Callable[..., Awaitable[None]], limit: int) -> None:
         self.app, self.limit = app, limit

@@ -1,4 +1,4 @@
-"""Running the application: a socket, and uvicorn on it until it is told to stop."""
+"""The HTTP server: a listening socket, and uvicorn on it until it is interrupted."""
 
 import socket
 from contextlib import suppress
@@ -8,10 +8,10 @@ from fastapi import FastAPI
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, str]:
-    """A socket that listens, and its address; whoever connects before the application is ready waits.
+    """A listening socket and its address; clients that connect before the application is ready wait.
 
     Raises:
-        OSError: the address is taken, or not one of this machine.
+        OSError: the address is in use, or is not one of this machine.
     """
     family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     opened = socket.socket(family, kind, protocol)
@@ -27,10 +27,10 @@ def listen(host: str, port: int) -> tuple[socket.socket, str]:
 
 
 def run_server(app: FastAPI, opened: socket.socket) -> None:
-    """Serve until interrupted or terminated, and answer what has arrived by then."""
+    """Serve until interrupted or terminated; requests that have arrived are still answered."""
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
     try:
-        with suppress(KeyboardInterrupt):  # the way to end it
+        with suppress(KeyboardInterrupt):  # Ctrl-C ends the server
             uvicorn.Server(config).run([opened])
     finally:
         opened.close()

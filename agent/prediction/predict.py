@@ -1,4 +1,4 @@
-"""Predictions for people: what is asked for, checked; computed block by block; and what there is to say about it."""
+"""Predicts trajectories for a request, block by block, and summarises them."""
 
 import shutil
 import warnings
@@ -14,9 +14,9 @@ from mlasdi.agent.prediction.files import Block, Contents, check_suffix, opened
 from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
 
-# Bytes of predicted values that are in memory at once.
+# Largest size of the predicted values in memory.
 BLOCK_BYTES = 1 << 26
-# Points whose error is estimated at once: each takes a trajectory in POD coordinates for every training point.
+# Number of points whose error is estimated at once: each needs a trajectory in POD coordinates per training point.
 _ESTIMATED = 64
 
 
@@ -25,15 +25,15 @@ class Selection:
     """Which values of the state to predict.
 
     Attributes:
-        fields: names of fields; `None`: all.
-        sensors: coordinate name -> coordinates of the sensors; `None`: the whole grid.
+        fields: names of fields; None for all.
+        sensors: coordinate name -> coordinates of the sensors; None for the whole grid.
     """
 
     fields: tuple[str, ...] | None = None
     sensors: Mapping[str, Float[np.ndarray, " sensor"]] | None = None
 
     def probes(self, layout: StateLayout) -> Probes | None:
-        """The values, or `None` for the whole state.
+        """The values as probes of the state; None for the whole state.
 
         Raises:
             ValueError: an unknown field, or sensors that are not on the grid.
@@ -43,7 +43,7 @@ class Selection:
         return None if self.fields is None else Probes.of_fields(layout, self.fields)
 
     def layout(self, layout: StateLayout) -> StateLayout:
-        """What the predicted values are: chosen fields on the grid, or at scattered points, the sensors."""
+        """Layout of the predicted values: the fields on the grid, or at the sensors as scattered points."""
         chosen = replace(layout, fields=layout.fields if self.fields is None else self.fields)
         if self.sensors is None:
             return chosen
@@ -57,9 +57,10 @@ class Request:
 
     Attributes:
         points: parameters `[param, n_params]`, in physical units.
-        times: `None`: those of training.
-        std: whether the standard deviation is wanted.
-        levels: quantiles that are wanted, as fractions.
+        times: None for those of training.
+        std: whether to compute the standard deviation.
+        levels: levels of quantiles to compute, as fractions.
+        selection: fields and sensors.
         extrapolate: whether points and times outside the trained ranges are allowed.
     """
 
@@ -72,16 +73,16 @@ class Request:
 
 
 def outside(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"], t: Float[np.ndarray, " time"]) -> str:
-    """Which points or times lie outside the trained ranges, in words; empty if none do."""
+    """A text that says which points or times lie outside the trained ranges; empty if none do."""
     beyond = points[~surrogate.space.contains(points)]
     if len(beyond):
         box = {p.name: [p.low, p.high] for p in surrogate.space.parameters}
         others = f" and {len(beyond) - 1} more points lie" if len(beyond) > 1 else " lies"
         return f"{surrogate.space.as_dict(beyond[0])}{others} outside the trained box {box}"
     for constraint in surrogate.space.linear_constraints:
-        breaking = points[~constraint.holds(surrogate.space.columns(points))]
-        if len(breaking):
-            return f"{surrogate.space.as_dict(breaking[0])} lies outside the trained region {constraint}"
+        infeasible = points[~constraint.holds(surrogate.space.columns(points))]
+        if len(infeasible):
+            return f"{surrogate.space.as_dict(infeasible[0])} lies outside the trained region {constraint}"
     slack = 1e-9 * (surrogate.t[-1] - surrogate.t[0])
     if t.min() < surrogate.t[0] - slack or t.max() > surrogate.t[-1] + slack:
         return f"times reach outside the trained interval [{surrogate.t[0]:g}, {surrogate.t[-1]:g}]"
@@ -89,7 +90,7 @@ def outside(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"], t
 
 
 def check_target(path: Path | None) -> None:
-    """Refuse a file that could not be written, before anything is computed.
+    """Check that a file can be written, before the prediction.
 
     Raises:
         ValueError: unknown suffix, no such folder, or a package that the format needs is not installed.
@@ -102,18 +103,18 @@ def check_target(path: Path | None) -> None:
 
 
 def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dict[str, Any]:
-    """Predict all that is asked for, into a file where one is named, and return what there is to say, as JSON.
+    """Predict for a request, write the values to a file if `path` is given, and return a summary as JSON.
 
-    Memory is bounded whatever the number of points: blocks of points and times are computed and written in turn.
+    Memory is bounded for any number of points: blocks of points and times are computed and written one after the other.
 
     Raises:
-        ValueError: parameters, times or sensors that cannot be used, points outside the trained box without
-            `extrapolate`, or more values than the disk holds.
+        ValueError: parameters, times or sensors cannot be used, points lie outside the trained box without
+            `extrapolate`, or the values do not fit on the disk.
     """
     contents = _contents(surrogate, request)
     extrapolation_note = outside(surrogate, request.points, contents.t)
     if extrapolation_note and not request.extrapolate:
-        raise ValueError(f"{extrapolation_note}; --extrapolate predicts there all the same")
+        raise ValueError(f"{extrapolation_note}; use --extrapolate to predict there")
     probes = request.selection.probes(surrogate.layout)
     if path is None:
         summary = _summary(_predicted(surrogate, request, contents, probes))
@@ -142,12 +143,12 @@ def _contents(surrogate: Surrogate, request: Request) -> Contents:
 
 
 def _predicted(surrogate: Surrogate, request: Request, contents: Contents, probes: Probes | None) -> Iterator[Block]:
-    """Blocks of points and times, in turn."""
+    """Predict blocks of points and times."""
     n_points, n_time = len(contents.points), len(contents.t)
-    n_times = min(max(BLOCK_BYTES // contents.bytes_a_time, 1), n_time)
-    n_rows = min(max(BLOCK_BYTES // (contents.bytes_a_time * n_times), 1), n_points)
+    n_times = min(max(BLOCK_BYTES // contents.bytes_per_time, 1), n_time)
+    n_rows = min(max(BLOCK_BYTES // (contents.bytes_per_time * n_times), 1), n_points)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExtrapolationWarning)  # it was told, or refused, for all points at once
+        warnings.simplefilter("ignore", ExtrapolationWarning)  # checked before for all points
         for row in range(0, n_points, n_rows):
             for time in range(0, n_time, n_times):
                 rows, times = slice(row, row + n_rows), slice(time, time + n_times)
@@ -173,7 +174,7 @@ def _summary(blocks: Iterator[Block]) -> dict[str, Any]:
 
 
 def _estimated_errors(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"]) -> float | None:
-    """The largest estimate over the points; None below three training points, where nothing calibrates it."""
+    """The largest error estimate of the points; None with fewer than three training points."""
     if surrogate.error_estimate is None:
         return None
     parts: Sequence[np.ndarray] = [points[k : k + _ESTIMATED] for k in range(0, len(points), _ESTIMATED)]

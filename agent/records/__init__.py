@@ -1,4 +1,4 @@
-"""What a campaign writes down: the SQLite ledger, times, models and assessments; progress events."""
+"""The records of a campaign: its SQLite ledger, times, models and assessments, and its progress events."""
 
 import lazy_loader
 

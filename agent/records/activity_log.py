@@ -1,7 +1,7 @@
-"""The seconds of a campaign: what the agent and its workers spent their time on, kept through kill -9.
+"""The activity log of a campaign: what the agent and its workers spent their time on; it survives kill -9.
 
-An activity is a row from its first moment on, and a `Heartbeat` moves the ends of open rows along: what a killed agent
-was about is lost for one beat at most.
+An activity is inserted as a row when it begins, and a `Heartbeat` updates the ends of open rows regularly. When the
+agent is killed, at most the time since the last beat is lost.
 """
 
 import logging
@@ -19,18 +19,23 @@ from mlasdi.agent.records.sqlite_file import LedgerError, LedgerFile
 _log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
-# The activity that all others of the agent lie within: its process from beginning to end.
+# The activity that contains all others of the agent: its process from beginning to end.
 RUN = "run"
 
 
-class TimeSheet:
+class ActivityLog:
     """The table of activities of one ledger."""
 
     def __init__(self, file: LedgerFile) -> None:
         self._file = file
 
     def begin(self, activity: str, *, worker: str = "", cores: float = 1.0) -> int:
-        """Record that an activity begins now; returns its id."""
+        """Record that an activity begins now; returns its id.
+
+        Args:
+            worker: `host:pid`; empty for the agent's own process.
+            cores: number of cores that it uses.
+        """
         now = time.time()
         with self._file.transaction() as db:
             insert = (
@@ -43,26 +48,17 @@ class TimeSheet:
         """Record that an activity has ended.
 
         Args:
-            seconds: that it took by a clock that nobody sets; None to go by the time of day.
+            seconds: its duration by a monotonic clock; None to use the time of day, which may be set back.
         """
         with self._file.transaction() as db:
             end = "UPDATE activities SET is_open = 0, ended_at = ifnull(started_at + ?, ?) WHERE id = ?"
             db.execute(end, (seconds, time.time(), activity_id))
 
-    def end_elsewhere(self, activity_id: int, worker: str, started_at: float, ended_at: float) -> None:
-        """Record that an activity of a worker has ended, and which worker that was; unix seconds by its clock."""
+    def end_of_worker(self, activity_id: int, worker: str, started_at: float, ended_at: float) -> None:
+        """Record that an activity of a worker has ended: its `host:pid`, and unix seconds by the worker's clock."""
         with self._file.transaction() as db:
             end = "UPDATE activities SET is_open = 0, worker = ?, started_at = ?, ended_at = ? WHERE id = ?"
             db.execute(end, (worker, started_at, ended_at, activity_id))
-
-    def enter(self, activity: str, worker: str, cores: float, started_at: float, ended_at: float) -> None:
-        """Record an activity that is over."""
-        with self._file.transaction() as db:
-            insert = (
-                "INSERT INTO activities (activity, worker, cores, started_at, ended_at, is_open)"
-                " VALUES (?, ?, ?, ?, ?, 0)"
-            )
-            db.execute(insert, (activity, worker, cores, started_at, ended_at))
 
     @contextmanager
     def timed(self, activity: str) -> Iterator[None]:
@@ -74,14 +70,14 @@ class TimeSheet:
             self.end(activity_id, seconds=time.monotonic() - start)
 
     def beat(self) -> None:
-        """Move the ends of everything that is open to now."""
+        """Set the end of everything that is open to now."""
         now = time.time()
         with self._file.transaction() as db:
             db.execute("UPDATE activities SET ended_at = ? WHERE is_open", (now,))
             db.execute("UPDATE attempts SET seen_at = ? WHERE status = 'running'", (now,))
 
     def close_all(self) -> None:
-        """Leave the ends of open activities where the last beat put them."""
+        """Close open activities; they end at the last beat."""
         with self._file.transaction() as db:
             db.execute("UPDATE activities SET is_open = 0 WHERE is_open")
 
@@ -91,7 +87,7 @@ class TimeSheet:
         return [Activity(**{**dict(row), "is_open": bool(row["is_open"])}) for row in rows]
 
     def seconds(self) -> dict[str, float]:
-        """Seconds of the agent's process, by activity; the sums span all resumes."""
+        """Seconds of the agent's process, by activity, summed over all runs of the campaign."""
         rows = self._file.rows(
             "SELECT activity, sum(ended_at - started_at) AS spent FROM activities"
             " WHERE worker = '' AND activity != ? GROUP BY activity ORDER BY min(id)",
@@ -100,7 +96,7 @@ class TimeSheet:
         return {row["activity"]: row["spent"] for row in rows}
 
     def elapsed_s(self) -> float:
-        """Seconds that agents have worked on the campaign, the one at work included."""
+        """Wall time of the campaign in seconds, summed over all its runs, the present one included."""
         query = (
             "SELECT ifnull(sum(CASE WHEN is_open THEN max(?, ended_at) ELSE ended_at END - started_at), 0)"
             " FROM activities WHERE activity = ?"
@@ -108,7 +104,7 @@ class TimeSheet:
         return float(self._file.value(query, (time.time(), RUN)))
 
     def core_seconds(self) -> float:
-        """Core-seconds of all that workers did, failed and interrupted solves included, and of trainings anywhere."""
+        """Core-seconds of all work of workers, failed and interrupted solves included, and of all trainings."""
         solves = "SELECT ifnull(sum(cores * (ifnull(ended_at, seen_at) - started_at)), 0) FROM attempts"
         others = (
             "SELECT ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities"
@@ -118,9 +114,9 @@ class TimeSheet:
 
 
 class Heartbeat:
-    """Beats for a ledger from a thread of its own, with a connection of its own: `with Heartbeat(path): ...`.
+    """Calls `ActivityLog.beat` regularly from a background thread with its own connection: `with Heartbeat(path): ...`.
 
-    Its failure is not the campaign's: a beat that cannot be written is skipped.
+    A beat that cannot be written is skipped with a warning; the campaign continues.
     """
 
     def __init__(self, path: Path, interval_s: float = BEAT_S) -> None:
@@ -134,11 +130,11 @@ class Heartbeat:
         except LedgerError as error:
             _log.warning("no heartbeat: %s", error)
             return
-        sheet = TimeSheet(file)
+        log = ActivityLog(file)
         try:
             while not self._stop.wait(self.interval_s):
                 try:
-                    sheet.beat()
+                    log.beat()
                 except LedgerError as error:
                     _log.warning("a heartbeat was skipped: %s", error)
         finally:

@@ -1,4 +1,4 @@
-"""The models and assessments of a campaign on disk: verified when read; a damaged one is set aside and made again."""
+"""The models and assessments of a campaign on disk; damaged files are detected, set aside and made again."""
 
 import shutil
 from collections.abc import Callable
@@ -8,17 +8,17 @@ from mlasdi.agent.execution import download_from, exists_at, list_with_prefix, r
 from mlasdi.surrogate import Surrogate, SurrogateError
 from mlasdi.validation import Assessment, DamagedAssessment
 
-# Of the places at which workers leave and find models.
+# Names of the folders through which models are exchanged with workers.
 _PREFIX = ".model-round-"
 
 
 class Checkpoints:
-    """What the rounds of one campaign have left in its folder.
+    """The models and assessments of one campaign, by round.
 
     Args:
         folder: of the campaign.
-        shared: folder that workers see, too, or a URL.
-        warn: gets a line for each damaged file.
+        shared: folder or URL that the workers can access too.
+        warn: called with a message for each damaged file.
     """
 
     def __init__(self, folder: Path, shared: str, warn: Callable[[str], None]) -> None:
@@ -32,7 +32,7 @@ class Checkpoints:
         return self.folder / "assessments" / f"round-{round:03d}.npz"
 
     def surrogate(self, round: int) -> Surrogate | None:
-        """The model of a round; None where there is no sound one."""
+        """The model of a round; None if there is none or it is damaged."""
         if self._last is not None and self._last[0] == round:
             return self._last[1]
         folder = self.model_folder(round)
@@ -41,22 +41,22 @@ class Checkpoints:
         try:
             surrogate = Surrogate.load(folder)
         except SurrogateError as error:
-            self._set_aside(folder, f"the model of round {round} is damaged, and is trained again: {error}")
+            self._set_aside(folder, f"the model of round {round} is damaged and will be trained again: {error}")
             return None
         self._last = (round, surrogate)
         return surrogate
 
     def for_workers(self, round: int) -> str:
-        """Where workers leave the model of a round, and find it again."""
+        """Folder or URL at which workers save and load the model of a round."""
         return f"{self.shared}/{_PREFIX}{round:03d}"
 
     def import_from_worker(self, round: int) -> None:
-        """Take the model that a worker has left as that of a round, complete or not at all."""
+        """Copy the model that a worker has trained into the campaign's folder, completely or not at all."""
         with download_from(self.for_workers(round)) as folder:
             self._copy(folder, self.model_folder(round))
 
     def share(self, round: int) -> str:
-        """The model of a round where workers find it, in place of all earlier ones."""
+        """Copy the model of a round to where workers load it, and remove earlier ones; returns that folder or URL."""
         place = self.for_workers(round)
         for earlier in list_with_prefix(self.shared, _PREFIX):
             if earlier < place:
@@ -70,24 +70,24 @@ class Checkpoints:
     def _copy(source: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name.lstrip('.')}.copy")
-        for old in (partial, target):  # an agent that was killed may have left either
+        for old in (partial, target):  # a killed agent may have left either
             shutil.rmtree(old, ignore_errors=True)
         shutil.copytree(source, partial)
         partial.rename(target)
 
     def assessment(self, round: int) -> Assessment | None:
-        """What validation found of a round's model; None where there is no sound record."""
+        """The assessment of a round's model on the validation set; None if there is none or it is damaged."""
         path = self.assessment_path(round)
         if not path.exists():
             return None
         try:
             return Assessment.load(path)
         except DamagedAssessment as error:
-            self._set_aside(path, f"the assessment of round {round} is damaged, and is made again: {error}")
+            self._set_aside(path, f"the assessment of round {round} is damaged and will be made again: {error}")
             return None
 
     def sweep(self) -> None:
-        """Remove what agents that were killed left half-written; nobody else may be at work on the campaign."""
+        """Remove incomplete files of killed agents; no other agent may be working on the campaign."""
         for pattern in ("*.partial", ".*.partial", "*/*.partial", "*/.*.partial"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
@@ -104,4 +104,4 @@ class Checkpoints:
             target = path.with_name(f"{path.name}.damaged-{n}")
             n += 1
         path.rename(target)
-        self._warn(f"{reason}; what is left of it is kept as {target}")
+        self._warn(f"{reason}; the damaged files are kept as {target}")

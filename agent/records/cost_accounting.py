@@ -1,4 +1,4 @@
-"""Where the time of a campaign went: every second of the agent and every core-second of its workers."""
+"""The cost of a campaign: seconds of the agent by activity, and core-seconds of its workers."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -8,20 +8,21 @@ from typing import Any
 from mlasdi.agent.records.ledger import Attempt, Ledger, Purpose
 from mlasdi.agent.records.schema import Activity
 
-# What a worker did: a solve that was of use, for either purpose, one that was not, a training, a choice of points.
+# Activities of workers: successful solves for training and for validation, other solves, trainings, choices of points.
 SOLVE, VALIDATE, WASTED, TRAIN, CHOOSE = "solve", "validate", "failed or cut off", "train", "choose"
-# Interrupted attempts and lost workers: nobody knows which process it was.
+# Worker of interrupted attempts and of lost tasks, whose process is not known.
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Span:
-    """What one worker did from one moment to another.
+    """One activity of one worker.
 
     Attributes:
         worker: `host:pid`.
-        lane: place among what the same host does at the same time, from 0.
-        start_s, end_s: since the campaign began.
+        lane: number, from 0, that tells concurrent activities of a host apart, for charts.
+        cores: number of cores that it used.
+        start_s, end_s: seconds since the campaign began.
     """
 
     worker: str
@@ -37,9 +38,9 @@ class Span:
 
 
 def spans(ledger: Ledger) -> list[Span]:
-    """What workers did, in the order in which it began; solutions that were found in the store took nobody's time."""
+    """Activities of all workers, in the order in which they began; without solves that were found in the store."""
     purposes: dict[int, Purpose] = {point.id: point.purpose for point in ledger.points()}
-    activities = ledger.times.activities()
+    activities = ledger.activity_log.activities()
     found = [_of_attempt(attempt, purposes[attempt.point_id]) for attempt in ledger.attempts() if not attempt.cached]
     found += [_of_activity(one) for one in activities if one.activity == TRAIN or one.worker]
     origin = min((one.start_s for one in found), default=0.0)
@@ -60,7 +61,7 @@ def _of_activity(one: Activity) -> Span:
 
 
 def _in_lanes(ordered: Iterable[Span]) -> Iterator[Span]:
-    """Each span in the first lane of its host that is free."""
+    """Assign each span to the first free lane of its host."""
     free_from: dict[str, list[float]] = defaultdict(list)
     for one in ordered:
         lanes = free_from[one.host]
@@ -86,8 +87,8 @@ def by_worker(found: Iterable[Span]) -> dict[str, dict[str, float]]:
 
 
 def accounting(ledger: Ledger) -> dict[str, Any]:
-    """Entries of the report: `seconds` (`other` is what no activity accounts for), `core_seconds` and `workers`."""
-    spent, found, elapsed_s = ledger.seconds(), spans(ledger), ledger.times.elapsed_s()
+    """Entries of the report: `seconds` (with `other` for the rest of the total), `core_seconds` and `workers`."""
+    spent, found, elapsed_s = ledger.seconds(), spans(ledger), ledger.activity_log.elapsed_s()
     other = max(elapsed_s - sum(spent.values()), 0.0)
     return {
         "seconds": {**spent, "other": other, "total": elapsed_s},

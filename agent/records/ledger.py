@@ -1,4 +1,4 @@
-"""The record of a campaign, from which it resumes: every point, attempt, finished step and second spent."""
+"""The ledger of a campaign, from which it resumes: all points, attempts, finished steps and times."""
 
 import json
 import sqlite3
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlasdi.agent.records.activity_log import TimeSheet
+from mlasdi.agent.records.activity_log import ActivityLog
 from mlasdi.agent.records.schema import (
     APPLICATION_ID,
     SCHEMA,
@@ -21,13 +21,11 @@ from mlasdi.agent.records.schema import (
     Purpose,
     Step,
 )
-from mlasdi.agent.records.sqlite_file import CampaignLock, LedgerError, LedgerFile
-
-__all__ = ["SCHEMA_VERSION", "Attempt", "CampaignLock", "Ledger", "LedgerError", "Outcome", "Point", "Purpose"]
+from mlasdi.agent.records.sqlite_file import LedgerError, LedgerFile
 
 
 def _to_json(value: Any) -> str:
-    """Strict JSON, keys sorted, so that equal values have equal text."""
+    """Strict JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
@@ -39,7 +37,7 @@ class Ledger:
     """SQLite record of one campaign; every method that writes is one transaction, on disk when it returns.
 
     Opening for writing marks attempts that a killed agent left running as interrupted, so the writer must hold the
-    campaign's `CampaignLock`. Readers beside it open with `read_only=True`.
+    campaign's `CampaignLock`. Concurrent readers open the ledger with `read_only=True`.
 
     Raises:
         LedgerError: the file is damaged, not a ledger, of another schema version, or absent when `read_only`.
@@ -50,7 +48,7 @@ class Ledger:
         self._file = LedgerFile(
             self.path, SCHEMA, application_id=APPLICATION_ID, version=SCHEMA_VERSION, read_only=read_only
         )
-        self.times = TimeSheet(self._file)
+        self.activity_log = ActivityLog(self._file)
         if not read_only:
             self.recover()
 
@@ -64,15 +62,15 @@ class Ledger:
         self.close()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Make everything that the body records one transaction: all of it or nothing, in one write to the disk."""
+    def transaction(self) -> Iterator[None]:
+        """Make everything that the body records one transaction, with a single write to the disk."""
         with self._file.transaction():
             yield
 
     # Facts about the campaign
 
     def set_meta(self, key: str, value: Any) -> None:
-        """Record a JSON value under `key`, in place of an earlier one."""
+        """Record a JSON value under `key`; replaces an earlier one."""
         with self._file.transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _to_json(value)))
 
@@ -92,7 +90,7 @@ class Ledger:
     ) -> list[int]:
         """Record proposed points, all in one transaction, and return their ids.
 
-        A point that is there already, by purpose and address, keeps its first record and gives the same id.
+        A point that is recorded already, with the same purpose and address, keeps its record and its id.
         """
         scores = [None] * len(mus) if scores is None else scores
         with self._file.transaction() as db:
@@ -129,12 +127,8 @@ class Ledger:
             raise LedgerError(f"there is no point {point_id}")
         return _point(rows[0])
 
-    def start_attempt(self, point_id: int, cores: float = 1.0) -> int:
-        """Record that the solver is about to run at a point; returns the id of the attempt."""
-        return self.start_attempts([point_id], cores)[0]
-
     def start_attempts(self, point_ids: Iterable[int], cores: float = 1.0) -> list[int]:
-        """Record that the solver is about to run at points, all in one transaction; returns the ids of the attempts."""
+        """Record that solves of points begin, all in one transaction; returns the ids of the attempts."""
         insert = "INSERT INTO attempts (point_id, cores, started_at, seen_at) VALUES (?, ?, ?, ?) RETURNING id"
         now = time.time()
         with self._file.transaction() as db:
@@ -143,10 +137,10 @@ class Ledger:
     def finish_attempt(self, attempt_id: int, result: Outcome) -> None:
         """Record how an attempt ended, and with it the point's status; a solved point stays solved.
 
-        A point for training that is solved when the solves of its round are finished already joins the next round.
+        A training point that is solved after the solves of its round were finished moves to the next round.
 
         Raises:
-            LedgerError: there is no such attempt running.
+            LedgerError: the attempt is not running.
         """
         failure = result.failure
         status = "solved" if failure is None else "failed"
@@ -170,7 +164,7 @@ class Ledger:
             db.execute(f"UPDATE points SET status = ? WHERE status != 'solved' AND {this_point}", (status, attempt_id))
 
     def interrupt_attempt(self, attempt_id: int) -> None:
-        """Record that a running attempt was given up: its point keeps its status, and no budget is charged."""
+        """Record that a running attempt was interrupted: its point keeps its status, and no budget is charged."""
         with self._file.transaction() as db:
             db.execute(
                 "UPDATE attempts SET status = 'interrupted', seen_at = ? WHERE id = ? AND status = 'running'",
@@ -185,24 +179,24 @@ class Ledger:
         ]
 
     def recover(self) -> int:
-        """Mark attempts without an end as interrupted, and return how many there were; points keep their status.
+        """Mark running attempts as interrupted, and return their number; points keep their status.
 
-        Activities that a killed agent left open end where its last heartbeat saw them.
+        Activities that a killed agent left open end at its last heartbeat.
         """
-        self.times.close_all()
+        self.activity_log.close_all()
         with self._file.transaction() as db:
             return db.execute("UPDATE attempts SET status = 'interrupted' WHERE status = 'running'").rowcount
 
     def solver_runs(self, purpose: Purpose) -> int:
-        """Ended attempts for a purpose, failed ones included, interrupted ones not.
+        """Number of solved and failed attempts for a purpose; interrupted ones do not count.
 
-        A solution found in the store counts too, so that a campaign killed between storing a solution and recording
-        it uses the same budget as one that was not.
+        A solution found in the store counts too, so that a campaign that is killed between storing a solution and
+        recording it uses the same budget as one that is not.
         """
         return self._count_attempts(purpose, "solved") + self._count_attempts(purpose, "failed")
 
     def failures(self, purpose: Purpose | None = None) -> int:
-        """Failed attempts, of one purpose or of all."""
+        """Number of failed attempts, for one purpose or for all."""
         return self._count_attempts(purpose, "failed")
 
     def _count_attempts(self, purpose: Purpose | None, status: AttemptStatus) -> int:
@@ -215,7 +209,7 @@ class Ledger:
     # Rounds and time
 
     def complete_step(self, round: int, step: Step, payload: Mapping[str, Any]) -> None:
-        """Record that a step of a round is finished, with what the next steps need to know of it.
+        """Record that a step of a round is finished, with the data that later steps need.
 
         Raises:
             LedgerError: the step is finished already, with another payload.
@@ -230,14 +224,14 @@ class Ledger:
                 raise LedgerError(f"step '{step}' of round {round} is finished already, with another payload")
 
     def step_payload(self, round: int, step: Step) -> dict[str, Any] | None:
-        """What a finished step recorded; None while it is not finished."""
+        """The data of a finished step; None while it is not finished."""
         text = self._file.value("SELECT payload FROM steps WHERE round = ? AND step = ?", (round, step))
         return None if text is None else json.loads(text)
 
     def close_round(self, round: int) -> None:
-        """Settle what the model of a round is trained on: what is solved by now, since later solves join later rounds.
+        """Fix the training data of a round: all points solved by now; later solves belong to later rounds.
 
-        The steps `propose` and `solve` are finished with it, both or neither. Repeating it changes nothing.
+        Finishes the steps `propose` and `solve` of the round in one transaction. Repeating it changes nothing.
         """
         if self.step_payload(round, "solve") is not None:
             return
@@ -247,20 +241,15 @@ class Ledger:
                 db.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (round, step, _to_json(payload), time.time()))
 
     def count(self, purpose: Purpose, status: PointStatus, *, after_round: int = -1) -> int:
-        """Points of a purpose and status, of rounds after one."""
+        """Number of points of a purpose and status in rounds after `after_round`."""
         return self._file.value(
             "SELECT count(*) FROM points WHERE purpose = ? AND status = ? AND round > ?", (purpose, status, after_round)
         )
 
     def last_round(self, step: Step) -> int:
-        """The last round of which a step is finished; -1 where there is none."""
+        """The last round in which a step is finished; -1 if there is none."""
         return self._file.value("SELECT ifnull(max(round), -1) FROM steps WHERE step = ?", (step,))
 
-    def add_seconds(self, activity: str, seconds: float) -> None:
-        """Add time that the agent has just spent on an activity."""
-        now = time.time()
-        self.times.enter(activity, "", 1.0, now - seconds, now)
-
     def seconds(self) -> dict[str, float]:
-        """Seconds of the agent's process so far, by activity; the sums span all resumes."""
-        return self.times.seconds()
+        """Seconds of the agent's process so far, by activity, summed over all runs of the campaign."""
+        return self.activity_log.seconds()

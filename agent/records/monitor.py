@@ -1,4 +1,4 @@
-"""What a campaign tells while it runs."""
+"""Progress events of a campaign."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 class Monitor:
-    """Receives the events of a campaign. This one listens in silence; a console overrides what it shows."""
+    """Receives the events of a campaign and does nothing; subclasses override the events that they show."""
 
     def started(self, campaign: str, folder: Path, budget_runs: int, resumed_runs: int) -> None:
-        """The campaign begins, or goes on with `resumed_runs` solver runs done already."""
+        """The campaign begins, or resumes after `resumed_runs` solver runs."""
 
     def round_started(self, round: int, solver_runs: int) -> None:
-        """A round begins, with so many solver runs done."""
+        """A round begins after `solver_runs` solver runs."""
 
     def solving(self, purpose: str, n: int) -> None:
         """`n` solves for `purpose` (`train` or `validate`) are submitted."""
 
     def solved(self, purpose: str, mu: Mapping[str, float], result: SolveResult) -> None:
-        """A solve ended, one way or the other."""
+        """A solve succeeded or failed."""
 
     def training(self, progress: "Progress") -> None:
-        """The training of a stage moved on."""
+        """The training of a stage progressed."""
 
     def assessed(
         self,
@@ -36,17 +36,17 @@ class Monitor:
         max_error: float | None,
         stages: Mapping[str, Any],
     ) -> None:
-        """The round's surrogate is judged.
+        """The round's surrogate has been assessed.
 
         Args:
-            error_estimate: its own estimate of the largest relative error, a fraction; None when unknown.
+            error_estimate: its own estimate of the largest relative error, a fraction; None if unknown.
             max_error: largest relative error on the validation set; None without one.
-            stages: name of each stage kept -> error with the stages up to it (validated where there is a validation
-                set, else leave-one-out; None when unknown).
+            stages: name of each stage kept -> error with the stages up to it (on the validation set if there is one,
+                else leave-one-out; None if unknown).
         """
 
     def published(self, round: int, version: str | None) -> None:
-        """The round's surrogate is registered under a version; None where the registry could not be reached."""
+        """The round's surrogate is registered under a version; None if the registry could not be reached."""
 
     def warning(self, message: str) -> None:
         """Something went wrong that does not end the campaign."""

@@ -1,4 +1,4 @@
-"""What the ledger holds: its tables, and the records that come back from them."""
+"""The tables of the ledger, and the records read from them."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
@@ -57,7 +57,7 @@ CREATE TABLE activities (
 
 
 class Failure(Protocol):
-    """What the ledger keeps of a failure."""
+    """What the ledger records of a failure."""
 
     @property
     def kind(self) -> str: ...
@@ -66,7 +66,7 @@ class Failure(Protocol):
 
 
 class Outcome(Protocol):
-    """What the ledger keeps of a finished attempt; `mlasdi.agent.execution.solve_task.SolveResult` is one."""
+    """What the ledger records of a finished attempt, for example `mlasdi.agent.execution.solve_task.SolveResult`."""
 
     @property
     def started_at(self) -> float: ...
@@ -84,12 +84,12 @@ class Outcome(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """A parameter point that the campaign chose.
+    """A parameter point of a campaign.
 
     Attributes:
-        round: the first round whose model may know its solution. In a synchronous campaign that round proposed it.
+        round: the first round whose model may be trained on it; in a synchronous campaign, the round that proposed it.
         address: of its snapshots in the store.
-        score: of the acquisition function; None where none chose the point.
+        score: value of the acquisition function; None if the point was not chosen by one.
     """
 
     id: int
@@ -103,11 +103,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run of the solver at a point. Times are unix seconds; what only an end brings is None before it.
+    """One run of the solver at a point. Times are unix seconds; attributes of the result are None before it ends.
 
     Attributes:
-        cores: that it was given.
-        seen_at: when the agent last knew of it; of an interrupted attempt, the nearest there is to an end.
+        cores: number of cores that it was given.
+        seen_at: time of the last heartbeat during the attempt; for an interrupted one, the best estimate of its end.
     """
 
     id: int
@@ -130,7 +130,7 @@ class Activity:
 
     Attributes:
         worker: `host:pid` of a worker; empty for the agent's own process.
-        ended_at: while it is open, when the agent last knew of it.
+        ended_at: its end; while it is open, the time of the last heartbeat.
     """
 
     id: int

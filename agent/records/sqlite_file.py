@@ -1,6 +1,5 @@
-"""The SQLite file under the ledger (opening, checks, transactions, errors that name their remedy) and its lock."""
+"""The SQLite file of the ledger, with checks, transactions and errors that name their remedy, and the campaign lock."""
 
-import fcntl
 import os
 import socket
 import sqlite3
@@ -9,32 +8,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 
 class LedgerError(Exception):
-    """The ledger cannot be read or written, or was asked to contradict itself; the message names the remedy."""
+    """The ledger cannot be read or written, or a record contradicts an earlier one; the message names the remedy."""
 
 
 class LedgerFile:
-    """A SQLite database of known schema, in which everything written is on disk when a transaction ends.
+    """A SQLite database with a given schema, in which everything written is on disk when a transaction ends.
 
-    A rollback journal with full synchronisation survives both kill -9 and a power cut; a write-ahead log would too,
-    but needs shared memory, which the network file systems of clusters do not offer.
+    A rollback journal with full synchronisation survives kill -9 and power cuts. A write-ahead log would too, but needs
+    shared memory, which network file systems do not provide.
 
     Args:
-        path: of the file; created with `schema` when absent or empty, unless `read_only`.
+        path: of the file; created with `schema` if absent or empty, unless `read_only`.
         schema: SQL statements.
-        application_id: number in SQLite's header that tells our files from others'.
-        version: of the schema; a file of another version is refused.
+        application_id: number in SQLite's header that identifies files of this application.
+        version: of the schema; a file of another version is an error.
 
     Raises:
-        LedgerError: the file is damaged, not a ledger, of another schema version, or absent when `read_only`.
+        LedgerError: the file is damaged, not a ledger, of another schema version, or `read_only` and absent.
     """
 
     def __init__(self, path: Path, schema: str, *, application_id: int, version: int, read_only: bool) -> None:
         self.path = path
         if read_only and not (path.exists() and path.stat().st_size):
             raise LedgerError(f"no ledger at {path}: the campaign has not been started")
-        # Readers too open the file writable: after a kill, SQLite must roll back what the writer left half done.
+        # Readers also open the file for writing: after a kill, SQLite must roll back the unfinished transaction.
         mode = "rw" if read_only else "rwc"
         with self._errors():
             self._connection = sqlite3.connect(
@@ -73,7 +74,7 @@ class LedgerFile:
         if found != version:
             raise LedgerError(
                 f"{self.path} has schema version {found}, this version of mlasdi reads {version}: "
-                "continue with the version that wrote it, or start a campaign under another name"
+                "continue with the version that wrote it, or start a campaign with another name"
             )
 
     def close(self) -> None:
@@ -83,12 +84,12 @@ class LedgerFile:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.ProgrammingError:  # a mistake in our own code, for example use after close()
+        except sqlite3.ProgrammingError:  # an error in this code, for example use after close()
             raise
-        except sqlite3.OperationalError as error:  # the surroundings: permissions, disk full, locked, missing folder
+        except sqlite3.OperationalError as error:  # the environment: permissions, disk full, locked, missing folder
             raise LedgerError(f"cannot use the ledger {self.path}: {error}") from error
         except sqlite3.IntegrityError as error:
-            raise LedgerError(f"the ledger {self.path} refuses a record: {error}") from error
+            raise LedgerError(f"the ledger {self.path} rejects a record: {error}") from error
         except sqlite3.DatabaseError as error:
             reason = " ".join(str(error).split())  # SQLite's findings have several lines
             raise LedgerError(
@@ -98,7 +99,7 @@ class LedgerFile:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing of what the body executes on the connection; within another transaction, a part of that."""
+        """Make everything that the body executes one transaction; a nested one becomes part of the outer one."""
         if self._connection.in_transaction:
             with self._errors():
                 yield self._connection
@@ -109,7 +110,7 @@ class LedgerFile:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                # A failed COMMIT may already have rolled back; a second ROLLBACK would hide its error.
+                # A failed COMMIT may have rolled back already; then a second ROLLBACK would hide its error.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
@@ -119,48 +120,41 @@ class LedgerFile:
             return self._connection.execute(query, values).fetchall()
 
     def value(self, query: str, values: Sequence[Any] = ()) -> Any:
-        """First column of the first row; None when there is no row."""
+        """First column of the first row; None if there is no row."""
         rows = self.rows(query, values)
         return rows[0][0] if rows else None
 
 
 class CampaignLock:
-    """Lets one agent at a time work on a campaign: `with CampaignLock(folder): ...`.
+    """Ensures that one agent at a time works on a campaign: `with CampaignLock(folder): ...`.
 
-    The operating system frees the lock when the process that holds it ends, however it ends; the file that carries
-    it stays, because removing it would let two agents hold two files of one name.
+    The operating system releases the lock when the process that holds it ends, for whatever reason. Beside the file
+    `lock`, `lock-holder` names that process; it is a separate file, because locking may empty `lock`.
 
     Raises:
-        LedgerError: another agent, named in the message, is at work on the campaign.
+        LedgerError: another agent, named in the message, works on the campaign.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = Path(folder) / "lock"
-        self._descriptor: int | None = None
+        self.folder = Path(folder)
+        self._lock = FileLock(self.folder / "lock", timeout=0)
+
+    @property
+    def _holder(self) -> Path:
+        return self.folder / "lock-holder"
 
     def __enter__(self) -> "CampaignLock":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 1000).decode(errors="replace").strip()
-            os.close(descriptor)
+            self._lock.acquire()
+        except Timeout:
+            holder = self._holder.read_text(errors="replace").strip() if self._holder.exists() else "another process"
             raise LedgerError(
-                f"campaign '{self.path.parent.name}' is being worked on by {holder or 'another process'}: "
+                f"campaign '{self.folder.name}' is being worked on by {holder}: "
                 "wait for it to end, stop it, or choose another campaign name"
             ) from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._descriptor is not None:
-            # Closing alone would leave the lock with a child that was forked just now and has not yet let go of it.
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._lock.release()

@@ -1,4 +1,4 @@
-"""MLflow: runs, registered models, aliases."""
+"""Tracking and model registry with MLflow: runs, registered models and aliases."""
 
 import lazy_loader
 

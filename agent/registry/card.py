@@ -1,4 +1,4 @@
-"""The model card: what one should know of a surrogate before one trusts it, in Markdown."""
+"""The model card of a surrogate, in Markdown: its domain, accuracy, origin and limits."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from mlasdi.surrogate import Surrogate
 
-# MLflow keeps 5,000 characters; a long identity of a solver must not push the rest out.
+# MLflow keeps 5,000 characters of a description, so a long identity of a solver is shortened.
 _MAX_IDENTITY = 800
 
 
@@ -14,21 +14,21 @@ def model_card(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
     """The card of a surrogate.
 
     Args:
-        tags: those of its registered version: `problem`, `solver_runs`, `data_hash`, and where they are known
-            `solver_identity`, `max_error`, `mean_error` and `coverage`.
+        tags: those of its registered version: `problem`, `solver_runs`, `data_hash` and, if known, `solver_identity`,
+            `max_error`, `mean_error` and `coverage`.
     """
     name = surrogate.info.get("campaign", tags.get("problem", "surrogate"))
     sections = [
-        f"# {name}\n\nA surrogate of `{tags.get('problem', 'a solver')}`: it predicts whole trajectories, with a "
-        "standard deviation, from the parameters alone.",
-        "## Where it holds\n\n" + _box(surrogate),
+        f"# {name}\n\nA surrogate model of `{tags.get('problem', 'a solver')}`: it predicts whole trajectories with "
+        "standard deviations from the parameters.",
+        "## Domain\n\n" + _box(surrogate),
         "## What it predicts\n\n" + _state(surrogate),
-        "## How good it is\n\n" + _errors(surrogate, tags),
-        "## How it was made\n\n" + _origin(surrogate, tags),
-        "## Limits\n\nOutside the box and the time interval nothing was tested: predictions there are refused unless "
-        "asked for. Errors above are relative L2 errors of the whole state, the largest over time; single values and "
-        "small regions may be worse. The standard deviation is calibrated by leave-one-out errors, on average over the "
-        "state.",
+        "## Accuracy\n\n" + _errors(surrogate, tags),
+        "## Origin\n\n" + _origin(surrogate, tags),
+        "## Limits\n\nThe model was not tested outside the box and the time interval; predictions there need "
+        "`--extrapolate`. The errors above are relative L2 errors of the whole state, the largest over time; single "
+        "values and small regions may have larger errors. The standard deviation is calibrated by leave-one-out "
+        "errors, on average over the state.",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -59,7 +59,7 @@ def _state(surrogate: Surrogate) -> str:
         grid = f"{layout.n_points} scattered points"
     else:
         grid = "a grid of " + " x ".join(map(str, layout.shape)) + " points"
-        grid += f", {layout.n_points} of which it holds" if layout.mask is not None else ""
+        grid += f", of which {layout.n_points} are in the domain" if layout.mask is not None else ""
     return f"Fields {fields} on {grid}: {axes}. {layout.n_state} values at each time."
 
 
@@ -68,16 +68,16 @@ def _unit(unit: str) -> str:
 
 
 def _errors(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
-    lines = [f"- estimated, without any further solve: {_percent(surrogate.error_estimate)}"]
+    lines = [f"- estimated without further solves: {_percent(surrogate.error_estimate)}"]
     if "max_error" in tags:
         lines.append(
-            f"- validated by solves that the model does not know: {_percent(tags['max_error'])} at most, "
+            f"- validated by solves that were not used in training: {_percent(tags['max_error'])} at most, "
             f"{_percent(tags.get('mean_error'))} on average"
         )
     else:
         lines.append("- not validated")
     if "coverage" in tags:
-        lines.append(f"- the 90 % band holds {_percent(tags['coverage'])} of the values at validation points")
+        lines.append(f"- the 90 % band contains {_percent(tags['coverage'])} of the values at validation points")
     stages = [
         f"| {name} | {_percent(error)} |"
         for name, error in zip(surrogate.record.stage_names, surrogate.record.stage_errors, strict=False)
@@ -92,8 +92,8 @@ def _origin(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
         "solver runs": tags.get("solver_runs"),
         "training points": str(len(surrogate.model.latent.x)),
         "latent states": f"{surrogate.model.latent.n_latent}, dynamics: {surrogate.model.latent.kind}",
-        "similarity variables": "; ".join(f"{what} `{law}`" for what, law in surrogate.scaling_laws.items()),
-        "POD modes": f"{surrogate.basis.rank}, which leave {_percent(surrogate.record.truncation_error)}",
+        "scaling laws": "; ".join(f"{what} `{law}`" for what, law in surrogate.scaling_laws.items()),
+        "POD modes": f"{surrogate.basis.rank}, truncation error {_percent(surrogate.record.truncation_error)}",
         "solver": f"`{identity[:_MAX_IDENTITY]}`" + (" (shortened)" if len(identity) > _MAX_IDENTITY else "")
         if identity
         else None,

@@ -1,8 +1,7 @@
-"""What people do with registered versions: give them aliases and tags, archive them, compare two of them."""
+"""Curation of registered versions: aliases, tags, archiving and comparison."""
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from mlasdi.agent.registry.registry import (
     surrogate_folder,
 )
 from mlasdi.agent.registry.runs import flattened
-from mlasdi.agent.registry.store import quiet
+from mlasdi.agent.registry.store import AnyStore, quiet
 from mlasdi.surrogate import Surrogate
 
-# Tags that queries and resumed campaigns rely on.
+# Tags that queries and resumed campaigns use.
 _OWN_TAGS = {
     *("error_estimate", "max_error", "mean_error", "coverage", "solver_runs", "parameter_box", "problem", "campaign"),
     *("round", "data_hash", "solver_identity", "packages", "fields", "n_state", "stages", "size_bytes"),
@@ -28,17 +27,17 @@ _OWN_TAGS = {
 
 
 @quiet()
-def promote(model_uri: str, alias: str = CHAMPION, uri: str | None = None, root: Path | None = None) -> str | None:
-    """Move an alias to a version; returns the version that had it before.
+def promote(model_uri: str, alias: str = CHAMPION, store: AnyStore = None) -> str | None:
+    """Move an alias to a version; returns the version that had it before, or None.
 
     Raises:
         ValueError: no such version, an archived one, or an alias that MLflow does not allow.
     """
     from mlflow.exceptions import MlflowException
 
-    client, version = registered_version(model_uri, uri, root)
+    client, version = registered_version(model_uri, store)
     if ARCHIVED_TAG in version.tags:
-        raise ValueError(f"{model_uri} is archived; `mlasdi models archive {model_uri} --undo` brings it back")
+        raise ValueError(f"{model_uri} is archived; restore it with `mlasdi models archive {model_uri} --undo`")
     before = client.get_registered_model(version.name).aliases.get(alias)
     try:
         client.set_registered_model_alias(version.name, alias, version.version)
@@ -54,18 +53,17 @@ def tag(
     model_uri: str,
     tags: Mapping[str, str],
     remove: Sequence[str] = (),
-    uri: str | None = None,
-    root: Path | None = None,
+    store: AnyStore = None,
 ) -> dict[str, str]:
-    """Set and remove tags of a version; returns those that people gave it.
+    """Set and remove tags of a version; returns those that users have set.
 
     Raises:
-        ValueError: no such version, or a tag that the registry itself relies on.
+        ValueError: no such version, or a tag that the registry itself uses.
     """
     for name in (*tags, *remove):
         if name in _OWN_TAGS or name.startswith(("mlasdi.", "mlflow.")):
-            raise ValueError(f"tag '{name}' is kept by the registry itself; choose another name")
-    client, version = registered_version(model_uri, uri, root)
+            raise ValueError(f"tag '{name}' is used by the registry itself; choose another name")
+    client, version = registered_version(model_uri, store)
     missing = [name for name in remove if name not in version.tags]
     if missing:
         raise ValueError(f"{model_uri} has no tag '{missing[0]}'")
@@ -78,18 +76,18 @@ def tag(
 
 
 @quiet()
-def archive(model_uri: str, undo: bool = False, uri: str | None = None, root: Path | None = None) -> None:
-    """Hide a version from queries, or show it again; its files and its number stay.
+def archive(model_uri: str, undo: bool = False, store: AnyStore = None) -> None:
+    """Hide a version from queries, or with `undo` show it again; its files and its number stay.
 
     Raises:
         ValueError: no such version, or one that an alias points to.
     """
-    client, version = registered_version(model_uri, uri, root)
+    client, version = registered_version(model_uri, store)
     aliases = client.get_registered_model(version.name).aliases
     held = sorted(alias for alias, number in aliases.items() if str(number) == str(version.version))
     if held and not undo:
         raise ValueError(
-            f"{model_uri} has the alias '{held[0]}'; first move it: "
+            f"{model_uri} has the alias '{held[0]}'; move that first: "
             f"mlasdi models promote models:/{version.name}/VERSION --alias {held[0]}"
         )
     if not undo:
@@ -98,14 +96,14 @@ def archive(model_uri: str, undo: bool = False, uri: str | None = None, root: Pa
         client.delete_model_version_tag(version.name, version.version, ARCHIVED_TAG)
 
 
-def compare(first: str, second: str, uri: str | None = None, root: Path | None = None) -> dict[str, Any]:
-    """Two registered versions side by side, as JSON: errors, points, stages, and the settings that differ.
+def compare(first: str, second: str, store: AnyStore = None) -> dict[str, Any]:
+    """A comparison of two registered versions as JSON: errors, points, stages, and the settings that differ.
 
     Raises:
         ValueError, FileNotFoundError: as `mlasdi.agent.registry.registry.locate`.
         SurrogateError: a version's files are damaged.
     """
-    (one, its_settings), (other, other_settings) = (_described(model_uri, uri, root) for model_uri in (first, second))
+    (one, its_settings), (other, other_settings) = (_described(model_uri, store) for model_uri in (first, second))
     mine, theirs = ({tuple(point.items()) for point in model["points"]} for model in (one, other))
     both = sorted(its_settings.keys() | other_settings.keys())
     return {
@@ -121,11 +119,11 @@ def compare(first: str, second: str, uri: str | None = None, root: Path | None =
     }
 
 
-def _described(model_uri: str, uri: str | None, root: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A version as JSON, and the settings of its campaign with dotted names; empty where it has none."""
+def _described(model_uri: str, store: AnyStore) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A version as JSON, and the settings of its campaign with dotted names (empty if it has none)."""
     import yaml
 
-    info, folder = locate(model_uri, uri, root)
+    info, folder = locate(model_uri, store)
     surrogate = Surrogate.load(surrogate_folder(folder, model_uri))
     config = folder / CONFIG
     settings = dict(flattened(yaml.safe_load(config.read_text()) or {})) if config.exists() else {}

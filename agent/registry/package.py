@@ -1,21 +1,24 @@
-"""A surrogate as an MLflow model: the code that loads it, its files, requirements, signature, input example."""
+"""A surrogate as an MLflow model: its files, code, requirements, signature and input example."""
 
 import json
 import shutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
 SURROGATE = "surrogate"
-"""Name of the artifact that holds what `Surrogate.save` wrote."""
+"""Name of the artifact with the files of `Surrogate.save`."""
 CARD, CONFIG, FIGURES = "model_card.md", "config.yaml", "figures"
 
 _MODEL_FILE = Path(__file__).with_name("pyfunc_model.py")
-# What `mlasdi.Surrogate` needs to load and predict; the packages `mlasdi` and `solvers` travel with the model as code.
-_MODEL_PACKAGES = ("mlasdi", "solvers")
+# What `mlasdi.Surrogate` needs to load and predict; the code of `mlasdi` itself is saved with the model.
 _MODEL_REQUIREMENTS = (
     "mlflow",
     "numpy",
@@ -27,40 +30,94 @@ _MODEL_REQUIREMENTS = (
     "safetensors",
     "jaxtyping",
     "pydantic",
+    "lazy-loader",
 )
 
 
 def packages() -> dict[str, str]:
-    """Package -> installed version, of all that a registered model needs."""
-    # Without a local build label such as `+cpu`, which only one package index knows.
+    """Package -> installed version, for all packages that a registered model needs."""
+    # Without a local build label such as `+cpu`, which exists in one package index only.
     return {name: installed_version(name).partition("+")[0] for name in _MODEL_REQUIREMENTS}
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Files that are saved with a model for people.
+
+    Attributes:
+        card, config: text of the model card and of the campaign's configuration; empty for no file.
+        figures: files that are copied into the folder `figures`.
+    """
+
+    card: str = ""
+    config: str = ""
+    figures: tuple[Path, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write all files into a folder."""
+        for name, text in ((CARD, self.card), (CONFIG, self.config)):
+            if text:
+                (folder / name).write_text(text)
+        for figure in self.figures:
+            (folder / FIGURES).mkdir(exist_ok=True)
+            shutil.copy(figure, folder / FIGURES)
 
 
 def save_model(
     path: Path,
     surrogate_folder: Path,
     box: dict[str, list[float]],
+    documents: Documents,
     *,
     run_id: str,
     model_id: str,
-    card: str = "",
-    config: str = "",
-    figures: Sequence[Path] = (),
 ) -> None:
-    """Write the model folder; nothing in it is pickled.
+    """Write the folder of an MLflow model; nothing in it is pickled.
 
     Args:
+        path: the folder.
+        surrogate_folder: with the files of `Surrogate.save`.
         box: parameter name -> (low, high), in the order of the input columns.
-        card, config: text of the model card and of the campaign's configuration; empty: no such file.
-        figures: files that are copied into the folder `figures`.
+        run_id, model_id: of MLflow.
     """
     import mlflow.pyfunc
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import Model
+
+    code = find_spec("mlasdi")
+    assert code is not None
+    assert code.origin is not None
+    mlflow.pyfunc.save_model(
+        path=str(path),
+        python_model=str(_MODEL_FILE),
+        artifacts={SURROGATE: str(surrogate_folder)},
+        code_paths=[str(Path(code.origin).parent)],
+        pip_requirements=[f"{name}=={version}" for name, version in packages().items()],
+        signature=_signature(len(box)),
+        metadata=_metadata(list(box)),
+        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+    )
+    _add_example(path, [[0.5 * (low + high) for low, high in box.values()]])
+    documents.write(path)
+
+
+def _metadata(inputs: list[str]) -> dict[str, Any]:
+    """Names of the input columns, and axes of each kind of output."""
+    axes = ["param", "time", "state"]
+    return {
+        "inputs": inputs,
+        "output_axes": axes,
+        "quantiles_axes": ["param", "quantile", *axes[1:]],
+        "samples_axes": ["param", "sample", *axes[1:]],
+    }
+
+
+def _signature(n_params: int) -> "ModelSignature":
+    from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, len(box)))]),
-        # One axis more for quantiles and samples, which a signature cannot tell: `output_axes` does.
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, n_params))]),
+        # Quantiles and samples have one more axis, which a signature cannot describe; `output_axes` does.
         outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, -1, -1))]),
         params=ParamSchema(
             [
@@ -73,36 +130,13 @@ def save_model(
             ]
         ),
     )
-    code = [str(Path(spec.origin).parent) for spec in map(find_spec, _MODEL_PACKAGES) if spec and spec.origin]
-    axes = ["param", "time", "state"]
-    mlflow.pyfunc.save_model(
-        path=str(path),
-        python_model=str(_MODEL_FILE),
-        artifacts={SURROGATE: str(surrogate_folder)},
-        code_paths=code,
-        pip_requirements=[f"{name}=={version}" for name, version in packages().items()],
-        signature=signature,
-        metadata={
-            "inputs": list(box),
-            "output_axes": axes,
-            "quantiles_axes": ["param", "quantile", *axes[1:]],
-            "samples_axes": ["param", "sample", *axes[1:]],
-        },
-        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
-    )
-    _add_example(path, [[0.5 * (low + high) for low, high in box.values()]])
-    for name, text in ((CARD, card), (CONFIG, config)):
-        if text:
-            (path / name).write_text(text)
-    for figure in figures:
-        (path / FIGURES).mkdir(exist_ok=True)
-        shutil.copy(figure, path / FIGURES)
 
 
 def _add_example(path: Path, example: list[list[float]]) -> None:
-    """Name an input example in the model's description.
+    """Add an input example to the model's description.
 
-    MLflow would do it, and would load the model and predict to check it: most of the time of a registration.
+    MLflow's own way also loads the model and predicts to check the example, which takes most of the time of a
+    registration.
     """
     from mlflow.models import Model
 

@@ -1,6 +1,6 @@
-"""The code of a registered model. MLflow copies this file into every version and runs it to load one.
+"""The code of a registered model, which MLflow copies into every version and runs to load it.
 
-So it imports nothing of `agent`; `mlasdi` is found installed, or among the code saved with the version.
+It imports only `mlasdi`, which is installed or among the code saved with the version.
 """
 
 from typing import Any
@@ -21,17 +21,17 @@ class SurrogateModel(PythonModel):
 
         self.surrogate = Surrogate.load(context.artifacts["surrogate"])
 
-    # A plain array as annotation: MLflow tries to validate others by itself, against this annotation.
+    # The annotation is a plain array, because MLflow validates inputs against others.
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> np.ndarray:
         """Predict trajectories.
 
         Args:
-            model_input: parameters `[n_mu, n_params]`, float64, columns as `inputs` in the model's metadata names them.
-            params: `output`: `"mean"` (default), `"std"`, `"quantiles"` or `"samples"`; the last two are also what
-                `quantiles` (levels between 0 and 1) and `n_samples` alone ask for. `seed` of the samples; `times`
-                (default: those of training); `n_stages`: how many stages the mean sums (default: all).
+            model_input: parameters `[n_mu, n_params]`, float64; the model's metadata names the columns in `inputs`.
+            params: `output`: `"mean"` (default), `"std"`, `"quantiles"` or `"samples"`; `quantiles`: levels between 0
+                and 1, and `n_samples`, either of which implies its output; `seed` of the samples; `times` (default:
+                those of training); `n_stages`: number of stages in the mean (default: all).
 
         Returns:
             `[param, time, state]`, float64, with an axis after the first for quantiles or samples.
@@ -59,11 +59,11 @@ def _given(params: dict[str, Any], name: str, otherwise: Any) -> Any:
 
 
 def _output(output: str, has_levels: bool, has_samples: bool) -> str:
-    """What is asked for, said or implied."""
+    """The requested output, explicit or implied."""
     if output not in OUTPUTS:
         raise ValueError(f"output '{output}' is not known; give one of {', '.join(OUTPUTS)}")
     if has_levels and has_samples:
-        raise ValueError("quantiles and n_samples are both given; ask for one of them at a time")
+        raise ValueError("quantiles and n_samples are both given; give one of them")
     if output == "mean":
         return "quantiles" if has_levels else "samples" if has_samples else "mean"
     if (output == "quantiles") != has_levels or (output == "samples") != has_samples:

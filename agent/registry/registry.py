@@ -1,4 +1,4 @@
-"""The model registry: which surrogates there are, and where the files of one lie."""
+"""The model registry: finds registered surrogates and their files."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from mlasdi.agent.registry.package import SURROGATE
-from mlasdi.agent.registry.store import DEFAULT_ROOT, all_pages, connect, database_file, quiet, store_uri
+from mlasdi.agent.registry.store import AnyStore, Store, all_pages, connect, database_file, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,12 +32,17 @@ class ModelVersionInfo:
     """One registered surrogate.
 
     Attributes:
-        uri: what `Surrogate.load` takes: with the alias where there is one, else with the version.
+        name, version: of the registered model.
+        aliases: of the version.
+        uri: for `Surrogate.load`: with an alias if there is one, else with the version.
         error_estimate: the model's own estimate of its relative error, a fraction.
-        max_error: largest relative error on a validation set, a fraction; `None` where it was not validated.
-        solver_runs: full-order solves it was trained on.
+        max_error: largest relative error on a validation set, a fraction; `None` if it was not validated.
+        solver_runs: number of full-order solves.
         parameter_box: name -> (low, high) of the trained box.
-        run_id: MLflow run of the round that made it.
+        created_at: time of registration.
+        campaign: name of the campaign.
+        run_id: MLflow run of the round that trained it.
+        tags: all tags of the version.
     """
 
     name: str
@@ -55,7 +60,7 @@ class ModelVersionInfo:
 
     @property
     def error(self) -> float:
-        """The validated error where there is one, else the estimate."""
+        """The validated error if there is one, else the estimate."""
         return self.error_estimate if self.max_error is None else self.max_error
 
     @property
@@ -64,7 +69,7 @@ class ModelVersionInfo:
 
     @property
     def size_bytes(self) -> int | None:
-        """Size of the saved surrogate; `None` where it was registered without."""
+        """Size of the saved surrogate; `None` if it is unknown."""
         return int(self.tags["size_bytes"]) if "size_bytes" in self.tags else None
 
     @property
@@ -94,32 +99,30 @@ def find(
     problem: str | None = None,
     max_error: float | None = None,
     covers: Mapping[str, float | Sequence[float]] | None = None,
-    sort: Sort = "error",
-    uri: str | None = None,
-    root: Path | None = None,
     archived: bool = False,
+    sort: Sort = "error",
+    store: AnyStore = None,
 ) -> list[ModelVersionInfo]:
     """Registered surrogates that meet all conditions, the best first.
 
     Args:
         problem: name of the registered model, of the campaign, or the version's tag `problem`.
-        max_error: a fraction that the validated error, or else the estimate, must not exceed.
+        max_error: upper limit of the validated error or, without validation, of the estimate; a fraction.
         covers: parameter name -> value or `[low, high]` that the trained box must contain.
+        archived: whether to include archived versions.
         sort: `error`, `newest` (first), `solver_runs` (fewest first), or `name`.
-        uri: the store; default: the embedded database in `root`.
-        root: folder of all state; default: `mlruns` in the working directory.
-        archived: whether to list archived versions, too.
+        store: an MLflow tracking URI (text), a root folder (`Path`), or both (`Store`); default: the folder `mlruns`.
 
     Raises:
         ValueError: `sort` is unknown.
-        StoreUnreachable: no server answers at `uri`.
+        StoreUnreachable: no server answers at the URI.
     """
     if sort not in _ORDER:
         raise ValueError(f"sort '{sort}' is not known; give one of {', '.join(_ORDER)}")
-    uri = store_uri(uri, root)
-    if _is_absent(uri):
+    address = Store.of(store).address
+    if _is_absent(address):
         return []
-    client = connect(uri)
+    client = connect(address)
     versions = [v for v in all_pages(client.search_model_versions) if CAMPAIGN_TAG in v.tags]
     aliases = {name: _aliases_by_version(client, name) for name in {version.name for version in versions}}
     found = [_info(version, aliases.get(version.name, {}).get(str(version.version), ())) for version in versions]
@@ -136,45 +139,45 @@ def find(
     )
 
 
-def resolve(model_uri: str, uri: str | None = None, root: Path | None = None) -> Path:
+def resolve(model_uri: str, store: AnyStore = None) -> Path:
     """The local folder of the saved surrogate behind a model URI; arguments and errors as for `locate`."""
-    folder = locate(model_uri, uri, root)[1]
+    folder = locate(model_uri, store)[1]
     return surrogate_folder(folder, model_uri)
 
 
 @quiet()
-def locate(model_uri: str, uri: str | None = None, root: Path | None = None) -> tuple[ModelVersionInfo, Path]:
-    """What is known of the version behind a model URI, and the local folder of its MLflow model.
+def locate(model_uri: str, store: AnyStore = None) -> tuple[ModelVersionInfo, Path]:
+    """The version behind a model URI, and the local folder of its MLflow model.
 
-    Files on this machine are used where they lie; those of a remote store are downloaded once, to `root/downloads`.
+    Local files are used in place; those of a remote store are downloaded once, to the folder `downloads` in the root.
 
     Args:
         model_uri: `models:/NAME@ALIAS`, `models:/NAME/VERSION` or `models:/NAME/latest`.
-        uri, root: the store, as in `find`.
+        store: as in `find`.
 
     Raises:
-        ValueError: the URI has another form, or there is no such store, model, alias or version (the message names
-            those there are), or the version was not registered by this program.
-        FileNotFoundError: the version is registered, but its files are gone.
-        StoreUnreachable: no server answers at `uri`.
+        ValueError: the URI has another form; or there is no such store, model, alias or version, and the message names
+            the existing ones; or the version was not registered by this program.
+        FileNotFoundError: the version is registered, but its files are missing.
+        StoreUnreachable: no server answers at the store's URI.
     """
-    client, version = registered_version(model_uri, uri, root)
+    client, version = registered_version(model_uri, store)
     location = client.get_model_version_download_uri(version.name, version.version)
-    folder = _local(location) or _downloaded(location, f"{version.name}-{version.version}", store_uri(uri, root), root)
+    folder = _local(location) or _downloaded(location, f"{version.name}-{version.version}", Store.of(store))
     aliases = _aliases_by_version(client, version.name).get(str(version.version), ())
     return _info(version, aliases), folder
 
 
 @quiet()
-def registered_version(
-    model_uri: str, uri: str | None = None, root: Path | None = None
-) -> "tuple[MlflowClient, ModelVersion]":
+def registered_version(model_uri: str, store: AnyStore = None) -> "tuple[MlflowClient, ModelVersion]":
     """A client of the store, and the version behind a model URI; arguments and errors as for `locate`."""
     name, separator, which = _parsed(model_uri)
-    uri = store_uri(uri, root)
-    if _is_absent(uri):
-        raise ValueError(f"{model_uri}: there is no model registry at {uri}; run in the folder that holds 'mlruns'")
-    client = connect(uri)
+    address = Store.of(store).address
+    if _is_absent(address):
+        raise ValueError(
+            f"{model_uri}: there is no model registry at {address}; run in the folder that contains 'mlruns'"
+        )
+    client = connect(address)
     models = {model.name: model for model in _models(client)}
     if name not in models:
         raise ValueError(f"{model_uri}: no registered model '{name}'; there are: {_listed(models)}")
@@ -192,7 +195,7 @@ def _models(client: "MlflowClient") -> "list[RegisteredModel]":
 
 
 def _aliases_by_version(client: "MlflowClient", name: str) -> dict[str, tuple[str, ...]]:
-    """Version -> aliases, the champion first. MLflow's searches leave aliases out, so each model is asked for."""
+    """Version -> aliases, the champion first; queried for each model, because MLflow's searches omit aliases."""
     aliases: dict[str, tuple[str, ...]] = {}
     pairs = client.get_registered_model(name).aliases.items()
     for alias, version in sorted(pairs, key=lambda pair: (pair[0] != CHAMPION, pair[0])):
@@ -254,17 +257,17 @@ def _local(location: str) -> Path | None:
     return Path(location) if not parts.scheme else None
 
 
-def _downloaded(location: str, label: str, uri: str, root: Path | None) -> Path:
-    """Versions never change, so one that was downloaded before is not downloaded again."""
+def _downloaded(location: str, label: str, store: Store) -> Path:
+    """The local copy of a version, downloaded if necessary; versions never change."""
     from mlflow.artifacts import download_artifacts
 
-    downloads = (root or DEFAULT_ROOT).resolve() / "downloads"
+    downloads = store.root.resolve() / "downloads"
     target = downloads / label
     if not target.exists():
         downloads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads, prefix=".partial-") as folder:
-            made = download_artifacts(artifact_uri=location, dst_path=folder, tracking_uri=uri)
-            with suppress(OSError):  # another process was first
+            made = download_artifacts(artifact_uri=location, dst_path=folder, tracking_uri=store.address)
+            with suppress(OSError):  # another process was faster
                 os.rename(made, target)
     return target
 
@@ -277,5 +280,7 @@ def surrogate_folder(folder: Path, model_uri: str) -> Path:
         raise FileNotFoundError(f"{model_uri}: its files are not at {folder}; were they moved or deleted?")
     artifacts = Model.load(str(folder)).flavors.get("python_function", {}).get("artifacts") or {}
     if SURROGATE not in artifacts:
-        raise ValueError(f"{model_uri}: the model at {folder} holds no surrogate; it was registered by another program")
+        raise ValueError(
+            f"{model_uri}: the model at {folder} contains no surrogate; it was registered by another program"
+        )
     return folder / artifacts[SURROGATE]["path"]

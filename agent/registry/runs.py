@@ -1,4 +1,4 @@
-"""MLflow's runs, found by tags and logged to within its limits."""
+"""Finds MLflow runs by tags, and logs to them within MLflow's limits."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ _MAX_BATCH, _MAX_PARAM_BATCH, _MAX_PARAM_LENGTH = 500, 100, 6000
 
 
 class Undelivered(Exception):
-    """MLflow could not take a record, or cannot be reached; the message says why."""
+    """MLflow rejected a record or cannot be reached; the message says why."""
 
 
 @contextmanager
 def delivering() -> Iterator[None]:
-    """Troubles of the tracking store, and of the way to it, as `Undelivered`.
+    """Turn errors of the tracking store and of the connection into `Undelivered`, which does not end a campaign.
 
-    They must not end a campaign whose solves are paid for; a full disk must, since it concerns the solves too.
+    A full disk does end it, because it affects the solves too.
     """
     from mlflow.exceptions import MlflowException
 
@@ -35,7 +35,7 @@ def delivering() -> Iterator[None]:
 
 @contextmanager
 def unless_it_exists() -> Iterator[None]:
-    """Let a creation pass that came second, after an earlier round or another campaign in the same store."""
+    """Ignore that something to be created exists already, from an earlier round or another campaign."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,7 +1,7 @@
-"""Access to an MLflow store: its address, a client for it, its first creation, and silence.
+"""Access to an MLflow store: its address, a client for it, its creation, and MLflow's output.
 
-MLflow takes over a second to import, so it is imported inside functions; and it is always told its store explicitly,
-because its defaults follow environment variables and the working directory.
+MLflow takes over a second to import, so it is imported inside functions. It always gets its store explicitly, because
+its defaults depend on environment variables and the working directory.
 """
 
 import logging
@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError, URLError
@@ -30,38 +31,70 @@ SERVERS = ("http", "https", "databricks")
 _QUIET_ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Otherwise a `uv.lock` that happens to lie in the working directory becomes the model's requirements.
+    # Otherwise MLflow uses a `uv.lock` in the working directory as the model's requirements.
     "MLFLOW_UV_AUTO_DETECT": "false",
 }
 
-# A request to a server that went away is tried again so often, after 2 and 4 seconds, instead of for four minutes: what
-# cannot be delivered now is delivered later.
+# Number of retries of a request, after 2 and 4 seconds; MLflow's default takes four minutes. Records that cannot be
+# delivered are delivered later.
 _RETRIES = "2"
 
-# Where databases listen unless the address says otherwise.
+# Default ports of databases.
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_PATIENCE_S = 10
+_CONNECT_TIMEOUT_S = 10
 
 
 class StoreUnreachable(ConnectionError):
-    """Nothing answers at the address of the store."""
+    """The store does not answer at its address."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store, and the folder of local state.
+
+    Attributes:
+        uri: tracking URI of a server or a database; None for the embedded database in `root`.
+        root: folder of all local state: the embedded database, and downloads from a server.
+    """
+
+    uri: str | None = None
+    root: Path = DEFAULT_ROOT
+
+    @classmethod
+    def of(cls, given: "AnyStore") -> "Store":
+        """The store of a tracking URI (text), a root folder (`Path`), or None for the default root."""
+        if isinstance(given, Store):
+            return given
+        return cls(root=given or DEFAULT_ROOT) if isinstance(given, Path) or given is None else cls(given)
+
+    @property
+    def address(self) -> str:
+        """The absolute tracking URI.
+
+        Raises:
+            ValueError: `uri` is no tracking URI, or it contains a password.
+        """
+        return store_uri(self.uri, self.root)
+
+
+AnyStore = Store | str | Path | None
 
 
 def scheme(uri: str) -> str:
-    """The kind of store, without a database driver's name."""
+    """The scheme of a URI, without the name of a database driver."""
     return uri.partition(":")[0].partition("+")[0]
 
 
 def is_database(uri: str) -> bool:
-    """Whether MLflow is to open a database itself; otherwise a tracking server does."""
+    """Whether MLflow opens a database itself, without a tracking server."""
     return scheme(uri) in DATABASES
 
 
 def store_uri(uri: str | None = None, root: Path | None = None) -> str:
-    """The tracking URI to use, absolute: `uri`, or the embedded database in `root` (default: `mlruns` here).
+    """The absolute tracking URI: `uri`, or the embedded database in `root` (default: `mlruns`).
 
     Raises:
-        ValueError: the URI is not one of a store, or it holds a password.
+        ValueError: `uri` is no tracking URI, or it contains a password.
     """
     if uri is None:
         return f"sqlite:///{(root or DEFAULT_ROOT).resolve() / 'mlflow.db'}"
@@ -71,10 +104,10 @@ def store_uri(uri: str | None = None, root: Path | None = None) -> str:
 
 
 def check_uri(uri: str) -> None:
-    """Refuse what is no address of a store, and passwords, which would end up in logs and artifacts.
+    """Check that a text is a tracking URI without a password, which would get into logs and artifacts.
 
     Raises:
-        ValueError: it is not, or it holds one; the message does not repeat it.
+        ValueError: otherwise; the message does not repeat a URI with a password.
     """
     refuse_credentials(uri, "the tracking URI")
     if scheme(uri) not in DATABASES + SERVERS:
@@ -82,15 +115,15 @@ def check_uri(uri: str) -> None:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an SQLite store, absolute; `None` for any other store."""
+    """The absolute path of an SQLite store; `None` for any other store."""
     return Path(uri.partition(":///")[2]).resolve() if scheme(uri) == "sqlite" else None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow from writing log lines, progress bars, links and advice, from telemetry, and from `uv`.
+    """Suppress MLflow's log lines, progress bars, links, hints and telemetry, and its use of `uv`.
 
-    Only warnings of MLflow's log and errors pass; they go to standard error.
+    Only warnings in MLflow's log and errors are shown, on standard error.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when MLflow is imported
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", _RETRIES)
@@ -99,7 +132,7 @@ def quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import mlflow  # noqa: F401  its import sets the levels of its loggers
+        import mlflow  # noqa: F401  the import sets the levels of its loggers
 
         levels = [logger.level for logger in loggers]
         for logger in loggers:
@@ -118,10 +151,10 @@ def quiet() -> Iterator[None]:
 
 @quiet()
 def connect(uri: str) -> "MlflowClient":
-    """A client of the store at `uri`, for runs and registry alike; creates an embedded database that is absent.
+    """A client of the store at `uri`, for runs and the registry; creates an embedded database if it is absent.
 
     Raises:
-        StoreUnreachable: nothing answers there. MLflow would find out after minutes of retries.
+        StoreUnreachable: it does not answer. MLflow itself would retry for minutes.
     """
     from mlflow import MlflowClient
 
@@ -133,15 +166,15 @@ def connect(uri: str) -> "MlflowClient":
 
 
 def _check_reachable(uri: str) -> None:
-    """One short attempt to talk to a server or to a distant database; any answer will do."""
+    """One attempt to reach a server or a remote database, with a timeout; any answer is accepted."""
     address = urlsplit(uri)
     try:
         if scheme(uri) in ("http", "https"):
-            with suppress(HTTPError), urlopen(f"{uri.rstrip('/')}/health", timeout=_PATIENCE_S):
+            with suppress(HTTPError), urlopen(f"{uri.rstrip('/')}/health", timeout=_CONNECT_TIMEOUT_S):
                 pass
         elif address.hostname and scheme(uri) in _PORTS:
             place = (address.hostname, address.port or _PORTS[scheme(uri)])
-            socket.create_connection(place, timeout=_PATIENCE_S).close()
+            socket.create_connection(place, timeout=_CONNECT_TIMEOUT_S).close()
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", None) or error
         raise StoreUnreachable(f"no MLflow store answers at {uri} ({reason}); is the server running?") from None
@@ -150,8 +183,8 @@ def _check_reachable(uri: str) -> None:
 def _create_database(file: Path) -> None:
     """Create MLflow's tables in a new database file.
 
-    MLflow does it in about a hundred steps and without a lock: a second process, or a kill half-way, would leave a
-    database that nothing can open. So the database is made aside and appears under its name complete, or not at all.
+    MLflow does this in about a hundred steps without a lock: a concurrent process or a kill would leave a database that
+    cannot be opened. So the database is created in a temporary folder and then linked to its name.
     """
     from mlflow import MlflowClient
 
@@ -159,17 +192,17 @@ def _create_database(file: Path) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".new-store-") as folder:
         made, complete = Path(folder, "made.db"), Path(folder, "complete.db")
         MlflowClient(f"sqlite:///{made}", f"sqlite:///{made}").search_experiments(max_results=1)
-        shutil.copyfile(made, complete)  # a copy, since MLflow keeps a connection to the first file open
+        shutil.copyfile(made, complete)  # MLflow keeps a connection to the first file open
         try:
             os.link(complete, file)
-        except FileExistsError:  # another process was first
+        except FileExistsError:  # another process was faster
             return
         except OSError:  # a file system without hard links
             os.replace(complete, file)
 
 
 def all_pages(search: Any, **query: Any) -> list[Any]:
-    """Every result of one of the client's searches, which answer page by page."""
+    """All results of one of the client's searches, which return pages."""
     page = search(**query)
     found = list(page)
     while page.token:

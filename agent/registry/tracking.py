@@ -1,6 +1,6 @@
 """MLflow tracking of one campaign: a run for the campaign, a nested run per round, a registered version per model.
 
-Every call can be repeated: after a kill, the resumed campaign logs the interrupted round again and finds what is there.
+Every call can be repeated: after a kill, the resumed campaign logs the interrupted round again.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mlasdi.agent.registry.package import packages, save_model
+from mlasdi.agent.registry.package import Documents, packages, save_model
 from mlasdi.agent.registry.registry import CAMPAIGN_TAG, CHAMPION, ROUND_TAG
 from mlasdi.agent.registry.runs import find_run, log_metrics, log_params, unless_it_exists, where
 from mlasdi.agent.registry.store import all_pages, check_uri, connect, is_database, quiet, store_uri
@@ -29,7 +29,7 @@ _MAX_DESCRIPTION = 5000  # of a version, in MLflow's databases
 
 
 class TrackingSettings(BaseModel):
-    """Where a campaign is recorded.
+    """Settings of the section `tracking`: where a campaign is recorded.
 
     Attributes:
         uri: MLflow tracking URI, a database or a server; `None`: an SQLite database, `mlflow.db` in the root.
@@ -37,7 +37,7 @@ class TrackingSettings(BaseModel):
         registered_model: name in the model registry; `None`: the campaign's name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a URI may hold a password
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a URI may contain a password
 
     uri: str | None = None
     experiment: str | None = Field(default=None, min_length=1)
@@ -52,13 +52,13 @@ class TrackingSettings(BaseModel):
 
 
 class Tracker:
-    """Records one campaign in MLflow; used from one process, `start` before anything else.
+    """Records one campaign in MLflow, from one process; `start` must be called first.
 
     Args:
-        settings: the store, and names that differ from the campaign's.
-        root: folder of the embedded database and of all artifacts that no tracking server keeps.
+        settings: the store, and names other than the campaign's.
+        root: folder of the embedded database, and of artifacts without a tracking server.
         campaign: name of the campaign.
-        campaign_id: identity of the campaign; what was logged under it is found again and continued.
+        campaign_id: identity of the campaign, by which earlier records are found and continued.
     """
 
     def __init__(self, settings: TrackingSettings, root: Path, campaign: str, campaign_id: str) -> None:
@@ -74,14 +74,14 @@ class Tracker:
 
     @property
     def browse_hint(self) -> str:
-        """How to look at the results: a command for a database, an address for a server."""
+        """How to view the results: a command for a database, an address for a server."""
         if is_database(self.uri):
             return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
         return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
 
     @property
     def run_id(self) -> str:
-        """The campaign's run."""
+        """Id of the campaign's run."""
         return self._session[2]
 
     @property
@@ -95,16 +95,16 @@ class Tracker:
     @property
     def _session(self) -> "tuple[MlflowClient, str, str]":
         if self._opened is None:
-            raise RuntimeError("Tracker.start() comes before any other call")
+            raise RuntimeError("Tracker.start() must be called first")
         return self._opened
 
     @quiet()
     def start(self, config_text: str, params: Mapping[str, Any]) -> str:
-        """Open the campaign's run, or reopen the one an earlier process left, and return its id.
+        """Open the campaign's run, or reopen an existing one, and return its id.
 
         Args:
             config_text: the validated configuration, saved as the artifact `config.yaml`.
-            params: nested settings, logged with dotted names. MLflow keeps the first value a parameter gets.
+            params: nested settings, logged with dotted names. MLflow keeps the first value of each parameter.
         """
         client = connect(self.uri)
         experiment_id = self._open_experiment(client)
@@ -126,11 +126,11 @@ class Tracker:
     ) -> str:
         """Log one round as a run nested in the campaign's, and return its id.
 
-        The metrics go to the campaign's run too, with the round as their step. A round that is complete is left alone;
-        one that an interruption left half-logged is completed, and keeps the values it has.
+        The metrics are also logged to the campaign's run, with the round as their step. A complete round is not
+        changed; an incomplete one is completed and keeps the values it has.
 
         Args:
-            artifacts: files or folders, kept under their own names.
+            artifacts: files or folders, logged under their own names.
         """
         run = self._round_run(round)
         run_id = run.info.run_id
@@ -139,8 +139,8 @@ class Tracker:
         log_params(self._client, run, params)
         for path in artifacts:
             self._client.log_artifact(run_id, str(path))
-        # What an interrupted call logged stays: MLflow keeps every value. Equal values with equal times count once, so
-        # the time is that of the run's creation.
+        # MLflow keeps all values of an interrupted call, but equal values with equal times count once. Therefore the
+        # time is that of the run's creation.
         metrics = {**metrics, **run.data.metrics}
         for target in (run_id, self.run_id):
             log_metrics(self._client, target, metrics, step=round, timestamp=run.info.start_time)
@@ -158,18 +158,18 @@ class Tracker:
         card: str = "",
         figures: Sequence[Path] = (),
     ) -> str:
-        """Make the saved surrogate of a round a version of the registered model, and return the version.
+        """Register the saved surrogate of a round as a version of the registered model, and return the version.
 
-        The alias `champion` moves to it if nothing has the alias, or if `error_estimate` is less than the champion's.
-        A round that is registered already keeps its version.
+        The alias `champion` moves to it if there is no champion, or if `error_estimate` is less than the champion's. A
+        round that is registered already keeps its version.
 
         Args:
-            surrogate_folder: what `Surrogate.save` wrote.
+            surrogate_folder: with the files of `Surrogate.save`.
             tags: version tags, of which `parameter_box` is required: JSON `{name: [low, high]}` in the order of the
                 model's input columns.
             error_estimate: the model's own estimate of its relative error, a fraction.
             card: the model card, Markdown; MLflow shows it as the description of the version.
-            figures: files that travel with the model, as do the card and the campaign's configuration.
+            figures: files that are saved with the model, besides the card and the campaign's configuration.
 
         Raises:
             ValueError: `parameter_box` is missing.
@@ -182,7 +182,7 @@ class Tracker:
         if found:
             version = found[0]
         else:
-            documents = {"card": card, "config": self._config_text, "figures": figures}
+            documents = Documents(card, self._config_text, tuple(figures))
             model = self._log_model(round, surrogate_folder, json.loads(tags["parameter_box"]), documents)
             own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
             version = self._create_version(round, model, {**tags, **own}, card)
@@ -191,7 +191,7 @@ class Tracker:
 
     @quiet()
     def tag_version(self, version: str, tags: Mapping[str, str]) -> None:
-        """Add tags to a registered version, for what is known only later, such as a validated `max_error`."""
+        """Add tags that become known after the registration, such as a validated `max_error`."""
         for name, value in tags.items():
             self._client.set_model_version_tag(self.registered_model, version, name, value)
 
@@ -207,12 +207,12 @@ class Tracker:
             self._client.log_artifact(self.run_id, str(path))
         rounds = where({CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round"})
         n_rounds = len(all_pages(self._client.search_runs, experiment_ids=[self._experiment_id], filter_string=rounds))
-        # Later than every round's, and later than those of an earlier finish: these are the values MLflow shows.
+        # A step and time later than those of all rounds and of an earlier finish, so that MLflow shows these values.
         log_metrics(self._client, self.run_id, metrics, step=n_rounds, timestamp=time.time_ns() // 1_000_000)
         self._client.set_terminated(self.run_id, status)
 
     def _open_experiment(self, client: "MlflowClient") -> str:
-        """Create, find or restore the experiment. A server chooses the place of artifacts; for a database we do."""
+        """Create, find or restore the experiment; with a database, its artifacts are stored in the root."""
         location = self._artifacts.as_uri() if is_database(self.uri) else None
         with unless_it_exists():
             return client.create_experiment(self.experiment, artifact_location=location)
@@ -224,7 +224,7 @@ class Tracker:
         return experiment.experiment_id
 
     def _round_run(self, round: int) -> "Run":
-        """The run of a round, created when there is none yet."""
+        """The run of a round, created if there is none."""
         tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round", ROUND_TAG: str(round)}
         return find_run(self._client, self._experiment_id, tags) or self._client.create_run(
             self._experiment_id, tags={**tags, "mlflow.parentRunId": self.run_id}, run_name=f"round {round}"
@@ -235,7 +235,7 @@ class Tracker:
             self._client.create_registered_model(self.registered_model)
         return self._client.create_model_version(
             self.registered_model,
-            # MLflow's database store would look a `models:/` source up in its global default store.
+            # MLflow's database store looks a `models:/` source up in its global default store, hence a path.
             source=model.artifact_location if is_database(self.uri) else f"models:/{model.model_id}",
             run_id=model.source_run_id,
             model_id=model.model_id,
@@ -251,9 +251,9 @@ class Tracker:
         )
 
     def _log_model(
-        self, round: int, surrogate_folder: Path, box: dict[str, list[float]], documents: dict[str, Any]
+        self, round: int, surrogate_folder: Path, box: dict[str, list[float]], documents: Documents
     ) -> "LoggedModel":
-        """Log the surrogate as an MLflow model of the round's run; one that was left incomplete is completed."""
+        """Log the surrogate as an MLflow model of the round's run; an incomplete one is completed."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
         client, run_id = self._client, self._round_run(round).info.run_id
@@ -267,12 +267,12 @@ class Tracker:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=round)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model")
-            save_model(path, surrogate_folder, box, run_id=run_id, model_id=model.model_id, **documents)
+            save_model(path, surrogate_folder, box, documents, run_id=run_id, model_id=model.model_id)
             client.log_model_artifacts(model.model_id, str(path))
         return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def _promote(self, version: "ModelVersion") -> None:
-        """Move the alias `champion` to `version` when it is the first or the better one."""
+        """Move the alias `champion` to `version` if there is no champion or it is better."""
         from mlflow.exceptions import MlflowException
 
         if not self._is_best(version):
@@ -280,7 +280,7 @@ class Tracker:
         try:
             self._set_champion(version)
         except MlflowException:
-            # Of two campaigns that set the first champion at one moment, MLflow refuses one: that one looks again.
+            # If two campaigns set the first champion at the same time, MLflow rejects one, which then compares again.
             if self._is_best(version):
                 self._set_champion(version)
 
@@ -292,7 +292,7 @@ class Tracker:
         champion = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
         if champion is None:
             return True
-        # One that somebody chose by hand may have no estimate: nothing shows that the new one is better.
+        # A champion that a user chose may have no estimate; then it stays.
         best = self._client.get_model_version(self.registered_model, champion).tags.get("error_estimate", "-inf")
         return _or_inf(version.tags["error_estimate"]) < _or_inf(best)
 
@@ -303,5 +303,5 @@ def _size(folder: Path) -> int:
 
 
 def _or_inf(error: str) -> float:
-    """An error from its tag; one that is not a number is worse than any that is."""
+    """An error from its tag; NaN counts as infinite."""
     return inf if isnan(float(error)) else float(error)

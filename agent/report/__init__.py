@@ -1,4 +1,4 @@
-"""The reports of a campaign: report.json and the HTML report."""
+"""The reports of a campaign: `report.json` and the HTML report."""
 
 import lazy_loader
 

@@ -1,6 +1,6 @@
-"""The plain charts of the HTML report as Plotly traces: convergence, error split, reliability, cost, timeline.
+"""The simple charts of the HTML report as Plotly traces: convergence, error split, reliability, cost, timeline.
 
-Errors come as fractions and are shown in per cent. Colours of axes and text are the page's.
+Errors are given as fractions and shown in per cent. The page sets the colours of axes and text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from mlasdi.agent.figures import ACTIVITY_COLOURS, OKABE_ITO
 from mlasdi.agent.records import UNKNOWN, Span
 
 Chart = dict[str, Any]
-MOST_BARS = 5000  # of the timeline
+MAX_BARS = 5000  # of the timeline
 _PARTS = ("projection", "autoencoder", "latent_dynamics", "interpolation")
 BLUE, VERMILION, GREEN, PINK, ORANGE, SKY = OKABE_ITO[:6]
 
@@ -20,7 +20,7 @@ def convergence(rounds: Sequence[Mapping[str, Any]], target: float | None) -> Ch
     """Error against solver runs; None before the first error is known.
 
     Args:
-        rounds: of each judged round `solver_runs`, and `estimate`, `max_error` and `mean_error`, where they are known.
+        rounds: `solver_runs`, `estimate`, `max_error` and `mean_error` of each assessed round; errors may be None.
         target: error at which the campaign stops.
     """
     runs = [round["solver_runs"] for round in rounds]
@@ -49,7 +49,7 @@ def convergence(rounds: Sequence[Mapping[str, Any]], target: float | None) -> Ch
             {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 100 * target, "y1": 100 * target,
              "line": {"dash": "dot", "width": 1.5, "color": GREEN}}
         ]  # fmt: skip
-        # Of a logarithmic axis, annotations take the exponent.
+        # On a logarithmic axis, annotations are placed by the exponent.
         layout["annotations"] = [
             {"xref": "paper", "x": 1, "xanchor": "right", "y": log10(100 * target), "yanchor": "bottom",
              "text": f"target {100 * target:.3g} %", "showarrow": False}
@@ -58,7 +58,7 @@ def convergence(rounds: Sequence[Mapping[str, Any]], target: float | None) -> Ch
 
 
 def error_split(stages: Sequence[str], split: Sequence[Mapping[str, float | None]] | None) -> Chart | None:
-    """Parts of the error by number of stages, a bar for each part; None where there is no split."""
+    """Parts of the error by number of stages, a bar for each part; None without a split."""
     if not split:
         return None
     labels = [f"{k} stage{'s' * (k > 1)}" for k in range(1, len(stages) + 1)]
@@ -72,14 +72,14 @@ def error_split(stages: Sequence[str], split: Sequence[Mapping[str, float | None
 
 
 def reliability(shares: Mapping[str, float] | None) -> Chart | None:
-    """Share of the values inside the bands against what the bands promise; None where it was not measured."""
+    """Share of the values inside the bands against the probability of the bands; None without validation."""
     if not shares:
         return None
-    promised, found = [100 * float(level) for level in shares], [_percent(share) for share in shares.values()]
-    ideal = {"type": "scatter", "mode": "lines", "name": "right", "x": [0, 100], "y": [0, 100], "hoverinfo": "skip",
+    nominal, observed = [100 * float(level) for level in shares], [_percent(share) for share in shares.values()]
+    ideal = {"type": "scatter", "mode": "lines", "name": "ideal", "x": [0, 100], "y": [0, 100], "hoverinfo": "skip",
              "line": {"color": "#888888", "dash": "dot"}}  # fmt: skip
-    measured = {"type": "scatter", "mode": "lines+markers", "name": "found", "x": promised, "y": found,
-                "line": {"color": BLUE}, "hovertemplate": "the %{x:.3g} % band holds %{y:.3g} %"}  # fmt: skip
+    measured = {"type": "scatter", "mode": "lines+markers", "name": "observed", "x": nominal, "y": observed,
+                "line": {"color": BLUE}, "hovertemplate": "the %{x:.3g} % band contains %{y:.3g} %"}  # fmt: skip
     axis = {"range": [0, 102], "dtick": 20}
     layout = {
         "xaxis": axis | {"title": {"text": "probability of the band [%]"}},
@@ -99,11 +99,11 @@ def cost(seconds: Mapping[str, float]) -> Chart | None:
 
 
 def timeline(spans: Sequence[Span]) -> Chart | None:
-    """What each worker did, and when: a bar for each piece of work, a row for each place of a host; None without any.
+    """Activities of the workers over time: a bar for each, a row for each lane of a host; None without any.
 
-    Work of unknown workers, which were lost or cut off, is left out; and of very much, what took least.
+    Activities of unknown workers (lost or interrupted) are left out. At most `MAX_BARS` are shown, the longest ones.
     """
-    shown = sorted((one for one in spans if one.worker != UNKNOWN), key=lambda one: one.start_s - one.end_s)[:MOST_BARS]
+    shown = sorted((one for one in spans if one.worker != UNKNOWN), key=lambda one: one.start_s - one.end_s)[:MAX_BARS]
     if not shown:
         return None
     traces = []

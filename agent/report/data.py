@@ -1,4 +1,4 @@
-"""What the HTML report shows: gathered from the ledger, the models, the assessments and the stored solutions."""
+"""The contents of the HTML report, from the ledger, models, assessments and stored solutions of a campaign."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,18 +10,18 @@ import numpy as np
 from mlasdi.agent.config import Config
 from mlasdi.agent.records import Ledger, Point, spans
 from mlasdi.agent.report import charts, maps
-from mlasdi.agent.report.report import build_report
-from mlasdi.agent.report.trajectories import Shown, trajectories
+from mlasdi.agent.report.report import AssessedModel, build_report
+from mlasdi.agent.report.trajectories import ShownTrajectory, trajectories
 from mlasdi.solvers.storage import DamagedSnapshot, open_store, within
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment
 
 
 class ReportData:
-    """The records of one campaign, finished or not, as what the page shows.
+    """The contents of the HTML report of one campaign, which may still be running.
 
     Args:
-        report: of a finished campaign, as in `report.json`; None while it runs.
+        report: `report.json` of a finished campaign; None while it runs.
 
     Raises:
         SurrogateError: the last model is missing or damaged.
@@ -38,15 +38,15 @@ class ReportData:
             self.surrogate = Surrogate.load(config.folder / "models" / f"round-{self.round:03d}")
             self.assessment = self._assessment(self.round)
             report = report or build_report(
-                config, ledger, None, self.round, self.surrogate, self.assessment, split=None
+                config, ledger, None, AssessedModel(self.round, self.surrogate, self.assessment)
             )
         self.report = report
 
     def charts(self) -> dict[str, Any]:
-        """Everything that is drawn; None for what the campaign cannot tell, or not yet."""
+        """The data of all charts; None for those that have no data yet."""
         report = self.report or {}
         stages = [stage["name"] for stage in report.get("stages", ())]
-        shown, lost = self._shown()
+        shown, lost = self._shown_trajectories()
         return {
             "box": maps.box(self.space),
             "points": maps.training_points(self.space, self.points),
@@ -62,14 +62,14 @@ class ReportData:
         }
 
     def worst(self) -> tuple[dict[str, float], float] | None:
-        """The validation point with the largest error, and that; None without validation."""
+        """The validation point with the largest error, and that error; None without validation."""
         if self.assessment is None:
             return None
         i = _ranked(self.assessment.final)[-1]
         return self.space.as_dict(self.assessment.mu[i]), float(self.assessment.final[i])
 
-    def least_sure(self) -> dict[str, float] | None:
-        """Where the model expects the largest error; None without a model, or where it expects no finite one."""
+    def most_uncertain(self) -> dict[str, float] | None:
+        """The point with the largest estimated error; None without a model, or if no estimate is finite."""
         return None if self.uncertainty is None else maps.largest(self.uncertainty, self.space)
 
     def solves(self) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ class ReportData:
                 {
                     "number": number if point.purpose == "train" else None,
                     "round": point.round,
-                    "mu": [point.mu[name] for name in self.space.names],
+                    "mu": self.space.as_array(point.mu)[0].tolist(),
                     "score": point.score,
                     "status": point.status,
                     "attempts": len(own),
@@ -97,7 +97,7 @@ class ReportData:
 
     @cached_property
     def uncertainty(self) -> dict[str, Any] | None:
-        """The map of what the last model expects as its error."""
+        """The map of the last model's estimate of its error."""
         return None if self.surrogate is None else maps.uncertainty_map(self.surrogate)
 
     def _last_round(self) -> int:
@@ -108,27 +108,27 @@ class ReportData:
         return Assessment.load(path) if path.exists() else None
 
     def _rounds(self) -> list[dict[str, Any]]:
-        """Errors of each judged round against the solves that its model knows."""
+        """Errors of each assessed round, with the number of solves that its model is trained on."""
         rounds = []
         for k in range(1 + self._last_round()):
-            judged = self.ledger.step_payload(k, "assess")
-            if judged is None:
+            assessed = self.ledger.step_payload(k, "assess")
+            if assessed is None:
                 continue
             assessment = self._assessment(k)
             rounds.append(
                 {
                     "solver_runs": sum(point.status == "solved" and point.round <= k for point in self.points),
-                    "estimate": judged.get("error_estimate"),
+                    "estimate": assessed.get("error_estimate"),
                     "max_error": None if assessment is None else float(assessment.final.max()),
                     "mean_error": None if assessment is None else float(assessment.final.mean()),
                 }
             )
         return rounds
 
-    def _shown(self) -> tuple[list[Shown], list[str]]:
-        """Trajectories worth a look, and which of them are lost: their solutions are gone or damaged."""
+    def _shown_trajectories(self) -> tuple[list[ShownTrajectory], list[str]]:
+        """Trajectories to show, and labels of those whose solutions are missing or damaged."""
         shown, lost = [], []
-        for label, point, error in self._worth_a_look():
+        for label, point, error in self._shown_points():
             truth = None
             with suppress(DamagedSnapshot):
                 truth = open_store(self.config.snapshot_root).get(point.address)
@@ -136,11 +136,11 @@ class ReportData:
                 lost.append(label)
                 continue
             t = self.surrogate.t
-            shown.append(Shown(label, point.mu, within(truth, float(t[0]), float(t[-1])), error))
+            shown.append(ShownTrajectory(label, point.mu, within(truth, float(t[0]), float(t[-1])), error))
         return shown, lost
 
-    def _worth_a_look(self) -> list[tuple[str, Point, float | None]]:
-        """The worst and the median validation point and one for training; without validation, training points."""
+    def _shown_points(self) -> list[tuple[str, Point, float | None]]:
+        """The worst and the median validation point and a training point; without validation, training points."""
         if self.surrogate is None or self.round is None:
             return []
         known = [point for point in self.points if point.status == "solved" and point.round <= self.round]
@@ -150,17 +150,17 @@ class ReportData:
         if self.assessment is None:
             middle = ("median training point", known[by_error[len(by_error) // 2]], None)
             return [hardest, middle] if left_out else [("training point", known[-1], None)]
-        validated = {tuple(p.mu[name] for name in self.space.names): p for p in self.ledger.points("validate")}
-        judged = [validated[tuple(mu)] for mu in self.assessment.mu.tolist()]
+        validated = {tuple(self.space.as_array(p.mu)[0].tolist()): p for p in self.ledger.points("validate")}
+        assessed = [validated[tuple(mu)] for mu in self.assessment.mu.tolist()]
         order, errors = _ranked(self.assessment.final), self.assessment.final.tolist()
         worst, median = order[-1], order[len(order) // 2]
         return [
-            ("worst validation point", judged[worst], errors[worst]),
-            ("median validation point", judged[median], errors[median]),
+            ("worst validation point", assessed[worst], errors[worst]),
+            ("median validation point", assessed[median], errors[median]),
             hardest if left_out else ("training point", known[-1], None),
         ]
 
 
 def _ranked(errors: Sequence[float] | np.ndarray) -> list[int]:
-    """Indices from the smallest error to the largest; what is not a number counts as the largest."""
+    """Indices from the smallest error to the largest; NaN counts as the largest."""
     return [int(i) for i in np.argsort(np.nan_to_num(np.asarray(errors), nan=np.inf), kind="stable")]

@@ -1,4 +1,4 @@
-"""The answer at the top of the HTML report: error, where, how sure, cost."""
+"""The headline of the HTML report: error, its place, coverage and cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,69 +10,67 @@ from mlasdi.agent.text import percent, point, seconds
 
 @dataclass(frozen=True)
 class Card:
-    """One thing that a reader wants to know first.
+    """One card of the headline.
 
     Attributes:
-        figure: the answer in a word.
-        remark: what the figure is, and what goes with it.
+        value: the main number, point or word.
+        remark: what the value means, with details.
     """
 
     title: str
-    figure: str
+    value: str
     remark: str
 
 
-def answer(data: ReportData, spent: Mapping[str, float]) -> list[Card]:
-    """Error, where, how sure and cost; error and cost alone before there is a model.
+def headline(data: ReportData, spent: Mapping[str, float]) -> list[Card]:
+    """Cards for error, its place, coverage and cost; only error and cost before there is a model.
 
     Args:
         spent: seconds by activity, with a `total` at the end of a campaign.
     """
     if data.report is None:
         return [Card("Error", "not known yet", "no model has been trained"), _cost(data, spent)]
-    return [_error(data), _where(data), _how_sure(data), _cost(data, spent)]
+    return [_error(data), _where(data), _coverage(data), _cost(data, spent)]
 
 
 def _error(data: ReportData) -> Card:
     assert data.report is not None
     estimate, target = data.report["error_estimate"], data.config.budget.target_error
     if data.assessment is None:
-        figure = percent(estimate)
-        remark = "largest error over the box as the model estimates it; no validation measured it"
+        value = percent(estimate)
+        remark = "largest error over the box, estimated by the model; not validated"
     else:
         largest, mean = data.report["max_relative_error"], data.report["mean_relative_error"]
-        figure = "not finite" if largest is None else percent(largest)
+        value = "not finite" if largest is None else percent(largest)
         remark = f"largest at {len(data.assessment.mu)} validation points; mean {percent(mean)}. "
-        remark += f"Expected without them: {percent(estimate)}"
+        remark += f"Estimate without validation: {percent(estimate)}"
     if target is not None and estimate is not None:
         reached = "reached" if estimate <= target else "not reached"
         remark += f". Target {percent(target)}, which the estimate has {reached}"
-    return Card("Error", figure, remark)
+    return Card("Error", value, remark)
 
 
 def _where(data: ReportData) -> Card:
     worst = data.worst()
     if worst is not None:
         mu, error = worst
-        found = (
-            f"the largest error, {percent(error)}, as measured" if isfinite(error) else "the prediction diverges here"
-        )
-        return Card("Where", point(mu), found)
-    unsure = data.least_sure()
-    if unsure is None:
-        return Card("Where", "unknown", "the model expects no finite error anywhere")
-    return Card("Where", point(unsure), "where the model is least sure")
+        found = f"validation point with the largest error, {percent(error)}"
+        return Card("Where", point(mu), found if isfinite(error) else "the prediction diverges here")
+    uncertain = data.most_uncertain()
+    if uncertain is None:
+        return Card("Where", "unknown", "the model's error estimate is not finite")
+    return Card("Where", point(uncertain), "point with the largest estimated error")
 
 
-def _how_sure(data: ReportData) -> Card:
+def _coverage(data: ReportData) -> Card:
     assert data.report is not None
     assert data.surrogate is not None
     coverage, n = data.report["coverage"], len(data.surrogate.model.latent.x)
     if coverage is not None:
-        remark = "of the values at validation points lie in the 90 % band; 90 % would be right"
-        return Card("How sure", percent(coverage), remark)
-    estimate = "unknown" if data.surrogate.error_estimate is None else f"by leaving out each of {n} points in turn"
-    return Card("How sure", "not validated", f"the estimate is {estimate}; validation solves would measure the error")
+        remark = "of the values at validation points lie in the 90 % band; ideal is 90 %"
+        return Card("Coverage", percent(coverage), remark)
+    estimate = "unknown" if data.surrogate.error_estimate is None else f"from leaving out each of {n} points"
+    return Card("Coverage", "not validated", f"the error estimate is {estimate}; validation solves would measure it")
 
 
 def _cost(data: ReportData, spent: Mapping[str, float]) -> Card:
@@ -81,6 +79,6 @@ def _cost(data: ReportData, spent: Mapping[str, float]) -> Card:
     if failed:
         remark += f", {failed} of them failed"
     if spent:
-        remark += f"; {seconds(spent.get('total', sum(spent.values())))} altogether"
+        remark += f"; {seconds(spent.get('total', sum(spent.values())))} in total"
     has_ended = data.report is not None and data.report["stop_reason"] is not None
     return Card("Cost" if has_ended else "Cost so far", str(data.ledger.solver_runs("train")), remark)

@@ -1,9 +1,8 @@
-"""The report of a campaign as one HTML file that needs nothing else: no network, no server, no other file."""
+"""The report of a campaign as one HTML file, which needs no network, server or other file."""
 
 import base64
 import gzip
 import json
-import os
 import secrets
 import shlex
 from collections.abc import Mapping
@@ -18,12 +17,13 @@ from markupsafe import Markup
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.report.data import ReportData
-from mlasdi.agent.report.headline import answer
+from mlasdi.agent.report.headline import headline
 from mlasdi.agent.report.report import read_report
 from mlasdi.agent.report.status import campaign_status
 from mlasdi.agent.text import percent, point, seconds
+from mlasdi.solvers.storage import atomic_write
 
-# A page with more rows of solves would be slow to open; the ledger holds them all.
+# Largest number of solves in the table: with more, the page would be slow to open. The ledger contains them all.
 MAX_ROWS = 500
 
 
@@ -32,11 +32,11 @@ class NothingToReport(Exception):
 
 
 def write_html_report(config: Config, out: Path | None = None, report: Mapping[str, Any] | None = None) -> Path:
-    """Write the report of a campaign, which may still be running, complete or not at all; returns its path.
+    """Write the HTML report of a campaign, which may still be running; returns its path.
 
     Args:
         out: file to write; None for `report.html` in the campaign's folder.
-        report: of a campaign that ends just now, as in `report.json`; None to find it.
+        report: `report.json` of a campaign that is just ending; None to read it.
 
     Raises:
         NothingToReport: the campaign has not started.
@@ -51,15 +51,14 @@ def write_html_report(config: Config, out: Path | None = None, report: Mapping[s
     with Ledger(ledger_file, read_only=True) as ledger:
         page = _page(config, ReportData(config, ledger, report), is_finished=report is not None)
     path = config.folder / "report.html" if out is None else out
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        partial.write_text(page, encoding="utf-8")
     return path
 
 
 def _page(config: Config, data: ReportData, *, is_finished: bool) -> str:
     drawn = data.charts()
-    # At the end there is a total, which includes what no activity accounts for.
+    # The report of a finished campaign has a total, which includes time outside all activities.
     spent = dict((data.report or {}).get("seconds") or data.ledger.seconds())
     rows = data.solves()
     return _environment().get_template("report.html").render(
@@ -73,7 +72,7 @@ def _page(config: Config, data: ReportData, *, is_finished: bool) -> str:
         report=data.report,
         is_finished=is_finished,
         round=data.round,
-        answer=answer(data, spent),
+        headline=headline(data, spent),
         spent=dict(sorted(spent.items(), key=lambda item: -item[1])),
         solves=rows[:MAX_ROWS],
         n_more_solves=max(len(rows) - MAX_ROWS, 0),
@@ -85,7 +84,7 @@ def _page(config: Config, data: ReportData, *, is_finished: bool) -> str:
 
 
 def _predict_command(config: Config, report: Mapping[str, Any] | None) -> str | None:
-    """How to predict at the centre of the box; None before the campaign has registered its last model."""
+    """A command that predicts at the centre of the box; None before the last model is registered."""
     uri = (report or {}).get("model_uri")
     if not uri:
         return None
@@ -97,26 +96,30 @@ def _predict_command(config: Config, report: Mapping[str, Any] | None) -> str | 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("agent"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("mlasdi.agent.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "seconds": seconds, "point": point}
     return environment
 
 
 def _source(name: str) -> Markup:
-    """A style sheet or a script of ours, which is no template."""
+    """The text of a file in `templates`; marked as safe, because it contains no user input."""
     return Markup((files("mlasdi.agent.report") / "templates" / name).read_text(encoding="utf-8"))
 
 
 @cache
 def _plotly() -> str:
-    """Plotly's script, compressed, as base64: whole, it alone would be nearly 5 MB."""
-    from plotly.offline import get_plotlyjs  # takes a noticeable time, which only this needs
+    """Plotly's script, compressed, as base64; uncompressed it has nearly 5 MB."""
+    from plotly.offline import get_plotlyjs  # a slow import
 
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 6, mtime=0)).decode()
 
 
 def _json(value: Any) -> str:
-    """JSON that cannot end the script element which it is put in."""
+    """JSON that cannot end the script element that contains it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""Errors and uncertainty over the parameter box as JSON, for the maps of the HTML report."""
+"""Maps of errors and uncertainty over the parameter box as JSON, for the HTML report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,9 +11,8 @@ from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment
 
-# Values of the uncertainty along each parameter, by number of parameters: at most about 1,300 in all, since each
-# takes a prediction for every training point. Beyond, a tensor grid would be too coarse to slice, and scattered points
-# are shown instead.
+# Number of parameters -> grid points along each: at most about 1,300 in all, because each takes a prediction for every
+# training point. With more parameters, a tensor grid would be too coarse, and scattered points are shown.
 GRIDS = {1: 201, 2: 21, 3: 11, 4: 6, 5: 4}
 SCATTERED = 1024
 
@@ -24,7 +23,7 @@ def error_map(assessment: Assessment) -> dict[str, Any]:
 
 
 def uncertainty_map(surrogate: Surrogate) -> dict[str, Any]:
-    """What the surrogate itself expects as its relative error, all over its box."""
+    """The surrogate's estimate of its relative error over its box."""
     space = surrogate.space
     is_grid = space.n_params in GRIDS
     mu = space.full_grid(GRIDS[space.n_params]) if is_grid else space.sobol(SCATTERED, seed=0)
@@ -32,7 +31,7 @@ def uncertainty_map(surrogate: Surrogate) -> dict[str, Any]:
 
 
 def feasible_values(surrogate: Surrogate, mu: Float[np.ndarray, "param n_params"]) -> Float[np.ndarray, " param"]:
-    """The surrogate's expected relative error where a point is feasible, else NaN."""
+    """The surrogate's estimate of its relative error at feasible points; NaN at others."""
     values, feasible = np.full(len(mu), np.nan), surrogate.space.feasible(mu)
     values[feasible] = surrogate.relative_std(mu[feasible])
     return values
@@ -42,8 +41,8 @@ def over_box(mu: Float[np.ndarray, "param n_params"], values: Float[np.ndarray, 
     """Values at parameter points, as JSON.
 
     Returns:
-        `axes` and `values` in C order where the points form a tensor grid, holes allowed; else `mu` and `values`. What
-        is missing or not finite is None.
+        `axes` and `values` in C order if the points form a tensor grid, possibly with holes; else `mu` and `values`.
+        Missing and non-finite values are None.
     """
     axes = [np.unique(column) for column in mu.T]
     shape = tuple(len(axis) for axis in axes)
@@ -63,11 +62,11 @@ def box(space: ParameterSpace) -> list[dict[str, Any]]:
 
 
 def training_points(space: ParameterSpace, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Where the solver ran, or will, for training; numbered in the order in which the points were chosen."""
+    """Training points, solved or not, numbered in the order in which they were chosen."""
     return [
         {
             "number": number,
-            "mu": [point.mu[name] for name in space.names],
+            "mu": space.as_array(point.mu)[0].tolist(),
             "round": point.round,
             "chosen": point.score is not None,
             "status": point.status,
@@ -77,7 +76,7 @@ def training_points(space: ParameterSpace, points: Sequence[Point]) -> list[dict
 
 
 def largest(found: Mapping[str, Any], space: ParameterSpace) -> dict[str, float] | None:
-    """Where a map is largest; None where it holds no number."""
+    """The point at which a map is largest; None if it has no finite value."""
     values = np.array([np.nan if value is None else value for value in found["values"]])
     if not np.isfinite(values).any():
         return None
@@ -89,5 +88,5 @@ def largest(found: Mapping[str, Any], space: ParameterSpace) -> dict[str, float]
 
 
 def plain(values: Float[np.ndarray, " n"], *, digits: int = 4) -> list[float | None]:
-    """Numbers for JSON, to so many significant digits; None for what is not finite."""
+    """Numbers for JSON, rounded to significant digits; None for non-finite ones."""
     return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]

@@ -1,35 +1,44 @@
-"""The report of a campaign, `report.json`: what it cost, what it found, how good it is."""
+"""The report of a campaign, `report.json`: its cost, its points, and the errors of its surrogate."""
 
 import json
-import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from mlasdi.agent.config import Config, StopReason
 from mlasdi.agent.records import Ledger
+from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit, diagnose
 
 
-def build_report(
-    config: Config,
-    ledger: Ledger,
-    reason: StopReason | None,
-    round: int,
-    surrogate: Surrogate,
-    assessment: Assessment | None,
-    split: ErrorSplit | None,
-) -> dict[str, Any]:
-    """All that the ledger, the last surrogate and its assessment know; errors are fractions, times are seconds.
+@dataclass(frozen=True)
+class AssessedModel:
+    """The surrogate of a round, with its errors.
 
-    What is not finite, such as the error of a prediction that diverged, is None, since JSON has no number for it.
+    Attributes:
+        round: of which it is the model.
+        assessment: errors on the validation set; None without one.
+        split: parts of the error, mean over validation points; None without them.
+    """
+
+    round: int
+    surrogate: Surrogate
+    assessment: Assessment | None
+    split: ErrorSplit | None = None
+
+
+def build_report(config: Config, ledger: Ledger, reason: StopReason | None, model: AssessedModel) -> dict[str, Any]:
+    """The contents of `report.json`; errors are fractions, times are seconds.
+
+    Non-finite numbers, such as the error of a diverged prediction, are None, because JSON does not have them.
 
     Args:
-        reason: why the campaign ended; None while it has not.
-        split: mean error split over validation points; None without them.
+        reason: why the campaign ended; None while it runs.
+        model: the last one.
     """
+    surrogate, assessment, split = model.surrogate, model.assessment, model.split
     record = surrogate.record
     report = {
         "campaign": config.name,
@@ -40,7 +49,7 @@ def build_report(
         "failed_runs": ledger.failures("train"),
         "failures": failures(ledger),
         "validation_runs": ledger.solver_runs("validate"),
-        "rounds": round + 1,
+        "rounds": model.round + 1,
         "points": [point.mu for point in ledger.points("train", status="solved")],
         "stages": _stages(surrogate, assessment),
         "dropped_stages": dict(record.dropped),
@@ -50,7 +59,7 @@ def build_report(
         "mean_relative_error": None if assessment is None else float(assessment.final.mean()),
         "coverage": None if assessment is None else assessment.coverage,
         "reliability": _reliability(assessment),
-        "own_variables": surrogate.scaling_laws,
+        "scaling_laws": surrogate.scaling_laws,
         "truncation_error": record.truncation_error,
         "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),
@@ -61,7 +70,7 @@ def build_report(
 
 
 def failures(ledger: Ledger) -> list[dict[str, Any]]:
-    """Failed attempts, with where and why."""
+    """Failed attempts: parameters, kind and message."""
     points = {point.id: point for point in ledger.points()}
     return [
         {"mu": points[a.point_id].mu, "kind": a.failure_kind, "message": a.failure_message}
@@ -71,7 +80,7 @@ def failures(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def _finite(value: Any) -> Any:
-    """A value with None in place of all numbers in it that are not finite."""
+    """A value in which None replaces all non-finite numbers."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -80,7 +89,7 @@ def _finite(value: Any) -> Any:
 
 
 def _stages(surrogate: Surrogate, assessment: Assessment | None) -> list[dict[str, Any]]:
-    """What each stage contributes: errors of the prediction with the stages up to it."""
+    """Errors of the prediction with the stages up to each one."""
     found = []
     for k, name in enumerate(surrogate.record.stage_names):
         validated = None if assessment is None else assessment.errors[k]
@@ -96,28 +105,27 @@ def _stages(surrogate: Surrogate, assessment: Assessment | None) -> list[dict[st
 
 
 def _reliability(assessment: Assessment | None) -> dict[str, float] | None:
-    """Probability of a central band -> share of the values inside it."""
+    """Probability of a central band -> share of the values inside it, at validation points."""
     if assessment is None or assessment.reliability is None:
         return None
     return {f"{level:g}": share for level, share in zip(LEVELS, assessment.reliability.tolist(), strict=True)}
 
 
 def _by_stages(split: ErrorSplit) -> list[dict[str, float]]:
-    """The parts of the error with the first stage, with the first two, and so on."""
+    """The parts of the error with the first stage, the first two stages, and so on."""
     names = ("autoencoder", "latent_dynamics", "interpolation", "total")
     rows = zip(*(getattr(split, name).tolist() for name in names), strict=True)
     return [{"projection": split.projection} | dict(zip(names, row, strict=True)) for row in rows]
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> Path:
-    """Write `report.json`, complete or not at all."""
+    """Write `report.json` and return its path."""
     path = folder / "report.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     return path
 
 
 def read_report(folder: Path) -> dict[str, Any]:
-    """The report that was written last."""
+    """The report in a campaign's folder."""
     return json.loads((folder / "report.json").read_text())

@@ -1,4 +1,4 @@
-"""How far a campaign is, by its own records."""
+"""The status of a campaign, from its records."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from mlasdi.agent.report.report import failures, read_report
 
 
 def campaign_status(config: Config) -> dict[str, Any]:
-    """What the ledger and the report of a campaign know, as JSON; readable while the campaign runs.
+    """The progress of a campaign, as JSON; may be called while the campaign runs.
 
     Raises:
-        LedgerError: there is a ledger, but it cannot be read.
+        LedgerError: the ledger cannot be read.
     """
     about = {"campaign": config.name, "folder": str(config.folder), "budget": config.budget.solver_runs}
     path = config.folder / "ledger.db"
@@ -29,13 +29,13 @@ def campaign_status(config: Config) -> dict[str, Any]:
             "failures": failures(ledger),
         }
         found |= _progress(ledger)
-    if stop_reason is not None:  # the report's findings know the validation set, too
+    if stop_reason is not None:  # the findings in the report include those from validation
         found["diagnostics"] = read_report(config.folder).get("diagnostics", found["diagnostics"])
     return found
 
 
 def _stop_reason(config: Config, ledger: Ledger) -> str | None:
-    """Why the campaign ended; None while it has not, or goes on with a larger budget."""
+    """Why the campaign ended; None while it runs, also after it was resumed with a larger budget."""
     if ledger.get_meta("finished") is None:
         return None
     report = read_report(config.folder)
@@ -52,11 +52,11 @@ def _points_by_status(ledger: Ledger) -> dict[str, dict[str, int]]:
 
 
 def _progress(ledger: Ledger) -> dict[str, Any]:
-    """Rounds begun and finished, and the judgement of the last round that was judged."""
+    """Rounds begun and finished, and error estimate and diagnostics of the last assessed round."""
     rounds = 1 + max((point.round for point in ledger.points("train")), default=-1)
-    judged = [round for round in range(rounds) if ledger.step_payload(round, "assess") is not None]
+    assessed = [round for round in range(rounds) if ledger.step_payload(round, "assess") is not None]
     finished = [round for round in range(rounds) if ledger.step_payload(round, "publish") is not None]
-    last = (ledger.step_payload(judged[-1], "assess") or {}) if judged else {}
+    last = (ledger.step_payload(assessed[-1], "assess") or {}) if assessed else {}
     return {
         "rounds_begun": rounds,
         "rounds_finished": len(finished),

@@ -1,4 +1,4 @@
-"""Truth against prediction over time as JSON, thinned and quantised, for the player of the HTML report."""
+"""Truth and prediction over time as JSON, thinned and quantised, for the player of the HTML report."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -10,28 +10,28 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.agent.report.maps import plain
-from mlasdi.solvers import Snapshots, StateLayout
+from mlasdi.solvers import Snapshots, StateLayout, evenly_spread
 from mlasdi.surrogate import Surrogate, relative_error
 
 FRAMES = 31
 MAX_FIELDS = 3
 LINE_POINTS = 240
-# Of all trajectories together, as text: with it the page stays well below 5 MB.
+# Length of all trajectories as text, so that the page stays well below 5 MB.
 MAX_CHARACTERS = 2_000_000
-# A value takes two bytes, and three bytes take four characters; three quantities are shown of each field.
-_CHARACTERS_A_VALUE = 3 * 2 * 4 / 3
+# A value takes two bytes, three bytes take four characters, and each field has three quantities.
+_CHARACTERS_PER_VALUE = 3 * 2 * 4 / 3
 _MISSING = 65535
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownTrajectory:
     """A trajectory to show.
 
     Attributes:
-        label: what it is in a few words.
+        label: its name in the player.
         mu: its parameters.
-        truth: the full-order solution, within the times of the surrogate.
-        error: its relative error as it was assessed; None: that of the times shown.
+        truth: the full-order solution, in the time interval of the surrogate.
+        error: its relative error from the assessment; None for the error at the times shown.
     """
 
     label: str
@@ -40,20 +40,20 @@ class Shown:
     error: float | None = None
 
 
-def trajectories(surrogate: Surrogate, shown: Sequence[Shown]) -> list[dict[str, Any]]:
-    """Truth, difference and standard deviation of each trajectory, at a few times and places."""
+def trajectories(surrogate: Surrogate, shown: Sequence[ShownTrajectory]) -> list[dict[str, Any]]:
+    """Truth, difference and standard deviation of each trajectory, at some times and points."""
     n_fields = min(len(surrogate.layout.fields), MAX_FIELDS)
-    n_values = MAX_CHARACTERS / (_CHARACTERS_A_VALUE * FRAMES * n_fields * max(len(shown), 1))
+    n_values = MAX_CHARACTERS / (_CHARACTERS_PER_VALUE * FRAMES * n_fields * max(len(shown), 1))
     return [_trajectory(surrogate, one, int(n_values)) for one in shown]
 
 
-def _trajectory(surrogate: Surrogate, shown: Shown, max_places: int) -> dict[str, Any]:
-    keep = np.unique(np.linspace(0, len(shown.truth.t) - 1, FRAMES).round().astype(int))
+def _trajectory(surrogate: Surrogate, shown: ShownTrajectory, max_places: int) -> dict[str, Any]:
+    keep = evenly_spread(len(shown.truth.t), FRAMES)
     t, truth = shown.truth.t[keep], shown.truth.u[keep]
     prediction = surrogate.predict(shown.mu, t)
     assert prediction.std is not None
     mean, std = prediction.mean[0], prediction.std[0]
-    unit = surrogate.view.unit
+    unit = surrogate.reconstruction.unit
     errors = relative_error(truth / unit, mean / unit)
     layout = surrogate.layout
     split = {name: layout.split(u) for name, u in (("truth", truth), ("difference", mean - truth), ("std", std))}
@@ -78,14 +78,14 @@ def _trajectory(surrogate: Surrogate, shown: Shown, max_places: int) -> dict[str
 
 @dataclass(frozen=True)
 class Places:
-    """The places at which fields are shown: points of a line, of a plane through the grid, or scattered ones.
+    """The points at which fields are shown: on a line, in a plane through the grid, or scattered.
 
     Attributes:
         kind: `line`, `grid` or `points`.
-        axes: label -> coordinates of what is shown, one axis of a line, else two.
-        index: of the places in the array of a field, after its time axis.
-        elsewhere: coordinates that are held fixed, in words.
-        to_scale: whether both axes measure the same length.
+        axes: label -> coordinates; one axis of a line, else two.
+        index: index of the points in the array of a field, after its time axis.
+        elsewhere: text with the coordinates that are held fixed.
+        to_scale: whether both axes are lengths and get the same scale.
     """
 
     kind: str
@@ -96,10 +96,10 @@ class Places:
 
     @classmethod
     def of(cls, layout: StateLayout, difference: Float[np.ndarray, "*time_and_grid"], max_places: int) -> "Places":
-        """At most `max_places` of a field, evenly thinned.
+        """At most `max_places` points of a field, evenly thinned.
 
-        More than two axes are cut where the difference is largest; more than two coordinates of scattered points are
-        seen along the others.
+        A grid with more than two axes is cut at the largest difference. Scattered points with more than two coordinates
+        are projected to the first two.
         """
         names = list(layout.coordinates)
         labels = [_labelled(name, layout.coordinate_units.get(name, "")) for name in names]
@@ -138,14 +138,14 @@ class Places:
 
 
 def packed(values: Float[np.ndarray, "time place"]) -> dict[str, Any]:
-    """Values as 16-bit integers between their smallest and largest, in base64; 65535 for what is not finite.
+    """Values as 16-bit integers between the smallest and the largest value, in base64; 65535 for non-finite values.
 
-    The largest error of that is `(high - low) / 131068`.
+    The error is at most `(high - low) / 131068`.
     """
     is_finite = np.isfinite(values)
     low, high = (float(values[is_finite].min()), float(values[is_finite].max())) if is_finite.any() else (0.0, 0.0)
     width = high - low
-    if not np.isfinite(width):  # the width of what a diverged prediction spans can itself overflow
+    if not np.isfinite(width):  # the range of a diverged prediction can overflow
         low, high, width = 0.0, 0.0, 0.0
         is_finite = np.zeros_like(is_finite)
     scaled = np.where(is_finite, values - low, 0.0) * ((_MISSING - 1) / width if width > 0 else 0.0)
@@ -154,12 +154,12 @@ def packed(values: Float[np.ndarray, "time place"]) -> dict[str, Any]:
 
 
 def _step(n: int, most: int) -> int:
-    """The stride that leaves at most `most` of `n`."""
+    """The stride that keeps at most `most` of `n` points."""
     return max(-(-n // max(most, 1)), 1)
 
 
 def _plane_steps(shape: tuple[int, ...], most: int) -> tuple[int, int]:
-    """Strides along two axes that leave at most `most` places, thinning the longer axis first."""
+    """Strides along two axes that keep at most `most` points; the longer axis is thinned first."""
     steps = [1, 1]
     while prod(counts := [-(-n // step) for n, step in zip(shape, steps, strict=True)]) > most and max(counts) > 1:
         steps[int(np.argmax(counts))] += 1

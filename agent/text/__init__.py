@@ -1,4 +1,4 @@
-"""How people write things: numbers, points, tables of points, addresses with passwords."""
+"""Parsing and formatting of text: numbers, points, tables of points, and URLs with passwords."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Points, ranges, times and percentages as people type them on a command line."""
+"""Parses points, ranges, times and percentages from the command line."""
 
 from collections.abc import Iterable
 from math import isfinite
@@ -6,7 +6,7 @@ from math import isfinite
 import numpy as np
 from jaxtyping import Float
 
-MOST_TIMES = 10_000_000  # of a range; more would be a slip of the finger
+MAX_TIMES = 10_000_000  # of a range; more are probably a typing error
 
 
 def values(texts: Iterable[str]) -> dict[str, float]:
@@ -68,8 +68,8 @@ def time_points(text: str) -> Float[np.ndarray, " time"]:
     parts = text.split(":")
     if len(parts) != 3 or not parts[2].isdecimal() or int(parts[2]) < 1:
         raise ValueError(f"times '{text}': write start:stop:count, for example 0:1:101, or a list such as 0,0.5,1")
-    if int(parts[2]) > MOST_TIMES:
-        raise ValueError(f"times '{text}': {parts[2]} times are more than the {MOST_TIMES} allowed")
+    if int(parts[2]) > MAX_TIMES:
+        raise ValueError(f"times '{text}': {parts[2]} times are more than the {MAX_TIMES} allowed")
     return np.linspace(_number(parts[0], text), _number(parts[1], text), int(parts[2]))
 
 

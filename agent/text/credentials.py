@@ -1,7 +1,7 @@
-"""Passwords in addresses: found, refused, and kept out of what people and files are told.
+"""Finds passwords in URLs, rejects them in settings, and removes them from messages.
 
-The configuration is logged with every run and travels with every model, and command lines are seen by other users. So
-credentials come from the environment alone.
+The configuration is logged with every run and saved with every model, and other users can see command lines. Therefore
+credentials come from the environment only.
 """
 
 import re
@@ -12,15 +12,18 @@ VARIABLES = (
     "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) for a server, PGPASSWORD for "
     "PostgreSQL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for S3"
 )
-# Of an address: what may be a password before the host, or among the options after it.
-_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][\w+.-]*:/{1,2})(?P<user>[^/@\s]*)@")
-_SECRET = r"[\w-]*(?:password|passwd|pwd|token|secret|credential)[\w-]*"
-_OPTION = re.compile(rf"(?P<before>[?&;]{_SECRET}=)[^&;#\s'\"]+", re.IGNORECASE)
+# In a URL, the part before the host that may contain a password, and options after it whose names say so. Possessive
+# quantifiers and atomic groups keep the search linear in the length of the text: it also runs over long error messages.
+_USER_INFO = re.compile(
+    r"(?<![\w+.-])(?P<before>(?:[^\WA-Za-z]|[+.-])*+)(?P<scheme>[A-Za-z][\w+.-]*+:/{1,2})(?P<user>[^/@\s]*+)@"
+)
+_SECRET = "password|passwd|pwd|token|secret|credential"
+_OPTION = re.compile(rf"(?P<before>[?&;](?=[\w-]*+=)(?>[\w-]*?(?:{_SECRET}))[\w-]*+=)[^&;#\s'\"]+", re.IGNORECASE)
 _WEB = ("http", "https")
 
 
 def holds_credentials(text: str) -> bool:
-    """Whether an address holds a password, or on the web a user, who may be a token."""
+    """Whether a URL contains a password or, on the web, a user name, which may be a token."""
     match = _USER_INFO.search(text)
     if match and (":" in match["user"] or match["scheme"].startswith(_WEB)):
         return True
@@ -28,33 +31,34 @@ def holds_credentials(text: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """A text without the passwords of the addresses in it."""
+    """A text without the passwords of the URLs in it."""
     text = _USER_INFO.sub(_without_password, text)
     return _OPTION.sub(lambda match: f"{match['before']}***", text)
 
 
 def _without_password(match: re.Match[str]) -> str:
     user, separator, _ = match["user"].partition(":")
+    start = match["before"] + match["scheme"]
     if match["scheme"].startswith(_WEB):
-        return f"{match['scheme']}***@"
-    return f"{match['scheme']}{user}{':***' if separator else ''}@"
+        return f"{start}***@"
+    return f"{start}{user}{':***' if separator else ''}@"
 
 
 def refuse_credentials(address: str, what: str) -> None:
-    """Refuse an address with a password.
+    """Check that a URL contains no password.
 
     Args:
-        what: how the message names the address, which it does not repeat.
+        what: name of the URL in the message, which does not repeat it.
 
     Raises:
-        ValueError: it holds one.
+        ValueError: it contains one.
     """
     if holds_credentials(address):
-        raise ValueError(f"{what} holds a password; leave it out, and set in the environment {VARIABLES}")
+        raise ValueError(f"{what} contains a password; leave it out, and set in the environment {VARIABLES}")
 
 
 def where_credentials_are(settings: Any, key: str = "") -> Iterator[str]:
-    """Dotted keys of nested settings whose values hold a password."""
+    """Dotted keys of nested settings whose values contain a password."""
     if isinstance(settings, Mapping):
         for name, value in settings.items():
             yield from where_credentials_are(value, f"{key}.{name}" if key else str(name))

@@ -1,17 +1,17 @@
-"""Numbers, durations, sizes and parameter points as people write them."""
+"""Formats numbers, durations, sizes and parameter points for people."""
 
 from collections.abc import Mapping
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction as a percentage of three digits."""
+    """A fraction as a percentage with three digits."""
     if fraction is None:
         return "unknown"
     return f"{100 * fraction:.3g} %" if abs(fraction) < 9.995 else f"{100 * fraction:.0f} %"
 
 
 def seconds(duration: float) -> str:
-    """A duration in the unit that people would choose."""
+    """A duration in seconds, minutes or hours."""
     if duration < 100:
         return f"{duration:.2g} s" if duration < 10 else f"{duration:.0f} s"
     minutes = duration / 60
@@ -19,7 +19,7 @@ def seconds(duration: float) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """An amount of data, three digits."""
+    """A size in bytes, kB, MB, GB or TB with three digits."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if n_bytes < 1000:
             return f"{n_bytes:.3g} {unit}"
@@ -28,5 +28,5 @@ def size(n_bytes: float) -> str:
 
 
 def point(mu: Mapping[str, float]) -> str:
-    """A parameter point as it is typed on the command line."""
+    """A parameter point as it is typed on the command line: `a=0.8 w=1`."""
     return " ".join(f"{name}={value:.6g}" for name, value in mu.items())

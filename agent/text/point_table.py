@@ -1,4 +1,4 @@
-"""Tables of points as people keep them: CSV with a header line, or Parquet."""
+"""Reads tables of points: CSV with a header line, or Parquet."""
 
 import csv
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Float[np.ndarray, "row name"]:
-    """The named columns of a table; others are left alone.
+    """The named columns of a table; other columns are ignored.
 
     Raises:
         ValueError: no such file, another format, missing columns, no rows, or cells that are not finite numbers.
     """
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: give a table that ends in {' or '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: give a file that ends in {' or '.join(SUFFIXES)}")
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
     columns, rows, first_line = _csv(path) if path.suffix == ".csv" else _parquet(path)
@@ -39,7 +39,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Float[np.ndarray, "row nam
 
 def _number(cell: object, where: str) -> float:
     try:
-        number = float(cell)  # type: ignore[arg-type]  # whatever cannot be converted is refused
+        number = float(cell)  # type: ignore[arg-type]  # a cell that cannot be converted is an error
     except (TypeError, ValueError):
         raise ValueError(f"{where}: '{cell}' is not a number") from None
     if not np.isfinite(number):
@@ -48,7 +48,7 @@ def _number(cell: object, where: str) -> float:
 
 
 def _csv(path: Path) -> tuple[list[str], list[Sequence[object]], int]:
-    """Column names, rows, and the number that the first row has in an editor."""
+    """Column names, rows, and the line number of the first row."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [row for row in csv.reader(file) if row]

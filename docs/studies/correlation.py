@@ -46,7 +46,7 @@ against solutions without noise, that the second stage takes away; it *pays* abo
 
 ![Gains against correlations](images/correlation-gains.png)
 
-*Gains under -100 % are drawn there. Dotted: the published line; grey: the lines that tell best.*
+*Gains under -100 % are drawn there. Dotted: the published line; grey: the best lines.*
 
 {_table(found, lines)}
 
@@ -159,7 +159,7 @@ def _about_noise(found: Sequence[Cell]) -> str:
     high = [cell for cell in fails if cell.correlations["ratio"] > 0.9]
     return (
         f"Without noise the correlation ratio is {ratios[0]:.2f} on average, with the largest noise {ratios[1]:.2f}. "
-        "It does not tell whether a decoder learns the structure that there is, or whether that carries over to other "
+        "It does not show whether a decoder learns the structure that there is, or whether that carries over to other "
         f"parameters: of the {len(clean)} cases without noise {len(fails)} do not pay, {len(high)} of them with a "
         "ratio over 0.9."
     )

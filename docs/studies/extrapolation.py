@@ -1,4 +1,4 @@
-"""How far surrogates predict in time beyond their training data: trained on [0, T/2], judged until T."""
+"""How far surrogates predict in time beyond their training data: trained on [0, T/2], tested until T."""
 
 from collections.abc import Mapping
 

@@ -101,9 +101,9 @@ def _published_says(numbers: Numbers, levels: Sequence[float]) -> str:
 
 
 def _starts_say(starts: Numbers, level: float) -> str:
-    worth = "It matters" if max(starts.values()) > 1.1 * min(starts.values()) else "It hardly matters"
+    effect = "It matters" if max(starts.values()) > 1.1 * min(starts.values()) else "It hardly matters"
     return f"""The default model takes the calibration only as the start of its training, which fits integrated
-trajectories to the data and needs no derivative either. {worth}: with {_level(level)} noise the error is
+trajectories to the data and needs no derivative either. {effect}: with {_level(level)} noise the error is
 {percent(starts["integral"])} from the integral form, {percent(starts["weak"])} from the weak form and
 {percent(starts["least-squares"])} from the strong form."""
 
@@ -155,7 +155,7 @@ def _about_the_model(size: Size, numbers: Numbers) -> str:
     return f"""## What the default model does
 
 1. It asks whether there is noise. The lower part of the singular values of white noise follows the Marchenko-Pastur
-   law, and its median tells the level (arXiv 1305.5870). Where the law does not hold, as for clean data, nothing is
+   law, and its median gives the level (arXiv 1305.5870). Where the law does not hold, as for clean data, nothing is
    touched.
 2. It projects the snapshots onto the modes that stand out of the noise, and onto few functions of time. All times that
    the solver wrote count, not only the `n_time` of the training.

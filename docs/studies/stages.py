@@ -1,10 +1,10 @@
-"""How many stages, and how to split the training among them: error against seconds, and the judged rule."""
+"""How many stages, and how to split the training among them: error against seconds, and the selection rule."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from study_page import Page, main, percent, table
-from study_splits import FULL, JUDGED, Size, Trained, all_trained, groups, parts
+from study_splits import FULL, SELECTED, Size, Trained, all_trained, groups, parts
 from study_splits_figures import errors
 
 ALIKE = 1.1  # ratio of errors below which two are called alike
@@ -27,12 +27,12 @@ among them?
 
 Autoencoder and sine decoders (kappa = 1) of `mlasdi-paper` on {_problems(found)}, with {_budgets(size)} steps of
 Adam *in all*, from one to {size.most} stages, in three splits: *equal*; *half to the first* stage, the rest equal;
-*halved from stage to stage*; with two stages the first two are the same. *Judged* is the rule of `model.min_gain: 0.1`
-with {size.most} equal stages: a stage stays only if the leave-one-out error falls by a tenth. Below five training
-points nothing can be judged, and it keeps the first stage alone; the seconds of dropped stages count. Errors are the
-largest over times and test points{_seeds(size)}. Seconds include the Gaussian processes and the leave-one-out errors,
-and scatter where a machine is shared. These are the {"full" if full else "smaller"} settings; the {name} ones ({how}
-`--full`) have up to {other.most} stages and budgets of {_budgets(other)}
+*halved from stage to stage*; with two stages the first two are the same. *Selected* is the rule of
+`model.min_gain: 0.1` with {size.most} equal stages: a stage stays only if the leave-one-out error falls by a tenth.
+Below five training points nothing is selected, and it keeps the first stage alone; the seconds of dropped stages count.
+Errors are the largest over times and test points{_seeds(size)}. Seconds include the Gaussian processes and the
+leave-one-out errors, and scatter where a machine is shared. These are the {"full" if full else "smaller"} settings;
+the {name} ones ({how} `--full`) have up to {other.most} stages and budgets of {_budgets(other)}
 steps{_seeds(other)}{"" if full else ", the problems' own meshes, and the wake"}. {_meshes(size)}
 
 ![Errors against the number of stages and the seconds](images/stages-errors.png)
@@ -86,10 +86,10 @@ def _seeds(size: Size) -> str:
 def _table(found: Sequence[Trained]) -> str:
     rows = []
     for group in groups(found):
-        single, two, best, judged = parts(group)
+        single, two, best, selected = parts(group)
         for name, one in (
             ("one stage", single), ("two, equal", two), (f"best: {best.n_stages}, {best.split}", best),
-            (f"judged: keeps {judged.kept}", judged),
+            (f"selected: keeps {selected.kept}", selected),
         ):  # fmt: skip
             numbers = [percent(one.train), percent(one.test), f"{one.seconds:.1f}"]
             rows.append([one.problem, f"{one.budget:,}", name, *numbers])
@@ -99,13 +99,13 @@ def _table(found: Sequence[Trained]) -> str:
 def _about(found: Sequence[Trained]) -> str:
     lines = []
     for group in groups(found):
-        single, _, best, judged = parts(group)
-        worst = max((one for one in group if one.split != JUDGED), key=lambda one: one.test)
+        single, _, best, selected = parts(group)
+        worst = max((one for one in group if one.split != SELECTED), key=lambda one: one.test)
         lines.append(
             f"- **{best.problem}, {best.budget:,} steps**: the best found, {_stages(best.n_stages)} ({best.split}), "
-            f"has {single.test / best.test:.2g} times less error than one stage, {_worst(worst, single)}. The judged "
+            f"has {single.test / best.test:.2g} times less error than one stage, {_worst(worst, single)}. The selected "
             "rule keeps "
-            f"{_stages(judged.kept)} and has {judged.test / best.test:.2g} times the error of the best found."
+            f"{_stages(selected.kept)} and has {selected.test / best.test:.2g} times the error of the best found."
         )
     return "\n".join(lines)
 
@@ -124,7 +124,7 @@ def _costs(found: Sequence[Trained]) -> dict[tuple[str, int], float]:
     for group in groups(found):
         best = parts(group)[2].test
         for one in group:
-            if one.split != JUDGED:
+            if one.split != SELECTED:
                 logs.setdefault((one.split, one.n_stages), []).append(np.log(one.test / best))
     return {key: float(np.exp(np.mean(values))) for key, values in logs.items()}
 
@@ -138,7 +138,7 @@ def _guideline(found: Sequence[Trained]) -> str:
     split, n = min(costs, key=lambda key: costs[key])
     by_number = {k: min(cost for (_, m), cost in costs.items() if m == k) for k in sorted({k for _, k in costs})}
     told = ", ".join(f"{cost:.2f} ({k})" for k, cost in by_number.items())
-    judged = [judged.test / best.test for *_, best, judged in cases]
+    selected = [selected.test / best.test for *_, best, selected in cases]
     return f"""
 - Without knowing better, train {_stages(n)}, {split}: over all {len(cases)} cases that has {costs[split, n]:.2f} times
   the error of the best found in each, in the geometric mean. The best single recipe by its number of stages:
@@ -147,15 +147,15 @@ def _guideline(found: Sequence[Trained]) -> str:
   found: {", ".join(str(best.n_stages) for *_, best, _ in cases)}.
 - Two equal stages, as published, have {min(published):.2g} to {max(published):.2g} times the error of the best found,
   {costs["equal", 2]:.2f} times in the mean.
-- The judged rule costs a factor of {min(judged):.2g} to {max(judged):.2g} against the best found, which nobody knows
-  without a test set. Its {_most(found)} equal stages leave the first one little training, and below five points it
-  keeps only that.
+- The selection rule costs a factor of {min(selected):.2g} to {max(selected):.2g} against the best found, which is not
+  known without a test set. Its {_most(found)} equal stages leave the first one little training, and below five points
+  it keeps only that.
 """.strip()
 
 
 def _least(group: Sequence[Trained], most: int) -> float:
     """Smallest error with at most so many stages."""
-    return min(one.test for one in group if one.split != JUDGED and one.n_stages <= most)
+    return min(one.test for one in group if one.split != SELECTED and one.n_stages <= most)
 
 
 def _most(found: Sequence[Trained]) -> int:

@@ -152,12 +152,12 @@ class Case:
 
 
 def case(problem: Problem, size: Size) -> Case:
-    """Calibrates each form to the leading POD coordinates, and judges it."""
+    """Calibrates each form to the leading POD coordinates, and measures its errors."""
     basis = PodBasis.fit(problem.train.u, BasisSettings())
     n = min(size.n_latent, basis.rank)
     c, tau, x = torch.from_numpy(basis.project(problem.train.u)), problem.tau, problem.x
     kernels = select_kernels(x, c.flatten(1).numpy())
-    data = TrainingSet(x, c, tau, kernels.mean, problem.train.space.unit_sobol(N_ANCHORS, 0), kernels.uncertainty)
+    data = TrainingSet(x, c, tau, kernels, problem.train.space.unit_sobol(N_ANCHORS, 0))
     x_test = problem.train.space.to_unit(problem.test.mu)
     frequencies = (OMEGA * DUFFING_END,) if problem.name == "duffing" else ()
     results, runge_kutta = {}, 0
@@ -167,7 +167,7 @@ def case(problem: Problem, size: Size) -> Case:
         settings = TrajectoryFitSettings(iterations=size.iterations)
         fitted = fit_trajectories(made, c[..., :n], tau, x, settings, kernels.mean)
         seconds = time.perf_counter() - start
-        results[name] = _judged(fitted, problem, basis, data, x_test, kernels.uncertainty, size, seconds)
+        results[name] = _measured(fitted, problem, basis, data, x_test, kernels.uncertainty, size, seconds)
         if name == BOUNDED:
             form_shown = BoundedByRungeKutta(n, frequencies)
             shown = replace(fitted, form=form_shown, kernel=None, substeps=4 * fitted.substeps)
@@ -212,7 +212,7 @@ def penalised(size: Size) -> Iterator[Penalised]:
             yield Penalised(name, roughness, train, latent, blown_up)
 
 
-def _judged(
+def _measured(
     fitted: DynamicsOverBox,
     problem: Problem,
     basis: PodBasis,

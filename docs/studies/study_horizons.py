@@ -90,7 +90,7 @@ class Measured:
         growth: model with latent dynamics -> largest growth rate of its latent states, in units of one over T/2.
         reach: how far the default model's latent states get after T/2 from the middle of those before, in units of how
             far they get before.
-        trust: of the default model's kriging stage in the stages before, None where it has none.
+        drift_weight: of the default model's kriging stage in the stages before, None where it has none.
     """
 
     t: Float[np.ndarray, " time"]

@@ -38,7 +38,7 @@ class Size:
         n_x, n_t: grid points and times of burgers1d.
         multiscale: grid points and times of the multiscale problem.
         test_per_axis: test points per parameter of burgers1d, off the training grid.
-        every: every how many times of burgers1d predictions are judged.
+        every: every how many times of burgers1d predictions are tested.
         iterations: of the first stage.
         steps, n_latent: of the published autoencoder.
         samples: of noise, for the coefficients of a known system.
@@ -62,7 +62,7 @@ FULL = Size(uncleaned=(0.0, 0.05, 0.1, 0.5, 1.0), seeds=(0, 1, 2), test_per_axis
 
 
 def burgers(size: Size) -> Problem:
-    """A 3 x 3 training grid, and the centres of a grid of cells to judge by."""
+    """A 3 x 3 training grid, and the centres of a grid of cells as test points."""
     centres = (np.arange(size.test_per_axis) + 0.5) / size.test_per_axis
     test = BOX.from_unit(np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2))
     fom = Burgers1D(size.n_x, size.n_t)

@@ -59,7 +59,7 @@ FULL = Size(
 
 @dataclass(frozen=True)
 class Trained:
-    """Models with one split of one budget, or judged.
+    """Models with one split of one budget, or selected.
 
     Attributes:
         kept: stages in the model, of the first seed.
@@ -76,7 +76,7 @@ class Trained:
     train: float
 
 
-JUDGED = "judged"
+SELECTED = "selected"
 
 
 def all_trained(size: Size) -> Iterator[Trained]:
@@ -88,7 +88,7 @@ def all_trained(size: Size) -> Iterator[Trained]:
                         weights = shares(n) / shares(n).sum()
                         yield _trained(problem, split, budget, (budget * weights).round().astype(int).tolist(), size)
             each = [max(budget // size.most, 1)] * size.most
-            yield _trained(problem, JUDGED, budget, each, size)
+            yield _trained(problem, SELECTED, budget, each, size)
 
 
 def _trained(problem: Problem, split: str, budget: int, steps: Sequence[int], size: Size) -> Trained:
@@ -96,7 +96,7 @@ def _trained(problem: Problem, split: str, budget: int, steps: Sequence[int], si
     given = {
         "kind": "mlasdi-paper", "latent_dim": LATENT_DIM[problem.name], "n_time": len(problem.train.t),
         "first_stage": {"steps": first}, "stages": [{"kind": "decoder", "steps": one} for one in later],
-        "min_gain": 0.1 if split == JUDGED else None,
+        "min_gain": 0.1 if split == SELECTED else None,
     }  # fmt: skip
     if problem.name not in ("multiscale", "burgers1d"):
         given["basis"] = {"tolerance": size.tolerance}
@@ -115,8 +115,8 @@ def groups(found: Sequence[Trained]) -> list[list[Trained]]:
 
 
 def parts(group: Sequence[Trained]) -> tuple[Trained, Trained, Trained, Trained]:
-    """One stage alone, the published two equal ones, the best split found, and the judged model."""
-    fixed = [one for one in group if one.split != JUDGED]
+    """One stage alone, the published two equal ones, the best split found, and the model by the selection rule."""
+    fixed = [one for one in group if one.split != SELECTED]
     single = next(one for one in fixed if one.n_stages == 1)
     two = next(one for one in fixed if one.n_stages == 2 and one.split == "equal")
-    return single, two, min(fixed, key=lambda one: one.test), next(one for one in group if one.split == JUDGED)
+    return single, two, min(fixed, key=lambda one: one.test), next(one for one in group if one.split == SELECTED)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from study_splits import JUDGED, SPLITS, Trained
+from study_splits import SELECTED, SPLITS, Trained
 
 from mlasdi.agent.figures import OKABE_ITO, new_figure, styled
 from mlasdi.agent.figures.style import log_error_axis, log_ticks
 
-STYLES = dict(zip((*SPLITS, JUDGED), zip("os^*", OKABE_ITO, strict=False), strict=True))
+STYLES = dict(zip((*SPLITS, SELECTED), zip("os^*", OKABE_ITO, strict=False), strict=True))
 
 
 @styled
@@ -38,7 +38,7 @@ def _by_stages(axes: Axes, found: Sequence[Trained]) -> None:
     drawn = [100 * one.test for one in largest]
     for split, (marker, colour) in STYLES.items():
         rows = _of(largest, split)
-        x = [one.kept if split == JUDGED else one.n_stages for one in rows]
+        x = [one.kept if split == SELECTED else one.n_stages for one in rows]
         axes.plot(
             x, [100 * one.test for one in rows], marker, ls="-", color=colour, label=split, ms=_size(marker)
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """Calibration of a form of latent dynamics to latent trajectories at several parameter points, by integration.
 
-The start is one system for all points, by least squares in integral form. From there Levenberg-Marquardt steps minimise
-the misfit of the *integrated* trajectories, with coefficients and initial states of each point's own, and a preference
-for coefficients that are linear in the parameters, as in `variable_projection`.
+The first guess is one system for all points, by least squares in integral form. Levenberg-Marquardt steps then minimise
+the error of the *integrated* trajectories over coefficients and initial states at each point, with a penalty on
+coefficients that are not linear in the parameters, as in `variable_projection`.
 """
 
 import math
@@ -17,12 +17,16 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from mlasdi.interpolation import CoefficientGP, Kernel
-from mlasdi.latent import start
+from mlasdi.latent import first_guess
 from mlasdi.latent.parametrisations import Form
 from mlasdi.latent.quadratic import Outcome
 from mlasdi.training.variable_projection import projector_off_linear
 
-SAMPLED_AT_ONCE = 1000
+SAMPLED_AT_ONCE = 1000  # bounds the memory
+# Safety bounds of Levenberg-Marquardt: the damping, relative to the mean curvature, and its factors after a step.
+FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-4, 1e-9, 1e6
+DECREASE, INCREASE = 3, 4
+DIFFERENCE_STEP = 1e-5  # of the Jacobian, relative to coefficients above one
 
 
 class TrajectoryFitSettings(BaseModel, frozen=True, extra="forbid"):
@@ -39,7 +43,7 @@ class DynamicsOverBox:
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
-        coefficients: `[point, coefficient]`, of any value (see `dynamics_forms`).
+        coefficients: `[point, coefficient]`, of any value (see `mlasdi.latent.parametrisations`).
         z0: initial latent states `[point, latent]`.
         kernel: shared by all GPs; None for one per coefficient, by marginal likelihood.
         substeps: of the integration.
@@ -57,12 +61,12 @@ class DynamicsOverBox:
         return CoefficientGP(self.x, np.concatenate([self.coefficients, self.z0], axis=1), self.kernel)
 
     def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
-        """With the posterior mean of the coefficients."""
+        """Trajectories with the posterior mean of the coefficients."""
         return self._solve(self.gp.posterior(x)[0], t)
 
     def sampled(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], rng: np.random.Generator) -> Outcome:
-        """With one sample of the posterior at each point, independent of those at other points."""
-        found = []
+        """Trajectories with one sample of the coefficients at each point, independent of those at other points."""
+        outcomes = []
         for part in np.array_split(x, range(SAMPLED_AT_ONCE, len(x), SAMPLED_AT_ONCE)):
             mean, std = self.gp.posterior(part)
             if self.kernel is None:
@@ -70,8 +74,9 @@ class DynamicsOverBox:
             else:
                 steps = self.gp.deviations(part)
                 flat = mean + np.einsum("dp,dpo->po", rng.standard_normal(steps.shape[:2]), steps)
-            found.append(self._solve(flat, t))
-        return Outcome(torch.cat([one.z for one in found]), torch.cat([one.blew_up_at for one in found]))
+            outcomes.append(self._solve(flat, t))
+        blew_up_at = torch.cat([outcome.blew_up_at for outcome in outcomes])
+        return Outcome(torch.cat([outcome.z for outcome in outcomes]), blew_up_at)
 
     def _solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
         n, values = self.coefficients.shape[1], torch.from_numpy(flat)
@@ -86,16 +91,24 @@ def fit_trajectories(
     settings: TrajectoryFitSettings,
     kernel: Kernel | None = None,
 ) -> DynamicsOverBox:
-    """Coefficients and initial states whose integrated trajectories follow `z`, at points `x` of the unit cube.
+    """Coefficients and initial states whose integrated trajectories are closest to `z`, at points `x` of the unit cube.
+
+    Args:
+        form: of the dynamics.
+        z: latent trajectories.
+        t: their times, in units of the training interval.
+        x: their points.
+        settings: number of steps and penalty.
+        kernel: shared by all Gaussian processes of the result; None for one per coefficient.
 
     Raises:
         ValueError: `z` does not have as many coordinates as the form observes.
     """
     if z.shape[-1] != form.n_observed:
         raise ValueError(f"trajectories of {z.shape[-1]} coordinates for a form of {form.n_observed}")
-    coefficients, initial = start(form, z, t)
+    coefficients, initial = first_guess(form, z, t)
     values = torch.cat([coefficients.expand(len(x), -1), initial], dim=1)
-    towards = torch.eye(len(x), dtype=z.dtype) - projector_off_linear(x)
+    onto_linear = torch.eye(len(x), dtype=z.dtype) - projector_off_linear(x)
     unit = (z - z.mean(dim=(0, 1))).square().sum(dim=(1, 2)).mean().sqrt()
 
     def misfit(v: Float[Tensor, "*batch point value"]) -> Float[Tensor, "*batch point residual"]:
@@ -106,23 +119,21 @@ def fit_trajectories(
     def rough(v: Float[Tensor, "point value"]) -> Float[Tensor, "point value"]:
         return math.sqrt(settings.roughness) * (v - smooth)
 
-    damping = torch.full((len(x), 1, 1), 1e-4, dtype=z.dtype)
+    damping = torch.full((len(x), 1, 1), FIRST_DAMPING, dtype=z.dtype)
     for _ in range(settings.iterations):
-        smooth = towards @ values
+        smooth = onto_linear @ values
         smooth[:, form.n_coefficients :] = values[:, form.n_coefficients :]  # initial states are free
         residual = misfit(values)
         step = _levenberg_marquardt_step(values, residual, rough(values), _jacobian(misfit, values), damping, settings)
-        tried = misfit(values + step)
         before, after = (
             r.square().sum(dim=-1) + rough(v).square().sum(dim=-1)
-            for r, v in ((residual, values), (tried, values + step))
+            for r, v in ((residual, values), (misfit(values + step), values + step))
         )
         better = (after < before)[:, None]
         values = torch.where(better, values + step, values)
-        damping = torch.where(better[..., None], damping / 3, damping * 4).clamp(1e-9, 1e6)
-    found = values.numpy()
-    n = form.n_coefficients
-    return DynamicsOverBox(form, x, found[:, :n].copy(), found[:, n:].copy(), kernel, settings.substeps)
+        damping = torch.where(better[..., None], damping / DECREASE, damping * INCREASE).clamp(MIN_DAMPING, MAX_DAMPING)
+    fitted, n = values.numpy(), form.n_coefficients
+    return DynamicsOverBox(form, x, fitted[:, :n].copy(), fitted[:, n:].copy(), kernel, settings.substeps)
 
 
 def _levenberg_marquardt_step(
@@ -133,7 +144,7 @@ def _levenberg_marquardt_step(
     damping: Float[Tensor, "point 1 1"],
     settings: TrajectoryFitSettings,
 ) -> Float[Tensor, "point value"]:
-    """The step of each point, with damping relative to the mean curvature."""
+    """The Levenberg-Marquardt step of each point, with damping relative to the mean curvature."""
     gradient = (jacobian.transpose(-1, -2) @ residual[..., None])[..., 0] + math.sqrt(settings.roughness) * rough
     curvature = jacobian.transpose(-1, -2) @ jacobian
     mean = curvature.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[:, None, None]
@@ -146,7 +157,7 @@ def _jacobian(
     function: Callable[[Tensor], Tensor], values: Float[Tensor, "point value"]
 ) -> Float[Tensor, "point residual value"]:
     """Central differences, all directions at once: cheaper than to differentiate through hundreds of small steps."""
-    size = 1e-5 * values.abs().clamp_min(1.0)
+    size = DIFFERENCE_STEP * values.abs().clamp_min(1.0)
     moved = torch.diag_embed(size).transpose(0, 1)  # value, point, value
     change = function(values + moved) - function(values - moved)
     return change.movedim(0, -1) / (2 * size[:, None, :])

@@ -1,4 +1,4 @@
-"""Similarity variables: rescaled time, coordinates and amplitudes in which trajectories collapse."""
+"""Alignment: rescaled times, coordinates and amplitudes in which the trajectories of all parameters look alike."""
 
 import lazy_loader
 

@@ -1,8 +1,11 @@
-from .align import aligned as aligned
+from .candidates import Aligned as Aligned
+from .candidates import alignment_candidates as alignment_candidates
 from .coordinate_scaling import AxisMap as AxisMap
 from .coordinate_scaling import CoordinateScaling as CoordinateScaling
 from .missing_values import MissingValues as MissingValues
+from .scaling_exponents import ScalingExponents as ScalingExponents
 from .scaling_laws import scaling_laws as scaling_laws
 from .time_scaling import COMMON_TIMES as COMMON_TIMES
 from .time_scaling import TimeScaling as TimeScaling
-from .time_scaling import TrajectorySplines as TrajectorySplines
+from .trajectory_splines import Continuation as Continuation
+from .trajectory_splines import TrajectorySplines as TrajectorySplines

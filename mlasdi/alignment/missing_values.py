@@ -1,8 +1,8 @@
-"""Places of the own coordinates that not all training trajectories reach, and what stands there instead.
+"""Rescaled places at which some training trajectories have no values, and what is filled in there.
 
-The box of own coordinates is that of all points together, so a trajectory whose own coordinates are narrower ends
-before it. There, it is continued by kriging from those that do not, which leaves the kriging of all others as it is
-without it.
+The rescaled coordinates of all points together fill the grid, so a trajectory whose own range of them is narrower has
+no values near its ends. These are filled in by kriging from the trajectories that have values there, which leaves the
+kriging of all other points unchanged.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from mlasdi.preprocessing import PodBasis
 def missing_patterns(
     known: Bool[np.ndarray, "point column"],
 ) -> Iterator[tuple[Bool[np.ndarray, " point"], Bool[np.ndarray, " column"]]]:
-    """The sets of points that are known together, and in which columns."""
+    """Each set of points that have values in the same columns, and these columns."""
     packed = np.ascontiguousarray(np.packbits(known, axis=0).T)
     codes = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
     _, first, group = np.unique(codes, return_index=True, return_inverse=True)
@@ -32,32 +32,38 @@ def fill_missing(
     values: Float[np.ndarray, "point row column"],
     known: Bool[np.ndarray, "point column"],
 ) -> Float[np.ndarray, "point row column"]:
-    """The values, those that are not known kriged from those that are; where none is, they stay as they are."""
-    kernel, found = prior_kernel(x.shape[1]), values.copy()
+    """The values, with missing ones kriged from the known ones; columns in which no point is known stay as they are.
+
+    Args:
+        x: points of the unit cube.
+        values: of each point.
+        known: which of them are known.
+    """
+    kernel, filled = prior_kernel(x.shape[1]), values.copy()
     for has, columns in missing_patterns(known):
         if has.any() and not has.all():
             at = np.flatnonzero(columns)
             kriged = np.tensordot(Kriging(x[has], kernel).weights(x[~has]), values[has][:, :, at], axes=1)
-            found[np.ix_(~has, np.arange(values.shape[1]), at)] = kriged
-    return found
+            filled[np.ix_(~has, np.arange(values.shape[1]), at)] = kriged
+    return filled
 
 
 def prior_kernel(d: int) -> Kernel:
-    """The covariance before any data."""
+    """The covariance over `d` parameters before any data: Matern-5/2 with the length scale of the prior."""
     return Kernel(family="matern52", lengthscale=(PRIOR_SCALE,) * d)
 
 
 @dataclass(frozen=True)
 class MissingValues:
-    """The columns of own states that some trajectory does not reach.
+    """The columns of the rescaled states in which some training trajectory has no values.
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
-        values: own states there, before they were closed, by rows of which `in_time` makes the times
+        values: rescaled states there before any are filled in, as factors of the functions of time `in_time`
             `[point, row, column]`.
-        known: which of them are solutions.
-        modes: what an own state adds to its POD coordinates `[column, rank]`.
-        in_time: from rows to times `[time, row]`.
+        known: which of them come from solutions `[point, column]`.
+        modes: contribution of a value to the POD coordinates `[column, rank]`.
+        in_time: functions of time, orthonormal `[time, row]`.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -70,28 +76,28 @@ class MissingValues:
     def of(
         cls,
         x: Float[np.ndarray, "point d"],
-        own: Float[np.ndarray, "point row state"],
+        states: Float[np.ndarray, "point row state"],
         known: Bool[np.ndarray, "point state"],
         basis: PodBasis,
         in_time: Float[np.ndarray, "time row"],
     ) -> "MissingValues | None":
-        """None where there are no gaps."""
+        """Those of rescaled states; None where no values are missing."""
         columns = np.flatnonzero(~known.all(axis=0))
         if not len(columns):
             return None
         unit = np.broadcast_to(basis.unit, basis.mean.shape)[columns, None]
-        return cls(x, own[:, :, columns], known[:, columns], basis.modes[columns] / unit**2 / basis.scale, in_time)
+        return cls(x, states[:, :, columns], known[:, columns], basis.modes[columns] / unit**2 / basis.scale, in_time)
 
     @cached_property
-    def _closed(self) -> Float[np.ndarray, "point row column"]:
+    def _filled(self) -> Float[np.ndarray, "point row column"]:
         return fill_missing(self.x, self.values, self.known)
 
     def fold_correction(self, left_out: Int[np.ndarray, " left_out"]) -> Float[np.ndarray, "rest time rank"]:
-        """How the POD coordinates of the other trajectories change where some points do not help to close the gaps.
+        """Change of the POD coordinates of the other trajectories when they are filled in without some points.
 
-        Where no other point is known, nothing changes: there is nothing to judge.
+        Columns in which no other point is known do not change.
         """
         rest = np.delete(np.arange(len(self.x)), left_out)
-        told = self.known[rest].any(axis=0)
-        anew = fill_missing(self.x[rest], self.values[rest][:, :, told], self.known[rest][:, told])
-        return self.in_time @ ((anew - self._closed[rest][:, :, told]) @ self.modes[told])
+        has_known = self.known[rest].any(axis=0)
+        filled = fill_missing(self.x[rest], self.values[rest][:, :, has_known], self.known[rest][:, has_known])
+        return self.in_time @ ((filled - self._filled[rest][:, :, has_known]) @ self.modes[has_known])

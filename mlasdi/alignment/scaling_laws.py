@@ -1,4 +1,4 @@
-"""Similarity variables in words: how own times, coordinates and units depend on the parameters."""
+"""Scaling laws in words: how rescaled times, coordinates and amplitudes depend on the parameters."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,21 @@ from mlasdi.alignment.coordinate_scaling import CoordinateScaling
 from mlasdi.alignment.time_scaling import TimeScaling
 from mlasdi.solvers import Parameter, ParameterSpace
 
-NEGLIGIBLE = 5e-3  # relative change over the range of a parameter that is not worth a word
+NEGLIGIBLE = 5e-3  # relative change over the range of a parameter that is left out of a law
 
 
 def scaling_laws(
     space: ParameterSpace, time_scaling: TimeScaling, coordinate_scaling: CoordinateScaling | None
 ) -> dict[str, str]:
-    """What is a point's own, and its law: `{"rate of time": "a^1 w^-0.99", "shift of x": "0.2 over x0"}`.
+    """What is rescaled, and its law: `{"rate of time": "a^1 w^-0.99", "shift of x": "0.2 over x0"}`.
 
-    Powers are of the physical parameters, and a shift is in units of the coordinate, from the lower end of the range of
-    a parameter to the upper one. Empty where all points share the variables of the states.
+    Powers are of the physical parameters. A shift is in units of the coordinate, from the lower end of a parameter's
+    range to the upper one. Empty where nothing is rescaled.
     """
     logarithms: dict[str, Sequence[float]] = {"rate of time": time_scaling.log_rates}
     shifts: dict[str, str] = {}
     if coordinate_scaling is not None:
-        # A mesh counts as one axis, which is never a point's own.
+        # A mesh has several coordinates and counts as one axis, which is never rescaled.
         for (name, nodes), axis in zip(
             coordinate_scaling.layout.coordinates.items(), coordinate_scaling.axes, strict=False
         ):

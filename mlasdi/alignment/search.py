@@ -1,13 +1,13 @@
-"""The search for similarity variables: own times, coordinates and units in which the training trajectories are alike.
+"""Scaling exponents by least squares: those with which kriging predicts left-out trajectories best.
 
-Dimensional analysis finds them with pencil and paper, where characteristic scales are products of powers of the
-parameters. Here the exponents are those with which kriging predicts left-out trajectories best. They come in *groups*
-(the clock, the units of the fields, the scales along an axis, the shifts along it), are found by least squares on a
-sample of times and places, and a group stays only if that lowers an error on the states themselves.
+Dimensional analysis finds such exponents with pencil and paper, where characteristic scales are products of powers of
+the parameters. Here, groups of them are fitted by damped Gauss-Newton steps, from several starts, to a sample of times
+and places. Which of the results to use is not decided here: the sum of squares leaves out the error of continuing
+trajectories beyond their ends.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,146 +17,157 @@ from mlasdi.alignment.missing_values import prior_kernel
 from mlasdi.alignment.scaling_exponents import ScalingExponents
 from mlasdi.interpolation import Kernel
 
-# Of the least squares, after Levenberg and Marquardt: step of the differences, larger than rounding asks for since
-# places enter and leave what is known; number of steps, few where a group is taken out; damping; and the relative
-# decrease of the squares from which on it is worth to go on.
-STEP, STEPS, FEW_STEPS, FIRST_DAMPING, LARGEST_DAMPING, ENOUGH = 1e-4, 25, 5, 1e-3, 1e4, 1e-3
-# Length scale with which the search for several groups starts. So short, kriging is the mean of the others, and how
-# alike the trajectories are is all that counts.
-ROUGH = 0.05
-# A further group has to lower the error to this fraction, and one with a clock to the other of what it is without any:
-# what it costs to continue trajectories is not seen by the criterion. At a fourth, on the wake, there was nothing to
-# gain at viscosities by which nothing had been chosen.
-GAIN, TIME_GAIN = 0.7, 0.2
-EXACT = 1e-6  # of the error without similarity variables: what counts as none
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Constants of the least squares, after Levenberg and Marquardt.
+
+    The number of steps and the decrease were chosen on fisher, kdv and burgers1d, where more steps lead to no better
+    candidates; the others on the first benchmark problems (see `mlasdi.alignment.grid_splines`).
+
+    Attributes:
+        step: of the finite differences. Larger than rounding asks for, since places enter and leave the range in which
+            a trajectory is known.
+        n_steps: at most.
+        first_damping, largest_damping: relative to the diagonal of the Gauss-Newton matrix; beyond the largest one the
+            search stops.
+        damping_factor: by which the damping falls after a successful step, and rises after another.
+        min_decrease: the search stops after a step that lowers the sum of squares by a smaller fraction.
+        rough_length: kernel length scale of the first of two fits, in widths of the box. So short, kriging is little
+            more than the mean of neighbouring trajectories, and the sum of squares has fewer local minima. With 0.05,
+            twenty points of burgers1d in a wide box end in one of these.
+        curvature_floor: of a diagonal entry of the Gauss-Newton matrix, relative to the largest one.
+    """
+
+    step: float = 1e-4
+    n_steps: int = 8
+    first_damping: float = 1e-3
+    largest_damping: float = 1e4
+    damping_factor: float = 5.0
+    min_decrease: float = 1e-2
+    rough_length: float = 0.2
+    curvature_floor: float = 1e-6
 
 
-def refined(
+@dataclass(frozen=True)
+class ExponentGroup:
+    """Exponents that are fitted together, all others being zero.
+
+    Attributes:
+        name: in words, such as `time`.
+        free: which entries of `ScalingExponents.flat` these are.
+        rough_first: whether to start with a rough kernel; see `SearchSettings`.
+    """
+
+    name: str
+    free: Bool[np.ndarray, " exponent"]
+    rough_first: bool
+
+
+def exponent_groups(objective: AlignmentObjective, *, time: bool, coordinates: bool) -> list[ExponentGroup]:
+    """Each kind of scaling alone, and combinations of them.
+
+    Args:
+        objective: the trajectories.
+        time: whether rates may depend on the parameters.
+        coordinates: whether coordinates and amplitudes may.
+    """
+    none = objective.no_scaling
+    rates = _which(none, rates=np.ones(1))
+    amplitudes = _which(none, amplitudes=np.ones((1, 1)))
+    places = {}
+    for k, (name, nodes) in enumerate(zip(objective.layout.coordinates, objective.nodes, strict=False)):
+        if nodes is not None:
+            axis = (np.arange(len(none.centres)) == k).astype(float)
+            places[name] = _which(none, scales=axis[:, None], centres=axis, shifts=axis[:, None])
+    everywhere = np.any(list(places.values()), axis=0) if places else np.zeros_like(rates)
+    groups = []
+    if time:
+        groups.append(ExponentGroup("time", rates, True))
+    if coordinates:
+        groups.append(ExponentGroup("amplitudes", amplitudes, False))
+        if len(places) > 1:
+            groups += [ExponentGroup(f"place along {name}", free, False) for name, free in places.items()]
+        if places:
+            groups.append(ExponentGroup("place", everywhere, True))
+            groups.append(ExponentGroup("place and amplitudes", everywhere | amplitudes, True))
+    if time and coordinates:
+        groups.append(ExponentGroup("time and amplitudes", rates | amplitudes, True))
+        if places:
+            groups.append(ExponentGroup("time and place", rates | everywhere, True))
+            groups.append(ExponentGroup("all", rates | amplitudes | everywhere, True))
+    return groups
+
+
+def _which(none: ScalingExponents, **parts: Float[np.ndarray, "..."]) -> Bool[np.ndarray, " exponent"]:
+    """Which exponents are marked with ones in the given parts, which are broadcast to their shapes."""
+    blank = none.with_flat(np.zeros_like(none.flat))
+    marked = {name: np.broadcast_to(part, getattr(blank, name).shape) for name, part in parts.items()}
+    return replace(blank, **marked).flat > 0
+
+
+def fit_group(
+    objective: AlignmentObjective, group: ExponentGroup, settings: SearchSettings | None = None
+) -> Iterator[ScalingExponents]:
+    """Exponents of a group, fitted from none with the smooth kernel of the prior.
+
+    Where the group asks for it, they are first fitted with a rough kernel, and both results are given: the smooth one
+    starts from the rough one.
+    """
+    settings = settings or SearchSettings()
+    d = objective.x.shape[1]
+    smooth, start = prior_kernel(d), objective.no_scaling
+    if group.rough_first:
+        rough = smooth.model_copy(update={"lengthscale": (settings.rough_length,) * d})
+        start = fit_exponents(objective, start, group.free, rough, settings)
+        yield start
+    yield fit_exponents(objective, start, group.free, smooth, settings)
+
+
+def fit_exponents(
     objective: AlignmentObjective,
     start: ScalingExponents,
     free: Bool[np.ndarray, " exponent"],
     kernel: Kernel,
-    steps: int = STEPS,
+    settings: SearchSettings,
 ) -> ScalingExponents:
-    """Least squares over some of the exponents, from a start, by damped Gauss-Newton steps."""
+    """Least squares over some of the exponents, by damped Gauss-Newton steps.
+
+    Args:
+        objective: whose `fit_residuals` are the residuals.
+        start: all exponents, of which those that are not free stay.
+        free: which ones are fitted.
+        kernel: of the residuals.
+        settings: of the steps.
+    """
     at, (low, high) = np.flatnonzero(free), start.bounds()
 
-    def with_free(q: np.ndarray) -> ScalingExponents:
+    def with_free(q: Float[np.ndarray, " free"]) -> ScalingExponents:
         flat = start.flat
         flat[at] = q
         return start.with_flat(flat)
 
-    def residual(q: np.ndarray) -> np.ndarray:
+    def residual(q: Float[np.ndarray, " free"]) -> Float[np.ndarray, " residual"]:
         return objective.fit_residuals(with_free(q), kernel)
 
-    def jacobian(q: np.ndarray, r: np.ndarray) -> np.ndarray:
-        moves = np.where(q + STEP < high[at], STEP, -STEP)
-        return np.stack([(residual(q + move) - r) / move.sum() for move in np.diag(moves)], axis=1)
+    def jacobian(q: Float[np.ndarray, " free"], r: Float[np.ndarray, " residual"]) -> np.ndarray:
+        steps = np.where(q + settings.step < high[at], settings.step, -settings.step)
+        return np.stack([(residual(q + step) - r) / step.sum() for step in np.diag(steps)], axis=1)
 
-    q, damping = start.flat[at], FIRST_DAMPING
+    q, damping = start.flat[at], settings.first_damping
     r = residual(q)
-    for _ in range(steps):
-        along, before = jacobian(q, r), r @ r
-        gram, slope = along.T @ along, along.T @ r
-        level = np.diag(np.diag(gram) + EXACT * np.diag(gram).max() + np.finfo(float).tiny)
-        while damping < LARGEST_DAMPING:
-            trial = np.clip(q - np.linalg.solve(gram + damping * level, slope), low[at], high[at])
-            there = residual(trial)
-            if there @ there < before:
-                q, r, damping = trial, there, damping / 5
+    for _ in range(settings.n_steps):
+        slopes, before = jacobian(q, r), r @ r
+        gram, gradient = slopes.T @ slopes, slopes.T @ r
+        floor = settings.curvature_floor * np.diag(gram).max() + np.finfo(float).tiny
+        diagonal = np.diag(np.diag(gram) + floor)
+        while damping < settings.largest_damping:
+            trial = np.clip(q - np.linalg.solve(gram + damping * diagonal, gradient), low[at], high[at])
+            trial_residual = residual(trial)
+            if trial_residual @ trial_residual < before:
+                q, r, damping = trial, trial_residual, damping / settings.damping_factor
                 break
-            damping *= 5
-        if not r @ r < (1 - ENOUGH) * before:
+            damping *= settings.damping_factor
+        if not r @ r < (1 - settings.min_decrease) * before:
             break
     return with_free(q)
-
-
-@dataclass
-class Search:
-    """The groups of exponents, one after the other or all together.
-
-    Attributes:
-        sampler: the trajectories.
-        clock: whether points may have a clock of their own.
-        frame: whether they may have coordinates and units of their own.
-    """
-
-    objective: AlignmentObjective
-    time_scaling: bool
-    coordinate_scaling: bool
-
-    @cached_property
-    def none(self) -> ScalingExponents:
-        return ScalingExponents.none(self.objective.x.shape[1], self.objective.n_fields, len(self.objective.nodes))
-
-    @cached_property
-    def groups(self) -> dict[str, Bool[np.ndarray, " exponent"]]:
-        """Name of each group -> which exponents are its own."""
-        blank = self.none.with_flat(np.zeros_like(self.none.flat))
-
-        def own(**parts: Float[np.ndarray, "..."]) -> Bool[np.ndarray, " exponent"]:
-            filled = {name: np.zeros_like(getattr(blank, name)) + part for name, part in parts.items()}
-            return replace(blank, **filled).flat > 0
-
-        found = {"time": own(rates=np.ones(()))} if self.time_scaling else {}
-        if self.coordinate_scaling:
-            found["amplitudes"] = own(amplitudes=np.ones(()))
-            for k, nodes in enumerate(self.objective.nodes):
-                if nodes is not None:
-                    axis = (np.arange(len(self.objective.nodes)) == k).astype(float)
-                    found[f"scale {k}"] = own(scales=axis[:, None], centres=axis)
-                    found[f"shift {k}"] = own(shifts=axis[:, None])
-        return found
-
-    def run(self) -> ScalingExponents:
-        """The similarity variables; none where they are not worthwhile.
-
-        A group, or all that are left, is added while that lowers the error enough. Where all have been added, those
-        that are not needed are taken out again.
-        """
-        before = error = self.objective.selection_rmse(self.none)
-        found, added = self.none, list[str]()
-        while rest := [name for name in self.groups if name not in added]:
-            best = min((self._tried(found, [*added, name], before) for name in rest), key=lambda one: one[0])
-            if len(rest) > 1:
-                joint = self._tried(found, [*added, *rest], before, rough=not added)
-                best = joint if joint[0] <= GAIN * max(best[0], EXACT * before) else best
-            if best[0] > GAIN * error:
-                break
-            error, found, added = best
-        for name in list(added):
-            rest = [other for other in added if other != name]
-            if not rest:
-                break
-            fewer = self._tried(self._without(found, name), rest, before, steps=FEW_STEPS)
-            if error > GAIN * fewer[0]:
-                error, found, added = fewer
-        return found
-
-    def _without(self, found: ScalingExponents, name: str) -> ScalingExponents:
-        """Without a group. Without shifts, scales are about the middle again: another centre is a shift, too."""
-        fewer = self.none.with_flat(np.where(self.groups[name], self.none.flat, found.flat))
-        if not name.startswith("shift"):
-            return fewer
-        of_axis = np.arange(len(fewer.centres)) == int(name.removeprefix("shift "))
-        return replace(fewer, centres=np.where(of_axis, self.none.centres, fewer.centres))
-
-    def _tried(
-        self, start: ScalingExponents, names: list[str], before: float, *, rough: bool = False, steps: int = STEPS
-    ) -> tuple[float, ScalingExponents, list[str]]:
-        """Error with some groups, their exponents, and again the groups.
-
-        Args:
-            before: error without any.
-            rough: whether to begin with the criterion of a rough kernel: far from the end, that of a smooth one leads
-                many exponents astray.
-        """
-        free = np.any([self.groups[name] for name in names], axis=0)
-        smooth = prior_kernel(len(self.none.rates))
-        uneven = smooth.model_copy(update={"lengthscale": (ROUGH,) * len(self.none.rates)})
-        found = [start]
-        for kernel in (uneven, smooth) if rough else (smooth,):
-            found.append(refined(self.objective, found[-1], free, kernel, steps))
-        error, best = min(((self.objective.selection_rmse(one), one) for one in found[1:]), key=lambda one: one[0])
-        admitted = "time" not in names or error <= TIME_GAIN * before
-        return (error if admitted else np.inf), best, names

@@ -1,4 +1,4 @@
-"""Gaussian processes mu -> (Xi, z0), all outputs in one batched BoTorch model."""
+"""Gaussian processes mu -> (Xi, z0) for latent coefficients and initial states, in one batched BoTorch model."""
 
 import copy
 import functools
@@ -22,20 +22,22 @@ from scipy.linalg import solve_triangular
 
 from mlasdi.interpolation.kriging import Kernel, Kriging
 
-# An uncertain constant mean, as a kernel: ten times the standard deviation of the process is flat enough, and keeps
-# the covariance matrix well conditioned.
+# Variance of the uncertain constant mean, over that of the process: large enough to be flat, small enough to keep the
+# covariance matrix well conditioned.
 MEAN_VARIANCE = 100.0
-# Points evaluated at once: BoTorch forms their joint covariance for every output, though only its diagonal is used.
-CHUNK = 64
+CHUNK = 64  # points evaluated at once: bounds the memory of the joint covariance that BoTorch forms for every output
+PENDING_NOISE = 1e-6  # safety bound: noise variance of pending points, over that of the process
+CONSTANT = 1e-12  # safety bound: outputs that vary less, relative to the largest value, are constant up to rounding
+MIN_NUGGET = 1e-12  # safety bound in place of GPyTorch's 1e-6: solves have no noise
 
 
 class CoefficientGP:
     """Independent or correlated GPs for the latent coefficients over the unit cube.
 
-    With a `kernel`, all outputs share it, their means and variances are the restricted-maximum-likelihood ones, and
-    their correlation is that of the training values: a posterior deviation moves the coefficients together, along
-    directions in which they do vary. Without one, each output gets its own length scales by maximum marginal
-    likelihood and outputs are independent, as the LaSDI family has it (arXiv 2308.05882, section 2.4).
+    With a shared kernel, means and variances are those of restricted maximum likelihood, and the correlation of the
+    outputs is that of the training values: deviations are combinations of directions in which the coefficients vary.
+    Without one, each output has its own length scales by maximum marginal likelihood, and outputs are independent, as
+    in GPLaSDI (arXiv 2308.05882, section 2.4).
 
     Args:
         x: training points of the unit cube `[point, d]`.
@@ -47,7 +49,7 @@ class CoefficientGP:
         self, x: Float[np.ndarray, "point d"], values: Float[np.ndarray, "point output"], kernel: Kernel | None
     ) -> None:
         self.x, self.values, self.kernel = x, values, kernel
-        self.known = x  # the pending points as well
+        self.known = x  # the training points, and the pending ones
         if kernel is None:
             self._centre = values.mean(axis=0)
             spread = values.std(axis=0, ddof=1) if len(x) > 1 else np.zeros(values.shape[1])
@@ -56,7 +58,7 @@ class CoefficientGP:
             self._whitened = kriging.whiten(values)
             self._centre = kriging.mean_weights @ values
             spread = np.sqrt(np.sum(self._whitened**2, axis=0) / max(len(x) - 1, 1))
-        self.scale = np.where(spread > 1e-12 * np.abs(values).max(), spread, 1.0)
+        self.scale = np.where(spread > CONSTANT * np.abs(values).max(), spread, 1.0)
         self._varies = self.scale == spread
 
     @functools.cached_property
@@ -92,22 +94,23 @@ class CoefficientGP:
     def _in_closed_form(
         self, x_new: Float[np.ndarray, "n d"], kernel: Kernel
     ) -> tuple[Float[np.ndarray, "n output"], Float[np.ndarray, "n output"]]:
-        """The posterior of `model` where all outputs share a kernel: a few small products, in place of milliseconds.
+        """The posterior of `model` where all outputs share a kernel, by a few products in place of BoTorch.
 
-        Pending points come out at the posterior mean, which therefore stays as it is; the variance knows of them.
+        The values at pending points are the posterior mean, which therefore does not change; the variance does.
         """
         half = solve_triangular(self._factor, kernel(self.known, x_new), lower=True)
-        # The factor of the first points is the first block of that of all. Their values are centred, and so whitened.
+        # The Cholesky factor of the training points is the first block of that of all points.
         mean = half[: len(self.x)].T @ (self._whitened / self.scale)
-        # The mean's share by itself, not in the covariances: it would be taken off numbers a hundred times as large.
+        # The variance of the constant mean is added separately: as a part of the covariances it would lose digits by
+        # cancellation.
         ones = solve_triangular(self._factor, np.ones(len(self.known)), lower=True)
-        of_mean = (1 - ones @ half) ** 2 / (1 / MEAN_VARIANCE + ones @ ones)
-        variance = np.clip(1 - np.sum(half**2, axis=0) + of_mean, 0, None)
+        mean_variance = (1 - ones @ half) ** 2 / (1 / MEAN_VARIANCE + ones @ ones)
+        variance = np.clip(1 - np.sum(half**2, axis=0) + mean_variance, 0, None)
         return mean, np.repeat(np.sqrt(variance)[:, None], mean.shape[1], axis=1)
 
     @functools.cached_property
     def _factor(self) -> Float[np.ndarray, "known known"]:
-        assert self.kernel is not None  # each output has its own otherwise
+        assert self.kernel is not None  # only called with a shared kernel
         return Kriging(self.known, self.kernel).factor
 
     def posterior(
@@ -118,14 +121,14 @@ class CoefficientGP:
         return self._centre + self.scale * mean, np.where(self._varies, self.scale * std, 0.0)
 
     def process_std(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Posterior standard deviation as a fraction of that of the process; one for all outputs of a shared kernel."""
+        """Posterior standard deviation over that of the process, mean over the outputs."""
         return self._standardised(x_new)[1].mean(axis=-1)
 
     def deviations(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "direction n output"]:
-        """Directions of one standard deviation, such that the posterior covariance is the sum of their outer products.
+        """Directions of one standard deviation: the posterior covariance is the sum of their outer products.
 
-        With a shared kernel there is one direction a training point (the whitened training values); otherwise one an
-        output. Moving along each once propagates the uncertainty to first order, without the noise of random samples.
+        With a shared kernel there is one direction for each training point (the whitened training values); otherwise
+        one for each output. One step along each propagates the uncertainty to first order, without random samples.
         """
         _, std = self.posterior(x_new)
         if self.kernel is None:
@@ -134,29 +137,29 @@ class CoefficientGP:
         return directions[:, None, :] * std
 
     def with_pending(self, x_pending: Float[np.ndarray, "q d"]) -> "CoefficientGP":
-        """The same GPs, conditioned on points whose solves are under way, as if they came out at the posterior mean."""
+        """The same GPs, conditioned on points whose solves are under way, with the posterior mean as their values."""
         conditioned = copy.copy(self)
         conditioned.__dict__.pop("_factor", None)
         conditioned.known = np.concatenate([self.known, x_pending])
         if self.kernel is None:
             x = torch.from_numpy(x_pending)
             with torch.no_grad(), quiet_and_exact():
-                posterior = self.model.posterior(x)  # also fills the caches that conditioning needs
+                posterior = self.model.posterior(x)  # also computes the caches that conditioning needs
                 conditioned.__dict__["model"] = self.model.condition_on_observations(
-                    x, posterior.mean, noise=torch.full_like(posterior.mean, 1e-6)
+                    x, posterior.mean, noise=torch.full_like(posterior.mean, PENDING_NOISE)
                 )
         return conditioned
 
 
 @contextmanager
 def quiet_and_exact() -> Iterator[None]:
-    """GPyTorch would raise a nugget below 1e-6; BoTorch would warn that outputs lack the sample's unit variance.
+    """Context in which GPyTorch keeps a small nugget, and in which warnings that do not apply here are ignored.
 
-    The nugget is small because solves have no noise, and outputs are standardised by the process variance instead.
-    With length scales of many boxes the variance that is left drowns in rounding, and where that makes it negative
-    GPyTorch takes the least positive one, which is as good.
+    BoTorch warns of outputs without unit variance over the samples: here they are standardised by the process variance.
+    GPyTorch warns of negative variances: with very long length scales the posterior variance is below rounding, and the
+    smallest positive number, which GPyTorch takes, is as good.
     """
-    with warnings.catch_warnings(), gpytorch.settings.min_fixed_noise(double_value=1e-12):
+    with warnings.catch_warnings(), gpytorch.settings.min_fixed_noise(double_value=MIN_NUGGET):
         warnings.simplefilter("ignore", InputDataWarning)
         warnings.filterwarnings("ignore", "Negative variance values detected", NumericalWarning)
         yield

@@ -1,7 +1,7 @@
-"""Which kernel interpolates over the parameters: length scales by likelihood, the rest by folds of the field."""
+"""The kernel that interpolates over the parameters: length scales by likelihood, the family by leave-one-out errors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,27 +18,39 @@ from mlasdi.interpolation.kriging import (
     restricted_likelihood,
 )
 
-BOUNDS = (0.1, 20.0)  # of a length scale, in widths of the box
-# Of the differences of the likelihood, in the logarithm of a length scale: covariance matrices of smooth kernels are
-# next to singular, and with a step as small as for exact functions each start ends in another valley of rounding.
+BOUNDS = (0.1, 20.0)  # safety bounds of a length scale, in widths of the box
+# Step of the finite differences of the likelihood, in the logarithm of a length scale. Covariance matrices of smooth
+# kernels are nearly singular: smaller steps are dominated by rounding error, and L-BFGS then stops at a different point
+# for each start.
 STEP = 1e-3
-BOX_POINTS = 64  # by which it is told how hard points of the box are to predict
+STARTS = (1.0, 4.0)  # first guesses of all length scales, in widths of the box, on either side of the prior's centre
+NUGGET_BOUNDS = (1e-8, 10.0)  # safety bounds of the noise variance, over that of the process
+BOX_POINTS = 64  # of the box, whose median kriging variance is compared with that of the folds
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """Kernels of all outputs together.
+    """Kernels that all outputs share, and the folds of leave-one-out errors.
 
     Attributes:
-        mean: what interpolates.
-        rougher: of standard deviations. The smoothest kernel interpolates best, and is far too sure of itself: its
-            variance assumes analytic functions.
-        left_out: for each point, the group that its fold forgets, itself first.
+        mean: the kernel that interpolates.
+        uncertainty: the kernel of standard deviations, a rougher one. The smoothest kernel often interpolates best, but
+            its variance assumes analytic functions and is far too small.
+        held_out: for each point, the points that its fold leaves out, itself first; empty: each point alone.
     """
 
     mean: Kernel
     uncertainty: Kernel
-    left_out: tuple[Int[np.ndarray, " _"], ...]
+    held_out: tuple[Int[np.ndarray, " _"], ...] = ()
+
+    @classmethod
+    def single(cls, kernel: Kernel) -> "Kernels":
+        """One kernel for both."""
+        return cls(kernel, kernel)
+
+    def without_folds(self) -> "Kernels":
+        """The kernels alone, for a set of other points."""
+        return replace(self, held_out=())
 
 
 def select_kernels(
@@ -47,57 +59,69 @@ def select_kernels(
     noise: float = 0.0,
     bounds: tuple[float, float] = BOUNDS,
 ) -> Kernels:
-    """Kernels for all outputs jointly: length scales by restricted likelihood, the rest by the error of folds.
+    """Kernels that all outputs share: length scales by restricted likelihood, the rest by leave-one-out errors.
 
-    Chosen on the field (its POD coordinates at all times) instead of on latent coefficients, the length scales come out
-    as long as smooth solutions allow. A log-normal prior decides what few points leave open: the data speak with the
-    weight of as many outputs as they can have directions. Of its maxima, of the centre of the prior, and of the
-    families, the error of the folds chooses what interpolates; how sure to be is for the likelihood to say. All are
-    judged by the same folds, which forget with each point all that is too much alike to it under any of them: where the
-    field hardly depends on a parameter, points that differ in nothing else would hide what a kernel does along others.
-    Later folds forget what is alike under the two that are chosen.
+    The outputs are the field, in POD coordinates at all times. Length scales that are chosen on few latent coefficients
+    would be too short. A log-normal prior regularises them: few points do not determine them, so the likelihood per
+    output counts as that of n - 1 independent outputs.
+
+    Candidates for the mean are, for each family, the maxima of the posterior from two starts, and the centre of the
+    prior. The one with the smallest leave-one-out error interpolates. Of the Matern kernels, that of the largest
+    posterior gives the standard deviations.
+
+    The folds leave out near-replicates (`Kriging.near_replicates`). Where the field hardly depends on a parameter,
+    points that differ in this parameter alone would hide the errors along the others. All candidates are compared on
+    the same folds, which leave out the near-replicates under any candidate. The folds of the result leave out those
+    under the two kernels that are chosen.
 
     Args:
         x: points of the unit cube.
+        y: outputs at these.
         noise: variance of the noise in an output, mean over the outputs; the nugget is chosen to match it.
         bounds: of the length scales.
     """
     n, d = x.shape
     if n < 2:
-        alone = [Kernel(family=family, lengthscale=(PRIOR_SCALE,) * d) for family in FAMILIES]
-        return Kernels(alone[0], alone[-1], tuple(np.array([i]) for i in range(n)))
+        priors = [Kernel(family=family, lengthscale=(PRIOR_SCALE,) * d) for family in FAMILIES]
+        return Kernels(priors[0], priors[-1], tuple(np.array([i]) for i in range(n)))
     gram = y @ y.T
-    # Any factor of the Gram matrix has the same squared errors as the outputs themselves.
+    # Any square root of the Gram matrix has the same squared errors as the outputs.
     values, vectors = np.linalg.eigh(gram)
     compressed = vectors * np.sqrt(np.clip(values, 0, None))
     search = _Search(x, gram, y.shape[1], noise, bounds)
     candidates = [kernel for family in FAMILIES for kernel in search.kernels(family)]
-    of_all = folds(x, candidates)
+    common_folds = folds(x, candidates)
 
     def error(kernel: Kernel) -> float:
-        return float(np.sum(Kriging(x, kernel).left_out(compressed, of_all) ** 2))
+        return float(np.sum(Kriging(x, kernel).leave_group_out(compressed, common_folds) ** 2))
 
-    rough = [kernel for kernel in candidates if kernel.family == FAMILIES[-1]]
-    likeliest = min(rough, key=search.negative_log_posterior)
+    matern = [kernel for kernel in candidates if kernel.family == "matern52"]
+    likeliest = min(matern, key=search.negative_log_posterior)
     best = min(candidates, key=error)
     return Kernels(best, likeliest, folds(x, (best, likeliest)))
 
 
 def folds(x: Float[np.ndarray, "point d"], kernels: Sequence[Kernel]) -> tuple[Int[np.ndarray, " _"], ...]:
-    """For each point, the group that its fold forgets: no fold shall be easier than to predict points of the box is."""
+    """For each point, itself and the points that its fold leaves out: the largest group over the kernels.
+
+    Points join the group until the left-out point is as hard to predict as the median point of the box.
+    """
     box = qmc.Sobol(x.shape[1], scramble=False).random(BOX_POINTS)
     krigings = [Kriging(x, kernel) for kernel in kernels]
-    groups = [kriging.near_replicates(float(np.median(kriging.variance(box)))) for kriging in krigings]
-    return tuple(max(of_point, key=len) for of_point in zip(*groups, strict=True))
+    by_kernel = [kriging.near_replicates(float(np.median(kriging.variance(box)))) for kriging in krigings]
+    return tuple(max(groups, key=len) for groups in zip(*by_kernel, strict=True))
 
 
 @dataclass(frozen=True)
 class _Search:
-    """For the length scales.
+    """Search for the length scales, and for the nugget where there is noise.
 
     Attributes:
+        x: points of the unit cube.
         gram: `Y Y^T` of the outputs.
-        n_outputs: how many these are.
+        n_outputs: number of outputs.
+        noise: variance of the noise in an output; 0 for exact values.
+        bounds: of the length scales.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -107,15 +131,16 @@ class _Search:
     bounds: tuple[float, float]
 
     def kernels(self, family: Family) -> list[Kernel]:
-        """The most likely ones from two starts, and that of the centre of the prior."""
-        fitted = [self._from(family, start, self.bounds) for start in (1.0, 4.0)]
-        return [*fitted, self._from(family, PRIOR_SCALE, (PRIOR_SCALE, PRIOR_SCALE))]
+        """Maxima of the posterior from each start, and the centre of the prior."""
+        fitted = [self._maximum(family, start, self.bounds) for start in STARTS]
+        return [*fitted, self._maximum(family, PRIOR_SCALE, (PRIOR_SCALE, PRIOR_SCALE))]
 
-    def _from(self, family: Family, start: float, bounds: tuple[float, float]) -> Kernel:
+    def _maximum(self, family: Family, start: float, bounds: tuple[float, float]) -> Kernel:
+        """Local maximum of the posterior, from length scales that are all `start`."""
         n, d = self.x.shape
         limits, first = [tuple(np.log(bounds))] * d, [np.log(start)] * d
-        if self.noise:  # from the nugget that explains all variation by the process
-            limits.append((np.log(1e-8), np.log(10.0)))
+        if self.noise:  # the first nugget: all variation is that of the process
+            limits.append((np.log(NUGGET_BOUNDS[0]), np.log(NUGGET_BOUNDS[1])))
             first.append(np.clip(np.log(self.noise * n * self.n_outputs / np.trace(self.gram)), *limits[-1]))
 
         def as_kernel(logarithms: np.ndarray) -> Kernel:
@@ -126,16 +151,15 @@ class _Search:
         def objective(logarithms: np.ndarray) -> float:
             return self.negative_log_posterior(as_kernel(logarithms))
 
-        def slope(logarithms: np.ndarray) -> np.ndarray:
+        def gradient(logarithms: np.ndarray) -> np.ndarray:
             steps = STEP * np.eye(len(logarithms))
-            return np.array([objective(logarithms + step) - objective(logarithms - step) for step in steps]) / (
-                2 * STEP
-            )
+            changes = [objective(logarithms + step) - objective(logarithms - step) for step in steps]
+            return np.array(changes) / (2 * STEP)
 
-        return as_kernel(minimize(objective, np.array(first), method="L-BFGS-B", jac=slope, bounds=limits).x)
+        return as_kernel(minimize(objective, np.array(first), method="L-BFGS-B", jac=gradient, bounds=limits).x)
 
     def negative_log_posterior(self, kernel: Kernel) -> float:
-        """Negative log restricted likelihood per output, and of the prior."""
+        """Negative log restricted likelihood per output, plus that of the prior over n - 1."""
         n, distance = len(self.x), np.log(np.array(kernel.lengthscale) / PRIOR_SCALE)
         prior = 0.5 * float(np.sum(distance**2)) / PRIOR_LOG_STD**2
         return restricted_likelihood(self.x, self.gram, self.n_outputs, kernel, self.noise) + prior / (n - 1)

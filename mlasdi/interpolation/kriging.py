@@ -1,8 +1,9 @@
-"""Interpolation over the parameters: kriging weights, and the choice of kernel by what it does to the field.
+"""Kriging (Gaussian process interpolation) over the parameters.
 
 Universal kriging with a constant mean: the prediction at mu is a weighted sum of the values at the training points,
-with weights that depend on the kernel and the points alone. Whatever is interpolated over the parameters (fields,
-latent coefficients, residuals) uses these weights, so anchors between the training points are linear in the values.
+with weights that depend on the kernel and the points alone. Fields, latent coefficients and residuals are interpolated
+with the same weights. References: N. Cressie, Statistics for Spatial Data, Wiley 1993, chapter 3; C. E. Rasmussen and
+C. K. I. Williams, Gaussian Processes for Machine Learning, MIT Press 2006, section 2.7.
 """
 
 from collections.abc import Sequence
@@ -18,10 +19,10 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 Family = Literal["rbf", "matern52"]
 FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
 
-# Before any data, a length scale is log-normal around this many widths of the box, with this standard deviation of its
-# logarithm.
+# Log-normal prior of a length scale: its median in widths of the box, and the standard deviation of its logarithm. It
+# assumes a smooth dependence on the parameters, as the benchmark problems have.
 PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
-MIN_TRAINING_POINTS = 3  # points from which another is predicted, at least, where there are more than that
+MIN_TRAINING_POINTS = 3  # of a fold, however many near-replicates it leaves out
 
 
 class Kernel(BaseModel, frozen=True, extra="forbid"):
@@ -57,40 +58,39 @@ class Kriging:
         return w / w.sum()
 
     def leave_one_out(self, values: Float[np.ndarray, "point ..."]) -> Float[np.ndarray, "point ..."]:
-        """Error at each training point of the prediction from the others, in closed form."""
+        """Error at each training point of the prediction from the others, in closed form (O. Dubrule, 1983)."""
         flat = values.reshape(len(self.x), -1)
         errors = (self._projected_inverse @ flat) / np.diag(self._projected_inverse)[:, None]
         return errors.reshape(values.shape)
 
     @cached_property
     def _projected_inverse(self) -> Float[np.ndarray, "point point"]:
-        """Inverse of the covariance matrix on what is not constant."""
+        """Inverse of the covariance matrix on the complement of constants: `C^-1 - C^-1 1 1^T C^-1 / (1^T C^-1 1)`."""
         inverse = cho_solve((self.factor, True), np.eye(len(self.x)))
         row_sum = inverse.sum(axis=1)
         return inverse - np.outer(row_sum, row_sum) / row_sum.sum()
 
-    def left_out(
+    def leave_group_out(
         self, values: Float[np.ndarray, "point ..."], groups: Sequence[Int[np.ndarray, " _"]]
     ) -> Float[np.ndarray, "one ..."]:
-        """The same, at the first point of each group, of the prediction from those that are not in the group."""
+        """Error at the first point of each group of the prediction from the points outside the group."""
         flat = values.reshape(len(self.x), -1)
         errors = np.empty((len(groups), flat.shape[1]))
         for k, group in enumerate(groups):
-            own = np.linalg.inv(self._projected_inverse[np.ix_(group, group)])[0]
-            errors[k] = own @ self._projected_inverse[group] @ flat
+            first_row = np.linalg.inv(self._projected_inverse[np.ix_(group, group)])[0]
+            errors[k] = first_row @ self._projected_inverse[group] @ flat
         return errors.reshape(len(groups), *values.shape[1:])
 
     def near_replicates(self, variance: float) -> list[Int[np.ndarray, " _"]]:
-        """Each point, and those without which it is as hard to predict as others are.
+        """For each point, itself and the most correlated points, until its kriging variance is the given one.
 
-        Where the values hardly depend on a parameter, points that differ in nothing else are as good as replicates:
-        each predicts the other, which says nothing about the way between points that differ in more. The most
-        correlated ones join a point until the variance of its prediction from the rest reaches the given one.
+        Where the values hardly depend on a parameter, points that differ in it alone are near-replicates: each predicts
+        the other, and the error of that says nothing about the error between points that differ in other parameters.
 
         Args:
-            variance: as `variance` gives it.
+            variance: of the prediction from the points that are left, as a fraction of the process variance.
         """
-        found = []
+        groups = []
         for i, row in enumerate(self.kernel(self.x, self.x)):
             order = np.argsort(-row, kind="stable")
             group = np.append(i, order[order != i][: max(len(self.x) - MIN_TRAINING_POINTS - 1, 0)])
@@ -99,8 +99,8 @@ class Kriging:
                 if np.linalg.inv(inner)[0, 0] - self.kernel.nugget >= variance:
                     group = group[:n]
                     break
-            found.append(group)
-        return found
+            groups.append(group)
+        return groups
 
     def weights(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n point"]:
         """Weights of the training values in the prediction at new points; each row sums to one."""
@@ -112,7 +112,7 @@ class Kriging:
         return self.nested_variance(x_new)[-1]
 
     def nested_variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "point n"]:
-        """The same from the first point alone, from the first two, and so on."""
+        """`variance` from the first training point alone, from the first two, and so on."""
         half = solve_triangular(self.factor, self.kernel(self.x, x_new), lower=True)
         ones = solve_triangular(self.factor, np.ones(len(self.x)), lower=True)[:, None]
         gap = 1 - np.cumsum(ones * half, axis=0)
@@ -137,9 +137,16 @@ def restricted_likelihood(
 ) -> float:
     """Negative log restricted likelihood, per output, of independent outputs that share `kernel`.
 
-    The constant means are integrated out. The common variance is profiled, or where the variance of the `noise` is
+    The constant means are integrated out. The common process variance is profiled; where the variance of the noise is
     known, it is `noise` over the nugget. The outputs enter only through `gram = Y Y^T`, so the cost does not depend on
     their number.
+
+    Args:
+        x: points of the unit cube.
+        gram: `Y Y^T` of the outputs.
+        n_outputs: number of outputs.
+        kernel: of all outputs.
+        noise: variance of the noise in an output; 0 for exact values.
     """
     n = len(x)
     kriging = Kriging(x, kernel)

@@ -4,8 +4,8 @@ from .affine import derivative_residual as derivative_residual
 from .affine import propagate as propagate
 from .fixed_step import FORMS as FORMS
 from .fixed_step import SteppedDynamics as SteppedDynamics
-from .initial_guess import affine_start as affine_start
-from .initial_guess import start as start
+from .initial_guess import first_guess as first_guess
+from .initial_guess import first_guesses as first_guesses
 from .initial_guess import with_clamped_growth as with_clamped_growth
 from .latent_model import LatentModel as LatentModel
 from .latent_model import Trajectories as Trajectories

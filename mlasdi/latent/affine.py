@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Matrix exponentials that take less time than the many small steps of an interpolation between some of them.
-_FEW = 100
+MAX_EXPONENTIALS = 100  # up to this many, matrix exponentials are faster than a series between some of them
+EQUIDISTANT = 1e-6  # safety bound: relative difference of time steps that are equal up to rounding
+MIN_NODES = 64  # of the Taylor series in time; more where the norm of the generator asks for it
+SERIES_TOLERANCE = 1e-17  # of the Taylor series, relative to the state: below rounding
 
 
 def propagate(
@@ -19,16 +21,21 @@ def propagate(
     """Exact solution at times `t` of dz/dt = A z + b with z = z0 at t = 0; differentiable in `xi` and `z0`.
 
     With y = (1, z) the dynamics are linear, y' = G y, and y(t) = exp(t G) y(0). On equidistant times one matrix
-    exponential is enough: the block of the first k states gives the next k by one product, and k doubles. Other times
-    are reached from the closest of a few equidistant ones by the Taylor series of the exponential, to rounding.
+    exponential is enough: the block of the first k states gives the next k by one product, and k doubles. At other
+    times, the Taylor series of the exponential is summed from the closest of some equidistant times, to rounding.
+
+    Args:
+        xi: coefficients [b | A], in units of one over the training interval.
+        z0: states at t = 0.
+        t: times in units of the training interval.
     """
     generator = torch.cat([torch.zeros_like(xi[..., :1, :]), xi], dim=-2)
     y0 = torch.cat([torch.ones_like(z0[..., :1]), z0], dim=-1)
     steps = torch.diff(t)
-    if t.numel() > 2 and bool((steps - steps.mean()).abs().amax() <= 1e-6 * steps.mean().abs()):
+    if t.numel() > 2 and bool((steps - steps.mean()).abs().amax() <= EQUIDISTANT * steps.mean().abs()):
         return _at_equidistant(generator, y0, t[0], steps.mean(), t.numel())[..., 1:]
     reach = (float(t.max()) - min(float(t.min()), 0.0)) * float(generator.detach().abs().sum(dim=-1).max())
-    if 4 * reach < t.numel() and z0[..., 0].numel() * t.numel() > _FEW:
+    if 4 * reach < t.numel() and z0[..., 0].numel() * t.numel() > MAX_EXPONENTIALS:
         return _between_nodes(generator, y0, t, reach)[..., 1:]
     flow = torch.linalg.matrix_exp(generator.unsqueeze(-3) * t[:, None, None])
     return (flow @ y0[..., None, :, None])[..., 1:, 0]
@@ -56,19 +63,19 @@ def _between_nodes(
     Args:
         reach: norm of G times the interval from 0, or from the earliest time before it, to the last time.
     """
-    start = t.min().clamp_max(0)  # from 0 itself, where that can be, one exponential less is needed
-    n_nodes = max(64, int(4 * reach)) + 1
+    start = t.min().clamp_max(0)  # a start at 0 saves one exponential
+    n_nodes = max(MIN_NODES, int(4 * reach)) + 1
     step = (t.max() - start) / (n_nodes - 1)
     closest = ((t - start) / step.clamp_min(torch.finfo(t.dtype).tiny)).round().long()
     offset = (t - start - closest * step)[:, None]
     transposed = generator.transpose(-1, -2)
     terms = [_at_equidistant(generator, y0, start, step, n_nodes)]
-    size = 1.0
-    while size > 1e-17:  # relative to the state, the largest that the term may be
+    size = 1.0  # upper bound of the term, relative to the state
+    while size > SERIES_TOLERANCE:
         size *= reach / (2 * (n_nodes - 1) * len(terms))
         terms.append(terms[-1] @ transposed / len(terms))
     y = terms.pop().index_select(-2, closest)
-    while terms:  # Horner's rule: the powers of G act on the few nodes, those of the offset on the many times
+    while terms:  # Horner's rule in the offset; the powers of G are applied at the nodes only
         y = torch.addcmul(terms.pop().index_select(-2, closest), y, offset)
     return y
 
@@ -78,9 +85,13 @@ def calibrate(
 ) -> Float[Tensor, "*fit latent terms"]:
     """Least-squares coefficients of latent trajectories, in integral form.
 
-    Fits z(t) - z(0) to the time integral (trapezoidal rule) of Theta(z) xi: no derivative of the data is taken.
-    With `pooled`, one set of coefficients `[latent, 1 + latent]` for all trajectories of the batch. `ridge` is relative
-    to the mean square of the regressors.
+    Fits `z(t) - z(0) = int_0^t Theta(z) xi`, with the trapezoidal rule: no derivative of the data is taken.
+
+    Args:
+        z: latent trajectories.
+        t: their times.
+        pooled: one set of coefficients `[latent, 1 + latent]` for all trajectories of the batch.
+        ridge: relative to the mean square of the regressors.
     """
     library = torch.cat([torch.ones_like(z[..., :1]), z], dim=-1)
     pieces = 0.5 * torch.diff(t)[:, None] * (library[..., 1:, :] + library[..., :-1, :])
@@ -108,7 +119,11 @@ def calibrate_derivative(
 def least_squares(
     regressors: Float[Tensor, "*fit equation terms"], targets: Float[Tensor, "*fit equation latent"], ridge: float
 ) -> Float[Tensor, "*fit latent terms"]:
-    """Coefficients with `regressors xi^T` next to the targets; `ridge` relative to the regressors' mean square."""
+    """Coefficients xi that minimise `|regressors xi^T - targets|^2`, plus a ridge penalty on xi.
+
+    Args:
+        ridge: relative to the mean square of the regressors.
+    """
     gram = regressors.transpose(-1, -2) @ regressors
     trace = torch.diagonal(gram, dim1=-2, dim2=-1).mean(-1)[..., None, None]
     gram = gram + ridge * trace * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)

@@ -1,8 +1,8 @@
-"""Latent dynamics without a closed solution, of one or several models side by side, in fixed steps.
+"""Latent dynamics without a closed solution, of one or several independent systems, integrated in fixed steps.
 
-The steps are part of the model: those that it was trained through, whatever times are asked for. By the scheme of each
-form (see `quadratic_dynamics`), a bounded system stays bounded in them, too. Between the steps states are
-interpolated. Times are in units of the training interval.
+The step size is part of the model: predictions use the one of the training, whatever their times. The scheme of each
+form (see `quadratic`) keeps bounded systems bounded in discrete time. Between the steps states are interpolated. Times
+are in units of the training interval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,32 +19,32 @@ from mlasdi.latent.quadratic import Outcome, integrate
 
 StableForm = BoundedQuadratic | SecondOrder
 FORMS: Mapping[str, type[StableForm]] = {"quadratic": BoundedQuadratic, "second-order": SecondOrder}
-"""Those that are stable for any value of their coefficients, by the name that the configuration has for them."""
+"""Forms that are stable for any value of their coefficients, by their name in the configuration."""
 
 _NAMES = {form: name for name, form in FORMS.items()}
-_ON_A_STEP = 1e-9
+ON_A_STEP = 1e-9  # safety bound, in steps: a time that is off a step by rounding has the state of the step
 
 
 @dataclass(frozen=True)
 class SteppedDynamics:
-    """How coefficients and initial states, one after the other for each form, make trajectories.
+    """Independent systems, whose coefficients, initial states and latent states are concatenated.
 
     Attributes:
-        forms: one a model; each has its own part of the coefficients, of the initial state, and of the latent states.
-        n_steps: in the training interval.
+        forms: one for each system.
+        n_steps: number of steps in the training interval.
     """
 
     forms: tuple[StableForm, ...]
     n_steps: int
 
     @classmethod
-    def beside(cls, several: "Sequence[SteppedDynamics]") -> "SteppedDynamics":
-        """Several side by side, in the steps of the first."""
-        return cls(tuple(form for one in several for form in one.forms), several[0].n_steps)
+    def joined(cls, systems: "Sequence[SteppedDynamics]") -> "SteppedDynamics":
+        """Several independent systems as one, with the step size of the first."""
+        return cls(tuple(form for system in systems for form in system.forms), systems[0].n_steps)
 
     @property
     def members(self) -> tuple["SteppedDynamics", ...]:
-        """Each by itself."""
+        """The systems one by one."""
         return tuple(SteppedDynamics((form,), self.n_steps) for form in self.forms)
 
     @property
@@ -62,7 +62,7 @@ class SteppedDynamics:
 
     @property
     def n_observed(self) -> int:
-        """Latent states that stages see."""
+        """Number of latent states that stages use; velocities of second-order systems are not among them."""
         return sum(form.n_observed for form in self.forms)
 
     def outcome(
@@ -71,23 +71,23 @@ class SteppedDynamics:
         z0: Float[Tensor, "*batch initial"],
         t: Float[Tensor, " time"],
     ) -> Outcome:
-        """The observed latent states at times `t`, of any order, which are not before 0; differentiable."""
+        """The observed latent states at times `t`, not before 0 and in any order; differentiable."""
         last = max(int(t.max() * self.n_steps), self.n_steps)
-        # Two steps more than needed: a state does not depend on which other times are asked for.
+        # Two more steps than needed, so that a state does not depend on the other times of a query.
         grid = torch.arange(last + 3, dtype=t.dtype) / self.n_steps
-        found = [
-            integrate(form.assemble(own), initial, grid, 1, energy_stable=form.energy_stable)
-            for form, own, initial in zip(self.forms, self.split(xi), self.split_initial(z0), strict=True)
+        outcomes = [
+            integrate(form.assemble(coefficients), initial, grid, 1, energy_stable=form.energy_stable)
+            for form, coefficients, initial in zip(self.forms, self.split(xi), self.split_initial(z0), strict=True)
         ]
-        states = [one.z[..., : form.n_observed] for one, form in zip(found, self.forms, strict=True)]
-        ended = torch.stack([one.blew_up_at for one in found]).amin(dim=0)
-        return Outcome(_between(torch.cat(states, dim=-1), t * self.n_steps), ended)
+        states = [outcome.z[..., : form.n_observed] for outcome, form in zip(outcomes, self.forms, strict=True)]
+        blew_up_at = torch.stack([outcome.blew_up_at for outcome in outcomes]).amin(dim=0)
+        return Outcome(_interpolated(torch.cat(states, dim=-1), t * self.n_steps), blew_up_at)
 
     def growth_rates(self, xi: Float[Tensor, "*batch coefficient"]) -> Float[Tensor, "*batch rate"]:
         """Real parts of the eigenvalues of the linear parts, about the centre."""
         rates = []
-        for form, own in zip(self.forms, self.split(xi), strict=True):
-            system = form.assemble(own)
+        for form, coefficients in zip(self.forms, self.split(xi), strict=True):
+            system = form.assemble(coefficients)
             rates.append(growth_rates(torch.cat([system.constant[..., None], system.linear], dim=-1)))
         return torch.cat(rates, dim=-1)
 
@@ -100,7 +100,7 @@ class SteppedDynamics:
         return torch.split(z0, [form.n_latent for form in self.forms], dim=-1)
 
     def state(self) -> dict[str, Any]:
-        """As JSON."""
+        """The forms and the number of steps, as JSON."""
         forms = [
             {"kind": _NAMES[type(form)], "n": form.n_observed, "frequencies": list(form.frequencies), "eps": form.eps}
             for form in self.forms
@@ -113,13 +113,13 @@ class SteppedDynamics:
         return cls(tuple(forms), state["n_steps"])
 
 
-def _between(
+def _interpolated(
     states: Float[Tensor, "*batch step latent"], at: Float[Tensor, " time"]
 ) -> Float[Tensor, "*batch time latent"]:
     """States at fractional steps, by the cubic through the four steps around each."""
     at = at.clamp_min(0.0)
     nearest = at.round()
-    if bool(((at - nearest).abs() < _ON_A_STEP).all()):
+    if bool(((at - nearest).abs() < ON_A_STEP).all()):
         return states.index_select(-2, nearest.long())
     first = (at.long() - 1).clamp_min(0)
     return sum(

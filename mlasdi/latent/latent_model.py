@@ -1,4 +1,4 @@
-"""The latent side of a surrogate: coefficients and initial states over the parameters, and their trajectories."""
+"""The latent model: coefficients and initial states over the parameters, and their trajectories."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from mlasdi.latent.quadratic import Outcome
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Latent trajectories at parameter points, which is all that a stage sees.
+    """Latent trajectories at parameter points: the inputs of a stage.
 
     Attributes:
         x: points of the unit cube `[param, d]`.
@@ -41,12 +41,12 @@ class LatentModel:
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
-        xi: coefficients in units of one over the training interval: of affine dynamics `[point, latent, 1 + latent]`,
-            of others `[point, coefficient]`.
+        xi: coefficients in units of one over the training interval: `[point, latent, 1 + latent]` for affine dynamics,
+            `[point, coefficient]` for others.
         z0: initial latent states `[point, initial]`, velocities of second-order dynamics included.
-        kernel: the kernel chosen on the field, or None for one per coefficient by marginal likelihood.
-        uncertainty_kernel: the kernel of the standard deviation where `kernel` is shared; `kernel` itself by default.
-        dynamics: what xi are the coefficients of; None for affine dynamics, which are solved exactly.
+        kernel: shared by all coefficients; None for one per coefficient by marginal likelihood.
+        uncertainty_kernel: of the standard deviations, where `kernel` is shared; `kernel` by default.
+        dynamics: dynamics that are integrated in steps; None for affine dynamics, which are solved exactly.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -58,24 +58,24 @@ class LatentModel:
 
     @classmethod
     def trivial(cls, x: Float[np.ndarray, "point d"], kernel: Kernel) -> "LatentModel":
-        """One latent state that stays zero: for stages that look at the parameters and the time alone."""
+        """One latent state that stays zero, for stages that depend on parameters and time alone."""
         return cls(x, np.zeros((len(x), 1, 2)), np.zeros((len(x), 1)), kernel)
 
     @property
     def has_dynamics(self) -> bool:
-        """False for the latent state that stays zero, which stands in for dynamics where a model has none."""
+        """Whether there are dynamics; not so for the latent state of `trivial`, which stays zero."""
         return bool(self.xi.any() or self.z0.any())
 
     @property
     def kind(self) -> str:
-        """Of the dynamics, in words."""
+        """Name of the form of the dynamics."""
         if not self.has_dynamics:
             return "none"
         return self.dynamics.kind if self.dynamics else "affine"
 
     @property
     def n_latent(self) -> int:
-        """Latent states that stages see."""
+        """Number of latent states that stages use."""
         return self.dynamics.n_observed if self.dynamics else self.z0.shape[1]
 
     @cached_property
@@ -86,7 +86,7 @@ class LatentModel:
 
     @cached_property
     def kriging(self) -> Kriging | None:
-        """What interpolates coefficients and initial states, where their kernel is shared."""
+        """Kriging of coefficients and initial states; None where these do not share a kernel."""
         return None if self.kernel is None else Kriging(self.x, self.kernel)
 
     def trajectories(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Trajectories:
@@ -101,23 +101,24 @@ class LatentModel:
 
     def deviated(
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
-    ) -> tuple[Trajectories, Float[np.ndarray, "direction param output"]]:
-        """Trajectories one standard deviation away along each direction, stacked `[direction * param]`, and the steps.
+    ) -> Trajectories:
+        """Trajectories one standard deviation away along each direction: `[direction * param, ...]`.
 
         Args:
-            gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
+            gp: the Gaussian processes whose uncertainty counts, conditioned on pending points for example; those of
+                this model by default.
         """
         steps = (gp or self.gp).deviations(x)
         flat = (self.mean_coefficients(x) + steps).reshape(-1, steps.shape[-1])
-        return self._integrate(np.tile(x, (len(steps), 1)), flat, t), steps
+        return self._integrate(np.tile(x, (len(steps), 1)), flat, t)
 
     def without(self, left_out: Int[np.ndarray, " left_out"]) -> "LatentModel":
-        """The model without some training points: nothing is calibrated again, only the interpolation forgets them."""
+        """The model without some training points; the coefficients at the others are not calibrated again."""
         keep = np.delete(np.arange(len(self.x)), left_out)
         return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
 
     def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
-        """Trajectories with the mean coefficients, and which of them blow up."""
+        """Trajectories with the mean coefficients, and when they blow up."""
         return self.solve(self.mean_coefficients(x), t)
 
     def growth_rates(self, xi: Float[Tensor, "param ..."]) -> Float[Tensor, "param rate"]:
@@ -127,7 +128,7 @@ class LatentModel:
     def split(
         self, flat: Float[np.ndarray, "param output"]
     ) -> tuple[Float[Tensor, "param ..."], Float[Tensor, "param initial"]]:
-        """Coefficients and initial states of rows of both."""
+        """Rows of coefficients and initial states, split into these."""
         n = self.z0.shape[1]
         values = torch.from_numpy(flat)
         return values[:, :-n].reshape(len(flat), *self.xi.shape[1:]), values[:, -n:]
@@ -145,7 +146,7 @@ class LatentModel:
         return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics)
 
     def solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
-        """Trajectories of rows of coefficients and initial states."""
+        """Trajectories for rows of coefficients and initial states."""
         xi, z0 = self.split(flat)
         if self.dynamics:
             return self.dynamics.outcome(xi, z0, t)

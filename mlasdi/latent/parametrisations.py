@@ -1,8 +1,8 @@
-"""Parametrisations of latent dynamics by vectors of free coefficients, which may be interpolated and sampled at will.
+"""Forms of latent dynamics: maps from vectors of free coefficients to systems.
 
-Each form makes a system of *any* coefficients. Those of `BoundedQuadratic` and `SecondOrder` are factors of the
-matrices that have to be definite or antisymmetric, so what is interpolated over the parameters, or drawn from a
-Gaussian process, is as stable as what was calibrated. `FreeQuadratic` and `Affine` have no such factors, to compare.
+Every vector of coefficients gives a system. The coefficients of `BoundedQuadratic` and `SecondOrder` are factors of the
+matrices that have to be definite or antisymmetric. So coefficients that are interpolated over the parameters, or drawn
+from a Gaussian process, give stable systems too. `FreeQuadratic` and `Affine` are not constrained, for comparison.
 """
 
 import math
@@ -20,10 +20,10 @@ from mlasdi.latent.quadratic import Outcome, QuadraticSystem, integrate
 
 @dataclass(frozen=True)
 class Form(ABC):
-    """How coefficients and initial states make a system.
+    """A parametrisation of systems by coefficients.
 
     Attributes:
-        n_observed: latent coordinates that are calibrated to data; the first ones of the state.
+        n_observed: number of latent coordinates that are calibrated to data: the first ones of the state.
         frequencies: angular frequencies of the forcing, in radians per training interval.
     """
 
@@ -31,7 +31,7 @@ class Form(ABC):
     frequencies: tuple[float, ...] = ()
 
     energy_stable: ClassVar[bool] = True
-    """By which scheme `solve` integrates."""
+    """Whether `solve` uses the energy-stable scheme (see `integrate`)."""
 
     @property
     def n_latent(self) -> int:
@@ -48,7 +48,7 @@ class Form(ABC):
 
     @abstractmethod
     def assemble(self, coefficients: Float[Tensor, "*batch coefficient"]) -> QuadraticSystem:
-        """The systems that these coefficients make."""
+        """The systems with these coefficients."""
 
     def solve(
         self,
@@ -89,18 +89,18 @@ class Affine(Form):
         t: Float[Tensor, " time"],
         substeps: int = 4,
     ) -> Outcome:
-        """Exact where there is no forcing; it ends where states grow out of all numbers."""
+        """Exact solution where there is no forcing; a trajectory that overflows keeps its last finite state."""
         if self.frequencies:
             return super().solve(coefficients, z0, t, substeps)
         system = self.assemble(coefficients)
         z = propagate(torch.cat([system.constant[..., None], system.linear], dim=-1), z0, t)
-        n_fine = torch.isfinite(z).all(dim=-1).long().cumprod(dim=-1).sum(dim=-1)
-        if bool((n_fine == len(t)).all()):
+        n_finite = torch.isfinite(z).all(dim=-1).long().cumprod(dim=-1).sum(dim=-1)
+        if bool((n_finite == len(t)).all()):
             return Outcome(z, torch.full(z.shape[:-2], math.inf, dtype=z.dtype))
-        ended = torch.cat([t, t.new_full((1,), math.inf)])[n_fine]
-        held = torch.minimum(torch.arange(1, len(t) + 1), n_fine[..., None])
+        blew_up_at = torch.cat([t, t.new_full((1,), math.inf)])[n_finite]
+        last_finite = torch.minimum(torch.arange(1, len(t) + 1), n_finite[..., None])
         states = torch.cat([z0[..., None, :], z], dim=-2)
-        return Outcome(states.gather(-2, held[..., None].expand(z.shape)), ended)
+        return Outcome(states.gather(-2, last_finite[..., None].expand(z.shape)), blew_up_at)
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,12 @@ class FreeQuadratic(Form):
 class BoundedQuadratic(Form):
     """dy/dt = b(t) + (S - S^T - L L^T - eps I) y + K(y) y with antisymmetric K_k, and z = m + T y.
 
-    Bounded for any value of b, S, L, K, m and T, by the inequalities of `quadratic_dynamics`. The energy is |y|^2: the
-    centre m is where it is counted from, so that an unstable fixed point elsewhere is allowed, and T, lower triangular
-    with a diagonal between e^-2 and e^2, says what it weighs.
+    Bounded for any value of b, S, L, K, m and T, by the inequalities of `quadratic`. The energy is
+    |y|^2 = |T^-1 (z - m)|^2: the centre m allows unstable fixed points elsewhere, and T, lower triangular with a
+    diagonal between e^-2 and e^2, allows other quadratic forms of z.
 
     Attributes:
-        eps: the least rate of damping, per training interval; small, it is only felt far away.
+        eps: safety bound: smallest rate of damping, per training interval; it only matters far from the centre.
     """
 
     eps: float = 0.05
@@ -149,8 +149,8 @@ class BoundedQuadratic(Form):
         b, forcing, skew, lower, slices, centre, transform = self._blocks(coefficients)
         linear = antisymmetric(skew, n) - definite(lower, n, self.eps)
         quadratic = antisymmetric(slices.reshape(*slices.shape[:-1], n, n * (n - 1) // 2), n)
-        mixed = lower_triangle(transform, n)
-        scales = torch.exp(2 * torch.tanh(mixed.diagonal(dim1=-2, dim2=-1)))
+        entries = lower_triangle(transform, n)
+        scales = torch.exp(2 * torch.tanh(entries.diagonal(dim1=-2, dim2=-1)))
         return QuadraticSystem(
             b,
             self._forcing(forcing, n),
@@ -158,7 +158,7 @@ class BoundedQuadratic(Form):
             linear,
             quadratic,
             centre,
-            mixed.tril(-1) + torch.diag_embed(scales),
+            entries.tril(-1) + torch.diag_embed(scales),
         )
 
 
@@ -166,8 +166,11 @@ class BoundedQuadratic(Form):
 class SecondOrder(Form):
     """q'' = b(t) - K q - C q', K = L L^T + eps I, C = D D^T + S - S^T, as a system in z = (q, q').
 
-    Oscillators whose energy |q'|^2 + q^T K q does not grow without forcing, for any L, D and S: C may have gyroscopic
-    parts but damps. q is observed, q' is not.
+    Oscillators whose energy |q'|^2 + q^T K q does not grow without forcing, for any L, D and S. Their damping C may
+    have a gyroscopic part. q is observed, q' is not.
+
+    Attributes:
+        eps: safety bound: smallest eigenvalue of K, per squared training interval.
     """
 
     eps: float = 1e-3

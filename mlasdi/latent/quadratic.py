@@ -1,16 +1,16 @@
-"""Quadratic latent dynamics with forcing in time, and their integration in batches with an outcome.
+"""Quadratic latent dynamics with forcing in time, and their integration in batches.
 
     dy/dt = b(t) + A y + K(y) y,   K(y) = sum_k y_k K_k,   z = m + T y,
     b(t) = b_0 + sum_j c_j cos(w_j t) + s_j sin(w_j t)
 
-Unlike affine dynamics, these can blow up in finite time. Where all K_k are antisymmetric, y^T K(y) y = 0; where A is
-negative definite besides, y^T A y <= -eps |y|^2, they cannot:
+Unlike affine dynamics, these can blow up in finite time. They cannot where all K_k are antisymmetric, y^T K(y) y = 0,
+and A is negative definite, y^T A y <= -eps |y|^2:
 
     d|y|^2/dt <= 2 |b| |y| - 2 eps |y|^2,
     so |y| <= max(|y_0|, sup|b| / eps), and |y|^2 <= |y_0|^2 + t sup|b|^2 / (2 eps)
 
 (the trapping theorem of Schlegel and Noack, J. Fluid Mech. 765, 2015; as a constraint on SINDy models in
-arXiv 2105.01843). `dynamics_forms` has parametrisations under which this holds for any value of the coefficients.
+arXiv 2105.01843). `parametrisations` has forms for which this holds for any value of the coefficients.
 Times are in units of the training interval.
 """
 
@@ -22,21 +22,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-BLOWN_UP = 1e6  # states of order one that get so large are on their way to infinity
+BLOWN_UP = 1e6  # safety bound: latent states are of order one; beyond this norm they count as blown up
 
 
 @dataclass(frozen=True)
 class QuadraticSystem:
-    """Right-hand sides of a batch of systems.
+    """Right-hand sides of a batch of systems, in the notation of this module.
 
     Attributes:
         constant: b_0 `[*batch, latent]`.
         forcing: c_j and s_j `[*batch, frequency, 2, latent]`; no frequencies, no forcing.
-        frequencies: angular ones w_j, in radians per training interval.
+        frequencies: angular frequencies w_j, in radians per training interval.
         linear: A `[*batch, latent, latent]`.
-        quadratic: K_k, by k first `[*batch, latent, latent, latent]`.
+        quadratic: K_k, with k first `[*batch, latent, latent, latent]`.
         centre: m `[*batch, latent]`.
-        frame: T, lower triangular `[*batch, latent, latent]`; None for the identity.
+        transform: T, lower triangular `[*batch, latent, latent]`; None for the identity.
     """
 
     constant: Float[Tensor, "*batch latent"]
@@ -50,18 +50,16 @@ class QuadraticSystem:
     def inner(self, z: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch latent"]:
         """y of z."""
         y = z - self.centre
-        return (
-            y
-            if self.transform is None
-            else torch.linalg.solve_triangular(self.transform, y[..., None], upper=False)[..., 0]
-        )
+        if self.transform is None:
+            return y
+        return torch.linalg.solve_triangular(self.transform, y[..., None], upper=False)[..., 0]
 
     def outer(self, y: Float[Tensor, "*batch time latent"]) -> Float[Tensor, "*batch time latent"]:
         """z of y, at several times."""
         mixed = y if self.transform is None else y @ self.transform.transpose(-1, -2)
         return mixed + self.centre[..., None, :]
 
-    # Called for each small step: shapes are said in words, since checking them would take longer than the step.
+    # Called in each small step: shapes stand in docstrings alone, since checking them would take longer than the step.
 
     def force(self, t: float) -> Tensor:
         """b(t) `[*batch, latent]`."""
@@ -83,11 +81,11 @@ class QuadraticSystem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Trajectories, or what there was of them.
+    """Trajectories, and when they blow up.
 
     Attributes:
-        z: states `[*batch, time, latent]`, all finite: one that blows up stays at its last state before.
-        blew_up_at: time `[*batch]` from which on |y| is above `BLOWN_UP`, or not finite; infinite where it never is.
+        z: states `[*batch, time, latent]`, all finite: a trajectory that blows up keeps its last state before.
+        blew_up_at: time `[*batch]` after which |y| is above `BLOWN_UP` or not finite; infinite where it never is.
     """
 
     z: Float[Tensor, "*batch time latent"]
@@ -112,32 +110,35 @@ def integrate(
     """Trajectories from z0 at t = 0, in `substeps` fixed steps from one time to the next.
 
     Args:
-        energy_stable: by the linearly implicit midpoint rule, of second order, which keeps the energy inequality of a
-            bounded system at any step size; else by the classical Runge-Kutta scheme, of fourth order, which shows how
-            a system blows up.
+        system: the right-hand sides.
+        z0: states at t = 0.
+        t: times, increasing, not before 0.
+        substeps: steps from one time to the next.
+        energy_stable: use the linearly implicit midpoint rule, of second order, which keeps the energy inequality of a
+            bounded system at any step size; otherwise the classical Runge-Kutta scheme, of fourth order.
     """
     step = _midpoint if energy_stable else _runge_kutta
     y = before = system.inner(z0)
-    ended = torch.full(y.shape[:-1], math.inf, dtype=y.dtype)
+    blew_up_at = torch.full(y.shape[:-1], math.inf, dtype=y.dtype)
     states = []
     for start, size, n in _intervals(t, substeps):
         for k in range(n):
             now = start + k * size
             new = step(system, now, size, y, before)
             with torch.no_grad():
-                fine = torch.isfinite(new).all(dim=-1) & (new.norm(dim=-1) <= BLOWN_UP)
-                ended = torch.where(~fine & torch.isinf(ended), now + size, ended)
-                alive = torch.isinf(ended)[..., None]
-            if bool(alive.all()):
+                is_bounded = torch.isfinite(new).all(dim=-1) & (new.norm(dim=-1) <= BLOWN_UP)
+                blew_up_at = torch.where(~is_bounded & torch.isinf(blew_up_at), now + size, blew_up_at)
+                goes_on = torch.isinf(blew_up_at)[..., None]
+            if bool(goes_on.all()):
                 y, before = new, y
             else:
-                y, before = torch.where(alive, new.nan_to_num(0.0, 0.0, 0.0), y), torch.where(alive, y, before)
+                y, before = torch.where(goes_on, new.nan_to_num(0.0, 0.0, 0.0), y), torch.where(goes_on, y, before)
         states.append(y)
-    return Outcome(system.outer(torch.stack(states, dim=-2)), ended)
+    return Outcome(system.outer(torch.stack(states, dim=-2)), blew_up_at)
 
 
 def _intervals(t: Float[Tensor, " time"], substeps: int) -> Iterator[tuple[float, float, int]]:
-    """Start, step size and number of steps up to each time; none up to a time that is reached already."""
+    """Start, step size and number of steps of the interval up to each time; no steps up to the present time."""
     now = 0.0
     for time in t.tolist():
         n = substeps if time > now else 0

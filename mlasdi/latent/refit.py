@@ -1,4 +1,4 @@
-"""Latent trajectories of a model's own form of dynamics that follow given latent states best."""
+"""The latent trajectory, under a given form of dynamics, that is closest to given latent states."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mlasdi.latent.affine import calibrate, propagate
 from mlasdi.latent.fixed_step import SteppedDynamics
-from mlasdi.latent.initial_guess import start
+from mlasdi.latent.initial_guess import first_guess
 from mlasdi.latent.latent_model import LatentModel
 
-CALIBRATION_STEPS = 30  # of a least-squares problem that starts close and converges in about ten
+MAX_EVALUATIONS = 30  # safety bound: least squares starts close to the solution and converges in about ten steps
+DIFFERENCE_STEP = 1e-6  # of the Jacobian by finite differences, relative to coefficients above one
 
 Solve = Callable[[Float[Tensor, "row value"]], Float[Tensor, "row time latent"]]
 
@@ -25,14 +26,17 @@ def best_trajectory(
     z: Float[Tensor, "time latent"],
     tau: Float[Tensor, " time"],
 ) -> Float[Tensor, "time latent"]:
-    """The trajectory from z(0) of the dynamics whose *integrated* trajectory follows z best (least squares).
+    """The integrated trajectory from z(0) that is closest to z, over all coefficients of the dynamics (least squares).
 
-    Coefficients by integral form alone would add the quadrature error of the times, and may diverge where z does not.
-    They are one start, the interpolated coefficients the other, and least squares goes on from the better.
+    Coefficients in integral form would add the quadrature error of the times, and their trajectory may diverge. They
+    are one first guess, the interpolated coefficients the other. Least squares starts from the better one.
 
     Args:
-        sizes: latent states of each model that the latent model has side by side.
-        x: where to interpolate the coefficients.
+        latent: the model whose form of dynamics is fitted.
+        sizes: number of latent states of each independent block of the model.
+        x: the point of the unit cube whose interpolated coefficients are a first guess.
+        z: the latent states.
+        tau: their times, in units of the training interval.
     """
     xi, z0 = (part[0] for part in latent.split(latent.mean_coefficients(x)))
     elapsed, parts = tau - tau[0], z.split(list(sizes), dim=-1)
@@ -45,19 +49,19 @@ def best_trajectory(
             )
         ]  # fmt: skip
     else:
-        systems, at = [], 0
+        systems, first = [], 0
         for part in parts:
-            own = slice(at, at + part.shape[-1])
-            interpolated = torch.cat([xi[own, :1], xi[own, 1:][:, own]], dim=1)
+            block = slice(first, first + part.shape[-1])
+            interpolated = torch.cat([xi[block, :1], xi[block, 1:][:, block]], dim=1)
             systems.append(_affine_system(interpolated, part, elapsed))
-            at = own.stop
+            first = block.stop
     return torch.cat([_calibrated(*system, part) for system, part in zip(systems, parts, strict=True)], dim=-1)
 
 
 def _affine_system(
     interpolated: Float[Tensor, "latent terms"], z: Float[Tensor, "time latent"], elapsed: Float[Tensor, " time"]
 ) -> tuple[Float[Tensor, "start value"], Solve]:
-    """Coefficients to start from, and the trajectories from z(0) of rows of coefficients."""
+    """First guesses of the coefficients, and a function from rows of coefficients to their trajectories from z(0)."""
     starts = torch.stack([calibrate(z, elapsed), interpolated])
 
     def solve(rows: Tensor) -> Tensor:
@@ -73,10 +77,10 @@ def _stepped_system(
     z: Float[Tensor, "time latent"],
     elapsed: Float[Tensor, " time"],
 ) -> tuple[Float[Tensor, "start value"], Solve]:
-    """`_affine_system` of stepped dynamics; what the stages do not see of the initial state is calibrated, too."""
+    """`_affine_system` of stepped dynamics; unobserved parts of the initial state are fitted with the coefficients."""
     (form,), n = dynamics.forms, z.shape[-1]
-    found, states = start(form, z[None], elapsed)
-    starts = torch.stack([torch.cat([found, states[0, n:]]), torch.cat([interpolated, initial[n:]])])
+    coefficients, states = first_guess(form, z[None], elapsed)
+    starts = torch.stack([torch.cat([coefficients, states[0, n:]]), torch.cat([interpolated, initial[n:]])])
 
     def solve(rows: Tensor) -> Tensor:
         xi, hidden = torch.split(rows, [form.n_coefficients, form.n_latent - n], dim=-1)
@@ -88,7 +92,7 @@ def _stepped_system(
 def _calibrated(
     starts: Float[Tensor, "start value"], solve: Solve, z: Float[Tensor, "time latent"]
 ) -> Float[Tensor, "time latent"]:
-    """The trajectory that follows z best, by least squares from the better start."""
+    """The trajectory that is closest to z, by least squares from the better start."""
     misfit = (solve(starts) - z).square().sum(dim=(-2, -1))
     first = starts[misfit.nan_to_num(torch.inf).argmin()]
 
@@ -97,14 +101,14 @@ def _calibrated(
 
     def jacobian(v: np.ndarray) -> np.ndarray:
         centre = torch.from_numpy(v)
-        steps = 1e-6 * centre.abs().clamp_min(1.0)
-        found = residuals(torch.cat([centre[None], centre + torch.diag(steps)]))
-        return ((found[1:] - found[0]) / steps[:, None]).T.numpy()
+        steps = DIFFERENCE_STEP * centre.abs().clamp_min(1.0)
+        values = residuals(torch.cat([centre[None], centre + torch.diag(steps)]))
+        return ((values[1:] - values[0]) / steps[:, None]).T.numpy()
 
     if not misfit.min() < torch.inf:
         return solve(first[None])[0]
     solution = least_squares(
         lambda v: residuals(torch.from_numpy(v)[None])[0].numpy(), first.numpy(), jac=jacobian, x_scale="jac",
-        max_nfev=CALIBRATION_STEPS,
+        max_nfev=MAX_EVALUATIONS,
     )  # fmt: skip
     return solve(torch.from_numpy(solution.x)[None])[0]

@@ -1,4 +1,4 @@
-"""Orthogonal compression of snapshots: a POD basis, computed in float64, with its error under control."""
+"""Proper orthogonal decomposition (POD) of snapshots, in float64, to a given truncation error."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 from scipy.sparse import csr_array
 
-# States that are lifted at once, at least: the modes, which may not fit into a core's cache, are read once for all.
-_ROWS = 256
-# Values that are lifted at once, at most, where it takes memory beside that of the result.
-_VALUES = 1 << 24
+from mlasdi.solvers import evenly_spread
+
+BLOCK_ROWS = 256  # states that are lifted at once: the modes, which may exceed a core's cache, are read once a block
+MAX_BLOCK_VALUES = 1 << 24  # bounds the memory of a block
+MIN_EIGENVALUE = 1e-15  # safety bound of Gram eigenvalues, relative to the largest: smaller ones are rounding errors
 
 
 class BasisSettings(BaseModel, frozen=True, extra="forbid"):
@@ -23,18 +24,18 @@ class BasisSettings(BaseModel, frozen=True, extra="forbid"):
 
 @dataclass(frozen=True)
 class PodBasis:
-    """Affine map between states and a few POD coordinates: `u = mean + scale * modes c`.
+    """Affine map between states u and POD coordinates c: `u = mean + scale * modes c`.
 
     Fields of a state may differ by orders of magnitude, as velocities and pressures do, so norms are those of
     `u / unit`. In this norm the modes are orthonormal: an error in coordinates, times `scale`, is the error in the
-    state. The scale makes the training coordinates of unit mean square norm.
+    state. With this scale the training coordinates have unit mean square norm.
 
     Attributes:
         mean: mean of the training snapshots `[state]`.
         modes: columns `[state, rank]`, orthonormal once divided by `unit`.
         scale: root mean square norm of the centred training snapshots; the unit of the coordinates.
-        truncation_error: relative L2 error of the training snapshots that the basis leaves out.
-        unit: of each value `[state]`, or one for all `[1]`.
+        truncation_error: relative L2 error of the projection of the training snapshots.
+        unit: unit of each value `[state]`, or of all values `[1]`.
     """
 
     mean: Float[np.ndarray, " state"]
@@ -47,11 +48,13 @@ class PodBasis:
     def fit(cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings, n_fields: int = 1) -> "PodBasis":
         """Basis of snapshots by the eigenvectors of the smaller Gram matrix, in float64.
 
-        In float32 the spectrum of smooth data drowns in rounding, and the same data seem to need ten times the modes.
+        In float32, rounding errors would dominate the small eigenvalues of smooth data.
 
         Args:
-            n_fields: how many fields of equal length a state is made of; where there are several, each is measured in
-                units of its own variation.
+            u: the snapshots.
+            settings: tolerance and largest rank.
+            n_fields: number of fields of equal length in a state; with several, each is measured in units of its
+                standard deviation over the snapshots.
         """
         snapshots = u.reshape(-1, u.shape[-1])
         mean = snapshots.mean(axis=0)
@@ -68,14 +71,16 @@ class PodBasis:
         """Basis of the snapshots `in_time @ rows[i]` of trajectories i, without forming them.
 
         Args:
-            in_time: with orthonormal columns.
+            rows: factors of the trajectories in space.
+            in_time: factors in time, with orthonormal columns.
+            settings, n_fields: as for `fit`.
         """
         n, sums = len(rows) * len(in_time), np.tile(in_time.sum(axis=0), len(rows))
         flat = rows.reshape(-1, rows.shape[-1])
         mean = sums @ flat / n
-        # The Gram matrix of the centred snapshots is R^T (I - s s^T / n) R, with the root I - b s s^T in the middle.
-        length = float(sums @ sums)
-        factor = (1 - np.sqrt(max(1 - length / n, 0.0))) / length if length else 0.0
+        # The Gram matrix of the centred snapshots is R^T (I - s s^T / n) R, and I - factor s s^T a root of the middle.
+        square = float(sums @ sums)
+        factor = (1 - np.sqrt(max(1 - square / n, 0.0))) / square if square else 0.0
         centred = flat - factor * sums[:, None] * (n * mean)
         return cls._of_centred(mean, centred, n, settings, n_fields)
 
@@ -98,18 +103,18 @@ class PodBasis:
         values, vectors = np.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
         values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
         left_out = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / total)
-        # Gram eigenvalues are exact to about machine epsilon times the largest: nothing below that is a mode.
-        resolved = max(int(np.sum(values > values[0] * 1e-15)), 1)
+        resolved = max(int(np.sum(values > values[0] * MIN_EIGENVALUE)), 1)
         rank = min(max(int(np.argmax(left_out <= settings.tolerance)), 1), settings.max_rank, resolved)
         modes = vectors[:, :rank] if tall else centred.T @ vectors[:, :rank]
         modes = np.linalg.qr(modes)[0]
-        # By its rows, since the smallest eigenvalues are rounding errors.
-        missed = sum(_missed(centred[start : start + _ROWS], modes) for start in range(0, len(centred), _ROWS))
+        # The truncation error is computed from the snapshots, since the smallest eigenvalues are rounding errors.
+        blocks = (centred[start : start + BLOCK_ROWS] for start in range(0, len(centred), BLOCK_ROWS))
+        truncated = sum(_truncated_square(block, modes) for block in blocks)
         if unit.size > 1:
             mean, modes = unit * mean, unit[:, None] * modes
-        modes = np.ascontiguousarray(modes)  # as a saved basis: products round alike
+        modes = np.ascontiguousarray(modes)  # the memory layout of a loaded basis: products then round in the same way
         scale = float(np.sqrt(values.sum() / n_snapshots)) or 1.0
-        return cls(mean, modes, scale, float(np.sqrt(missed / total)), unit)
+        return cls(mean, modes, scale, float(np.sqrt(truncated / total)), unit)
 
     @property
     def rank(self) -> int:
@@ -119,18 +124,18 @@ class PodBasis:
         """POD coordinates of states."""
         return (u - self.mean) / self.unit**2 @ self.modes / self.scale
 
-    def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
-        """Norm of states, or of differences of states: the L2 norm, each value in its unit."""
+    def state_norm(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
+        """L2 norm of states, or of differences of states, each value in its unit."""
         return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
 
     def lift(
         self, c: Float[np.ndarray, "*batch rank"], out: Float[np.ndarray, "*batch state"] | None = None
     ) -> Float[np.ndarray, "*batch state"]:
-        """States of POD coordinates, written to `out` (in C order) where it is given."""
+        """States of POD coordinates, written to the array `out` (in C order) if it is given."""
         out = np.empty((*c.shape[:-1], len(self.mean))) if out is None else out
         states, scaled = out.reshape(-1, out.shape[-1]), self.scale * c.reshape(-1, self.rank)
-        for start in range(0, len(states), _ROWS):
-            rows = slice(start, start + _ROWS)
+        for start in range(0, len(states), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
             np.matmul(scaled[rows], self.modes.T, out=states[rows])
             states[rows] += self.mean
         return out
@@ -139,19 +144,19 @@ class PodBasis:
         """Pointwise standard deviation of states whose covariance is the sum of outer products of `steps`."""
         std = np.zeros((*steps.shape[1:-1], len(self.mean)))
         states, scaled = std.reshape(-1, std.shape[-1]), self.scale * steps.reshape(len(steps), -1, self.rank)
-        size = max(min(_ROWS, _VALUES // len(self.mean)), 1)
+        size = max(min(BLOCK_ROWS, MAX_BLOCK_VALUES // len(self.mean)), 1)
         for start in range(0, len(states), size):
             rows = slice(start, start + size)
-            for step in scaled[:, rows]:  # one at a time: all together would be as large as that many predictions
-                moved = step @ self.modes.T
-                states[rows] += np.square(moved, out=moved)
+            for step in scaled[:, rows]:  # one at a time, which saves memory: each is as large as a prediction
+                change = step @ self.modes.T
+                states[rows] += np.square(change, out=change)
             np.sqrt(states[rows], out=states[rows])
         return std
 
     def linear_functionals(
         self, entries: Int[np.ndarray, "value corner"], weights: Float[np.ndarray, "value corner"]
     ) -> "PodBasis":
-        """The basis of weighted sums of entries of the state; to lift with, not to project."""
+        """The basis of weighted sums of state entries; for `lift` and `lift_std`, not for `project`."""
         if entries.shape[1] == 1:
             rows = entries[:, 0]
             unit = np.abs(weights[:, 0]) * self._units[rows]
@@ -165,62 +170,61 @@ class PodBasis:
         """The unit of each value."""
         return np.broadcast_to(self.unit, self.mean.shape)
 
-    def transformed(self, view: csr_array, coefficients: Float[np.ndarray, "state column"]) -> "PodBasis":
-        """The basis of linear combinations of the state; to lift with, not to project.
+    def transformed(self, matrix: csr_array, coefficients: Float[np.ndarray, "state column"]) -> "PodBasis":
+        """The basis of linear combinations of the state; for `lift` and `lift_std`, not for `project`.
 
         Args:
-            view: matrix to them.
-            coefficients: what it combines: those of the mean state, then those of the modes.
+            matrix: `[value, state]`, applied to coefficients.
+            coefficients: of the mean state, then of the modes.
         """
-        linear_functionals = view @ coefficients
-        unit = view @ self._units
-        return replace(
-            self, mean=linear_functionals[:, 0], modes=np.ascontiguousarray(linear_functionals[:, 1:]), unit=unit
-        )
+        values = matrix @ coefficients
+        modes = np.ascontiguousarray(values[:, 1:])
+        return replace(self, mean=values[:, 0], modes=modes, unit=matrix @ self._units)
 
     def subsampled(self, n_state: int) -> "PodBasis":
-        """The basis on at most `n_state` entries of the state, evenly spread; to lift with, not to project."""
-        rows = np.unique(np.linspace(0, len(self.mean) - 1, min(n_state, len(self.mean))).round().astype(int))
+        """The basis of at most `n_state` evenly spread state entries; for `lift` and `lift_std`, not for `project`."""
+        rows = evenly_spread(len(self.mean), n_state)
         return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows])
 
     @cached_property
     def truncation_rms(self) -> float:
-        """Root mean square over the values of what the basis leaves out of the training snapshots, in their unit."""
+        """Root mean square, over the values of the training snapshots, of the truncation error, in their units."""
         size = np.sqrt(np.sum((self.mean / self.unit) ** 2) + self.scale**2)
         return float(self.truncation_error * size / np.sqrt(len(self.mean)))
 
     @cached_property
     def _mean_parts(self) -> tuple[Float[np.ndarray, " rank"], float]:
-        """Coordinates of the mean state, and the square of the length of what is orthogonal to the modes."""
+        """The mean state's component along the modes, and the squared norm of its orthogonal complement."""
         along = self.modes.T @ (self.mean / self.unit**2)
         return along, max(float(np.sum((self.mean / self.unit) ** 2) - along @ along), 0.0)
 
     @property
     def mean_coordinates(self) -> Float[np.ndarray, " rank"]:
-        """Coordinates of the mean state's part along the modes: the state zero is minus these, as far as it can be."""
+        """Coordinates of the mean state along the modes; minus these is the projection of the state zero."""
         return self._mean_parts[0] / self.scale
 
     def norm(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch"]:
-        """`length` of the states of POD coordinates, without forming the states."""
+        """`state_norm` of the states of POD coordinates, without forming the states."""
         along_mean, rest = self._mean_parts
         return np.sqrt(np.sum((along_mean + self.scale * c) ** 2, axis=-1) + rest)
 
 
-def _missed(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:
-    """Sum of squares of what orthonormal modes leave out."""
+def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:
+    """Sum of squares of the components orthogonal to orthonormal modes."""
     return float(np.sum((rows - rows @ modes @ modes.T) ** 2))
 
 
 def _units(
     variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], n_fields: int
 ) -> Float[np.ndarray, " state"]:
-    """Root mean square of each field's deviation from its mean state; of a field that never changes, of its values.
+    """Standard deviation of each field over the snapshots; for a constant field, the root mean square of its values.
 
     Args:
         variance, mean: of each value over the snapshots.
+        n_fields: number of fields.
     """
-    varies = np.sqrt(variance.reshape(n_fields, -1).mean(axis=1))
+    std = np.sqrt(variance.reshape(n_fields, -1).mean(axis=1))
     size = np.sqrt((variance + mean**2).reshape(n_fields, -1).mean(axis=1))
-    constant = varies <= np.finfo(float).eps * size
-    units = np.where(constant, np.where(size > 0, size, 1.0), varies)
+    is_constant = std <= np.finfo(float).eps * size
+    units = np.where(is_constant, np.where(size > 0, size, 1.0), std)
     return np.repeat(units, len(mean) // n_fields)

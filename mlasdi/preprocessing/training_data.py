@@ -1,12 +1,20 @@
 """Trajectories of the full-order model at the training points, on common times."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.interpolate import CubicSpline
 
 from mlasdi.preprocessing.noise import Denoised, denoised
 from mlasdi.solvers import ParameterSpace, StateLayout
+
+# Of the automatic number of times: bounds, the error of interpolation in time that is aimed at, and the values of a
+# state on which it is measured. The tolerance lies below the error that models have on the development problems.
+MIN_TIMES, MAX_TIMES = 101, 501
+TIME_TOLERANCE = 1e-4
+SAMPLED_VALUES = 1000
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,41 @@ class TrainingData:
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "param time state"]
 
-    def thinned(self, n_time: int) -> "TrainingData":
-        """At most `n_time` times, evenly spread, first and last included."""
-        if n_time >= len(self.t):
+    def thinned(self, n_time: int | Literal["auto"]) -> "TrainingData":
+        """About `n_time` times, evenly spread, first and last included.
+
+        Args:
+            n_time: "auto" takes the fewest that keep the error of interpolation in time below `TIME_TOLERANCE`.
+        """
+        wanted = self.n_times_needed() if n_time == "auto" else n_time
+        if wanted >= len(self.t):
             return self  # a copy could be as large as all else
-        keep = self._spread_times(n_time)
+        keep = self._spread_times(wanted)
         return replace(self, t=self.t[keep], u=self.u[:, keep])
+
+    def n_times_needed(self) -> int:
+        """Times with which a cubic spline gives back the others, to `TIME_TOLERANCE`; at most `MAX_TIMES`."""
+        wanted = MIN_TIMES
+        while wanted < min(len(self.t), MAX_TIMES) and self.time_error(wanted) > TIME_TOLERANCE:
+            wanted = 2 * wanted - 1
+        return wanted
+
+    def time_error(self, n_time: int) -> float:
+        """Largest error of a cubic spline through `n_time` times at the others, relative to the norm of the state.
+
+        It is measured on a sample of the values of a state, and where a trajectory is small at that time, relative to a
+        tenth of its largest norm.
+        """
+        keep = self._spread_times(n_time)
+        rows = np.unique(np.linspace(0, self.u.shape[2] - 1, SAMPLED_VALUES).round().astype(int))
+        largest = 0.0
+        for run in self.u:
+            values = run[:, rows]
+            distance = np.linalg.norm(CubicSpline(self.t[keep], values[keep])(self.t) - values, axis=1)
+            norms = np.linalg.norm(values, axis=1)
+            scale = max(0.1 * norms.max(), np.finfo(float).tiny)
+            largest = max(largest, float((distance / np.maximum(norms, scale)).max()))
+        return largest
 
     def denoised(self, std: Float[np.ndarray, " field"], n_time: int) -> tuple["TrainingData", Denoised]:
         """At most `n_time` times of the states without most of their noise; all times tell what it is.
@@ -53,4 +90,9 @@ class TrainingData:
         return replace(self, mu=self.mu[first[order]], u=u), counts[order]
 
     def _spread_times(self, n_time: int) -> Int[np.ndarray, " n"]:
-        return np.unique(np.linspace(0, len(self.t) - 1, min(n_time, len(self.t))).round().astype(int))
+        """About `n_time` indices, equidistant where a divisor of the number of steps is near; first and last are in."""
+        steps = len(self.t) - 1
+        counts = np.array([steps // k for k in range(1, steps + 1) if steps % k == 0]) + 1
+        near = counts[(counts >= 0.75 * n_time) & (counts <= 1.5 * n_time)]
+        n = near[np.argmin(np.abs(near - n_time))] if len(near) else min(n_time, len(self.t))
+        return np.unique(np.linspace(0, steps, n).round().astype(int))

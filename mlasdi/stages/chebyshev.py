@@ -1,8 +1,8 @@
-"""What is analytic in time, at many times: interpolated from a few Chebyshev nodes, where these resolve it.
+"""Functions that are analytic in time, at many times: interpolated from a few Chebyshev nodes.
 
 Latent trajectories are exponentials of time, and sine features of them are analytic, so their Chebyshev series converge
-geometrically: a few dozen evaluations hold what a thousand do (L. N. Trefethen, Approximation Theory and Approximation
-Practice, SIAM 2013, chapters 5, 8).
+geometrically: a few dozen evaluations are as accurate as a thousand (L. N. Trefethen, Approximation Theory and
+Approximation Practice, SIAM 2013, chapters 5, 8).
 """
 
 import math
@@ -13,17 +13,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Numbers of nodes that are tried, as long as the times are this many times as many.
-N_NODES = (33, 65, 129)
-MIN_TIMES_PER_NODE = 4
-# Size of the last coefficients, relative to the largest value, at which a series counts as resolved.
+N_NODES = (33, 65, 129)  # numbers of nodes that are tried, in this order
+MIN_TIMES_PER_NODE = 4  # with fewer times, interpolation costs more than it saves
+# A series is resolved when its last coefficients are this small, relative to the largest value. Far below the accuracy
+# of any model, and far above rounding.
 RESOLVED = 1e-11
 
 
 def at_times(
     evaluate: Callable[[Float[Tensor, " n"]], Float[Tensor, "*batch n rank"]], t: Float[Tensor, " time"]
 ) -> Float[Tensor, "*batch time rank"]:
-    """Values of `evaluate`, which must be analytic, at times `t`: to eleven digits, and at few times exactly."""
+    """Values of `evaluate` at times `t`: interpolated to about eleven digits, or evaluated where times are few.
+
+    Args:
+        evaluate: an analytic function of time, for any times.
+        t: times, in any order.
+    """
     low, high = t.min(), t.max()
     for n in N_NODES:
         if len(t) < MIN_TIMES_PER_NODE * n or not low < high:
@@ -41,7 +46,7 @@ def _angles(n: int) -> Float[Tensor, " n"]:
 
 @cache
 def _unit_nodes(n: int) -> Float[Tensor, " n"]:
-    """Chebyshev points of the first kind on [0, 1], descending; the ends, which are among the times, are not."""
+    """Chebyshev points of the first kind on [0, 1], descending; 0 and 1 are not among them."""
     return 0.5 + 0.5 * torch.cos(_angles(n))
 
 
@@ -57,7 +62,7 @@ def _barycentric_weights(n: int) -> Float[Tensor, " n"]:
 
 
 def _is_resolved(values: Float[Tensor, "*batch n rank"]) -> bool:
-    """Whether the Chebyshev series through the values has come to its end."""
+    """Whether the last Chebyshev coefficients of the series through the values vanish."""
     last = _last_coefficients(values.shape[-2]) @ values
     return bool(last.abs().amax() <= RESOLVED * values.abs().amax())
 
@@ -69,7 +74,7 @@ def _interpolated(
     distance = x[:, None] - nodes
     terms = _barycentric_weights(len(nodes)) / distance
     total = terms.sum(dim=1, keepdim=True)
-    if not bool(total.isfinite().all()):  # some times are nodes: there, the values are those of the nodes
+    if not bool(total.isfinite().all()):  # a time that is a node has the node's value
         hits = distance == 0
         terms = torch.where(hits.any(dim=1, keepdim=True), hits.to(terms.dtype), terms)
         total = terms.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Encoders: POD coordinates to latent states. Predictions do not need them; the error split does."""
+"""Encoders: POD coordinates to latent states. Only the error split needs them, no prediction does."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -9,10 +9,20 @@ from torch import Tensor, nn
 
 from mlasdi.stages.networks import NetworkSettings, network_from_state, ridge_solve
 
+RIDGE = 1e-10  # safety bound: POD coordinates may be linearly dependent
+
 
 @runtime_checkable
 class Encoder(Protocol):
+    """Maps POD coordinates to latent states.
+
+    Attributes:
+        kind: its name in saved surrogates.
+        is_trained: whether it was trained together with its decoder; otherwise it was fitted afterwards.
+    """
+
     kind: ClassVar[str]
+    is_trained: ClassVar[bool]
 
     def encode(self, c: Float[Tensor, "*batch rank"]) -> Float[Tensor, "*batch latent"]: ...
 
@@ -31,12 +41,13 @@ class LinearEncoder:
     """
 
     kind: ClassVar[str] = "linear"
+    is_trained: ClassVar[bool] = False
 
     weights: Float[Tensor, "terms latent"]
 
     @classmethod
     def fit(cls, c: Float[Tensor, "*batch rank"], z: Float[Tensor, "*batch latent"]) -> "LinearEncoder":
-        return cls(ridge_solve(_with_constant(c).flatten(0, -2), z.flatten(0, -2), ridge=1e-10))
+        return cls(ridge_solve(_with_constant(c).flatten(0, -2), z.flatten(0, -2), RIDGE))
 
     def encode(self, c: Float[Tensor, "*batch rank"]) -> Float[Tensor, "*batch latent"]:
         return _with_constant(c) @ self.weights
@@ -54,6 +65,7 @@ class NetworkEncoder:
     """The encoder half of a trained autoencoder; float32 inside."""
 
     kind: ClassVar[str] = "network"
+    is_trained: ClassVar[bool] = True
 
     network: nn.Sequential
     settings: NetworkSettings

@@ -1,9 +1,8 @@
-"""Several small latent models as one: their latent states side by side, and the mean of what their decoders say.
+"""Several small latent models as one: latent states one after the other, and the mean of their decoders.
 
-Which functions of time a few affine latent states can follow depends on how many they are, and how well they do so
-between the training points depends on it erratically. The errors of models of different latent dimensions are nearly
-independent there, so that their mean is better than most of them, and never far from the best: no choice is needed
-that leave-one-out errors, which are made at the edge of what is known, could not support.
+The accuracy between the training points depends erratically on the latent dimension. The errors of models of different
+dimensions are nearly independent, so their mean is better than most of them, and never far from the best. With the mean
+there is no need to choose a dimension by leave-one-out errors, which are too uncertain for that.
 """
 
 from collections.abc import Sequence
@@ -16,42 +15,45 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.latent import LatentModel, SteppedDynamics, Trajectories
+from mlasdi.stages.decoder_stages import FeatureStage
 from mlasdi.stages.multi_stage_model import StagedModel
-from mlasdi.stages.stages import FeatureStage, Json
+from mlasdi.stages.stage import Json, Stage
 
 
 @dataclass(frozen=True)
-class AverageStage:
-    """The mean of closed-form decoders, each of its own part of the latent state.
+class AverageStage(Stage):
+    """The mean of closed-form decoders, each of its own block of the latent state.
 
     Attributes:
         members: decoders of z alone.
-        sizes: how many of the latent states each decodes, in their order.
+        sizes: number of latent states of each, in their order.
     """
 
     kind: ClassVar[str] = "average"
     uses_anchors: ClassVar[bool] = True
     is_smooth: ClassVar[bool] = True
-    drift_weight: ClassVar[float] = 1.0
 
     members: tuple[FeatureStage, ...]
     sizes: tuple[int, ...]
 
-    def _parts(self, along: Trajectories) -> list[Trajectories]:
+    def _blocks(self, along: Trajectories) -> list[Trajectories]:
         return [Trajectories(along.x, along.t, z) for z in along.z.split(self.sizes, dim=-1)]
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        own = [member.evaluate(part) for member, part in zip(self.members, self._parts(along), strict=True)]
-        return torch.stack(own).mean(dim=0)
+        blocks = zip(self.members, self._blocks(along), strict=True)
+        return torch.stack([member.evaluate(block) for member, block in blocks]).mean(dim=0)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "AverageStage":
-        """Each member by itself: together they would fit more, and know less."""
-        fitted = (member.refit(part, residual) for member, part in zip(self.members, self._parts(along), strict=True))
-        return AverageStage(tuple(fitted), self.sizes)
+        """Each member by itself: fitted jointly they would fit the training data better, and overfit them."""
+        blocks = zip(self.members, self._blocks(along), strict=True)
+        return AverageStage(tuple(member.refit(block, residual) for member, block in blocks), self.sizes)
+
+    def decoders(self, n_latent: int) -> Sequence[tuple[Stage, int]]:
+        return list(zip(self.members, self.sizes, strict=True))
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:
         states = [member.state() for member in self.members]
-        tensors = {f"{k}.{name}": tensor for k, (_, own) in enumerate(states) for name, tensor in own.items()}
+        tensors = {f"{k}.{name}": tensor for k, (_, saved) in enumerate(states) for name, tensor in saved.items()}
         return {"sizes": list(self.sizes), "members": [settings for settings, _ in states]}, tensors
 
     @classmethod
@@ -59,7 +61,7 @@ class AverageStage:
         def of_member(k: int) -> dict[str, Tensor]:
             return {n.removeprefix(f"{k}."): tensor for n, tensor in tensors.items() if n.startswith(f"{k}.")}
 
-        members = (FeatureStage.from_state(own, of_member(k)) for k, own in enumerate(settings["members"]))
+        members = (FeatureStage.from_state(saved, of_member(k)) for k, saved in enumerate(settings["members"]))
         return cls(tuple(members), tuple(settings["sizes"]))
 
 
@@ -77,20 +79,21 @@ def averaged(models: Sequence[StagedModel]) -> StagedModel:
     if not len(decoders) == len(models) == sum(len(model.stages) for model in models):
         raise ValueError("only models of one closed-form decoder can be averaged")
     sizes = tuple(model.latent.n_latent for model in models)
-    return StagedModel(_side_by_side([model.latent for model in models]), (AverageStage(tuple(decoders), sizes),))
+    return StagedModel(_block_diagonal([model.latent for model in models]), (AverageStage(tuple(decoders), sizes),))
 
 
-def _side_by_side(latents: Sequence[LatentModel]) -> LatentModel:
+def _block_diagonal(latents: Sequence[LatentModel]) -> LatentModel:
+    """One latent model with the states of all, one after the other."""
     first = latents[0]
     z0 = np.concatenate([latent.z0 for latent in latents], axis=1)
     stepped = [latent.dynamics for latent in latents if latent.dynamics]
     if stepped:
         xi = np.concatenate([latent.xi for latent in latents], axis=1)
-        return replace(first, xi=xi, z0=z0, dynamics=SteppedDynamics.beside(stepped))
-    n, at = z0.shape[1], 0
+        return replace(first, xi=xi, z0=z0, dynamics=SteppedDynamics.joined(stepped))
+    n, start = z0.shape[1], 0
     xi = np.zeros((len(first.x), n, 1 + n))
     for latent in latents:
-        block = slice(at, at + latent.n_latent)
+        block = slice(start, start + latent.n_latent)
         xi[:, block, 0], xi[:, block, 1 + block.start : 1 + block.stop] = latent.xi[..., 0], latent.xi[..., 1:]
-        at = block.stop
+        start = block.stop
     return replace(first, xi=xi, z0=z0)

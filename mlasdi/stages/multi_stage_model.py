@@ -12,16 +12,22 @@ from mlasdi.alignment import COMMON_TIMES, TimeScaling
 from mlasdi.interpolation import CoefficientGP, Kriging
 from mlasdi.latent import LatentModel, Trajectories
 from mlasdi.stages.chebyshev import at_times
-from mlasdi.stages.stages import KrigingStage, Stage
+from mlasdi.stages.stage import LatentSteps, Stage
 from mlasdi.stages.training_set import TrainingSet
 
-# How little a trajectory's continuation beyond its own end is worth, between a solution (0) and nothing (1).
+# 0: extrapolated values count as data; 1: they count as unknown. Chosen by the coverage of the bands on the benchmark
+# problems and on campaigns and Sobol designs of burgers1d.
 EXTRAPOLATION_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
 class StagedModel:
-    """Latent dynamics and the stages that decode them; the prediction accumulates over the stages (see `stages`)."""
+    """Latent dynamics and the stages that decode them; the prediction accumulates over the stages (see `stage`).
+
+    Attributes:
+        latent: latent dynamics over the unit cube.
+        stages: in the order in which they were fitted.
+    """
 
     latent: LatentModel
     stages: tuple[Stage, ...]
@@ -45,55 +51,36 @@ class StagedModel:
     ) -> Float[Tensor, "direction param time rank"]:
         """Steps of one standard deviation of the prediction; the covariance is the sum of their outer products.
 
-        Each direction of the coefficient GPs goes through the latent ODE and all decoders. With a shared kernel, the
-        kriged residual varies over the parameters along the same ones, one a training point: they add up with
-        their signs, as in one joint Gaussian process. Otherwise the residual's directions stand on their own.
+        Each direction of the coefficient GPs is propagated through the latent ODE and all decoders (see also
+        `KrigingStage.deviations`).
 
         Args:
-            gp: the GPs whose uncertainty counts; those conditioned on pending points, for example.
-            clock: of the times, which some of the trajectories do not reach.
+            gp: the GPs whose uncertainty counts, conditioned on pending points for example; those of the latent model
+                by default.
+            time_scaling: of the times `t`, up to which some training trajectories are extrapolated.
         """
         gp = gp or self.latent.gp
         smooth, others = _split(self.stages)
-        steps = (
-            self._at_times(lambda times: self._latent_steps(smooth, x, times, gp), t)
-            if smooth
-            else torch.zeros(1).double()
-        )
-        for stage in others:
-            if isinstance(stage, KrigingStage):
-                fraction = gp.process_std(x) if gp.kernel else np.sqrt(Kriging(stage.x, stage.kernel).variance(x))
-                own = torch.from_numpy(fraction)[:, None, None] * stage.whitened(t, gp.kernel or stage.kernel)[:, None]
-                before = stage.drift_weight_at(t) * steps
-                steps = before + own if gp.kernel else torch.cat([before, own])
-            else:
-                steps = steps + self._latent_steps([stage], x, t, gp)
+        steps = torch.zeros(1).double()
+        if smooth:
+            steps = self._at_times(lambda times: _deviations(smooth, LatentSteps(self.latent, x, times, gp)), t)
+        steps = _deviations(others, LatentSteps(self.latent, x, t, gp), steps)
         if time_scaling.is_common or gp.kernel is None:
             return steps
-        return (
-            steps
-            * torch.from_numpy(_std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling))[:, :, None]
-        )
+        inflation = _std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling)
+        return steps * torch.from_numpy(inflation)[:, :, None]
 
     def _at_times(self, evaluate: Callable[[Tensor], Tensor], t: Float[Tensor, " time"]) -> Tensor:
         """Values of smooth stages; of all times at once where the trajectories are integrated in steps."""
         return evaluate(t) if self.latent.dynamics else at_times(evaluate, t)
 
-    def _latent_steps(
-        self, stages: Sequence[Stage], x: Float[np.ndarray, "param d"], t: Float[Tensor, " n"], gp: CoefficientGP
-    ) -> Float[Tensor, "direction param n rank"]:
-        """What steps of one standard deviation of the coefficients change in some stages of trust 1."""
-        deviated, directions = self.latent.deviated(x, t, gp)
-        centre, moved = decode(stages, self.latent.trajectories(x, t)), decode(stages, deviated)
-        return moved.reshape(len(directions), *centre.shape) - centre
-
     def _along(
         self, stages: Sequence[Stage], x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]
     ) -> Trajectories:
-        """Trajectories for these stages, without latent states where none of them looks at any."""
-        if all(isinstance(stage, KrigingStage) for stage in stages):
-            return Trajectories(torch.from_numpy(x), t, torch.empty(len(x), len(t), 0, dtype=t.dtype))
-        return self.latent.trajectories(x, t)
+        """Trajectories for these stages, without latent states where no stage uses any."""
+        if any(stage.uses_latent for stage in stages):
+            return self.latent.trajectories(x, t)
+        return Trajectories(torch.from_numpy(x), t, torch.empty(len(x), len(t), 0, dtype=t.dtype))
 
     def refit(self, data: TrainingSet) -> "StagedModel":
         """Fit each closed-form stage to what the stages before it leave of `data`."""
@@ -101,13 +88,13 @@ class StagedModel:
         fitted: list[Stage] = []
         predicted = torch.zeros_like(targets)
         for stage in self.stages:
-            use = slice(None) if stage.uses_anchors else slice(data.n_points)
-            fitted.append(stage.refit(along[use], targets[use] - stage.drift_weight * predicted[use]))
+            rows = slice(None) if stage.uses_anchors else slice(data.n_points)
+            fitted.append(stage.refit(along[rows], targets[rows] - stage.drift_weight * predicted[rows]))
             predicted = stage.drift_weight * predicted + fitted[-1].evaluate(along)
         return StagedModel(self.latent, tuple(fitted))
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
-        """The model as the fold of training point `i` knows it, the latent calibration and the networks kept."""
+        """The model of the fold of training point `i`: latent coefficients and networks are kept, the rest refitted."""
         return StagedModel(self.latent.without(data.held_out[i]), self.stages).refit(data.without(i))
 
     def extended(self, stage: Stage, data: TrainingSet) -> "StagedModel":
@@ -121,11 +108,11 @@ class StagedModel:
         """The *integrated* latent trajectories of the training data, and what the stages along them leave of it.
 
         Args:
-            trust: factor on the prediction before it is taken off the data.
+            drift_weight: factor on the prediction before it is subtracted from the data.
         """
-        use = slice(None) if with_anchors else slice(data.n_points)
-        along = self.latent.trajectories(data.all_x[use], data.t)
-        targets = data.targets[use]
+        rows = slice(None) if with_anchors else slice(data.n_points)
+        along = self.latent.trajectories(data.all_x[rows], data.t)
+        targets = data.targets[rows]
         return along, targets - drift_weight * decode(self.stages, along) if self.stages else targets
 
 
@@ -139,31 +126,38 @@ def decode(
     """
     total = stages[0].evaluate(along) if before is None else before
     for stage in stages if before is not None else stages[1:]:
-        drift_weight = stage.drift_weight_at(along.t) if isinstance(stage, KrigingStage) else stage.drift_weight
-        total = drift_weight * total + stage.evaluate(along)
+        total = stage.drift_weight_at(along.t) * total + stage.evaluate(along)
+    return total
+
+
+def _deviations(stages: Sequence[Stage], steps: LatentSteps, before: Tensor | None = None) -> Tensor:
+    """Steps of one standard deviation after these stages; `[direction, param, time, rank]`."""
+    total = torch.zeros(1).double() if before is None else before
+    for stage in stages:
+        total = stage.deviations(total, steps)
     return total
 
 
 def _std_inflation(
     kriging: Kriging, x: Float[np.ndarray, "param d"], t: Float[np.ndarray, " time"], time_scaling: TimeScaling
 ) -> Float[np.ndarray, "param time"]:
-    """How much longer steps are for trajectories that do not reach these own times, and are continued.
+    """Factor on the standard deviations at rescaled times that some training trajectories do not reach.
 
-    A continuation is worth less than a solution, and more than nothing: the standard deviation is a weighted geometric
-    mean of those from all points, and from the points that reach a time. Between the ends of two trajectories, the
-    variance of the latter is linear.
+    With s(t) the kriging standard deviation from the training points whose trajectories reach the time t, and s(0) that
+    from all of them, it is `(s(t) / s(0)) ** EXTRAPOLATION_WEIGHT`. Between the ends of two trajectories, s(t)^2 is
+    linear.
     """
     rates = time_scaling.rate(kriging.x)
     order = np.argsort(-rates, kind="stable")
     variance = Kriging(kriging.x[order], kriging.kernel).nested_variance(x)[::-1] + kriging.kernel.nugget
-    place = np.interp(t, rates[order][::-1], np.arange(len(rates)))
-    before = np.minimum(place.astype(int), len(rates) - 2)
-    share = (place - before)[:, None]
-    reaching = (1 - share) * variance[before] + share * variance[before + 1]
-    return (reaching / variance[0]).T ** (EXTRAPOLATION_WEIGHT / 2)
+    position = np.interp(t, rates[order][::-1], np.arange(len(rates)))
+    before = np.minimum(position.astype(int), len(rates) - 2)
+    share = (position - before)[:, None]
+    at_time = (1 - share) * variance[before] + share * variance[before + 1]
+    return (at_time / variance[0]).T ** (EXTRAPOLATION_WEIGHT / 2)
 
 
 def _split(stages: Sequence[Stage]) -> tuple[Sequence[Stage], Sequence[Stage]]:
-    """The stages up to the first that is not smooth in time, and the others."""
+    """The stages before the first that is not smooth in time, and the others."""
     n = next((k for k, stage in enumerate(stages) if not stage.is_smooth), len(stages))
     return stages[:n], stages[n:]

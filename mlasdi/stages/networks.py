@@ -1,4 +1,4 @@
-"""Networks in float32: encoder, decoders, and the closed-form feature map that stands in for them."""
+"""Fully connected networks in float32, and fixed feature maps whose output weights have a closed form."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ class NetworkSettings(BaseModel, frozen=True, extra="forbid"):
     """Hidden layers of a fully connected network.
 
     With `activation: sine` the first hidden layer is `sin(kappa (W z + b))` and the others are tanh (arXiv 2506.09207,
-    section 3.3); otherwise all hidden layers are alike.
+    section 3.3); otherwise all hidden layers have the same activation.
     """
 
     hidden: tuple[int, ...] = Field((20, 100), min_length=1)
@@ -90,10 +90,10 @@ class FeatureMap:
     def __call__(self, s: Float[Tensor, "*batch n_in"]) -> Float[Tensor, "*batch n_features"]:
         return torch.cat([self._polynomial(s), self._sines(s)], dim=-1)
 
-    def combined(
+    def weighted_sums(
         self, s: Float[Tensor, "*batch n_in"], weights: Float[Tensor, "n_features n_out"]
     ) -> Float[Tensor, "*batch n_out"]:
-        """Weighted sums of the features, which are not copied together for it."""
+        """`self(s) @ weights`, without a copy of all features in one array."""
         rows = s.reshape(-1, s.shape[-1])
         polynomial = self._polynomial(rows)
         split = polynomial.shape[-1]
@@ -112,12 +112,14 @@ class FeatureMap:
 def ridge_solve(
     features: Float[Tensor, "sample n_features"], targets: Float[Tensor, "sample n_out"], ridge: float
 ) -> Float[Tensor, "n_features n_out"]:
-    """Weights W that minimise mean |features W - targets|^2 + ridge |W|^2; not finite where features are too large.
+    """Weights W that minimise mean |features W - targets|^2 + ridge |W|^2, by the normal equations.
 
-    Those of latent dynamics that grow without bounds are, which is for the optimiser to find out.
+    They are not finite where the features overflow, as those of unstable latent dynamics do. The optimiser then takes a
+    shorter step.
     """
     rows = features.detach().numpy()
     with np.errstate(over="ignore", invalid="ignore"):
-        gram = torch.from_numpy(rows.T @ rows)  # NumPy sees that the product is symmetric, which takes half the time
+        gram = torch.from_numpy(rows.T @ rows)  # NumPy uses that the product is symmetric, which takes half the time
     gram.diagonal().add_(ridge * len(features))
-    return torch.linalg.solve(gram, features.T @ targets).contiguous()  # as saved weights: products round alike
+    # The memory layout of loaded weights, so that a surrogate predicts the same to the last bit after saving.
+    return torch.linalg.solve(gram, features.T @ targets).contiguous()

@@ -3,29 +3,30 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-# A state below this fraction of the trajectory's largest norm counts as vanishing, as one that starts from rest.
-VANISHING = 1e-6
+# Where a state is smaller than this fraction of the largest one of its trajectory, errors are relative to that fraction.
+# Otherwise the error of a solution that starts from rest, or dies away, is that of values which matter to nobody.
+SMALL = 0.1
 
 
 def relative(
     distance: Float[np.ndarray, "*batch time"], norm: Float[np.ndarray, "*batch time"]
 ) -> Float[np.ndarray, "*batch time"]:
-    """Distances relative to the norms of a trajectory; where the norm vanishes, relative to its largest one."""
+    """Distances over `max(|u(t)|, SMALL max_t |u|)`, where `norm` is `|u(t)|` of a trajectory."""
     largest = np.maximum(norm.max(axis=-1, keepdims=True), np.finfo(float).tiny)
-    return distance / np.where(norm > VANISHING * largest, norm, largest)
+    return distance / np.maximum(norm, SMALL * largest)
 
 
 def relative_error(
     truth: Float[np.ndarray, "*batch time state"], prediction: Float[np.ndarray, "*batch time state"]
 ) -> Float[np.ndarray, "*batch time"]:
-    """|u - u~| / |u| in the L2 norm over the state, per time; where u vanishes, relative to its largest norm."""
+    """|u - u~| / max(|u|, 0.1 max_t |u|) in the L2 norm over the state, per time."""
     return relative(np.linalg.norm(truth - prediction, axis=-1), np.linalg.norm(truth, axis=-1))
 
 
 def max_relative_error(
     truth: Float[np.ndarray, "*batch time state"], prediction: Float[np.ndarray, "*batch time state"]
 ) -> Float[np.ndarray, "*batch"]:
-    """The largest relative L2 error over time: the error that this project reports."""
+    """The largest relative L2 error over time: the error that this project reports (see `relative`)."""
     return np.asarray(relative_error(truth, prediction).max(axis=-1))
 
 

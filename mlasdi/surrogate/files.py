@@ -1,4 +1,4 @@
-"""The two files of a saved surrogate, JSON and tensors, without pickle: written whole, read with checks."""
+"""The two files of a saved surrogate, JSON and tensors, without pickle: written atomically, read with checks."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
-    except ValueError as error:  # neither JSON nor, perhaps, text
+    except ValueError as error:  # not JSON, or not text
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged ({error})") from None
     if not isinstance(description, dict):
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
@@ -61,8 +61,8 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     if "sha256" not in description:
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (no 'sha256')")
-    own = description.pop("description_sha256", None)  # models saved by earlier versions have none
-    if own is not None and own != _digest(description):
+    checksum = description.pop("description_sha256", None)  # missing in models saved by earlier versions
+    if checksum is not None and checksum != _digest(description):
         raise SurrogateError(f"{source}: {DESCRIPTION} does not match its own checksum")
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
@@ -73,7 +73,7 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _digest(description: dict[str, Any]) -> str:
-    """Of a description as it comes back from JSON, where tuples are lists and all keys are texts."""
+    """SHA-256 of a description as JSON returns it, with lists for tuples and strings for keys."""
     plain = json.loads(json.dumps(description))
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
@@ -88,4 +88,4 @@ def _fetch(uri: str | Path) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(str(uri)))
     except mlflow.MlflowException as error:
         raise SurrogateError(f"{uri}: {error.message}") from None
-    return next((found.parent for found in folder.rglob(DESCRIPTION)), folder)
+    return next((path.parent for path in folder.rglob(DESCRIPTION)), folder)

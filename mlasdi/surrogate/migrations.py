@@ -1,4 +1,4 @@
-"""Descriptions of surrogates that earlier versions saved, brought to the present format.
+"""Descriptions of surrogates that earlier versions saved, converted to the present format.
 
 Formats: 3 and 4 had one calibration factor for all times; 4 added dynamics and time scaling, 5 coordinate scaling and
 rates that are products of powers, 6 calibration in time and differences along the ends of scaled axes; 7 has the names
@@ -19,7 +19,7 @@ def upgraded(description: Mapping[str, Any]) -> dict[str, Any]:
     """The description in the present format; the argument stays as it is.
 
     Raises:
-        FormatError: a part of it means something else today.
+        FormatError: a part of it has no equivalent in the present format.
     """
     found = description["format"]
     if found == FORMATS[-1]:
@@ -28,8 +28,7 @@ def upgraded(description: Mapping[str, Any]) -> dict[str, Any]:
     frame = description.get("frame")
     if found < 6 and any((frame or {}).get("axes", ())):
         raise FormatError(
-            f"its rescaled coordinates are those of format {found}, which this version does not know any more; "
-            "train it again"
+            f"its rescaled coordinates are those of format {found}, which this version cannot read; train it again"
         )
     new["time_scaling"] = description.get("clock")
     new["coordinate_scaling"] = frame and _renamed(frame, "log_gains", "log_amplitudes")

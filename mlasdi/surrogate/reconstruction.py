@@ -1,4 +1,4 @@
-"""From POD coordinates to values of states: the whole of them or probes, in the frame of each point."""
+"""From POD coordinates to states or probes, in the coordinates and amplitudes of each parameter point."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from jaxtyping import Float
 from mlasdi.alignment import CoordinateScaling
 from mlasdi.preprocessing import PodBasis
 from mlasdi.solvers import StateLayout
-from mlasdi.surrogate.probes import Probes
+from mlasdi.surrogate.queries import Probes
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """States as a surrogate's coordinates tell them.
+    """The map from POD coordinates to states.
 
     Attributes:
-        layout: of the states.
-        basis: of the own states, which are the states where there is no frame.
-        frame: from states to own states; None where they are the same.
+        layout: fields and grid of the states.
+        basis: of the rescaled states.
+        coordinate_scaling: from states to rescaled states; None where they are the same.
     """
 
     layout: StateLayout
@@ -28,35 +28,41 @@ class Reconstruction:
     coordinate_scaling: CoordinateScaling | None
 
     def bases(self, x: Float[np.ndarray, "param d"], probes: Probes | None) -> Iterator[tuple[slice, PodBasis]]:
-        """What lifts to the values that are asked for, and at which of the points: each frame has its own."""
+        """Bases that lift to the values that are asked for, with the rows of `x` at which they do.
+
+        Without coordinate scaling there is one basis for all points, otherwise one for each.
+
+        Args:
+            x: points of the unit cube.
+            probes: the values; None for whole states.
+        """
         if self.coordinate_scaling is None:
-            yield (
-                slice(None),
-                self.basis if probes is None else self.basis.linear_functionals(probes.entries, probes.weights),
-            )
+            basis = self.basis if probes is None else self.basis.linear_functionals(probes.entries, probes.weights)
+            yield slice(None), basis
             return
-        picked = None if probes is None else probes.matrix(self.layout.n_state)
+        readout = None if probes is None else probes.matrix(self.layout.n_state)
         for i, point in enumerate(x):
-            view = self.coordinate_scaling.view(point)
-            yield slice(i, i + 1), self.basis.transformed(view if picked is None else picked @ view, self._own_states)
+            to_states = self.coordinate_scaling.reconstruction_matrix(point)
+            matrix = to_states if readout is None else readout @ to_states
+            yield slice(i, i + 1), self.basis.transformed(matrix, self._basis_coefficients)
 
     @cached_property
-    def _own_states(self) -> Float[np.ndarray, "state column"]:
-        """Mean state and modes of the basis, as `frame` takes them."""
-        assert self.coordinate_scaling is not None  # nobody else asks
+    def _basis_coefficients(self) -> Float[np.ndarray, "state column"]:
+        """Spline coefficients of the mean state and the modes, to which a reconstruction matrix is applied."""
+        assert self.coordinate_scaling is not None  # only called where there is one
         return self.coordinate_scaling.coefficients(np.column_stack([self.basis.mean, self.basis.modes]))
 
     def at(self, x: Float[np.ndarray, " d"]) -> PodBasis:
-        """What lifts coordinates to states at a point of the unit cube; its modes need not be orthonormal."""
+        """The basis that lifts to states at a point of the unit cube; its modes need not be orthonormal."""
         return next(basis for _, basis in self.bases(x[None], None))
 
-    def length(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
-        """Norm of states, or of differences of states: the L2 norm, each field in the unit of its variation."""
+    def state_norm(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
+        """L2 norm of states, or of differences of states, each field in the unit of its variation."""
         return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
 
     @property
     def unit(self) -> Float[np.ndarray, " unit"]:
-        """Of each value of a state, or one for all `[1]`: the variation of its field in the training."""
+        """Standard deviation over the training of the field of each value of a state; or one for all values `[1]`."""
         if self.coordinate_scaling is None or self.basis.unit.size == 1:
             return self.basis.unit
         fields = self.basis.unit.reshape(len(self.layout.fields), -1)[:, 0]

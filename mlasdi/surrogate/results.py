@@ -1,11 +1,14 @@
-"""What fitting and predicting return."""
+"""Results: predictions of several kinds, and the record of a training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
+
+from mlasdi.surrogate.local_calibration import LocalCalibration
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Prediction:
     std: Float[np.ndarray, "param time state"] | None
 
     def quantiles(self, levels: Sequence[float] | np.ndarray | float) -> Float[np.ndarray, "param level time state"]:
-        """Quantiles of the normal distribution that mean and standard deviation describe, at each value by itself.
+        """Quantiles of each value, by the normal distribution with its mean and standard deviation.
 
         Raises:
             ValueError: a level is not between 0 and 1, or there is no standard deviation.
@@ -50,7 +53,7 @@ class ProbePrediction:
 
 
 def normal_scores(levels: Sequence[float] | np.ndarray | float) -> Float[np.ndarray, " level"]:
-    """Standard deviations from the mean at which a normal distribution has these quantiles.
+    """Quantiles of the standard normal distribution at the given probabilities.
 
     Raises:
         ValueError: a level is not between 0 and 1.
@@ -66,8 +69,8 @@ class LatentPrediction:
     """Latent trajectories `[param, time, latent]` with the standard deviation from the coefficient GPs.
 
     Attributes:
-        blew_up_at: time from which on a trajectory is held, since its states grew out of all numbers `[param]`;
-            infinite where they do not.
+        blew_up_at: time at which the states of a trajectory overflow `[param]`; they are constant from then on.
+            Infinite where they do not overflow.
     """
 
     t: Float[np.ndarray, " time"]
@@ -78,27 +81,31 @@ class LatentPrediction:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How the surrogate came about, and how good it is by its own account.
+    """How the surrogate was trained, and its errors as estimated without test data.
 
     Attributes:
-        stage_names: one name a stage kept, in order.
-        stage_errors: leave-one-out error with the first k stages: root mean square over the folds, weighted by how
-            well each point can be predicted from the others (see `TrainingSet.fold_weights`).
+        stage_names: names of the stages that were kept, in order.
+        stage_errors: leave-one-out error with the first k stages: root mean square over the folds, weighted by
+            `TrainingSet.fold_weights`.
         leave_one_out: errors of all folds `[stage][point]`; empty below three training points.
         error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None below three
             training points.
-        std_factors, error_factors: see `LeaveOneOut`; in equal parts of the interval of time.
+        std_factors, error_factors: see `LeaveOneOut`; in equal parts of the time interval.
         loss_history: stage name -> (step, loss) pairs.
-        dropped: stages that were tried and did not lower the leave-one-out error, with that error.
-        truncation_error: relative error of the training snapshots that the POD basis leaves out.
+        dropped: stages that were tried and not kept -> leave-one-out error with the stage; None where it is unknown.
+        truncation_error: relative L2 error of the training snapshots by the truncation of the POD basis.
         fit_s: seconds of training.
-        training_errors: root mean square over the training points of the error there, with the first k stages.
-        latent_correlations: correlation ratio of the latent states with what the first k stages leave of the training
-            trajectories (see `correlation_ratio`); None where they leave nothing, or there is no latent state.
+        training_errors: training error with the first k stages: root mean square over the training points.
+        latent_correlations: correlation ratio of the latent states with the training residual of the first k stages
+            (see `correlation_ratio`); None where there is no residual, or no latent state.
         distance_correlations: the same for the distance correlation.
-        dropped_ratios: stages that were tried and dropped -> training error and leave-one-out error with the stage,
+        dropped_ratios: stages that were tried and not kept -> training error and leave-one-out error with the stage,
             relative to those without it; only where both are known.
-        noise_level: standard deviation of the noise that was found in the snapshots, relative to that of the values.
+        candidates: name of each model that was trained -> its stages, leave-one-out error, error estimate and seconds.
+        chosen: the name of this one among them.
+        calibration: errors and standard deviations of the folds, by which `Surrogate.relative_std` is calibrated; empty
+            where they are not known.
+        noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
     """
 
     stage_names: tuple[str, ...]
@@ -111,9 +118,12 @@ class TrainingRecord:
     dropped: Mapping[str, float | None]
     truncation_error: float
     fit_s: float
-    # With defaults, since surrogates that were saved without them can be loaded.
+    # Defaults: surrogates that were saved by earlier versions do not have these.
     training_errors: tuple[float, ...] = ()
     latent_correlations: tuple[float | None, ...] = ()
     distance_correlations: tuple[float | None, ...] = ()
     dropped_ratios: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     noise_level: float = 0.0
+    candidates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    chosen: str = ""
+    calibration: LocalCalibration = LocalCalibration()

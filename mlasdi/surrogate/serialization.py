@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from mlasdi.alignment import AxisMap, CoordinateScaling, TimeScaling
 from mlasdi.latent import LatentModel
@@ -14,6 +13,7 @@ from mlasdi.preprocessing import PodBasis
 from mlasdi.solvers import ParameterSpace, StateLayout
 from mlasdi.stages import (
     AverageStage,
+    DynamicsStage,
     Encoder,
     FeatureStage,
     KrigingStage,
@@ -23,54 +23,49 @@ from mlasdi.stages import (
     Stage,
     StagedModel,
 )
+from mlasdi.surrogate.local_calibration import LocalCalibration
 from mlasdi.surrogate.results import TrainingRecord
 
+if TYPE_CHECKING:
+    from mlasdi.surrogate.surrogate import Surrogate
+
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
-STAGES: dict[str, type[Stage]] = {cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage)}
+STAGES: dict[str, type[Stage]] = {
+    cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage, DynamicsStage)
+}
 
 
-def disassembled(
-    space: ParameterSpace,
-    layout: StateLayout,
-    t: Float[np.ndarray, " time"],
-    basis: PodBasis,
-    model: StagedModel,
-    encoder: Encoder,
-    record: TrainingRecord,
-    info: Mapping[str, Any],
-    time_scaling: TimeScaling,
-    coordinate_scaling: CoordinateScaling | None,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and JSON that say all of a surrogate, whose attributes these are."""
-    arrays = {"t": t, "basis.mean": basis.mean, "basis.modes": basis.modes}
-    arrays["basis.unit"] = basis.unit
+def disassembled(surrogate: "Surrogate") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """A surrogate as tensors and JSON."""
+    space, layout, basis, model = surrogate.space, surrogate.layout, surrogate.basis, surrogate.model
+    arrays = {"t": surrogate.t, "basis.mean": basis.mean, "basis.modes": basis.modes, "basis.unit": basis.unit}
     latent_settings, latent_arrays = model.latent.state()
     arrays |= {f"latent.{name}": array for name, array in latent_arrays.items()}
     layout_parts, layout_arrays = layout.parts()
     arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
-    parts = {"encoder": encoder} | {f"stages.{k}": stage for k, stage in enumerate(model.stages)}
+    parts = {"encoder": surrogate.encoder} | {f"stages.{k}": stage for k, stage in enumerate(model.stages)}
     states = {prefix: part.state() for prefix, part in parts.items()}
     # Copies: two coordinates of a user's grid may be one array, and a file of tensors takes each only once.
     tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
-    for prefix, (_, own) in states.items():
-        tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in own.items()}
+    for prefix, (_, part_tensors) in states.items():
+        tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in part_tensors.items()}
     description = {
         **space.to_json(),
         "layout": layout_parts,
         "basis": {"scale": basis.scale, "truncation_error": basis.truncation_error},
         **latent_settings,
-        "encoder": {"kind": encoder.kind, "settings": states["encoder"][0]},
+        "encoder": {"kind": surrogate.encoder.kind, "settings": states["encoder"][0]},
         "stages": [{"kind": stage.kind, "settings": states[f"stages.{k}"][0]} for k, stage in enumerate(model.stages)],
-        "record": asdict(record),
-        "time_scaling": None if time_scaling.is_common else asdict(time_scaling),
-        "coordinate_scaling": coordinate_scaling and _frame_settings(coordinate_scaling),
-        "info": dict(info),
+        "record": asdict(surrogate.record),
+        "time_scaling": None if surrogate.time_scaling.is_common else asdict(surrogate.time_scaling),
+        "coordinate_scaling": _coordinate_settings(surrogate.coordinate_scaling),
+        "info": dict(surrogate.info),
     }
     return tensors, description
 
 
-def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> tuple[Any, ...]:
-    """The attributes of the surrogate that was taken apart into these, in their order.
+def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of the surrogate that was saved as these, by name.
 
     Raises:
         KeyError: something is missing.
@@ -88,33 +83,37 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
     ]
     encoder, layout = description["encoder"], StateLayout.from_parts(description["layout"], layout_arrays)
     record = {name: _tuples(value) for name, value in description["record"].items()}
-    return (
-        ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
-        layout,
-        arrays["t"],
-        PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"]),
-        StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
-        ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
-        TrainingRecord(**record),
-        description["info"],
-        _clock(description.get("time_scaling")),
-        _frame(layout, description.get("coordinate_scaling")),
-    )
+    record["calibration"] = LocalCalibration(**record.get("calibration", {}))
+    basis = PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"])
+    return {
+        "space": ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
+        "layout": layout,
+        "t": arrays["t"],
+        "basis": basis,
+        "model": StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
+        "encoder": ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
+        "record": TrainingRecord(**record),
+        "info": description["info"],
+        "time_scaling": _time_scaling(description.get("time_scaling")),
+        "coordinate_scaling": _coordinate_scaling(layout, description.get("coordinate_scaling")),
+    }
 
 
-def _clock(saved: Any) -> TimeScaling:
-    """Rates as a mapping; earlier versions saved a list of them, of exponential functions over the unit cube."""
+def _time_scaling(saved: Any) -> TimeScaling:
+    """From a mapping; or from the list of format 4: logarithms of rates that are exponential over the unit cube."""
     if isinstance(saved, Mapping):
         return TimeScaling(**{name: _tuples(value) for name, value in saved.items()})
     return TimeScaling(tuple(saved or ()))
 
 
-def _frame_settings(coordinate_scaling: CoordinateScaling) -> dict[str, Any]:
+def _coordinate_settings(coordinate_scaling: CoordinateScaling | None) -> dict[str, Any] | None:
+    if coordinate_scaling is None:
+        return None
     axes = [axis and asdict(axis) for axis in coordinate_scaling.axes]
     return {"axes": axes, "log_amplitudes": coordinate_scaling.log_amplitudes, "spans": coordinate_scaling.spans}
 
 
-def _frame(layout: StateLayout, saved: Mapping[str, Any] | None) -> CoordinateScaling | None:
+def _coordinate_scaling(layout: StateLayout, saved: Mapping[str, Any] | None) -> CoordinateScaling | None:
     if saved is None:
         return None
     axes = [axis and AxisMap(**{name: _tuples(value) for name, value in axis.items()}) for axis in saved["axes"]]
@@ -122,7 +121,7 @@ def _frame(layout: StateLayout, saved: Mapping[str, Any] | None) -> CoordinateSc
 
 
 def _tuples(value: Any) -> Any:
-    """JSON arrays as the tuples they were written from."""
+    """The value with tuples in place of JSON arrays."""
     if isinstance(value, dict):
         return {name: _tuples(item) for name, item in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

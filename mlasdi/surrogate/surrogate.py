@@ -1,7 +1,6 @@
-"""The surrogate: predicts whole trajectories from the parameters alone, with uncertainty; saved without pickle."""
+"""The surrogate: predicts whole trajectories from the parameters alone, with standard deviations."""
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,20 +13,19 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling, scaling_laws
+from mlasdi.interpolation import CoefficientGP
 from mlasdi.preprocessing import PodBasis
 from mlasdi.solvers import ParameterSpace, StateLayout
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.surrogate import files as surrogate_files
-from mlasdi.surrogate import serialization as surrogate_state
+from mlasdi.surrogate import serialization
 from mlasdi.surrogate.files import SurrogateError as SurrogateError
-from mlasdi.surrogate.probes import Probes
+from mlasdi.surrogate.queries import Probes, checked_points, checked_times
 from mlasdi.surrogate.reconstruction import Reconstruction
 from mlasdi.surrogate.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
-from mlasdi.surrogate.uncertainty import TimeFactors, relative_std
+from mlasdi.surrogate.uncertainty import FieldStd, TimeFactors
 
-
-class ExtrapolationWarning(UserWarning):
-    """A prediction outside the trained parameter box or time interval."""
+CHUNK = 64  # points that are predicted at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,9 @@ class Surrogate:
         t: the training times `[time]`, and default times of predictions.
         basis, model, encoder: the parts; see their classes.
         record: how it was trained and how good it is.
-        info: whatever the caller wants to travel along, as JSON: problem, campaign, data hash.
-        clock: from times to own times, which those of `model` are.
-        frame: from states to own states, which those of `basis` are; None where they are the same.
+        info: JSON that the caller saves with it: problem, campaign, data hash.
+        time_scaling: from times to rescaled times, in which `model` predicts.
+        coordinate_scaling: from states to rescaled states, which `basis` spans; None where they are the same.
     """
 
     space: ParameterSpace
@@ -66,7 +64,7 @@ class Surrogate:
 
     @property
     def scaling_laws(self) -> dict[str, str]:
-        """What of times, coordinates and units is a point's own, and how it depends on the parameters, in words."""
+        """Rates of time, scales and shifts of coordinates, and amplitudes of fields, as formulas in the parameters."""
         return scaling_laws(self.space, self.time_scaling, self.coordinate_scaling)
 
     def predict(
@@ -78,30 +76,30 @@ class Surrogate:
         std: bool = True,
         probes: Probes | None = None,
     ) -> Prediction:
-        """Trajectories at parameters `mu`, from nothing but `mu`.
+        """Trajectories at parameters `mu`.
 
         Args:
             mu: one point as a mapping of names to values, or an array `[n_mu, n_params]` in physical units.
             t: times `[time]`; the training times by default.
             n_stages: use the first stages only; the standard deviation is that of all stages.
-            std: whether to compute the standard deviation, which costs one decoding a training point.
-            probes: the values to predict in place of the whole state, which is then not decoded.
+            std: whether to compute the standard deviation, which costs one decoding per training point.
+            probes: values to predict in place of whole states, which are then not decoded.
 
         Raises:
-            ValueError: unknown or missing parameters, wrong shape, values that are not finite, or a number of stages
-                that there are not.
+            ValueError: unknown or missing parameters, a wrong shape, values that are not finite, or more stages than
+                the model has.
 
         Warns:
             ExtrapolationWarning: outside the trained box or time interval.
         """
-        x, times = self._inputs(mu, t, n_stages)
-        tau = self._tau(times)
+        x, times = self._query(mu, t, n_stages)
+        tau = self.unit_times(times)
         mean = np.empty((len(x), len(times), self.layout.n_state if probes is None else len(probes)))
         spread = np.empty_like(mean) if std else None
-        for rows in _chunks(len(x), 64):
+        for rows in _chunks(len(x), CHUNK):
             c = self._mean(x[rows], tau, n_stages)
             steps = self._deviations(x[rows], tau) if std else None
-            for part, basis in self.view.bases(x[rows], probes):
+            for part, basis in self.reconstruction.bases(x[rows], probes):
                 basis.lift(c[part], out=mean[rows][part])
                 if spread is not None and steps is not None:
                     left_out = self.basis.truncation_rms * basis.unit
@@ -116,18 +114,18 @@ class Surrogate:
         Raises:
             ValueError: as `predict`, or there is not one time for each probe.
         """
-        x, times = self._inputs(mu, t)
+        x, times = self._query(mu, t)
         if len(times) != len(probes):
             raise ValueError(f"{len(times)} times given for {len(probes)} probes; give one for each")
-        tau, mean = self._tau(times), np.empty((len(x), len(times)))
+        tau, mean = self.unit_times(times), np.empty((len(x), len(times)))
         spread = np.empty_like(mean) if std else None
         c = self.basis.scale * self._mean(x, tau)
         steps = self.basis.scale * self._deviations(x, tau) if std else None
-        for part, basis in self.view.bases(x, probes):
+        for part, basis in self.reconstruction.bases(x, probes):
             mean[part] = basis.mean + np.einsum("ptr,tr->pt", c[part], basis.modes)
             if spread is not None and steps is not None:
-                along = np.linalg.norm(np.einsum("dptr,tr->dpt", steps[:, part], basis.modes), axis=0)
-                spread[part] = np.hypot(along, self.basis.truncation_rms * basis.unit)
+                inside = np.linalg.norm(np.einsum("dptr,tr->dpt", steps[:, part], basis.modes), axis=0)
+                spread[part] = np.hypot(inside, self.basis.truncation_rms * basis.unit)
         return ProbePrediction(times, mean, spread)
 
     def sample(
@@ -141,57 +139,59 @@ class Surrogate:
     ) -> Float[np.ndarray, "param sample time state"]:
         """Trajectories drawn from the normal distribution of the prediction; arguments as for `predict`.
 
-        The mean and the standard deviation at each value are those of `predict`; over space, time and parameters the
-        samples vary together as the directions of the coefficient GPs make them.
+        Each value has the mean and the standard deviation of `predict`. The correlation over space, time and parameters
+        is that of the coefficient GPs, propagated to first order.
 
         Raises:
             ValueError: as `predict`, or `n_samples` is less than 1.
         """
         if n_samples < 1:
             raise ValueError(f"n_samples {n_samples} given; at least 1 is needed")
-        x, times = self._inputs(mu, t)
-        tau = self._tau(times)
+        x, times = self._query(mu, t)
+        tau = self.unit_times(times)
         steps = self._deviations(x, tau)
         draws = np.tensordot(generator.standard_normal((n_samples, len(steps))), steps, axes=1)
         coordinates = self._mean(x, tau)[:, None] + np.moveaxis(draws, 0, 1)
-        moved = self.basis.truncation_rms * generator.standard_normal(n_samples)[:, None, None]
-        lifted = [basis.lift(coordinates[part]) + moved * basis.unit for part, basis in self.view.bases(x, probes)]
-        return np.concatenate(lifted)
+        truncated = self.basis.truncation_rms * generator.standard_normal(n_samples)[:, None, None]
+        bases = self.reconstruction.bases(x, probes)
+        return np.concatenate([basis.lift(coordinates[part]) + truncated * basis.unit for part, basis in bases])
 
     @cached_property
-    def view(self) -> Reconstruction:
-        """From the coordinates of the model to values of states."""
+    def reconstruction(self) -> Reconstruction:
+        """From POD coordinates to states."""
         return Reconstruction(self.layout, self.basis, self.coordinate_scaling)
 
     def coordinates(
         self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None, n_stages: int | None = None
     ) -> Float[np.ndarray, "param time rank"]:
         """Predicted POD coordinates: the prediction before it is lifted to the mesh; arguments as for `predict`."""
-        x, times = self._inputs(mu, t, n_stages)
-        return self._mean(x, self._tau(times), n_stages)
+        x, times = self._query(mu, t, n_stages)
+        return self._mean(x, self.unit_times(times), n_stages)
 
     def project(
         self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
     ) -> Float[np.ndarray, "time rank"]:
         """POD coordinates of the states of one true trajectory.
 
-        Where its own coordinates end before those of the box do, the states are continued by the prediction.
+        With rescaled coordinates, a grid may not cover all of the rescaled domain. There, the prediction takes the
+        place of the truth.
 
         Args:
             mu: its parameters, one point.
             t: its times `[time]`.
+            u: its states.
         """
         if self.coordinate_scaling is None:
             return self.basis.project(u)
         x = self.space.to_unit(self.space.as_array(mu))
-        own, known = self.coordinate_scaling.own(x[0], u)
-        predicted = self.basis.lift(self._mean(x, self._tau(np.asarray(t, dtype=float)))[0])
-        return self.basis.project(np.where(known, own, predicted))
+        rescaled, known = self.coordinate_scaling.rescaled_states(x[0], u)
+        predicted = self.basis.lift(self._mean(x, self.unit_times(np.asarray(t, dtype=float)))[0])
+        return self.basis.project(np.where(known, rescaled, predicted))
 
     def _mean(
         self, x: Float[np.ndarray, "param d"], tau: torch.Tensor, n_stages: int | None = None
     ) -> Float[np.ndarray, "param time rank"]:
-        return self.time_scaling.at_rescaled_times(lambda x, own: self.model.mean(x, own, n_stages), x, tau).numpy()
+        return self.time_scaling.at_rescaled_times(lambda x, t: self.model.mean(x, t, n_stages), x, tau).numpy()
 
     def _deviations(
         self, x: Float[np.ndarray, "param d"], tau: torch.Tensor
@@ -202,112 +202,84 @@ class Surrogate:
         return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
 
     def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:
-        """Latent trajectories at parameters `mu`, with the standard deviation that the coefficient GPs give them."""
-        x, times = self._inputs(mu, t)
-        latent, tau = self.model.latent, self._tau(times)
-        mean = self.time_scaling.at_rescaled_times(lambda x, own: latent.outcome(x, own).z, x, tau).numpy()
-        ended = self.time_scaling.at_rescaled_times(lambda x, own: latent.outcome(x, own).blew_up_at, x, tau).numpy()
-        deviated = self.time_scaling.at_rescaled_times(
-            lambda x, own: latent.deviated(x, own)[0].z.unflatten(0, (-1, len(x))), x, tau, axis=1
-        )
+        """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
+        x, times = self._query(mu, t)
+        latent, tau = self.model.latent, self.unit_times(times)
+        at_times = self.time_scaling.at_rescaled_times
+        mean = at_times(lambda x, t: latent.outcome(x, t).z, x, tau).numpy()
+        end = at_times(lambda x, t: latent.outcome(x, t).blew_up_at, x, tau).numpy()
+        deviated = at_times(lambda x, t: latent.deviated(x, t).z.unflatten(0, (-1, len(x))), x, tau, axis=1)
         steps = deviated.numpy() - mean
-        blew_up_at = self.t[0] + ended / self.time_scaling.rate(x) * (self.t[-1] - self.t[0])
+        blew_up_at = self.t[0] + end / self.time_scaling.rate(x) * (self.t[-1] - self.t[0])
         return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)), blew_up_at)
 
     def relative_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
-        """Estimated relative error at `mu`: the field's standard deviation in the L2 norm, through all stages,
-        relative to the solution, maximum over time, calibrated by leave-one-out errors.
+        """Estimated relative error at `mu`.
+
+        It is the calibrated standard deviation of the field in the L2 norm, relative to the norm of the solution,
+        maximum over time.
 
         Args:
+            mu: as for `predict`.
             pending: points `[q, n_params]` whose solves are under way; they count as known.
-            n_time: at most so many of the training times are looked at, each so many-th back from the last; all by
-                default. Equidistant times stay equidistant, which is several times cheaper.
+            n_time: evaluate at most `n_time` of the training times, at equal strides; all by default. Equidistant times
+                stay equidistant, which is several times cheaper.
         """
         x = self.space.to_unit(self.space.as_array(mu))
-        gp = self.model.latent.gp
-        if pending is not None and len(np.asarray(pending)):
-            gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
-        tau = self._tau(self.t[::-stride][::-1])
-        return relative_std(
-            self.model, self.basis, x, tau, gp, self.time_scaling, TimeFactors(self.record.error_factors)
-        )
+        tau = self.unit_times(self.t[::-stride][::-1])
+        calibration, gp = self.record.calibration, self._gp(pending)
+        if not calibration:  # saved by earlier versions, or with too few points for folds
+            factors = TimeFactors(self.record.error_factors)
+            return FieldStd(self.model, self.basis, gp, self.time_scaling, factors).maximum(x, tau)
+        std = FieldStd(self.model, self.basis, gp, self.time_scaling).maximum(x, tau)
+        return calibration.estimate(x, std)
 
     def coefficient_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
     ) -> Float[np.ndarray, " param"]:
-        """GP standard deviation of the latent coefficients at `mu`, each as a fraction of its own, averaged."""
-        gp = self.model.latent.gp
-        if pending is not None and len(np.asarray(pending)):
-            gp = gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
-        return gp.process_std(self.space.to_unit(self.space.as_array(mu)))
+        """Posterior standard deviation of the latent coefficients at `mu`, relative to the prior one; their mean."""
+        return self._gp(pending).process_std(self.space.to_unit(self.space.as_array(mu)))
 
-    def _inputs(
+    def _query(
         self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None, n_stages: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Points of the unit cube and times, checked."""
+    ) -> tuple[Float[np.ndarray, "param d"], Float[np.ndarray, " time"]]:
+        """Points of the unit cube, and times, checked."""
         if n_stages is not None and not 1 <= n_stages <= self.n_stages:
             raise ValueError(f"n_stages {n_stages} given; the model has stages 1 to {self.n_stages}")
-        rows = self.space.as_array(mu)
-        outside = rows[~self.space.contains(rows)]
-        if len(outside):
-            box = {p.name: [p.low, p.high] for p in self.space.parameters}
-            message = f"{self.space.as_dict(outside[0])} lies outside the trained box {box}"
-            warnings.warn(message, ExtrapolationWarning, stacklevel=3)
-        x = self.space.to_unit(rows)
-        if not np.isfinite(x).all():
-            at = self.space.as_dict(rows[~np.isfinite(x).all(axis=1)][0])
-            raise ValueError(f"{at}: parameters with a log scale must be positive")
-        times = self.t if t is None else np.atleast_1d(np.asarray(t, dtype=float))
-        if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
-            raise ValueError(f"times must be a finite array [time] of at least one, got shape {times.shape}")
-        slack = 1e-9 * (self.t[-1] - self.t[0])
-        if self.model.latent.dynamics and times.min() < self.t[0] - slack:
-            raise ValueError(
-                f"time {times.min():g} is before the first of the training, {self.t[0]:g}: the latent dynamics are "
-                "integrated forward only"
-            )
-        if times.min() < self.t[0] - slack or times.max() > self.t[-1] + slack:
-            message = f"times reach outside the trained interval [{self.t[0]:g}, {self.t[-1]:g}]"
-            if not self.model.latent.has_dynamics:
-                message += "; without latent dynamics the prediction there is the mean state"
-            warnings.warn(message, ExtrapolationWarning, stacklevel=3)
-        return x, times
+        return checked_points(self.space, mu), checked_times(self.t, t, self.model.latent)
 
-    def _tau(self, t: Float[np.ndarray, " time"]) -> torch.Tensor:
+    def unit_times(self, t: Float[np.ndarray, " time"]) -> Float[torch.Tensor, " time"]:
+        """Times in units of the training interval, from 0 to 1."""
         return torch.from_numpy((t - self.t[0]) / (self.t[-1] - self.t[0]))
+
+    def _gp(self, pending: ArrayLike | None) -> CoefficientGP:
+        """The Gaussian processes of the latent coefficients, conditioned on pending points."""
+        gp = self.model.latent.gp
+        if pending is None or not len(np.asarray(pending)):
+            return gp
+        return gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
 
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
-        state = surrogate_state.disassembled(
-            self.space,
-            self.layout,
-            self.t,
-            self.basis,
-            self.model,
-            self.encoder,
-            self.record,
-            self.info,
-            self.time_scaling,
-            self.coordinate_scaling,
-        )
-        surrogate_files.write(Path(folder), *state)
+        tensors, description = serialization.disassembled(self)
+        surrogate_files.write(Path(folder), tensors, description)
         return Path(folder)
 
     @classmethod
     def load(cls, source: str | Path) -> "Surrogate":
         """Load from a folder, or from an MLflow URI such as `models:/burgers1d@champion`.
 
-        An MLflow URI is looked up on MLflow's tracking URI where one is set, else in `mlruns/mlflow.db`.
+        An MLflow URI is resolved by MLflow's tracking URI where one is set, else by `mlruns/mlflow.db`.
 
         Raises:
-            SurrogateError: there is no surrogate, or it is damaged or of another format.
+            SurrogateError: there is no surrogate, or it is damaged or of an unknown format.
         """
         tensors, description = surrogate_files.read(source)
         try:
-            return cls(*surrogate_state.assembled(tensors, description))
+            return cls(**serialization.assembled(tensors, description))
         except KeyError as error:
             raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None
 

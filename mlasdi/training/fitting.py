@@ -1,4 +1,4 @@
-"""From training trajectories to a surrogate: compress, calibrate the dynamics, add stages while they help, judge."""
+"""From training trajectories to a surrogate: compress, align, calibrate dynamics, add stages, estimate the error."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,23 +9,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mlasdi.alignment import aligned
-from mlasdi.interpolation import select_kernels
-from mlasdi.preprocessing import Denoised, PodBasis, TrainingData, noise_std
-from mlasdi.stages import StagedModel, TrainingSet
-from mlasdi.surrogate import Surrogate, TrainingRecord, min_factor, relative_std, student
+from mlasdi.preprocessing import Denoised, TrainingData, noise_std
+from mlasdi.stages import Extrapolation, TrainingSet
+from mlasdi.surrogate import LocalCalibration, Surrogate, TrainingRecord, student_factor
+from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
+from mlasdi.training.context import Progress, TrainingContext
+from mlasdi.training.race import RESCALED, STATES, Contender, run_race
 from mlasdi.training.settings import ModelSettings
-from mlasdi.training.stage_selection import Progress, StageSelection
-from mlasdi.validation import (
-    LeaveOneOut,
-    distance_correlations,
-    latent_correlations,
-    leave_one_out,
-    mean_errors,
-    training_errors,
-)
+from mlasdi.validation import distance_correlations, latent_correlations, mean_errors, training_errors
 
 __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
+
+NOISY_TIMES = 101  # of noisy trajectories, where the error of interpolation in time cannot be measured
 
 
 def fit(
@@ -40,105 +35,147 @@ def fit(
     """Fit a surrogate to training trajectories.
 
     Args:
-        data: trajectories at the training points, of which there are at least two; several runs at one are averaged.
+        data: trajectories at two or more training points; several runs at one point are averaged.
         settings: the model.
-        seed: of everything random; the same seed gives the same surrogate on the same machine.
+        seed: of all random numbers; the same seed gives the same surrogate on the same machine.
         report: called with the progress of the training.
-        info: JSON to travel with the surrogate.
-        device: on which networks are trained, as torch names it. All else is small, or in double precision, and done on
-            the CPU.
+        info: JSON that is saved with the surrogate.
+        device: on which networks are trained, as torch names it. All else is small or in double precision, and computed
+            on the CPU.
 
     Raises:
         ValueError: fewer than two different training points, or a latent dimension above the POD rank.
     """
     start = time.perf_counter()
-    thinned, noise = _prepared(data, settings)
-    x = data.space.to_unit(thinned.mu)
-    tau = (thinned.t - thinned.t[0]) / (thinned.t[-1] - thinned.t[0])
-    allowed = {
-        "time_scaling": settings.time_scaling == "learned",
-        "coordinate_scaling": settings.coordinate_scaling == "learned",
+    data, noise = _prepared(data, settings)
+    common = {
+        "space": data.space,
+        "interval": float(data.t[-1] - data.t[0]),
+        "report": report,
+        "device": device,
+        "noise_error": noise.modes_error if noise else 0.0,
     }
-    found = aligned(x, tau, thinned.u, data.layout, data.space.spans, settings.basis, **allowed)
-    basis = found.basis
-    settings = _within_rank(settings, basis.rank, noisy=noise is not None)
-    flat = found.c.reshape(len(x), -1)
-    left = float(np.sum((noise.left / basis.unit / basis.scale) ** 2)) if noise else 0.0
-    kernels = select_kernels(x, flat, left / basis.rank)
-    anchors = data.space.unit_sobol(settings.anchors, seed)
-    c, own = torch.from_numpy(found.c), torch.from_numpy(tau)
-    training_set = TrainingSet(
-        x, c, own, kernels.mean, anchors, kernels.uncertainty, left,
-        found.time_scaling, found.trajectory_splines, found.missing, kernels.left_out,
-    )  # fmt: skip
-    staging = StageSelection(settings, training_set, basis, torch.Generator().manual_seed(seed), report, device)
-    first, encoder = staging.first_stage()
-    model = staging.add_stages(first)
-    loo = leave_one_out(model, training_set, basis, min_factor(kernels.uncertainty, aligned=not found.is_common))
-    record = TrainingRecord(
-        stage_names=tuple(staging.names),
-        stage_errors=tuple(mean_errors(loo.errors, training_set).tolist()) if loo else (),
-        leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
-        error_estimate=_error_estimate(model, basis, training_set, loo, data.space.unit_sobol(256, seed), noise),
-        std_factors=loo.std_factors.values if loo else (student(len(x)),),
-        error_factors=loo.error_factors.values if loo else (1.0,),
-        loss_history={name: tuple(staging.losses[name]) for name in staging.names},
-        dropped=staging.dropped,
-        truncation_error=basis.truncation_error,
-        training_errors=tuple(np.sqrt(np.mean(training_errors(model, training_set, basis) ** 2, axis=1)).tolist()),
-        latent_correlations=latent_correlations(model, training_set),
-        distance_correlations=distance_correlations(model, training_set),
-        dropped_ratios=staging.dropped_ratios,
-        fit_s=time.perf_counter() - start,
-        noise_level=noise.level if noise else 0.0,
+    winner, finished = run_race(_contexts(data, settings, noise, seed, common))
+    record = _record(winner, finished, noise)
+    context = winner.selection.context
+    return Surrogate(
+        space=data.space,
+        layout=data.layout,
+        t=data.t,
+        basis=context.basis,
+        model=winner.model,
+        encoder=winner.encoder,
+        record=replace(record, fit_s=time.perf_counter() - start),
+        info=dict(info or {}),
+        time_scaling=context.aligned.time_scaling,
+        coordinate_scaling=context.aligned.coordinate_scaling,
     )
-    parts = (basis, model, encoder, record, dict(info or {}), found.time_scaling, found.coordinate_scaling)
-    return Surrogate(data.space, data.layout, thinned.t, *parts)
 
 
 def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData, Denoised | None]:
-    """Each training point once, at few times, without most of the noise; and what that was, where there is any.
+    """The trajectories at few times, denoised and averaged over repeated runs; and what was found of the noise, if any.
 
     Raises:
         ValueError: fewer than two different points.
     """
     std = noise_std(data.u, len(data.layout.fields), settings.noise)
-    thinned, noise = data.denoised(std, settings.n_time) if std.any() else (data.thinned(settings.n_time), None)
-    once, n_runs = thinned.averaged()
-    if len(once.mu) < 2:
-        raise ValueError(f"a surrogate needs at least 2 different training points, got {len(once.mu)}")
-    return once, noise and replace(noise, left=noise.left * np.sqrt(np.mean(1 / n_runs)))
+    if std.any():
+        thinned, noise = data.denoised(std, NOISY_TIMES if settings.n_time == "auto" else settings.n_time)
+    else:
+        thinned, noise = data.thinned(settings.n_time), None
+    averaged, n_runs = thinned.averaged()
+    if len(averaged.mu) < 2:
+        raise ValueError(f"a surrogate needs at least 2 different training points, got {len(averaged.mu)}")
+    return averaged, noise and replace(noise, left=noise.left * np.sqrt(np.mean(1 / n_runs)))
 
 
-def _within_rank(settings: ModelSettings, rank: int, noisy: bool) -> ModelSettings:
-    """The settings with latent dimensions that the basis has; with noise, those that stand out of it.
+def _contexts(
+    data: TrainingData, settings: ModelSettings, noise: Denoised | None, seed: int, common: Mapping[str, Any]
+) -> dict[str, TrainingContext]:
+    """The trajectories in the variables of the states and, if they are better, in rescaled ones, with what stages need.
 
-    Raises:
-        ValueError: there are too many, for no other reason than the data.
+    Args:
+        common: fields of the contexts that do not depend on the variables.
     """
-    largest = max(settings.latent_dims)
-    if largest <= rank or settings.first_stage.kind == "none":
-        return settings
-    if not noisy:
-        raise ValueError(f"model.latent_dim {largest} exceeds the POD rank {rank}; allowed: 1 to {rank}")
+    left = None if noise is None else noise.left
+    choices = {
+        STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)
+    }
+    time_scaling, coordinate_scaling = settings.time_scaling == "learned", settings.coordinate_scaling == "learned"
+    if time_scaling or coordinate_scaling:
+        best = choose_alignment(
+            data, settings.basis, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, noise=left
+        )
+        if not best.aligned.is_common:
+            choices[RESCALED] = best
+    contexts = {}
+    for name, choice in choices.items():
+        basis = choice.aligned.basis
+        contexts[name] = TrainingContext(
+            settings=_within_rank(settings, basis.rank),
+            data=_training_set(data, choice, settings, left, seed),
+            aligned=choice.aligned,
+            generator=torch.Generator().manual_seed(seed),
+            seed=seed,
+            **common,
+        )
+    return contexts
+
+
+def _training_set(
+    data: TrainingData,
+    choice: AlignmentChoice,
+    settings: ModelSettings,
+    noise: Float[np.ndarray, " state"] | None,
+    seed: int,
+) -> TrainingSet:
+    """The trajectories in some variables with kernels and anchors.
+
+    Args:
+        noise: standard deviation of what is left of the noise in each value of a state.
+        seed: of the anchors.
+    """
+    found, basis = choice.aligned, choice.aligned.basis
+    return TrainingSet(
+        x=data.space.to_unit(data.mu),
+        c=torch.from_numpy(found.c),
+        t=torch.from_numpy((data.t - data.t[0]) / (data.t[-1] - data.t[0])),
+        kernels=choice.kernels,
+        anchors=data.space.unit_sobol(settings.anchors, seed),
+        noise=0.0 if noise is None else float(np.sum((noise / basis.unit / basis.scale) ** 2)),
+        extrapolation=Extrapolation(found.time_scaling, found.trajectory_splines, found.missing),
+    )
+
+
+def _within_rank(settings: ModelSettings, rank: int) -> ModelSettings:
+    """The settings with latent dimensions of at most the POD rank."""
     clamped = tuple(sorted({min(n, rank) for n in settings.latent_dims}))
+    if clamped == settings.latent_dims:
+        return settings
     return settings.model_copy(update={"latent_dim": clamped if len(clamped) > 1 else clamped[0]})
 
 
-def _error_estimate(
-    model: StagedModel,
-    basis: PodBasis,
-    data: TrainingSet,
-    loo: LeaveOneOut | None,
-    x: Float[np.ndarray, "param d"],
-    noise: Denoised | None,
-) -> float | None:
-    """Largest calibrated relative standard deviation over points `x`, and what noise in the basis adds to it.
-
-    None where it is not finite.
-    """
-    if loo is None:
-        return None
-    largest = relative_std(model, basis, x, data.t, time_scaling=data.time_scaling, factors=loo.error_factors).max()
-    estimate = float(np.hypot(largest, noise.modes_error if noise else 0))
-    return estimate if np.isfinite(estimate) else None
+def _record(winner: Contender, finished: Mapping[str, Contender], noise: Denoised | None) -> TrainingRecord:
+    """The record of the training, but for the time that it took."""
+    selection, model, loo = winner.selection, winner.model, winner.errors.loo
+    data, basis = selection.context.data, selection.context.basis
+    return TrainingRecord(
+        stage_names=tuple(selection.names),
+        stage_errors=tuple(mean_errors(loo.errors, data).tolist()) if loo else (),
+        leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
+        error_estimate=winner.errors.error_estimate,
+        std_factors=loo.std_factors.values if loo else (student_factor(data.n_points),),
+        error_factors=loo.error_factors.values if loo else (1.0,),
+        loss_history={name: tuple(selection.losses[name]) for name in selection.names},
+        dropped=selection.dropped,
+        truncation_error=basis.truncation_error,
+        training_errors=tuple(np.sqrt(np.mean(training_errors(model, data, basis) ** 2, axis=1)).tolist()),
+        latent_correlations=latent_correlations(model, data),
+        distance_correlations=distance_correlations(model, data),
+        dropped_ratios=selection.dropped_ratios,
+        noise_level=noise.level if noise else 0.0,
+        candidates={name: one.described() for name, one in finished.items()},
+        chosen=winner.name,
+        calibration=loo.calibration if loo else LocalCalibration(),
+        fit_s=0.0,
+    )

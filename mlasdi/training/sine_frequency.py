@@ -1,9 +1,9 @@
-"""The frequency factor kappa of a sine decoder: what the residual's spectrum asks for, and what carries over.
+"""The frequency factor kappa of a sine decoder, by the residual's spectrum or by left-out trajectories.
 
-The first layer of the decoder is `sin(kappa (W z + b))` (arXiv 2506.09207, section 3.3). Along a latent trajectory it
-oscillates in time as fast as kappa W dz/dt. The spectrum tells how fast the residual does: with a smaller kappa it is
-hard to fit. A larger kappa makes neighbouring trajectories unlike each other, which the spectrum of one does not tell,
-and left-out trajectories do.
+The first layer of the decoder is `sin(kappa (W z + b))` (arXiv 2506.09207, section 3.3). Along a latent trajectory its
+frequencies in time are kappa W dz/dt. With a kappa far below the one that matches the residual's spectrum, the residual
+is hard to fit. With a large one the decoder differs more between neighbouring trajectories than the residual does.
+The spectrum along one trajectory does not show that, but the error on left-out trajectories does.
 """
 
 import math
@@ -17,9 +17,12 @@ from torch import Tensor
 from mlasdi.latent import Trajectories
 from mlasdi.training.autoencoder import DecoderSettings, fit_decoder
 
-FRACTIONS = (1.0, 0.3, 0.1, 0.03, 0.01)  # of the spectrum's kappa, tried by `kappa: auto`
-MAX_FOLDS = 3  # a network is trained for each: with more points they are left out in so many groups
-SHARE_OF_STEPS = 5  # a fold is trained for a fifth of the steps
+# Fractions of the spectrum's kappa that `kappa: auto` tries. Chosen in the study of the sine layer (studies/sine), on
+# the multiscale problem, burgers1d and others.
+FRACTIONS = (1.0, 0.3, 0.1, 0.03, 0.01)
+MAX_FOLDS = 3  # bounds the cost: a network is trained for each fold; more points are left out in groups
+FOLD_STEPS = 5  # bounds the cost: a fold is trained for a fifth of the steps
+STANDSTILL = 1e-12  # safety bound: latent speeds, and relative variations of the residual, that are rounding
 
 
 def with_kappa(
@@ -29,7 +32,7 @@ def with_kappa(
     generator: torch.Generator,
     device: str = "cpu",
 ) -> DecoderSettings:
-    """The settings with the frequency factor that `settings.kappa` asks for; itself where it leaves nothing open.
+    """The settings with one frequency factor, chosen as `settings.kappa` says; unchanged where that is None.
 
     Args:
         device: see `fit_decoder`.
@@ -39,34 +42,36 @@ def with_kappa(
     kappas: Sequence[float]
     if isinstance(settings.kappa, str):
         top = spectral_kappa(along, residual, settings.network.hidden[0])
-        if top is None:  # nothing oscillates
+        if top is None:
             return _fixed(settings, settings.network.kappa)
         kappas = [top] if settings.kappa == "spectrum" else [fraction * top for fraction in FRACTIONS]
     else:
         kappas = settings.kappa
     if len(kappas) == 1:
         return _fixed(settings, kappas[0])
-    tried = [_fixed(settings, kappa) for kappa in kappas]
-    return min(tried, key=lambda one: left_out_error(along, residual, one, generator, device))
+    variants = [_fixed(settings, kappa) for kappa in kappas]
+    return min(variants, key=lambda variant: left_out_error(along, residual, variant, generator, device))
 
 
 def spectral_kappa(along: Trajectories, residual: Float[Tensor, "param time rank"], n_hidden: int) -> float | None:
-    """kappa at which the sine layer oscillates along the trajectories as fast as the residual, in root mean square.
+    """kappa at which the sine layer and the residual have the same root mean square frequency in time.
 
-    The angular frequency of a signal is the root of the second moment of its spectrum, which is by Parseval's identity
-    the norm of its time derivative over that of the signal less its mean. The weights of the layer have the variance
-    2 / (n_z + n_hidden) when the training starts, so a row of W z + b moves at sqrt(that) |dz/dt|.
+    The root mean square angular frequency of a signal is, by Parseval's identity, the norm of its time derivative over
+    that of the signal less its mean. At the start of the training the weights of the layer have the variance
+    2 / (n_z + n_hidden), so a row of W z + b changes at the rate sqrt(2 / (n_z + n_hidden)) |dz/dt|.
 
     Args:
+        along: latent trajectories.
+        residual: what the decoder is to fit.
         n_hidden: width of the sine layer.
 
     Returns:
-        None where the latent states stand still or the residual is constant.
+        None where the latent states or the residual do not change in time.
     """
     velocity, change = (torch.gradient(f, spacing=(along.t,), dim=1)[0] for f in (along.z, residual))
     variation = (residual - residual.mean(dim=1, keepdim=True)).square().sum()
     speed = velocity.square().sum(dim=-1).mean().sqrt()
-    if not (speed > 1e-12 * along.z.abs().max() and variation > 1e-24 * residual.square().sum()):
+    if not (speed > STANDSTILL * along.z.abs().max() and variation > STANDSTILL**2 * residual.square().sum()):
         return None
     frequency = (change.square().sum() / variation).sqrt()
     return float(frequency / speed) * math.sqrt((along.z.shape[-1] + n_hidden) / 2)
@@ -81,14 +86,14 @@ def left_out_error(
 ) -> float:
     """Relative root mean square error of the residual along left-out trajectories, of decoders trained on the others.
 
-    The latent trajectory that is left out is its own, not interpolated: what is judged is the decoder alone. So two
-    points are enough. All trainings begin with the same random weights, whatever is compared.
+    The left-out latent trajectories are the calibrated ones, not interpolated ones, so the error is that of the decoder
+    alone, and two points are enough. All trainings start with the same random weights.
 
     Args:
         device: see `fit_decoder`.
     """
     n = len(residual)
-    short = settings.model_copy(update={"steps": max(settings.steps // SHARE_OF_STEPS, 1)})
+    short = settings.model_copy(update={"steps": max(settings.steps // FOLD_STEPS, 1)})
     state, square = generator.get_state(), 0.0
     for fold in range(min(n, MAX_FOLDS)):
         left_out = np.arange(n) % min(n, MAX_FOLDS) == fold

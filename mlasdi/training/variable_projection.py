@@ -1,12 +1,12 @@
 """The latent dynamics and a closed-form decoder, fitted together by variable projection.
 
 Only the coefficients and initial states of the latent ODEs are optimised. At every step the trajectories are
-integrated exactly and the decoder's output weights are solved for (ridge regression on fixed features), so the training
-is training for prediction, and takes about a second. By the envelope theorem the gradient needs the solved weights as
-constants only (Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
+integrated exactly and the decoder's output weights follow by ridge regression on fixed features. So what is minimised
+is the error of predictions, and the training takes about a second. By the envelope theorem the weights count as
+constants in the gradient (G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10, 1973).
 
-Between the training points the decoder would be free. Anchors tie it down: at further points of the cube the latent
-ODE with *interpolated* coefficients has to decode to the kriging prediction of the field.
+Between the training points the decoder would be free. So at anchors, further points of the unit cube, the latent ODE
+with *interpolated* coefficients is fitted to the kriging prediction of the field.
 """
 
 import math
@@ -23,20 +23,21 @@ from torch import Tensor
 
 from mlasdi.latent import (
     FORMS,
-    BoundedQuadratic,
     LatentModel,
     SteppedDynamics,
     WeakForm,
-    affine_start,
     calibrate,
     calibrate_derivative,
+    first_guesses,
     propagate,
-    start,
     with_clamped_growth,
 )
 from mlasdi.stages import FeatureMap, TrainingSet, ridge_solve
 
-_BLOWN_UP = 100.0  # logarithm of a loss that no other comes near
+BLOWN_UP = 100.0  # safety bound: logarithm of the loss that stands for trajectories that blow up
+# Safety bounds of the growth rates of the first guess, per training interval: an affine model that does not fit the
+# coordinates might diverge before the first step.
+MIN_RATE, MAX_RATE = -2.0, 0.2
 
 Calibration = Literal["integral", "weak", "least-squares"]
 
@@ -45,24 +46,24 @@ class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid"):
     """First stage by variable projection."""
 
     kind: Literal["variable-projection"] = "variable-projection"
-    n_sine: int = Field(100, ge=0, description="random sine features of the decoder, beside 1, z and z z")
+    n_sine: int = Field(100, ge=0, description="random sine features of the decoder, besides 1, z and z z")
     kappa: float = Field(0.3, gt=0, description="scale of the frequencies of these features")
     ridge: float = Field(1e-8, gt=0)
     roughness: float = Field(1.0, ge=0, description="penalty on coefficients that are not linear in the parameters")
     calibration: Calibration = Field(
-        "integral", description="what the training starts from: equations in integral or weak form, or on differences"
+        "integral", description="of the first guess: least squares in integral form, in weak form, or on differences"
     )
     iterations: int = Field(150, ge=1, description="L-BFGS steps")
     checkpoints: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (2, 5, 15, 50), description="steps at which to stop early, where the leave-one-out error is smaller there"
+        (2, 5, 15, 50), description="steps after which the training may stop, if the leave-one-out error is smallest"
     )
     dynamics: Literal["affine", "quadratic", "second-order"] = Field(
         "affine",
-        description="of the latent state: affine, solved exactly; quadratic, or of oscillators (second-order), both "
-        "bounded whatever the coefficients, and integrated in steps",
+        description="form of the latent ODE: affine, solved exactly; quadratic or second-order (oscillators), which "
+        "are bounded for all coefficients, and are integrated in steps",
     )
     forcing: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (), description="frequencies of a forcing in time, in oscillations during a trajectory; not of affine dynamics"
+        (), description="frequencies of a forcing in time, in oscillations per trajectory; not with affine dynamics"
     )
     integration_steps: int = Field(
         100, ge=10, description="steps of the integration of a trajectory; affine dynamics need none"
@@ -77,10 +78,10 @@ class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid"):
         return self
 
     def stepped(self, n_latent: int) -> SteppedDynamics | None:
-        """The dynamics of so many latent states; None for affine ones, which need no steps."""
+        """Dynamics of `n_latent` states that are integrated in steps; None for affine ones, solved exactly."""
         if self.dynamics == "affine":
             return None
-        form = FORMS[self.dynamics](n_latent, tuple(2 * math.pi * one for one in self.forcing))
+        form = FORMS[self.dynamics](n_latent, tuple(2 * math.pi * frequency for frequency in self.forcing))
         return SteppedDynamics((form,), self.integration_steps)
 
 
@@ -93,19 +94,26 @@ def fit_latent_model(
 ) -> tuple[dict[int, LatentModel], FeatureMap]:
     """Coefficients and initial states of the latent ODEs, and the features on which the decoder is linear.
 
-    Starts from the leading POD coordinates and one model of them all (`_starts`), the one with the least loss where
-    there are several; each training point then gets its own coefficients. The loss is the mean squared error of the
-    decoded trajectories, plus ridge and roughness.
+    Minimises the mean squared error of the decoded integrated trajectories, plus ridge and roughness penalties, by
+    L-BFGS. The first guess is one model of the leading POD coordinates for all points, of several the one with the
+    smallest loss (`_first_guesses`); in the optimisation each training point has coefficients of its own.
+
+    Args:
+        data: training trajectories in POD coordinates.
+        n_latent: number of latent states.
+        settings: of the decoder and of the optimisation.
+        generator: of the random features.
+        report: called with step and loss.
 
     Returns:
         The latent model after each number of steps in `settings.checkpoints`, and after the last; and the features.
     """
     features = FeatureMap.random(n_latent, settings.n_sine, settings.kappa, generator)
     dynamics = settings.stepped(n_latent)
-    starts = _starts(data, n_latent, settings, dynamics)
-    objective = _Objective(data, settings, features, dynamics, starts[0][0].shape, starts[0][1].shape)
-    packed = [torch.cat([part.reshape(-1) for part in one]).numpy() for one in starts]
-    losses = [objective(one)[0] for one in packed] if len(packed) > 1 else [0.0]
+    guesses = _first_guesses(data, n_latent, settings, dynamics)
+    objective = _Objective(data, settings, features, dynamics, guesses[0][0].shape, guesses[0][1].shape)
+    packed = [torch.cat([xi.reshape(-1), z0.reshape(-1)]).numpy() for xi, z0 in guesses]
+    losses = [objective(v)[0] for v in packed] if len(packed) > 1 else [0.0]
 
     def after_step(v: np.ndarray) -> None:
         step = next(steps)
@@ -125,11 +133,11 @@ def fit_latent_model(
 
 @dataclass
 class _Objective:
-    """The logarithm of the loss, and its gradient, of coefficients and initial states in one vector.
+    """The logarithm of the loss and its gradient, as a function of coefficients and initial states in one vector.
 
     Attributes:
-        xi_shape, z0_shape: of the coefficients and of the initial states, of all training points.
-        last: the loss when it was last asked for.
+        xi_shape, z0_shape: shapes of the coefficients and of the initial states of all training points.
+        last: the loss of the last evaluation.
     """
 
     data: TrainingSet
@@ -142,26 +150,27 @@ class _Objective:
 
     def __post_init__(self) -> None:
         self._targets = self.data.targets.reshape(-1, self.data.targets.shape[-1])
-        self._unsmooth = projector_off_linear(self.data.x)
+        self._off_linear = projector_off_linear(self.data.x)
 
     def __call__(self, v: Float[np.ndarray, " value"]) -> tuple[float, Float[np.ndarray, " value"]]:
         variables = torch.from_numpy(v).requires_grad_()
         xi, z0 = self._unpacked(variables)
-        spread = torch.tensordot(self.data.spread, xi, dims=1), self.data.spread @ z0
+        weights = self.data.interpolation_weights
+        interpolated = torch.tensordot(weights, xi, dims=1), weights @ z0
         if self.dynamics:
-            outcome = self.dynamics.outcome(*spread, self.data.t)
-            if not bool(outcome.finished.all()):  # too long a step of the optimiser, which then tries a shorter one
-                return _BLOWN_UP, np.zeros_like(v)
+            outcome = self.dynamics.outcome(*interpolated, self.data.t)
+            if not bool(outcome.finished.all()):  # the step of the line search is too long; it then tries a shorter one
+                return BLOWN_UP, np.zeros_like(v)
             z = outcome.z
         else:
-            z = propagate(*spread, self.data.t)
+            z = propagate(*interpolated, self.data.t)
         library = self.features(z).reshape(len(self._targets), -1)
         with torch.no_grad():
-            weights = ridge_solve(library, self._targets, self.settings.ridge)
-        misfit = (library @ weights - self._targets).square().sum() / len(self._targets)
-        rough = (self._unsmooth @ xi.reshape(len(xi), -1)).square().mean()
-        loss = misfit + self.settings.ridge * weights.square().sum() + self.settings.roughness * rough
-        # The loss falls over many decades; its logarithm is what a quasi-Newton method can follow to the end.
+            output = ridge_solve(library, self._targets, self.settings.ridge)
+        misfit = (library @ output - self._targets).square().sum() / len(self._targets)
+        roughness = (self._off_linear @ xi.reshape(len(xi), -1)).square().mean()
+        loss = misfit + self.settings.ridge * output.square().sum() + self.settings.roughness * roughness
+        # The loss falls over many decades. A quasi-Newton method converges further on its logarithm.
         logarithm = torch.log(loss)
         (gradient,) = torch.autograd.grad(logarithm, variables)
         self.last = float(loss.detach())
@@ -176,31 +185,30 @@ class _Objective:
         return v[:n].reshape(self.xi_shape), v[n:].reshape(self.z0_shape)
 
 
-def _starts(
+def _first_guesses(
     data: TrainingSet, n_latent: int, settings: VariableProjectionSettings, dynamics: SteppedDynamics | None
 ) -> list[tuple[Float[Tensor, "point ..."], Float[Tensor, "point initial"]]]:
-    """One model of the leading POD coordinates for all points; of an affine one, growth rates clamped to [-2, 0.2].
+    """Coefficients and initial states of one model of the leading POD coordinates, the same for all points.
 
-    Unclamped, a fit to coordinates that the model cannot follow exactly may diverge before the first step. Quadratic
-    dynamics have two starts: by least squares with all terms, and from affine ones, which are stable without clipping.
+    Growth rates of affine dynamics are clamped to [`MIN_RATE`, `MAX_RATE`]. Quadratic dynamics have two first guesses:
+    by least squares with all terms, and from affine dynamics, which are stable without clipping.
     """
     z = data.c[..., :n_latent]
     z = z / z.reshape(-1, n_latent).std(dim=0).max()
     if dynamics:
         (form,) = dynamics.forms
-        coefficients, initial = start(form, z, data.t)
-        found = [coefficients, *([affine_start(form, z, data.t)] if isinstance(form, BoundedQuadratic) else [])]
-        return [(one.expand(data.n_points, -1).clone(), initial.clone()) for one in found]
+        guesses, initial = first_guesses(form, z, data.t)
+        return [(guess.expand(data.n_points, -1).clone(), initial.clone()) for guess in guesses]
     if settings.calibration == "weak":
         joint = WeakForm.on(data.t).calibrate(z, pooled=True)
     else:
-        by = {"integral": calibrate, "least-squares": calibrate_derivative}[settings.calibration]
-        joint = by(z, data.t, pooled=True)
-    joint[:, 1:] = with_clamped_growth(joint[:, 1:], -2.0, 0.2)
+        least_squares = {"integral": calibrate, "least-squares": calibrate_derivative}[settings.calibration]
+        joint = least_squares(z, data.t, pooled=True)
+    joint[:, 1:] = with_clamped_growth(joint[:, 1:], MIN_RATE, MAX_RATE)
     return [(joint.expand(data.n_points, -1, -1).clone(), z[:, 0].clone())]
 
 
 def projector_off_linear(x: Float[np.ndarray, "point d"]) -> Float[Tensor, "point point"]:
-    """Projector onto what a function linear in the parameters cannot represent."""
+    """Orthogonal projector onto the complement of the functions that are linear in the parameters, at points `x`."""
     linear = np.concatenate([np.ones((len(x), 1)), x - 0.5], axis=1)
     return torch.from_numpy(np.eye(len(x)) - linear @ np.linalg.pinv(linear))

@@ -1,4 +1,4 @@
-"""Judging a surrogate against full-order solutions that it has not seen."""
+"""Errors of a surrogate against full-order solutions that it was not trained on, and the coverage of its bands."""
 
 import os
 import zipfile
@@ -15,11 +15,9 @@ from scipy.stats import norm
 from mlasdi.solvers import Snapshots
 from mlasdi.surrogate import Surrogate, covered, relative_error
 
-# Probabilities of the central bands that are checked, and half the width of each in standard deviations.
-LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))
-# The bands are checked at this many validation points, evenly spread; a standard deviation costs many decodings.
-COVERAGE_POINTS = 50
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
+HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
+COVERAGE_POINTS = 50  # validation points at which coverage is measured: bounds the cost of the standard deviations
 
 
 class DamagedAssessment(Exception):
@@ -31,11 +29,11 @@ class Assessment:
     """Errors on the validation set.
 
     Attributes:
-        mu: validation points `[param, n_params]`, physical.
+        mu: validation points `[param, n_params]`, in physical units.
         errors: largest relative L2 error over time, with the first k stages `[stage, param]`; fractions.
         coverage: part of the values that the 90 % band contains.
         reliability: part of the values that the central band of each probability in `LEVELS` contains `[level]`; None
-            in an assessment that was saved before it was recorded.
+            in assessments of versions that did not measure it.
     """
 
     mu: Float[np.ndarray, "param n_params"]
@@ -83,10 +81,11 @@ class Assessment:
 
 
 def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]], n_truths: int) -> Assessment:
-    """Compare with truths `(mu, snapshots)`, one at a time, so that they need not fit in memory together.
+    """Compare a surrogate with true solutions, one at a time: they need not fit in memory together.
 
-    The error is split into the part inside the POD basis, where the stages differ, and the part outside, which no
-    prediction reaches: only the coordinates of the predictions are needed, not the states.
+    Args:
+        truths: pairs of parameters `[n_params]` and snapshots.
+        n_truths: how many there are.
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
     points, errors, shares = [], [], []
@@ -96,27 +95,31 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         if i % every == 0:
             prediction = surrogate.predict(mu, truth.t)
             assert prediction.std is not None
-            # One band at a time: all together would take as many arrays of the size of a trajectory.
+            # One band at a time, which saves memory: each takes arrays of the size of a trajectory.
             shares.append([covered(truth.u, prediction.mean[0], prediction.std[0], z).mean() for z in HALF_WIDTHS])
     reliability = np.mean(shares, axis=0)
     return Assessment(np.array(points), np.array(errors).T, float(reliability[LEVELS.index(0.9)]), reliability)
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
-    norm = surrogate.view.length(truth.u)[:, None]
+    """Largest relative L2 error over time, with the first k stages.
+
+    The error has a part inside the POD basis, where the stages differ, and an orthogonal part, which is the same for
+    all. So the coordinates of the predictions are enough, without their states.
+    """
+    norm = surrogate.reconstruction.state_norm(truth.u)[:, None]
     if surrogate.coordinate_scaling is not None:
-        # The modes at one point are not orthonormal, so the states themselves are needed.
-        at_point = surrogate.view.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+        # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
+        at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
         predicted = (at_point.lift(surrogate.coordinates(mu, truth.t, k + 1)[0]) for k in range(surrogate.n_stages))
-        distances = (surrogate.view.length(one - truth.u)[:, None] for one in predicted)
+        distances = (surrogate.reconstruction.state_norm(one - truth.u)[:, None] for one in predicted)
         return np.array([relative_error(norm, norm - distance).max() for distance in distances])
     basis = surrogate.basis
     c = basis.project(truth.u)
-    outside = basis.length(truth.u - basis.lift(c)) ** 2
+    outside = basis.state_norm(truth.u - basis.lift(c)) ** 2
     inside = [
         basis.scale**2 * np.sum((c - surrogate.coordinates(mu, truth.t, k + 1)[0]) ** 2, axis=-1)
         for k in range(surrogate.n_stages)
     ]
-    # The error is a matter of two lengths. As vectors of one entry they get the norm, and the treatment of vanishing
-    # states, that all errors have.
+    # `relative_error` has its own rule for small states. Norms enter it as states of one entry.
     return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])

@@ -1,9 +1,9 @@
-"""What the model would have predicted at each training point, had it not been solved: error and calibration.
+"""Leave-one-out errors of a model at its training points, and the calibration of its standard deviations by them.
 
-Every fold forgets one parameter point, and those that are too much alike with it (`mlasdi.interpolation`):
-kernels, latent coefficients and networks are kept, while interpolation and closed-form stages are fitted again. Folds
-at the corners of the box extrapolate, so the plain error is pessimistic; what the folds do tell is how large errors are
-in units of the predicted standard deviation.
+Each fold leaves out one parameter point and its near-replicates (`mlasdi.interpolation`). Kernels, latent coefficients
+and networks are kept; interpolation and closed-form stages are fitted again. Folds at the corners of the box
+extrapolate, so the mean error is pessimistic. How large errors are in units of the predicted standard deviation is not,
+and calibrates it.
 """
 
 from collections.abc import Sequence
@@ -19,28 +19,99 @@ from torch import Tensor
 from mlasdi.interpolation import Kriging
 from mlasdi.preprocessing import PodBasis
 from mlasdi.stages import StagedModel, TrainingSet
-from mlasdi.surrogate import MIN_FACTOR, TimeFactors, band_factors, error_factors, parts_of, relative, relative_spread
+from mlasdi.surrogate import (
+    MIN_FACTOR,
+    FieldStd,
+    LocalCalibration,
+    TimeFactors,
+    band_factors,
+    error_factors,
+    relative,
+    time_parts,
+)
 from mlasdi.validation.mapping import parallel_map
 
-MIN_FOLDS = 5  # with fewer training points, leave-one-out errors do not tell good models from bad ones
-SAMPLED = 2000  # entries of the state on which the pointwise band is calibrated: its cost shall not grow with the mesh
-# At a left-out point, e and d of `kriging_trust` at the times at which it is judged.
+# With fewer training points leave-one-out errors choose no stage: with four solves of burgers1d, stages chosen by them
+# are no better than kriging.
+MIN_FOLDS = 5
+MAX_CALIBRATION_STATES = 2000  # entries of the state that calibrate pointwise bands: bounds the cost on large meshes
+COVERAGE = 0.9  # of the bands that are calibrated
+TINY = np.finfo(float).tiny
+
+# Errors e and corrections d of `kriging_drift_weight` at a left-out point, at the times that are scored.
 Correction: TypeAlias = tuple[Float[Tensor, "_ rank"], Float[Tensor, "_ rank"]]
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """Leave-one-parameter-out results.
+    """Results of leaving out each training point in turn.
 
     Attributes:
         errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
             `[stage, point]`.
-        std_factors, error_factors: see `mlasdi.surrogate.uncertainty`.
+        std_factors: factors on pointwise standard deviations (`band_factors`).
+        error_factors: factors on the standard deviation in the L2 norm (`mlasdi.surrogate.error_factors`).
+        calibration: error of the whole model and its standard deviation in the L2 norm at each left-out point, both
+            relative and the maximum over time.
     """
 
     errors: Float[np.ndarray, "stage point"]
     std_factors: TimeFactors
     error_factors: TimeFactors
+    calibration: LocalCalibration
+
+
+def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
+    """Root mean square of leave-one-out errors over the folds, weighted by `TrainingSet.fold_weights`."""
+    return np.sqrt(errors**2 @ data.fold_weights / data.fold_weights.sum())
+
+
+def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
+    """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
+    predictions = parallel_map(partial(_left_out_prediction, model, data), range(data.n_points))
+    folds = zip(predictions, data.c, data.is_scored, strict=True)
+    return np.array([_errors(prediction, c[is_scored], basis).max() for prediction, c, is_scored in folds])
+
+
+def leave_one_out(
+    model: StagedModel, data: TrainingSet, basis: PodBasis, least_factor: float = MIN_FACTOR
+) -> LeaveOneOut | None:
+    """Errors of all folds with the first k stages, and factors that calibrate the standard deviations.
+
+    Args:
+        least_factor: the argument `least` of `band_factors`.
+
+    Returns:
+        None with fewer than three points: a fold of one point cannot interpolate.
+    """
+    if data.n_points < 3:
+        return None
+    subsampled = basis.subsampled(MAX_CALIBRATION_STATES)
+    folds = [_fold(model, data, basis, subsampled, i) for i in range(data.n_points)]
+    errors, quantiles, ratios, spreads = (np.array(columns) for columns in zip(*folds, strict=True))
+    calibration = LocalCalibration().with_pairs(data.x.tolist(), errors[:, -1].tolist(), spreads.tolist())
+    return LeaveOneOut(errors.T, band_factors(quantiles, least_factor), error_factors(ratios), calibration)
+
+
+def _fold(
+    model: StagedModel, data: TrainingSet, basis: PodBasis, subsampled: PodBasis, i: int
+) -> tuple[list[float], list[float], list[float], float]:
+    """Errors by number of stages; quantiles of pointwise errors in standard deviations, and ratios, by part of time; and
+    the largest relative standard deviation over time."""
+    fold, x, is_scored = model.without(i, data), data.x[i : i + 1], data.is_scored[i]
+    truth, t = data.c[i, is_scored], data.t[is_scored]
+    predictions = [fold.mean(x, t, k + 1)[0] for k in range(len(model.stages))]
+    errors = [_errors(prediction, truth, basis) for prediction in predictions]
+    std = subsampled.lift_std(fold.deviations(x, t, time_scaling=data.time_scaling)[:, 0].numpy())
+    std = np.maximum(np.hypot(std, subsampled.truncation_rms * subsampled.unit), TINY)
+    distance = np.abs(subsampled.lift(truth.numpy()) - subsampled.lift(predictions[-1].numpy()))
+    spread = np.maximum(FieldStd(fold, basis, time_scaling=data.time_scaling).uncalibrated(x, t)[0], TINY)
+    quantiles, ratios = [], []
+    for part in time_parts(t.numpy() / data.time_scaling.rate(x)[0]):
+        scored = part.any()
+        quantiles.append(float(np.quantile(distance[part] / std[part], COVERAGE)) if scored else np.nan)
+        ratios.append(float(errors[-1][part].max() / spread[part].max()) if scored else np.nan)
+    return [float(over_time.max()) for over_time in errors], quantiles, ratios, float(spread.max())
 
 
 def _errors(
@@ -51,81 +122,44 @@ def _errors(
     return relative(distance, basis.norm(truth.numpy()))
 
 
-def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
-    """Root mean square of leave-one-out errors over the folds, by their weights."""
-    return np.sqrt(errors**2 @ data.fold_weights / data.fold_weights.sum())
-
-
-def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
-    """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
-    folds = parallel_map(partial(_left_out, model, data), range(data.n_points))
-    parts = zip(folds, data.c, data.is_scored, strict=True)
-    return np.array([_errors(prediction, c[is_scored], basis).max() for prediction, c, is_scored in parts])
-
-
-def _left_out(model: StagedModel, data: TrainingSet, i: int) -> Float[Tensor, "time rank"]:
-    """Prediction at point `i` without what is known there, at the times at which it is judged."""
+def _left_out_prediction(model: StagedModel, data: TrainingSet, i: int) -> Float[Tensor, "time rank"]:
+    """Prediction at point `i` by the model of its fold, at the times that are scored."""
     return model.without(i, data).mean(data.x[i : i + 1], data.t[data.is_scored[i]])[0]
 
 
-def leave_one_out(
-    model: StagedModel, data: TrainingSet, basis: PodBasis, least: float = MIN_FACTOR
-) -> LeaveOneOut | None:
-    """Run all folds; None where there are fewer than three points, which leave nothing to interpolate.
-
-    Args:
-        least: see `band_factors`.
-    """
-    if data.n_points < 3:
-        return None
-    errors = np.empty((len(model.stages), data.n_points))
-    quantiles, ratios = [], []
-    subsampled = basis.subsampled(SAMPLED)
-    for i in range(data.n_points):
-        fold, x, is_scored = model.without(i, data), data.x[i : i + 1], data.is_scored[i]
-        truth, t = data.c[i, is_scored], data.t[is_scored]
-        for k in range(len(model.stages)):
-            prediction = fold.mean(x, t, k + 1)[0]
-            over_time = _errors(prediction, truth, basis)
-            errors[k, i] = over_time.max()
-        along = subsampled.lift_std(fold.deviations(x, t, time_scaling=data.time_scaling)[:, 0].numpy())
-        std = np.maximum(np.hypot(along, subsampled.truncation_rms * subsampled.unit), np.finfo(float).tiny)
-        distance = np.abs(subsampled.lift(truth.numpy()) - subsampled.lift(prediction.numpy()))
-        spread = np.maximum(relative_spread(fold, basis, x, t, None, data.time_scaling)[0], np.finfo(float).tiny)
-        parts = parts_of(t.numpy() / data.time_scaling.rate(x)[0])
-        quantiles.append([np.quantile(distance[part] / std[part], 0.9) if part.any() else np.nan for part in parts])
-        ratios.append([over_time[part].max() / spread[part].max() if part.any() else np.nan for part in parts])
-    return LeaveOneOut(errors, band_factors(np.array(quantiles), least), error_factors(np.array(ratios)))
-
-
 def kriging_drift_weight(model: StagedModel, data: TrainingSet) -> float:
-    """How far to believe what the stages know of the way between the training points, from 0 to 1.
+    """Least-squares weight of the stages' prediction between the training points, clipped to [0, 1].
 
-    Kriging of the field errs at a left-out point by e; the stages would correct it by d: their own prediction there
-    less the kriging of their own predictions. The trust is the least-squares factor on d over all folds. Below five
-    points the folds leave too little: there, d is compared with the noise that the training residual makes of it.
+    Plain kriging of the field has the error e at a left-out point. The stages would change it by the correction d:
+    their own prediction there, less the kriging of their own predictions. Over all folds, with weights w,
+
+        weight = sum w <e, d> / sum w <d, d> .
+
+    With fewer than `MIN_FOLDS` points the folds are too few, and the weight is the share of the mean square of d at the
+    anchors that exceeds the mean square of the training residual.
     """
     return _drift_weight(model, data, _corrections(model, data) if data.n_points >= MIN_FOLDS else [])
 
 
 def kriged_fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
-    """`fold_errors` of the model with a kriging stage on top: at a left-out point it errs by e less trust times d."""
+    """`fold_errors` of the model with a kriging stage on top: the error of a fold is e less the drift weight times d.
+
+    See `kriging_drift_weight` for e and d.
+    """
     corrections = _corrections(model, data)
     drift_weight = _drift_weight(model, data, corrections)
-    pairs = zip(corrections, data.c, data.is_scored, strict=True)
-    return np.array(
-        [
-            _errors(c[is_scored] - error + drift_weight * d, c[is_scored], basis).max()
-            for (error, d), c, is_scored in pairs
-        ]
-    )
+    errors = []
+    for (error, correction), c, is_scored in zip(corrections, data.c, data.is_scored, strict=True):
+        prediction = c[is_scored] - error + drift_weight * correction
+        errors.append(_errors(prediction, c[is_scored], basis).max())
+    return np.array(errors)
 
 
 def _corrections(model: StagedModel, data: TrainingSet) -> list[Correction]:
-    return parallel_map(partial(_corrected, model, data), range(data.n_points))
+    return parallel_map(partial(_correction_of_fold, model, data), range(data.n_points))
 
 
-def _corrected(model: StagedModel, data: TrainingSet, i: int) -> Correction:
+def _correction_of_fold(model: StagedModel, data: TrainingSet, i: int) -> Correction:
     fold, rest, x = model.without(i, data), data.without(i), data.x[i : i + 1]
     is_scored = data.is_scored[i, : len(rest.t)]
     error = data.c[i, data.is_scored[i]] - _kriged(rest.c, rest, x)[0, is_scored]
@@ -135,9 +169,9 @@ def _corrected(model: StagedModel, data: TrainingSet, i: int) -> Correction:
 def _drift_weight(model: StagedModel, data: TrainingSet, corrections: Sequence[Correction]) -> float:
     if data.n_points < MIN_FOLDS:
         return _drift_weight_by_size(model, data)
-    together = data.fold_weights @ [float((error * d).sum()) for error, d in corrections]
-    alone = data.fold_weights @ [float(d.square().sum()) for _, d in corrections]
-    return float(np.clip(together / alone, 0.0, 1.0)) if alone > 0 else 1.0
+    product = data.fold_weights @ [float((error * d).sum()) for error, d in corrections]
+    square = data.fold_weights @ [float(d.square().sum()) for _, d in corrections]
+    return float(np.clip(product / square, 0.0, 1.0)) if square > 0 else 1.0
 
 
 def _drift_weight_by_size(model: StagedModel, data: TrainingSet) -> float:

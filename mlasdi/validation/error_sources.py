@@ -1,14 +1,13 @@
 """Where the error of a prediction comes from: projection, autoencoder, latent dynamics, interpolation.
 
-The split of arXiv 2506.09207 for one trajectory of truth, as a chain of approximations: the truth, its POD projection,
-the decoded encoded truth, the decoded trajectory of the best dynamics of the encoded truth, and the prediction,
-whose coefficients are interpolated over the parameters. Each part is the difference of two neighbours, so the parts of
-a field add up to truth minus prediction, and the error is at most the sum of theirs.
+The split of arXiv 2506.09207 for one true trajectory is a chain of approximations: the truth, its POD projection, the
+decoded encoded truth, the decoded trajectory of the best latent dynamics for the encoded truth, and the prediction,
+whose coefficients are interpolated over the parameters. Each part is the difference of two neighbours in the chain. So
+the parts add up to truth minus prediction, and the error is at most the sum of their norms.
 
-A kriging stage of trust theta predicts `theta (D + K[c - D]) + (1 - theta) K[c]`, where D is the prediction of the
-stages before, c the field, and K interpolates over the parameters. The first term follows the latent state, and is
-split like that of any stage; what the second term misses is interpolation. Without latent dynamics all is
-interpolation.
+A kriging stage with the drift weight w predicts `w (D + K[c - D]) + (1 - w) K[c]`, where D is the prediction of the
+stages before, c the field, and K interpolates over the parameters. The first term is split as that of any stage. The
+error of the second term is interpolation. Without latent dynamics all of the error is interpolation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,14 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from mlasdi.interpolation import Kriging
 from mlasdi.latent import Trajectories, best_trajectory
-from mlasdi.stages import AverageStage, KrigingStage, LinearEncoder, Stage
+from mlasdi.stages import KrigingStage, Stage
 from mlasdi.surrogate import Surrogate, relative_error
 
-ENCODING_STEPS = 20  # of a small least-squares problem that starts close and converges in about ten
+# Safety bounds of Levenberg-Marquardt. It starts close to the solution and converges in about ten steps.
+MAX_ENCODING_STEPS = 20
+FIRST_DAMPING, MIN_DAMPING, MAX_DAMPING = 1e-6, 1e-12, 1e6  # relative to the mean curvature
+DIFFERENCE_STEP = 1e-6  # of the Jacobian by finite differences, relative to the latent states
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class DifferenceFields:
     """The parts as fields: the projection's in states, the others in POD coordinates, where they live.
 
     For each k, `projection + basis.scale * modes (autoencoder + latent_dynamics + interpolation)[k]` is truth minus the
-    prediction with the first k + 1 stages; the basis is that at the point (`StateView.at`).
+    prediction with the first k + 1 stages; the basis is that at the point (`Reconstruction.at`).
     """
 
     projection: Float[np.ndarray, "time state"]
@@ -76,13 +77,13 @@ def error_split(
     """
     fields = difference_fields(surrogate, mu, t, u)
     parts = [fields.autoencoder, fields.latent_dynamics, fields.interpolation]
-    basis = surrogate.view.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    basis = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
     lifted = [basis.scale * part @ basis.modes.T for part in (*parts, sum(parts))]
-    lengths = [surrogate.view.length(part) for part in lifted]
-    outside = surrogate.view.length(fields.projection)
-    lengths[-1] = surrogate.view.length(fields.projection + lifted[-1])
-    # As vectors of one entry, lengths get the treatment of vanishing states that all errors have.
-    norm = surrogate.view.length(u)[:, None]
+    lengths = [surrogate.reconstruction.state_norm(part) for part in lifted]
+    outside = surrogate.reconstruction.state_norm(fields.projection)
+    lengths[-1] = surrogate.reconstruction.state_norm(fields.projection + lifted[-1])
+    # `relative_error` has its own rule for small states. Norms enter it as states of one entry.
+    norm = surrogate.reconstruction.state_norm(u)[:, None]
     projection, *others = (
         relative_error(np.broadcast_to(norm, (*length.shape, 1)), norm - length[..., None]).max(axis=-1)
         for length in (outside, *lengths)
@@ -111,14 +112,14 @@ def difference_fields(
         raise ValueError(f"one parameter point has one trajectory, got {len(x)} points")
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"calibration needs times [time], at least two, got shape {times.shape}")
-    tau, c = surrogate.time_scaling.rate(x)[0] * surrogate._tau(times), surrogate.project(mu, t, u)
+    tau, c = surrogate.time_scaling.rate(x)[0] * surrogate.unit_times(times), surrogate.project(mu, t, u)
     latent, stages = surrogate.model.latent, surrogate.model.stages
     if latent.has_dynamics:
         inside = _with_dynamics(surrogate, x, tau, torch.from_numpy(c))
     else:
         mean = torch.stack([surrogate.model.mean(x, tau, k + 1)[0] for k in range(len(stages))]).numpy()
         inside = np.zeros_like(mean), np.zeros_like(mean), c - mean
-    return DifferenceFields(u - surrogate.view.at(x[0]).lift(c), *inside)
+    return DifferenceFields(u - surrogate.reconstruction.at(x[0]).lift(c), *inside)
 
 
 def _with_dynamics(
@@ -128,55 +129,71 @@ def _with_dynamics(
     model = surrogate.model
     predicted = model.latent.trajectories(x, tau)
     encoded = Trajectories(predicted.x, tau, _encode(surrogate, predicted, c)[None])
-    sizes = [size for _, size in _members(surrogate)]
+    # The prediction is the mean of these decoders, and so each part of the error is the mean of their parts.
+    sizes = [size for _, size in _decoders(surrogate)]
     calibrated = Trajectories(predicted.x, tau, best_trajectory(model.latent, sizes, x, encoded.z[0], tau)[None])
-    chain, found = (encoded, calibrated, predicted), []
-    parts = [c, torch.zeros_like(c), torch.zeros_like(c)]
+    chain = (encoded, calibrated, predicted)
+    parts = torch.stack([c, torch.zeros_like(c), torch.zeros_like(c)])
+    by_stage = []
     for k, stage in enumerate(model.stages):
         if isinstance(stage, KrigingStage):
-            # A first stage has nothing before it to trust.
-            drift_weight = stage.drift_weight if k else 0.0
+            # Without a stage before it there is no drift.
             before = model.mean(stage.x, tau, k) if k else torch.zeros(len(stage.x), *c.shape, dtype=c.dtype)
-            weights = torch.from_numpy(Kriging(stage.x, stage.kernel).weights(x))
-            kriged = torch.tensordot(weights, before, dims=1)[0]
-            field = stage.evaluate(predicted)[0] + drift_weight * kriged
-            parts = [drift_weight * part for part in parts]
-            parts[0] = parts[0] - drift_weight * (field - kriged)
-            parts[2] = parts[2] + (1 - drift_weight) * (c - field)
+            parts = _with_kriging(parts, stage, stage.drift_weight if k else 0.0, before, predicted, c)
         else:
             at_encoded, at_calibrated, at_predicted = (stage.evaluate(along)[0] for along in chain)
-            steps = (-at_encoded, at_encoded - at_calibrated, at_calibrated - at_predicted)
-            parts = [part + step for part, step in zip(parts, steps, strict=True)]
-        found.append(torch.stack(parts))
-    autoencoder, latent_dynamics, interpolation = torch.stack(found, dim=1).numpy()
+            parts = parts + torch.stack([-at_encoded, at_encoded - at_calibrated, at_calibrated - at_predicted])
+        by_stage.append(parts)
+    autoencoder, latent_dynamics, interpolation = torch.stack(by_stage, dim=1).numpy()
     return autoencoder, latent_dynamics, interpolation
 
 
-def _encode(surrogate: Surrogate, along: Trajectories, c: Float[Tensor, "time rank"]) -> Float[Tensor, "time latent"]:
-    """The latent states of a truth.
+def _with_kriging(
+    parts: Float[Tensor, "3 time rank"],
+    stage: KrigingStage,
+    drift_weight: float,
+    before: Float[Tensor, "point time rank"],
+    predicted: Trajectories,
+    c: Float[Tensor, "time rank"],
+) -> Float[Tensor, "3 time rank"]:
+    """Parts of the error after a kriging stage, from those before it.
 
-    An encoder network is taken as it was trained. A linear one was fitted after the fact to a decoder that was trained
-    without an encoder, and decodes poorly where the decoder is steep: there, encoding is the projection onto what
-    the first stage can decode: the closest such state, from the linear encoding or the predicted state on.
+    Args:
+        before: prediction of the stages before at the training points.
+        predicted: the latent trajectory of the prediction.
+        c: the truth.
+    """
+    kriged = torch.tensordot(torch.from_numpy(stage.kriging.weights(predicted.x.numpy())), before, dims=1)[0]
+    field = stage.evaluate(predicted)[0] + drift_weight * kriged  # K[c]
+    autoencoder, latent_dynamics, interpolation = drift_weight * parts
+    return torch.stack(
+        [
+            autoencoder - drift_weight * (field - kriged),
+            latent_dynamics,
+            interpolation + (1 - drift_weight) * (c - field),
+        ]
+    )
+
+
+def _encode(surrogate: Surrogate, along: Trajectories, c: Float[Tensor, "time rank"]) -> Float[Tensor, "time latent"]:
+    """The latent states of a true trajectory.
+
+    An encoder that was trained with its decoder is used as it is. A linear one was fitted afterwards, to a decoder that
+    was trained without an encoder, and is inaccurate where the decoder is steep. Then the encoding is the latent state
+    that the first stage decodes closest to the truth, searched from the linear encoding or the predicted state.
     """
     z = surrogate.encoder.encode(c)
-    if not isinstance(surrogate.encoder, LinearEncoder):
+    if surrogate.encoder.is_trained:
         return z
-    members = _members(surrogate)
-    sizes = [size for _, size in members]
-    candidates = zip(members, torch.stack([z, along.z[0]]).split(sizes, dim=-1), strict=True)
-    return torch.cat([_closest_from(stage, along, c, starts) for (stage, _), starts in candidates], dim=-1)
+    decoders = _decoders(surrogate)
+    starts = torch.stack([z, along.z[0]]).split([size for _, size in decoders], dim=-1)
+    blocks = zip(decoders, starts, strict=True)
+    return torch.cat([_closest_from(stage, along, c, start) for (stage, _), start in blocks], dim=-1)
 
 
-def _members(surrogate: Surrogate) -> list[tuple[Stage, int]]:
-    """The decoders that the first stage averages, or itself alone, and how many latent states each decodes.
-
-    The prediction is the mean of theirs, and so each part of the error is the mean of their parts.
-    """
-    first = surrogate.model.stages[0]
-    if isinstance(first, AverageStage):
-        return list(zip(first.members, first.sizes, strict=True))
-    return [(first, surrogate.model.latent.n_latent)]
+def _decoders(surrogate: Surrogate) -> Sequence[tuple[Stage, int]]:
+    """The decoders whose mean the first stage is, and the number of latent states of each."""
+    return surrogate.model.stages[0].decoders(surrogate.model.latent.n_latent)
 
 
 def _closest_from(
@@ -195,16 +212,18 @@ def _evaluate(stage: Stage, along: Trajectories, z: Float[Tensor, "n time latent
 def closest(
     decoder: Callable[[Tensor], Tensor], c: Float[Tensor, "time rank"], start: Float[Tensor, "time latent"]
 ) -> Float[Tensor, "time latent"]:
-    """Latent states that decode closest to `c`, time by time, by damped Gauss-Newton (Levenberg-Marquardt) steps.
+    """Latent states that decode closest to `c`, time by time, by Levenberg-Marquardt steps for all times at once.
+
+    `scipy.optimize.least_squares` would take one time after the other.
 
     Args:
         decoder: maps `[n, time, latent]` to `[n, time, rank]`, float64.
     """
-    z, damping = start, torch.full((len(c), 1, 1), 1e-6, dtype=c.dtype)
+    z, damping = start, torch.full((len(c), 1, 1), FIRST_DAMPING, dtype=c.dtype)
     decoded = decoder(z[None])[0]
     identity = torch.eye(z.shape[-1], dtype=c.dtype)
-    for _ in range(ENCODING_STEPS):
-        step = 1e-6 * z.abs().max().clamp_min(1e-6)
+    for _ in range(MAX_ENCODING_STEPS):
+        step = DIFFERENCE_STEP * z.abs().max().clamp_min(1e-6)
         jacobian = ((decoder(z + step * identity[:, None]) - decoded) / step).permute(1, 2, 0)
         gram = jacobian.mT @ jacobian
         level = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(torch.finfo(c.dtype).tiny)[:, None, None]
@@ -213,5 +232,5 @@ def closest(
         redecoded = decoder(trial[None])[0]
         better = (c - redecoded).norm(dim=-1, keepdim=True) < (c - decoded).norm(dim=-1, keepdim=True)
         z, decoded = torch.where(better, trial, z), torch.where(better, redecoded, decoded)
-        damping = torch.where(better[..., None], damping / 10, damping * 10).clamp(1e-12, 1e6)
+        damping = torch.where(better[..., None], damping / 10, damping * 10).clamp(MIN_DAMPING, MAX_DAMPING)
     return z

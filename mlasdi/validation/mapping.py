@@ -1,4 +1,4 @@
-"""Independent pieces of a training, such as leave-one-out folds: in turn, or side by side where there are workers."""
+"""Independent pieces of a training, such as leave-one-out folds: one after the other, or in parallel on workers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,37 +6,38 @@ from contextvars import ContextVar
 from typing import Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @runtime_checkable
-class Each(Protocol):
-    """What works on all items, and returns what was found for each, in their order."""
+class Map(Protocol):
+    """Applies a function to each item, and returns the results in the order of the items."""
 
-    def __call__(self, work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]: ...
+    def __call__(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> list[Result]: ...
 
 
-def serial_map(work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+def serial_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """One item after the other, in this thread."""
-    return [work(item) for item in items]
+    return [function(item) for item in items]
 
 
-_each: ContextVar[Each] = ContextVar("each", default=serial_map)
+_current: ContextVar[Map] = ContextVar("map", default=serial_map)
 
 
-def parallel_map(work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
-    """What `work` finds for each item, by whatever `working_with` names.
+def parallel_map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Results of `function` for each item, in their order, computed by the map of `use_workers`; serially by default.
 
-    The work has to depend on nothing that another item changes, and to be such that it can be sent to a process.
+    Args:
+        function: independent of what it does for other items; it can be pickled.
     """
-    return _each.get()(work, items)
+    return _current.get()(function, items)
 
 
 @contextmanager
-def use_workers(workers: Each) -> Iterator[None]:
-    """Have `workers` do what `each` is asked for in the body."""
-    token = _each.set(workers)
+def use_workers(workers: Map) -> Iterator[None]:
+    """Have `parallel_map` use `workers` in the body."""
+    token = _current.set(workers)
     try:
         yield
     finally:
-        _each.reset(token)
+        _current.reset(token)

@@ -1,4 +1,4 @@
-"""Small numbers about the stages on their own training data; what `diagnostics` goes by."""
+"""Measures of the stages on their training data: errors, and correlations of latent states with what is left."""
 
 import numpy as np
 import torch
@@ -7,10 +7,12 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from mlasdi.preprocessing import PodBasis
+from mlasdi.solvers import evenly_spread
 from mlasdi.stages import StagedModel, TrainingSet, decode
 from mlasdi.surrogate import relative
 
-N_PAIRED = 500  # samples of the distance correlation
+MAX_SAMPLES = 500  # of the distance correlation: its cost grows with their square
+VARIES = 1e-12  # safety bound: latent states that vary less, relative to their size, are constant up to rounding
 
 
 def training_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, "stage point"]:
@@ -43,18 +45,19 @@ def distance_correlations(model: StagedModel, data: TrainingSet) -> tuple[float 
 
 
 def distance_correlation(z: Float[Tensor, "sample latent"], residual: Float[Tensor, "sample rank"]) -> float | None:
-    """Root of the squared distance correlation, from 0 for independent samples to 1; latent states are standardised.
+    """Distance correlation of latent states and residuals, from 0 for independent samples to 1.
 
-    The bias-corrected one: uncorrected, it tends to one for independent samples of high dimension (Szekely and Rizzo,
-    J. Multivariate Anal. 117, 2013). At most `N_PAIRED` samples, evenly spread, since its cost grows with their square.
+    It is the root of the bias-corrected squared distance correlation, of standardised latent states: without the
+    correction, it tends to one for independent samples of high dimension (G. J. Szekely and M. L. Rizzo, J.
+    Multivariate Anal. 117, 2013). At most `MAX_SAMPLES` samples are used, evenly spread.
 
     Returns:
         None where z or the residual does not vary.
     """
-    varies = z.std(dim=0) > 1e-12 * z.abs().max()
+    varies = z.std(dim=0) > VARIES * z.abs().max()
     if len(z) < 4 or not varies.any() or not (residual - residual[0]).any():
         return None
-    keep = torch.linspace(0, len(z) - 1, min(N_PAIRED, len(z))).round().long()
+    keep = torch.from_numpy(evenly_spread(len(z), MAX_SAMPLES))
     inputs = z[:, varies] / z[:, varies].std(dim=0)
     a, b = (_centred_distances(samples[keep]) for samples in (inputs, residual))
     squared = (a * b).sum() / (a.square().sum() * b.square().sum()).sqrt()
@@ -74,22 +77,22 @@ def correlation_ratio(z: Float[Tensor, "sample latent"], residual: Float[Tensor,
     """Largest correlation with the residual that any function of z can have, from 0 (noise) to 1 (a function of z).
 
     Its square is the share of the residual's variance that the conditional mean E[residual | z] explains. The variance
-    that it does not explain is half the mean squared difference between the residuals of nearest neighbours in z,
-    neighbours in time among them (the Gamma test; Stefansson et al., Neural Comput. Appl. 5, 1997).
+    that is left is half the mean squared difference between the residuals of nearest neighbours in z, neighbours in
+    time included (the Gamma test; A. Stefansson et al., Neural Comput. Appl. 5, 1997).
 
-    A linear (Pearson) correlation would not do: it is zero by construction for a decoder that is linear in features
-    with z among them, and a later stage is not linear in z. The ratio is never below it.
+    Pearson's correlation is of no use here: it is zero by construction after a decoder that is linear in features with
+    z among them. The ratio is never below it.
 
     Returns:
         None where z or the residual does not vary.
     """
-    varies = z.std(dim=0) > 1e-12 * z.abs().max()
+    varies = z.std(dim=0) > VARIES * z.abs().max()
     centred = residual - residual.mean(dim=0)
     if len(z) < 3 or not varies.any() or not centred.any():
         return None
     inputs = (z[:, varies] / z[:, varies].std(dim=0)).numpy()
-    _, found = cKDTree(inputs).query(inputs, k=2)
-    # Where states coincide, a state need not be the first of its own neighbours.
-    neighbour = np.where(found[:, 0] == np.arange(len(z)), found[:, 1], found[:, 0])
+    _, nearest = cKDTree(inputs).query(inputs, k=2)
+    # The nearest is usually the state itself, but not always where states coincide.
+    neighbour = np.where(nearest[:, 0] == np.arange(len(z)), nearest[:, 1], nearest[:, 0])
     unexplained = 0.5 * (residual - residual[torch.from_numpy(neighbour)]).square().sum()
     return float((1 - unexplained / centred.square().sum()).clamp(0.0, 1.0).sqrt())

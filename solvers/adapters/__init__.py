@@ -1,4 +1,4 @@
-"""Your own code, program or files as a solver."""
+"""Adapters that make a user's Python function, program or data files a solver."""
 
 import lazy_loader
 

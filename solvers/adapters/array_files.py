@@ -1,4 +1,4 @@
-"""Arrays by name from the files that solvers write: HDF5, NetCDF, NPZ, and tables as NPY or CSV."""
+"""Reads named arrays from the files that solvers write: HDF5, NetCDF, NPZ, and tables as NPY or CSV."""
 
 import zipfile
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ Arrays = dict[str, np.ndarray]
 def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
     """The arrays of a solution file by name, as `NamedArrays.snapshots` takes them.
 
-    HDF5, NetCDF and NPZ hold arrays by name; names of HDF5 may lead into groups ("run/u"). CSV and NPY hold a table
-    with one row for each time, the first column being the time unless `naming.times` says that there is none. In a CSV
-    with a header the columns of field `u` are called `u` or begin with `u_`; numbers as column names are the
-    coordinates of a single field, where `naming.coordinates` asks for some. An NPY file with more than two axes is one
-    field, and needs `naming.times`.
+    HDF5, NetCDF and NPZ hold arrays by name; names in HDF5 may contain groups ("run/u"). CSV and NPY hold a table with
+    one row for each time; the first column is the time, unless `naming.times` is given. In a CSV file with a header,
+    the columns of field `u` are called `u` or begin with `u_`; numbers as column names are the coordinates of a single
+    field, if `naming.coordinates` names one. An NPY file with more than two axes is one field, and needs
+    `naming.times`.
 
     Raises:
-        SolverError: the file is absent (`missing-output`), or empty, cut off, unreadable or without a needed array
+        SolverError: the file is absent (`missing-output`), or it is empty, truncated, unreadable or lacks an array
             (`bad-output`).
     """
     if not path.is_file():
@@ -34,17 +34,17 @@ def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
         raise SolverError("bad-output", f"the output file {path} is empty")
     try:
         return _reader(path)(path, naming)
-    # Whatever the libraries raise on a damaged file.
+    # What the libraries raise for damaged files.
     except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SolverError("bad-output", f"the output file {path} cannot be read: {reason}") from error
 
 
 def check_suffix(path: str) -> None:
-    """Refuse a file name whose format is not known.
+    """Check that the suffix of a file name is one of `READERS`.
 
     Raises:
-        ValueError: the suffix is none of those that can be read.
+        ValueError: otherwise.
     """
     if Path(path).suffix.lower() not in READERS:
         raise ValueError(f"'{path}': the format follows from the suffix; allowed: {', '.join(READERS)}")
@@ -54,10 +54,10 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays,
     """Arrays by name of an HDF5, NetCDF or NPZ file, and its attributes.
 
     Args:
-        names: the arrays to read; None for all at the top of the file. Names that are not there are left out.
+        names: the arrays to read; None for all at the top level of the file. Absent names are left out.
     """
     if path.suffix.lower() == ".npz":
-        # Opened here, because NumPy leaves the file of a damaged archive open.
+        # Opened here, because NumPy does not close the file of a damaged archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in names or file.files if name in file.files}, {}
     with path.open("rb") as stream:
@@ -99,7 +99,7 @@ def _csv(path: Path, naming: NamedArrays) -> Arrays:
     delimiter = next((mark for mark in ",;\t" if mark in first), None)
     header = [name.strip(' "') for name in first.lstrip("# ").split(delimiter)]
     named = not all(map(_is_number, header)) or first.startswith("#")
-    # Every line that is no header must be numbers: a cut off or garbled one is an error, not a shorter table.
+    # Every line below the header must consist of numbers: a truncated or garbled line is an error, not a shorter table.
     with path.open(encoding="utf-8") as stream:
         rows = [line for line in map(str.strip, stream) if line and not line.startswith("#")]
     if named and not first.startswith("#"):
@@ -148,7 +148,7 @@ def _is_number(text: str) -> bool:
 
 
 def _native(value: Any) -> np.ndarray:
-    """NetCDF 3 is big-endian."""
+    """An array in native byte order; NetCDF 3 is big-endian."""
     array = np.asarray(value)
     return array.astype(array.dtype.newbyteorder("="))
 
@@ -160,7 +160,7 @@ def _plain(value: Any) -> Any:
 READERS: dict[str, Callable[[Path, NamedArrays], Arrays]] = {
     ".h5": _named, ".hdf5": _named, ".nc": _named, ".npz": _named, ".npy": _npy, ".csv": _csv, ".txt": _csv,
 }  # fmt: skip
-"""Suffix of a file, in lower case -> what reads it."""
+"""Suffix of a file, in lower case -> function that reads it."""
 
 TABLES = (".npy", ".csv", ".txt")
-"""Suffixes of files that hold a table, and nothing by name."""
+"""Suffixes of files that hold a table and no named arrays."""

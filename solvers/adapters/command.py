@@ -1,4 +1,4 @@
-"""An external program as a full-order model: arguments and input files with the parameters filled in, output read."""
+"""An external program as a full-order model: fills the parameters into its arguments and files, reads its output."""
 
 import hashlib
 import math
@@ -15,9 +15,9 @@ from mlasdi.solvers import Json, Snapshots, SolverError
 from mlasdi.solvers.adapters.array_files import check_suffix, read_snapshot_arrays
 from mlasdi.solvers.adapters.named_arrays import NamedArrays
 from mlasdi.solvers.adapters.subprocesses import Ending, run
-from mlasdi.solvers.adapters.templates import check, filled, places
+from mlasdi.solvers.adapters.templates import check_template, fill, placeholders
 
-# The end of the program's output that a failure shows, and what in it tells of exhausted memory.
+# Length of the program's output that an error message shows, and texts in it that mean exhausted memory.
 _TAIL_CHARACTERS = 600
 _OUT_OF_MEMORY = ("out of memory", "bad_alloc", "cannot allocate memory", "memoryerror", "oom-kill", "oom kill")
 
@@ -26,31 +26,32 @@ _OUT_OF_MEMORY = ("out of memory", "bad_alloc", "cannot allocate memory", "memor
 class Command(NamedArrays):
     """Runs a program in a working folder of its own, without a shell, and reads the file that it writes.
 
-    In `argv`, `files`, `templates` and `environment`, `{name}` stands for a parameter, `{name:.6e}` for one in a number
-    format, and `{here}` for the working directory of the agent, from which programs and files are found. Launchers are
-    ordinary programs: `[mpirun, -n, "4", "{here}/solver", input.nml]`, `[sbatch, --wait, "{here}/job.sh"]`.
+    In `argv`, `files`, `templates` and `environment`, `{name}` stands for a parameter, `{name:.6e}` for a parameter in
+    a number format, and `{here}` for the working directory of the agent. Launchers are ordinary programs:
+    `[mpirun, -n, "4", "{here}/solver", input.nml]`, `[sbatch, --wait, "{here}/job.sh"]`.
 
-    When the run ends, by itself, by its time limit or with the agent, all its processes are ended. Standard output and
-    error are kept in the working folder as stdout.txt and stderr.txt.
+    When a run finishes, exceeds its time limit, or the agent ends, all processes of the run are ended. Standard output
+    and error are kept in the working folder as stdout.txt and stderr.txt.
 
-    Stored solutions are found again by the arguments, templates and their contents, environment and `version`. The
-    program itself is not looked into: after a new build that changes solutions, change `version`.
+    Stored solutions are found again by the arguments, the contents of templates, the environment and `version`, not by
+    the contents of the program: after a new build that changes solutions, change `version`.
 
     Attributes:
         argv: program and arguments.
         parameters: names of the parameters.
-        output: the file to read afterwards, in the working folder.
+        output: output file to read, a path in the working folder.
         files: name of an input file in the working folder -> its text.
-        templates: name of an input file in the working folder -> the file whose text it gets.
+        templates: name of an input file in the working folder -> the file that contains its text.
         environment: variables in addition to the agent's.
         time_limit_s: seconds that a run may take; None for no limit.
         memory_limit_mb: address space that each process of a run may have; None for no limit.
-        runs: folder of the working folders.
-        keep: the working folders that are kept: of `failed` runs, `all` or `none`.
+        runs: folder in which the working folders are made.
+        keep: which working folders are kept: of `failed` runs, `all` or `none`.
         version: of the program.
 
     Raises:
-        ValueError: a text has an unknown name in braces, a parameter is used nowhere, or the output has no format.
+        ValueError: a text has an unknown name in braces, a parameter is not used, or the suffix of the output is
+            unknown.
     """
 
     argv: tuple[str, ...]
@@ -81,12 +82,12 @@ class Command(NamedArrays):
                 raise ValueError(f"'{name}' must be a path within the working folder of a run")
         used: set[str] = set()
         for where, text, strict in self._texts():
-            check(text, where, (*self.parameters, "here"), strict=strict)
-            used |= places(text)
-        idle = [name for name in self.parameters if name not in used]
-        if idle:
+            check_template(text, where, (*self.parameters, "here"), strict=strict)
+            used |= placeholders(text)
+        unused = [name for name in self.parameters if name not in used]
+        if unused:
             raise ValueError(
-                f"parameters {idle} appear in no argument, input file or environment variable, as {{name}}"
+                f"parameters {unused} appear in no argument, input file or environment variable, as {{name}}"
             )
 
     @property
@@ -117,17 +118,17 @@ class Command(NamedArrays):
         try:
             for name, text in {**self.files, **{name: _text(path) for name, path in self.templates.items()}}.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(filled(text, values))
+                (folder / name).write_text(fill(text, values))
             ending = run(
                 self._arguments(values),
                 folder,
-                environment={name: filled(text, values) for name, text in self.environment.items()},
+                environment={name: fill(text, values) for name, text in self.environment.items()},
                 time_limit_s=self.time_limit_s,
                 memory_limit_mb=self.memory_limit_mb,
             )
             self._check(ending, folder)
             snapshots = self.snapshots(read_snapshot_arrays(folder / self.output, self))
-            snapshots.check(None)  # here, where the working folder is still there to be looked into
+            snapshots.check(None)  # before the working folder is removed, so that it can be inspected
             succeeded = True
             return snapshots
         except SolverError as error:
@@ -138,8 +139,8 @@ class Command(NamedArrays):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _arguments(self, values: Mapping[str, float | str]) -> list[str]:
-        program, *arguments = (filled(text, values) for text in self.argv)
-        # Relative to the agent's working directory, like all paths of the configuration; the run is elsewhere.
+        program, *arguments = (fill(text, values) for text in self.argv)
+        # Relative to the agent's working directory, as all paths in the configuration, not to that of the run.
         return [str(Path(program).resolve()) if "/" in program else program, *arguments]
 
     def _working_folder(self, mu: Mapping[str, float]) -> Path:
@@ -149,18 +150,18 @@ class Command(NamedArrays):
         return Path(tempfile.mkdtemp(prefix=f"{point[:100]}_".replace("/", "-"), dir=runs))
 
     def _check(self, ending: Ending, folder: Path) -> None:
-        """Raise the failure that the ending of the program is, if it is one."""
+        """Raise an error unless the program ended with exit code 0."""
         program = self.argv[0]
         if ending == Ending("exit", 0):
             return
         if ending.how == "time-out":
             remedy = "option time_limit_s sets the limit"
-            raise SolverError("time-out", f"{program} was ended after {self.time_limit_s:g} s; {remedy}")
+            raise SolverError("time-out", f"{program} was stopped after {self.time_limit_s:g} s; {remedy}")
         if ending.how == "not-started":
             raise SolverError("exception", f"{program} cannot be started: {ending.reason}")
         if any(sign in _end_of(folder / "stderr.txt").lower() for sign in _OUT_OF_MEMORY):
             raise SolverError(
-                "out-of-memory", f"{program} ran out of memory; memory_limit_mb and a coarser grid matter"
+                "out-of-memory", f"{program} ran out of memory; use a coarser grid or raise memory_limit_mb"
             )
         if ending.how == "signal":
             killed = ending.code == signal.SIGKILL
@@ -171,7 +172,7 @@ class Command(NamedArrays):
         raise SolverError("exit-code", f"{program} ended with exit code {ending.code}")
 
     def _texts(self) -> Iterator[tuple[str, str, bool]]:
-        """Where parameters may stand: place, text, and whether other names in braces are mistakes there."""
+        """Texts that may contain parameters: name, text, and whether other names in braces are errors there."""
         for i, text in enumerate(self.argv):
             yield f"argv[{i}]", text, True
         for name, text in self.environment.items():
@@ -197,7 +198,7 @@ def _signal_name(number: int) -> str:
 
 
 def _tail(folder: Path) -> str:
-    """The last words of the program, on one line: of its standard error or else its standard output."""
+    """The end of the program's standard error, or else of its standard output, on one line."""
     for name in ("stderr.txt", "stdout.txt"):
         words = " | ".join(filter(None, map(str.strip, _end_of(folder / name).splitlines())))
         if words:

@@ -1,4 +1,4 @@
-"""Solutions that exist already, in files, as a full-order model that is defined at their points only."""
+"""Existing solutions in files as a full-order model that has solutions at their parameters only."""
 
 import csv
 import hashlib
@@ -18,19 +18,20 @@ from mlasdi.solvers import Json, Snapshots, SolverError
 from mlasdi.solvers.adapters.array_files import READERS, TABLES, read_arrays, read_snapshot_arrays
 from mlasdi.solvers.adapters.named_arrays import NamedArrays
 
-# A requested point is a run's when no parameter differs by more than this part of the spread of its values.
-_SAME = 1e-9
-_LISTS = ("parameters.csv", "parameters.json")
+# A requested point is that of a run if no parameter differs by more than this fraction of the range of its values.
+_TOLERANCE = 1e-9
+_TABLE_NAMES = ("parameters.csv", "parameters.json")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One solution of a data set: its parameters, and where it is.
+    """One solution of a data set.
 
     Attributes:
-        file: the file that holds it.
-        group: of an HDF5 file, where that holds one group for each run.
-        index: along the first axis of the arrays, where these hold all runs.
+        mu: its parameters.
+        file: file that contains it.
+        group: group in an HDF5 file that has one group for each run; else empty.
+        index: index along the first axis of arrays that contain all runs; else None.
     """
 
     mu: tuple[float, ...]
@@ -41,22 +42,22 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet(NamedArrays):
-    """Runs that were computed before, in one of these forms.
+    """Existing runs of a solver, in one of these forms.
 
-    - a folder with one file for each run, and a table `parameters.csv` or `.json` with the columns `file` and one for
-      each parameter; without a table, each file says its parameters as attributes or single numbers
-    - one HDF5 file with a group for each run, which has its parameters as attributes or single numbers
-    - one HDF5, NetCDF or NPZ file whose arrays have the runs as first axis: each parameter `[run]`, fields
+    - a folder with one file for each run, and a table `parameters.csv` or `parameters.json` with a column `file` and
+      one column for each parameter; without a table, each file contains its parameters as attributes or scalars
+    - one HDF5 file with a group for each run, which contains its parameters as attributes or scalars
+    - one HDF5, NetCDF or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
       `[run, time, ...]`, and times `[time]` or `[run, time]`
 
-    Where several runs have the same parameters, the solution is their mean.
+    If several runs have the same parameters, the solution is their mean.
 
     Stored solutions are found again by the parameters of all runs, the names and sizes of their files, and `version`.
 
     Attributes:
         path: the folder or file.
         parameters: names of the parameters.
-        table: the table of the runs, where it is not in the folder under its usual name.
+        table: table of the runs, if it is not in the folder under its usual name.
         version: of the data.
 
     Raises:
@@ -80,7 +81,7 @@ class DataSet(NamedArrays):
         return self.parameters
 
     def available(self) -> Float[np.ndarray, "run n_params"]:
-        """The parameters of all runs, in the order of `parameter_names`; those of several runs once."""
+        """The different parameters of all runs, in the order of `parameter_names`."""
         return np.array(list(dict.fromkeys(run.mu for run in self.all_runs)))
 
     def identity(self) -> Json:
@@ -115,7 +116,7 @@ class DataSet(NamedArrays):
 
     @cached_property
     def all_runs(self) -> tuple[Run, ...]:
-        """Every run, in the order of the table or of the names."""
+        """All runs, in the order of the table or of the file names."""
         root, table = Path(self.path), Path(self.table) if self.table else None
         try:
             return _index(root, table, self.parameters, _stamps(root, table))
@@ -129,13 +130,13 @@ class DataSet(NamedArrays):
         spread = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
         distance = (np.abs(points - wanted) / spread).max(axis=1)
         nearest = int(np.argmin(distance))
-        if distance[nearest] > _SAME:
+        if distance[nearest] > _TOLERANCE:
             there = dict(zip(self.parameters, points[nearest].tolist(), strict=True))
             raise SolverError("bad-parameters", f"the data set has no run at {dict(mu)}; the nearest is at {there}")
         return [run for run in self.all_runs if run.mu == tuple(points[nearest])]
 
     def _slice(self, run: Run) -> dict[str, np.ndarray]:
-        """Arrays of one run from a file with all of them."""
+        """Arrays of one run from a file that contains all runs."""
         arrays, _ = read_arrays(run.file, self.wanted())
         shared = {*self.coordinate_names(), *self.parameters}
         if self.time in arrays and arrays[self.time].ndim == 1:
@@ -144,7 +145,7 @@ class DataSet(NamedArrays):
 
 
 def _stamps(*paths: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of change of files, and of those in folders."""
+    """Names, sizes and modification times of files, and of the files in folders."""
     files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
 
@@ -153,10 +154,10 @@ def _stamps(*paths: Path | None) -> tuple[tuple[str, int, int], ...]:
 def _index(
     root: Path, table: Path | None, parameters: tuple[str, ...], stamps: tuple[tuple[str, int, int], ...]
 ) -> tuple[Run, ...]:
-    """All runs of a data set. The solver is built anew for every solve, and opening all files each time takes long.
+    """All runs of a data set; cached, because the solver is built for every solve and opening all files takes long.
 
     Args:
-        stamps: of the files; another value makes the index anew.
+        stamps: `_stamps` of the files, by which a changed file makes the cached value invalid.
     """
     runs = tuple(_in_folder(root, table, parameters) if root.is_dir() else _in_file(root, parameters))
     if not runs:
@@ -165,7 +166,7 @@ def _index(
 
 
 def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> Iterator[Run]:
-    table = table or next((root / name for name in _LISTS if (root / name).is_file()), None)
+    table = table or next((root / name for name in _TABLE_NAMES if (root / name).is_file()), None)
     if table is not None:
         for row in _rows(table):
             yield Run(_point(row, parameters, str(table)), root / str(row["file"]))
@@ -173,7 +174,9 @@ def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> I
     for file in sorted(path for path in root.iterdir() if path.suffix.lower() in READERS):
         if file.suffix.lower() in TABLES:
             columns = ", ".join(("file", *parameters))
-            raise ValueError(f"{file.name} cannot say its parameters: add {_LISTS[0]} with the columns {columns}")
+            raise ValueError(
+                f"{file.name} cannot contain its parameters: add {_TABLE_NAMES[0]} with the columns {columns}"
+            )
         values, attributes = read_arrays(file, parameters)
         yield Run(_point({**attributes, **values}, parameters, str(file)), file)
 
@@ -199,7 +202,7 @@ def _point(row: Mapping[str, Any], parameters: tuple[str, ...], where: str) -> t
     missing = [name for name in parameters if name not in row]
     if missing:
         has = ", ".join(map(str, row)) or "nothing"
-        raise ValueError(f"{where} says nothing of parameter {missing[0]}; it has {has}")
+        raise ValueError(f"{where} has no parameter {missing[0]}; it has {has}")
     return tuple(float(np.asarray(row[name], dtype=float).item()) for name in parameters)
 
 

@@ -1,4 +1,4 @@
-"""Named arrays, as functions return them and files hold them, put together as one trajectory."""
+"""Converts named arrays, as functions return them and files hold them, to a trajectory."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,17 +13,18 @@ _AXES = ("x", "y", "z")
 
 @dataclass(frozen=True, kw_only=True)
 class NamedArrays:
-    """How arrays by name make a trajectory: options that all adapters share.
+    """How named arrays make a trajectory: options that all adapters share.
 
     Attributes:
         time: name of the array of times.
-        fields: names of the arrays that make the state, in this order; when empty, all but times and coordinates.
-        coordinates: axis -> name of the array with its coordinates, or [first, last] of equidistant ones; in the order
-            of the fields' axes. When empty, axes are x, y, z and count points. Several names for a single axis give
-            each point's place in a mesh without structure.
-        times: [first, last] of equidistant times, where no array holds them.
+        fields: names of the arrays that make the state, in this order; if empty, all but times and coordinates.
+        coordinates: axis -> name of the array with its coordinates, or [first, last] of equidistant coordinates; in
+            the order of the fields' axes. If empty, axes are called x, y, z and their coordinates are point numbers.
+            Several names for fields with a single axis are the coordinates of scattered points.
+        times: [first, last] of equidistant times, if no array contains them.
         time_axis: which axis of a field is time.
-        masked: whether points that are never finite lie outside the domain, as in a body; else they are a failure.
+        masked: whether points that are never finite lie outside the domain, for example in a body; else they are an
+            error.
         units: name of a field or coordinate, or `time` -> unit, for labels.
     """
 
@@ -40,7 +41,7 @@ class NamedArrays:
         return {name: asdict(self)[name] for name in NamedArrays.__dataclass_fields__}
 
     def wanted(self) -> list[str] | None:
-        """Names of the arrays that are needed; None for all that there are."""
+        """Names of the arrays that are needed; None for all arrays."""
         if not self.fields:
             return None
         return [*([] if self.times else [self.time]), *self.fields, *self.coordinate_names()]
@@ -50,11 +51,11 @@ class NamedArrays:
         return [source for source in self.coordinates.values() if isinstance(source, str)]
 
     def snapshots(self, arrays: Mapping[str, object]) -> Snapshots:
-        """The trajectory that named arrays hold.
+        """The trajectory in named arrays.
 
         Raises:
-            SolverError: an array is missing or holds no numbers (`bad-output`), the times do not increase
-                (`bad-times`), or shapes do not fit together (`wrong-shape`).
+            SolverError: an array is missing or has no numbers (`bad-output`), the times do not increase
+                (`bad-times`), or the shapes do not match (`wrong-shape`).
         """
         reserved = {self.time, *self.coordinate_names()}
         names = self.fields or tuple(name for name in arrays if name not in reserved)
@@ -99,7 +100,7 @@ class NamedArrays:
 
     @staticmethod
     def _mask(values: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """Points of the grid that are finite at some time in some field; None where they all are."""
+        """Points of the grid that are finite at some time in some field; None if all are."""
         finite = np.any([np.isfinite(value).any(axis=0) for value in values.values()], axis=0)
         return None if finite.all() or not finite.any() else finite
 
@@ -132,10 +133,10 @@ class NamedArrays:
 
 
 def numbers(name: str, arrays: Mapping[str, object]) -> np.ndarray:
-    """The array called `name` in float64.
+    """The array called `name` as float64.
 
     Raises:
-        SolverError: it is missing, or holds no real numbers (`bad-output`).
+        SolverError: it is missing, or has no real numbers (`bad-output`).
     """
     if name not in arrays:
         raise SolverError("bad-output", f"there is no array '{name}'; found {', '.join(map(str, arrays)) or 'nothing'}")

@@ -1,4 +1,4 @@
-"""A Python function of the user's own as a full-order model."""
+"""A user's Python function as a full-order model."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ from mlasdi.solvers.adapters.named_arrays import NamedArrays
 class PythonFunction(NamedArrays):
     """Calls `function(**parameters, **arguments)`, which returns a trajectory in one of these forms.
 
-    - `t, u` with times `[time]` and an array `[time, ...]`; the field is called u, or as `fields` says
-    - `t, {name: array}`, several fields, and arrays that `coordinates` names
-    - `{name: array}`, the times among them
+    - `t, u`: times `[time]` and an array `[time, ...]`; the field is called u, or as `fields` says
+    - `t, {name: array}`: several fields, and the arrays that `coordinates` names
+    - `{name: array}`: the same, with the times among the arrays
     - an xarray DataArray or Dataset, whose dimensions and coordinates are used
 
     Stored solutions are found again by the name of the function, its arguments and `version`, not by its code: after a
@@ -23,7 +23,7 @@ class PythonFunction(NamedArrays):
 
     Attributes:
         function: `package.module:name`, installed or in the working directory.
-        parameters: names of the arguments that are the problem's parameters; by default those without a default value.
+        parameters: names of the arguments that are parameters; by default those without a default value.
         arguments: further keyword arguments, the same in every call.
         version: of the code.
 
@@ -59,10 +59,10 @@ class PythonFunction(NamedArrays):
         }
 
     def solve(self, mu: Mapping[str, float]) -> Snapshots:
-        """The function's trajectory.
+        """Call the function and convert what it returns.
 
         Raises:
-            SolverError: the function returns something else; its own exceptions pass through.
+            SolverError: it returns none of the forms above. Exceptions of the function pass through.
         """
         returned = self._load()(**mu, **self.arguments)
         if hasattr(returned, "dims") and hasattr(returned, "coords"):
@@ -100,7 +100,7 @@ class PythonFunction(NamedArrays):
 
 
 def _arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Arguments that can be given by name."""
+    """Arguments that can be passed by name."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {name: one for name, one in inspect.signature(function).parameters.items() if one.kind in by_name}
 
@@ -110,9 +110,9 @@ def _form(value: Any) -> str:
 
 
 def _from_xarray(naming: NamedArrays, found: Any) -> Snapshots:
-    """From a DataArray or Dataset; known by its attributes, so that xarray need not be installed.
+    """The trajectory in a DataArray or Dataset; xarray itself is not imported and need not be installed.
 
-    Coordinates and units that the options leave open come from it.
+    Coordinates and units that are not among the options are taken from the object.
     """
     data = dict(found.data_vars) if hasattr(found, "data_vars") else {(naming.fields or (found.name or "u",))[0]: found}
     names = naming.fields or tuple(str(name) for name in data)

@@ -1,10 +1,10 @@
-"""Runs a command so that nothing of it survives: not its time limit, nor the end, however sudden, of its caller.
+"""Runs a command and guarantees that all its processes end: at its time limit, and when the caller dies.
 
-`run` starts this file as a process of its own, the supervisor, which starts the command. The supervisor holds one end
-of a pipe. The operating system closes the other end when the caller dies, even by SIGKILL, and then the supervisor
-kills all descendants of the command. As a "child subreaper" (Linux) it inherits those whose parents are gone.
+`run` starts this file as a separate process, the supervisor, which starts the command. The supervisor holds one end of
+a pipe. The operating system closes the other end when the caller dies, even by SIGKILL, and then the supervisor kills
+all descendants of the command. As a "child subreaper" (Linux) it adopts descendants whose parents have ended.
 
-The file imports the standard library alone, since the supervisor runs without the rest to start quickly.
+The file imports the standard library only, so that the supervisor starts quickly.
 """
 
 import contextlib
@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-# Launchers such as mpirun and srun need a moment after SIGTERM to stop what they started elsewhere.
+# Launchers such as mpirun and srun need time after SIGTERM to stop the processes that they started on other machines.
 GRACE_S = 2.0
-# A process that SIGKILL does not end hangs in the kernel, for example on a lost file system; nobody can end it.
+# A process that SIGKILL does not end hangs in the kernel, for example on a lost file system; it cannot be ended.
 _GIVE_UP_S = 10.0
+# Files in the working folder that receive the output of a command.
+STDOUT, STDERR = "stdout.txt", "stderr.txt"
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -32,10 +34,10 @@ class Ending:
     """How a command ended.
 
     Attributes:
-        how: `exit`; `signal`; `time-out`; `not-started`, where the command cannot be run; `lost`, where the supervisor
-            was killed.
-        code: exit code or number of the signal; 0 else.
-        reason: of `not-started`.
+        how: `exit`, `signal`, `time-out`, `not-started` (the command cannot be run) or `lost` (the supervisor was
+            killed).
+        code: exit code or signal number; else 0.
+        reason: why the command was `not-started`.
     """
 
     how: Literal["exit", "signal", "time-out", "not-started", "lost"]
@@ -50,16 +52,14 @@ def run(
     environment: Mapping[str, str] | None = None,
     time_limit_s: float | None = None,
     memory_limit_mb: int | None = None,
-    stdout: str = "stdout.txt",
-    stderr: str = "stderr.txt",
 ) -> Ending:
-    """Run a command in a folder and wait for its end; when this returns or raises, all its processes are gone.
+    """Run a command in a folder and wait for its end; when this returns or raises, all its processes have ended.
 
     Args:
-        environment: variables in addition to this process's own.
+        folder: working directory; receives the output as `STDOUT` and `STDERR`.
+        environment: variables in addition to those of this process.
         time_limit_s: seconds after which the command and all its descendants are ended.
         memory_limit_mb: address space of each process of the command.
-        stdout, stderr: files in `folder` that take the output.
     """
     order = {
         "argv": list(argv),
@@ -67,14 +67,14 @@ def run(
         "environment": {**os.environ, **(environment or {})},
         "time_limit_s": time_limit_s,
         "memory_limit_mb": memory_limit_mb,
-        "outputs": [str(folder / stdout), str(folder / stderr)],
+        "outputs": [str(folder / STDOUT), str(folder / STDERR)],
     }
     supervisor = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for the agent, which closes the pipe
+        start_new_session=True,  # Ctrl-C must reach only the agent, which then closes the pipe
     )
     assert supervisor.stdin is not None
     assert supervisor.stdout is not None
@@ -92,9 +92,8 @@ def run(
 
 
 def _supervise() -> None:
-    """The supervisor's whole life: take the order from standard input, answer on standard output."""
-    # The caller's child is only a stand-in: whoever kills the children of a worker, as Ray does, must not kill the
-    # supervisor, or the command would lose the one who cleans up.
+    """The supervisor: read the order from standard input, run it, write the ending to standard output."""
+    # Ray kills the children of a worker. The supervisor must survive that to end the command, so it is a grandchild.
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -105,7 +104,7 @@ def _supervise() -> None:
     line = b""
     while not line.endswith(b"\n"):
         received = os.read(0, 65536)
-        if not received:  # the caller died before it had said what to do
+        if not received:  # the caller died before it sent the order
             return
         line += received
     ending = _carry_out(json.loads(line), libc)
@@ -115,7 +114,7 @@ def _supervise() -> None:
 
 def _carry_out(order: dict[str, Any], libc: Any) -> dict[str, Any]:
     def limit() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # should the supervisor itself be killed
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # ends the command if the supervisor is killed
         if order["memory_limit_mb"] is not None:
             import resource
 
@@ -148,22 +147,22 @@ def _carry_out(order: dict[str, Any], libc: Any) -> dict[str, Any]:
 
 
 def _end_descendants() -> None:
-    """Ask all descendants of this process to end, then kill them, until there are none."""
+    """Send SIGTERM to all descendants of this process, after `GRACE_S` SIGKILL, until there are none."""
     start = time.monotonic()
-    asked: set[int] = set()
+    terminated: set[int] = set()
     while _reap() and time.monotonic() < start + GRACE_S + _GIVE_UP_S:
-        may_go_on = time.monotonic() < start + GRACE_S
+        in_grace = time.monotonic() < start + GRACE_S
         for pid in _descendants(os.getpid()):
-            if may_go_on and pid in asked:
+            if in_grace and pid in terminated:
                 continue
-            asked.add(pid)
+            terminated.add(pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGTERM if may_go_on else signal.SIGKILL)
+                os.kill(pid, signal.SIGTERM if in_grace else signal.SIGKILL)
         time.sleep(0.01)
 
 
 def _reap() -> bool:
-    """Collect children that have ended; whether there are others."""
+    """Collect the exit codes of ended children; returns whether any child is left."""
     try:
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass
@@ -173,11 +172,11 @@ def _reap() -> bool:
 
 
 def _descendants(ancestor: int) -> list[int]:
-    """Processes below `ancestor`, by the parents that /proc names."""
+    """All descendants of a process, by the parents in /proc."""
     children: dict[int, list[int]] = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{entry}/stat", "rb") as stat:
-            parent = int(stat.read().rpartition(b")")[2].split()[1])  # the name before it may hold anything
+            parent = int(stat.read().rpartition(b")")[2].split()[1])  # the program's name may contain ")"
             children.setdefault(parent, []).append(int(entry))
     found, waiting = [], [ancestor]
     while waiting:

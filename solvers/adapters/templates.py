@@ -1,51 +1,51 @@
-"""Texts with places for parameters, `{name}` or `{name:.6e}`, filled without giving the text any power."""
+"""Texts with placeholders for parameters, `{name}` or `{name:.6e}`; nothing else in a text is evaluated."""
 
 import re
 from collections.abc import Iterable, Mapping
 
-_PLACE = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
-# Number formats alone: what str.format offers beyond them (attributes, items, nesting) never reaches it.
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)(?::([^{}]*))?\}")
+# Number formats only: attributes, items and nesting, which str.format also knows, are not allowed.
 _FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?\d*[,_]?(?:\.\d+)?[deEfFgG]?")
 
 
-def places(text: str) -> set[str]:
+def placeholders(text: str) -> set[str]:
     """Names in braces."""
-    return {match[1] for match in _PLACE.finditer(text)}
+    return {match[1] for match in _PLACEHOLDER.finditer(text)}
 
 
-def filled(text: str, values: Mapping[str, float | str]) -> str:
+def fill(text: str, values: Mapping[str, float | str]) -> str:
     """The text with the values in place of the names in braces.
 
-    Braces around anything that is not one of the names are left alone, since input files have uses of their own for
-    them. Without a format a number is written with all the digits that restore it.
+    Braces around anything else stay, because input files may contain braces. Without a format, a number is written
+    with all digits that are needed to restore it.
     """
 
-    def value_of(place: re.Match[str]) -> str:
-        name, form = place[1], place[2] or ""
+    def value_of(match: re.Match[str]) -> str:
+        name, form = match[1], match[2] or ""
         if name not in values:
-            return place[0]
+            return match[0]
         value = values[name]
         if isinstance(value, str):
             return value
         whole = form.endswith("d") and value.is_integer()
         return format(int(value) if whole else value, form) if form else repr(value)
 
-    return _PLACE.sub(value_of, text)
+    return _PLACEHOLDER.sub(value_of, text)
 
 
-def check(text: str, where: str, values: Iterable[str], *, strict: bool) -> None:
-    """Refuse a text that could not be filled.
+def check_template(text: str, where: str, values: Iterable[str], *, strict: bool) -> None:
+    """Check that a text can be filled.
 
     Args:
-        where: of the text, for the message.
+        where: name of the text, for the message.
         values: names that have values.
-        strict: whether other names in braces are mistakes.
+        strict: whether other names in braces are errors.
 
     Raises:
-        ValueError: a name has no value, or a format is not one of a number.
+        ValueError: a name has no value, or a format is no number format.
     """
     known = list(values)
-    for match in _PLACE.finditer(text):
+    for match in _PLACEHOLDER.finditer(text):
         name, form = match[1], match[2] or ""
         if name not in known:
             if strict:
@@ -54,6 +54,6 @@ def check(text: str, where: str, values: Iterable[str], *, strict: bool) -> None
         if not _FORMAT.fullmatch(form):
             raise ValueError(f"{where}: '{match[0]}': '{form}' is no number format; for example {{{name}:.6e}}")
         try:
-            filled(match[0], {name: 1.0})
+            fill(match[0], {name: 1.0})
         except ValueError as error:
             raise ValueError(f"{where}: '{match[0]}': {error}") from error

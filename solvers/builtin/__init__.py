@@ -1,1 +1,1 @@
-"""The built-in benchmark problems."""
+"""The built-in solvers: benchmark problems of the LaSDI papers."""

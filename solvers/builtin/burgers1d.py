@@ -1,4 +1,4 @@
-"""The inviscid Burgers equation in one dimension: the benchmark problem of the LaSDI family, its scheme reproduced."""
+"""The inviscid Burgers equation in one dimension: a benchmark problem of the LaSDI papers, with their scheme."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
-from mlasdi.solvers.builtin.implicit_steps import failed_step
+from mlasdi.solvers.builtin.implicit_steps import IterativeSolver
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
 
@@ -21,9 +21,9 @@ class Burgers1D:
 
         w_i - u_i + (dt / dx) (w_i^2 - w_i w_{i-1}) = 0.
 
-    The grid holds both ends of the domain; they are one point of the circle, so `n_x - 1` values are unknown. The
-    difference looks to the left: it is upwind, and the scheme valid, for u >= 0 only, which a > 0 ensures. The
-    advective form does not conserve mass: each step loses (dt / 2) sum_i (w_i - w_{i-1})^2, of first order in dx.
+    The grid has points at both ends of the domain; by periodicity they are one point, so `n_x - 1` values are unknown.
+    The backward difference is upwind, and the scheme valid, for u >= 0 only, which a > 0 ensures. The advective form
+    does not conserve mass: each step loses (dt / 2) sum_i (w_i - w_{i-1})^2, of first order in dx.
 
     Attributes:
         n_x, n_t: number of grid points and of times, ends included.
@@ -74,22 +74,19 @@ class Burgers1D:
         u[0] = a * np.exp(-((x / w) ** 2) / 2)
         n_done, residual = _march(u, self.courant, self.newton_tolerance, self.max_newton)
         if n_done < self.n_t - 1:
-            step = n_done + 1
-            raise failed_step(
-                step, float(t[step]), residual, self.newton_tolerance,
-                iterations="Newton iterations", allowed=self.max_newton, option="max_newton",
-            )  # fmt: skip
+            newton = IterativeSolver("Newton iterations", self.newton_tolerance, self.max_newton, "max_newton")
+            raise newton.failed_step(n_done + 1, float(t[n_done + 1]), residual)
         return Snapshots(t, u)
 
 
-# The checker of shapes that runs in tests must not wrap what numba compiles: hence `no_type_check`.
+# `no_type_check`: the shape checker that runs in tests must not wrap functions that numba compiles.
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _march(u, c, tolerance, max_newton):
     """Fill rows 1, 2, ... of `u` [time, state] from row 0, up to the first step that fails.
 
-    A step fails when Newton does not converge, or converges to a root with negative values: there the difference is
-    not upwind. The unknowns are `u[:, :-1]`; the last column repeats the first. `c` is dt / dx.
+    A step fails if Newton's method does not converge, or converges to a root with negative values, for which the
+    difference is not upwind. The unknowns are `u[:, :-1]`; the last column repeats the first. `c` is dt / dx.
 
     Returns:
         Number of steps done, and the relative residual of the last step attempted.
@@ -110,7 +107,7 @@ def _march(u, c, tolerance, max_newton):
             if relative <= tolerance or not np.isfinite(relative):
                 break
         new[n] = new[0]
-        # Written so that a residual that is not a number fails too.
+        # Written so that a residual of NaN counts as a failure.
         if not (relative <= tolerance and new.min() >= -tolerance * old.max()):
             return step - 1, relative
     return u.shape[0] - 1, relative

@@ -1,4 +1,4 @@
-"""The viscous Burgers equation in two dimensions: the second benchmark of the LaSDI family, its scheme reproduced."""
+"""The viscous Burgers equation in two dimensions: a benchmark problem of the LaSDI papers, with their scheme."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,26 +8,26 @@ import numpy as np
 from numba import njit
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
-from mlasdi.solvers.builtin.implicit_steps import failed_step
+from mlasdi.solvers.builtin.implicit_steps import IterativeSolver
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
 
 @dataclass(frozen=True)
 class Burgers2D:
-    """u_t + u u_X + v u_Y = lap u / Re, and the same for v, with u = v = a exp(-(x^2 + y^2) / w) at first, a, w > 0.
+    """u_t + u u_X + v u_Y = lap u / Re, and the same for v, with u = v = a exp(-(x^2 + y^2) / w) at t = 0, a, w > 0.
 
-    The benchmark of Bonneville et al., GPLaSDI, arXiv 2308.05882, as their public code has it: x and y run
-    over [-x_max, x_max], but the differences divide by the spacing of the unit square, 1 / (n_x - 1). The
-    derivatives are therefore those in X = (x + x_max) / (2 x_max) and Y, and the pulse travels 2 x_max times as far in
-    x as u t. On the boundary the fields keep their initial values, which are small there.
+    The benchmark of Bonneville et al., GPLaSDI, arXiv 2308.05882, as in their public code: x and y run over
+    [-x_max, x_max], but the differences divide by the grid spacing of the unit square, 1 / (n_x - 1). The derivatives
+    are therefore those in X = (x + x_max) / (2 x_max) and Y, and the pulse travels 2 x_max times as far in x as u t. On
+    the boundary the fields keep their initial values, which are small there.
 
     Backward Euler, first-order upwind differences, central diffusion: with c = dt / dX, d = dt / (Re dX^2), p for the
     old time level, and W, S, E, N for the neighbours of a point,
 
         u - u_p + c (u (u - u_W) + v (u - u_S)) - d (u_W + u_S + u_E + u_N - 4 u) = 0, and the same for v.
 
-    The differences are upwind, and the scheme valid, for u, v >= 0 only, which a > 0 ensures. As both components start
-    alike, they stay alike: the state holds the field twice, as the published one does.
+    The differences are upwind, and the scheme valid, for u, v >= 0 only, which a > 0 ensures. Both components have
+    equal initial values and stay equal; the state contains both, as in the publication.
 
     Attributes:
         n_x: number of grid points along x and along y, ends included.
@@ -92,22 +92,19 @@ class Burgers2D:
         fields[0] = a * np.exp(-(x**2 + y**2) / w)
         n_done, residual = _march(fields, self.courant, self.diffusion, self.newton_tolerance, self.max_sweeps)
         if n_done < self.n_t - 1:
-            step = n_done + 1
-            raise failed_step(
-                step, step * self.dt, residual, self.newton_tolerance,
-                iterations="sweeps", allowed=self.max_sweeps, option="max_sweeps",
-            )  # fmt: skip
+            sweeps = IterativeSolver("sweeps", self.newton_tolerance, self.max_sweeps, "max_sweeps")
+            raise sweeps.failed_step(n_done + 1, (n_done + 1) * self.dt, residual)
         return Snapshots(np.linspace(0, self.t_end, self.n_t), fields.reshape(self.n_t, -1))
 
 
-# The checker of shapes that runs in tests must not wrap what numba compiles: hence `no_type_check`.
+# `no_type_check`: the shape checker that runs in tests must not wrap functions that numba compiles.
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _march(fields, c, d, tolerance, max_sweeps):
     """Fill rows 1, 2, ... of `fields` [time, component, x, y] from row 0, up to the first step that fails.
 
-    A step fails when the sweeps do not converge, or converge to a root with negative values: there the differences are
-    not upwind. `c` is dt / dX and `d` is dt / (Re dX^2).
+    A step fails if the sweeps do not converge, or converge to a root with negative values, for which the differences
+    are not upwind. `c` is dt / dX and `d` is dt / (Re dX^2).
 
     Returns:
         Number of steps done, and the relative residual of the last step attempted.
@@ -123,7 +120,7 @@ def _march(fields, c, d, tolerance, max_sweeps):
             relative = norm / size if size > 0 else norm
             if relative <= tolerance or not np.isfinite(relative):
                 break
-        # Written so that a residual that is not a number fails too.
+        # Written so that a residual of NaN counts as a failure.
         if not (relative <= tolerance and new.min() >= -tolerance * old.max()):
             return step - 1, relative
     return fields.shape[0] - 1, relative
@@ -132,11 +129,10 @@ def _march(fields, c, d, tolerance, max_sweeps):
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _sweep(u, v, u_old, v_old, c, d):
-    """One Newton step for the two unknowns of each point, in flow order.
+    """One Newton step for the two unknowns of each point, in flow order (nonlinear Gauss-Seidel).
 
-    When a point's turn comes, its upwind neighbours are final but for their own Newton error; only diffusion, which is
-    weak, couples it to the others. A few sweeps therefore solve the whole system, at quadratic convergence but for
-    the factor d of the downwind neighbours.
+    The upwind neighbours of a point have been updated before it; only diffusion, which is weak, couples it to the
+    downwind neighbours. Convergence is therefore quadratic up to a factor d, and takes a few sweeps.
     """
     n_x, n_y = u.shape
     for i in range(1, n_x - 1):

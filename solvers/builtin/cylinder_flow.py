@@ -13,15 +13,15 @@ CENTRE, RADIUS = (0.2, 0.2), 0.05
 U_MAX = 1.5
 U_MEAN = 2 / 3 * U_MAX
 _COEFFICIENT = 2 / (U_MEAN**2 * 2 * RADIUS)  # of a force per length
-# Velocity across the stream that starts the shedding of vortices: its height, its width and where it is, behind the
-# cylinder. Without it the flow needs several time units to lose its symmetry.
+# Initial transverse velocity that triggers vortex shedding: its magnitude, width, and centre behind the cylinder.
+# Without it the flow stays symmetric for several time units.
 _PUSH, _PUSH_WIDTH, _PUSH_CENTRE = 0.3, 0.05, (0.35, 0.2)
-# A small multiple of the pressure's mass matrix, which gives the factorisation, made without pivoting, its last pivots.
+# Multiple of the pressure's mass matrix that makes the saddle-point matrix factorisable without pivoting.
 _PRESSURE_PENALTY = 1e-10
 
 
 class CylinderFlow:
-    """u_t + (u . grad) u - nu lap u + grad p = 0, div u = 0, past a cylinder; marched with a fixed time step.
+    """u_t + (u . grad) u - nu lap u + grad p = 0, div u = 0, past a cylinder, with a fixed time step.
 
     Geometry, inflow (parabolic, largest velocity 1.5) and outflow (do nothing) of the benchmark 2D-2 of Schaefer and
     Turek, Notes Numer. Fluid Mech. 52 (1996), which is not symmetric about the axis of the channel. Curved Taylor-Hood
@@ -29,16 +29,16 @@ class CylinderFlow:
 
         (3 u+ - 4 u + u-) / (2 dt) + nu K u+ + B^T p+ = -(2 C(u) - C(u-)),   B u+ = 0,
 
-    so that every step solves with one matrix, which is factorised once. At the start u- = u.
+    so that all steps share one matrix, which is factorised once. At the start u- = u.
 
     Attributes:
         n_velocity: number of velocity coefficients.
         lift, drag: coefficients 2 F / (U_MEAN^2 D) after the last step, D the diameter. The residual of the scheme,
-            tested with a field that is 1 on the cylinder, is the force (John, Int. J. Numer. Meth. Fluids 44, 2004).
+            tested with a field that is 1 on the cylinder, gives the force (John, Int. J. Numer. Meth. Fluids 44, 2004).
     """
 
     def __init__(self, nu: float, dt: float, order: int, maxh: float, maxh_cylinder: float) -> None:
-        """Mesh, matrices and factorisation; the flow is that of `start()`.
+        """Make the mesh, assemble and factorise the matrices, and call `start()`.
 
         Args:
             nu: kinematic viscosity.
@@ -56,7 +56,7 @@ class CylinderFlow:
         self._gfu = self._ng.GridFunction(self._velocity)
         self._convected = self._gfu.vec.CreateVector()
         self._solution, self._rhs = self._inflow.CreateVector(), self._inflow.CreateVector()
-        # What NumPy reads and writes of these; not copies.
+        # NumPy views of these vectors, not copies.
         self._gfu_array, self._convected_array = _numpy(self._gfu.vec), _numpy(self._convected)
         self._solution_array, self._rhs_array = _numpy(self._solution), _numpy(self._rhs)
         self.start()
@@ -66,7 +66,7 @@ class CylinderFlow:
         self._velocity = ng.VectorH1(self._mesh, order=order, dirichlet="wall|cylinder|inlet")
         both = self._velocity * ng.H1(self._mesh, order=order - 1)
         (u, p), (v, q) = both.TnT()
-        # Doing nothing at the outlet means other things with the gradient and with the symmetric gradient.
+        # The do-nothing condition at the outlet of the benchmark belongs to the gradient, not the symmetric gradient.
         viscous = nu * ng.InnerProduct(ng.grad(u), ng.grad(v))
         stokes = viscous - ng.div(u) * q - ng.div(v) * p - _PRESSURE_PENALTY * p * q
         step = (1.5 / self.dt * u * v + stokes) * ng.dx
@@ -86,7 +86,7 @@ class CylinderFlow:
         self._probe_terms = [self._times_matrix(probe) for probe in self._probes]
 
     def _field(self, space: Any, value: Any, boundary: str) -> Any:
-        """Coefficients of velocity and pressure: the velocity is `value` on a boundary, all else is 0."""
+        """Coefficients of velocity and pressure: the velocity is `value` on one boundary, the rest is 0."""
         gf = self._ng.GridFunction(space)
         gf.components[0].Set(value, definedon=self._mesh.Boundaries(boundary))
         return gf.vec
@@ -97,10 +97,10 @@ class CylinderFlow:
         return product
 
     def start(self, velocity: Float[np.ndarray, " coefficient"] | None = None) -> None:
-        """Begin with these coefficients of the velocity; without them, from rest, with a push off the axis.
+        """Set the initial velocity by its coefficients; by default at rest with a transverse perturbation.
 
         Raises:
-            ValueError: their number is not that of this mesh.
+            ValueError: the number of coefficients does not match this mesh.
         """
         if velocity is None:
             velocity = self._push()
@@ -111,7 +111,7 @@ class CylinderFlow:
         self.drag = self.lift = float("nan")
 
     def _push(self) -> Float[np.ndarray, " coefficient"]:
-        """A flow across the stream, behind the cylinder."""
+        """The transverse perturbation behind the cylinder."""
         ng, (x, y) = self._ng, _PUSH_CENTRE
         push = ng.GridFunction(self._velocity)
         push.Set(ng.CF((0, _PUSH * ng.exp(-((ng.x - x) ** 2 + (ng.y - y) ** 2) / _PUSH_WIDTH**2))))
@@ -124,10 +124,10 @@ class CylinderFlow:
         return self._convected_array.copy()
 
     def step(self) -> None:
-        """March by one time step.
+        """Advance by one time step.
 
         Raises:
-            SolverError: `not-finite`: the flow has grown without bound.
+            SolverError: `not-finite`: the flow diverges.
         """
         _, before, now = self._levels
         convection = self._convection_of(now)
@@ -148,28 +148,28 @@ class CylinderFlow:
 
     @property
     def velocity(self) -> Float[np.ndarray, " coefficient"]:
-        """Coefficients after the last step, from which `start` can go on."""
+        """Coefficients after the last step, as `start` takes them."""
         return self._levels[-1]
 
     def points(self, x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]) -> Any:
-        """The mesh's own form of points, for `speed`; to be found once, since it is a search."""
+        """Points located in the mesh, for `speed`; a search, so it is done once."""
         return self._mesh(x, y)
 
     def speed(self, points: Any, s: float) -> Float[np.ndarray, " point"]:
-        """|u| at points, at the part `s` in [0, 1] of the last step; of third order in dt between its ends."""
+        """|u| at points, at the fraction `s` in [0, 1] of the last step, by quadratic interpolation in time."""
         weights = (s * (s - 1) / 2, 1 - s**2, s * (s + 1) / 2)
         self._gfu_array[:] = sum(w * level for w, level in zip(weights, self._levels, strict=True))
         return np.linalg.norm(self._gfu(points), axis=-1)
 
 
 def _ngsolve() -> Any:
-    # Imported when a flow is made: the package is an extra of 255 MB, and importing it takes a second.
+    # Imported on first use: the package is an optional dependency of 255 MB and takes a second to import.
     try:
         import ngsolve
     except ImportError as error:
         remedy = "the cylinder wake needs NGSolve: pip install 'mlasdi[wake]'"
         raise SolverError("missing-package", f"{remedy} ({error})") from error
-    ngsolve.ngsglobals.msg_level = 0  # it would write to standard output
+    ngsolve.ngsglobals.msg_level = 0  # otherwise it writes to standard output
     ngsolve.SetNumThreads(1)
     return ngsolve
 
@@ -192,7 +192,7 @@ def _form(ng: Any, integrals: Any, space: Any, **options: Any) -> Any:
 
 
 def _inverse(ng: Any, integrals: Any, space: Any) -> Any:
-    """The inverse as an operator; unknowns inside of elements are eliminated first, which saves a fifth of its time."""
+    """The inverse as an operator, with static condensation, which saves a fifth of its time."""
     form = _form(ng, integrals, space, condense=True)
     coupled = form.mat.Inverse(space.FreeDofs(coupling=True), inverse="sparsecholesky")
     one = ng.IdentityMatrix(space.ndof)
@@ -200,5 +200,5 @@ def _inverse(ng: Any, integrals: Any, space: Any) -> Any:
 
 
 def _numpy(vector: Any) -> Float[np.ndarray, " coefficient"]:
-    """The memory of an NGSolve vector, not a copy; valid as long as the vector is."""
+    """A NumPy view of an NGSolve vector; valid as long as the vector exists."""
     return vector.FV().NumPy()

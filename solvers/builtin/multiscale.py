@@ -1,4 +1,4 @@
-"""An analytic field with two separate scales: the multiscale oscillating system of the mLaSDI paper."""
+"""An analytic field with two scales: the multiscale oscillating system of the mLaSDI paper."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,9 +13,9 @@ from mlasdi.solvers.builtin.option_ranges import require_at_least, require_posit
 class Multiscale:
     """u(x, t; A) = A [sin(2x - t) + 0.1 cos((40x + 2t) sin t)] exp(-x^2), on [-x_max, x_max] x [0, t_end].
 
-    A slow travelling wave carries a tenth of its amplitude in oscillations whose wave number sweeps between 0 and 40
-    within a period (arXiv 2506.09207, section on the multiscale oscillating system). Linear in A, and exact: it tests
-    what a surrogate does with fine scales, not with parameters.
+    A slow travelling wave plus oscillations of a tenth of its amplitude, whose wave number varies between 0 and 40
+    within a period (arXiv 2506.09207, section on the multiscale oscillating system). The field is linear in A: it
+    tests how a surrogate resolves fine scales, not how it depends on parameters.
 
     Attributes:
         n_x, n_t: number of grid points and of times, ends included.

@@ -1,13 +1,13 @@
-"""Checks of a solver's options that every solver needs."""
+"""Checks of the range of a solver's options."""
 
 import math
 
 
 def require_at_least(solver: object, **least: int) -> None:
-    """Counts among the options, and the least that each may be.
+    """Check that options are at least their given minimum.
 
     Raises:
-        ValueError: an option is less; names it, its value and the limit.
+        ValueError: an option is less; the message names it, its value and the minimum.
     """
     for name, limit in least.items():
         if getattr(solver, name) < limit:
@@ -15,10 +15,10 @@ def require_at_least(solver: object, **least: int) -> None:
 
 
 def require_positive(solver: object, *names: str) -> None:
-    """Numbers among the options that must be positive and finite.
+    """Check that the named options are positive and finite.
 
     Raises:
-        ValueError: an option is not; names it and its value.
+        ValueError: an option is not; the message names it and its value.
     """
     for name in names:
         value = getattr(solver, name)

@@ -1,4 +1,4 @@
-"""The Vlasov-Poisson system in one space and one velocity dimension: a two-stream instability, by two schemes."""
+"""The Vlasov-Poisson system in one space and one velocity dimension: the two-stream instability, with two schemes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,8 +15,8 @@ from mlasdi.solvers.builtin.option_ranges import require_at_least, require_posit
 BEAM_VELOCITY = 2.0
 PERTURBATION = 0.1  # of the density, relative
 MEAN_DENSITY = 16.0
-LARGEST_AT_ENDS = 0.03  # of the maximum of f, at the ends of the velocity axis; see the class
-LARGEST_OVERSHOOT = 0.1  # of the maximum of f: the exact f never leaves the range of the initial one
+MAX_AT_ENDS = 0.03  # largest f at the ends of the velocity axis, relative to its maximum; see the class
+MAX_OVERSHOOT = 0.1  # relative to the maximum of f: the exact f never leaves the range of its initial values
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,30 @@ class Vlasov:
 
         f(x, v, 0) = 8 / sqrt(2 pi T) (1 + 0.1 cos k x) (exp(-(v - 2)^2 / 2T) + exp(-(v + 2)^2 / 2T)).
 
-    Everything is dimensionless. E is minus the usual field, so that electrons are accelerated along it.
+    Everything is dimensionless. E is minus the usual field: electrons are accelerated along it.
 
     `scheme: weno5` is the fifth-order finite-difference WENO scheme of Jiang and Shu (J. Comput. Phys. 126, 1996),
-    upwind, as the speed along each grid line is constant, with the classical Runge-Kutta scheme in time. `splines` is
-    Strang splitting with exact shifts of periodic cubic splines (Cheng and Knorr, J. Comput. Phys. 22, 1976): another
-    discretisation in x, v and t, to check the former against. The field is the exact one of the trigonometric
-    polynomial through rho. The schemes agree to 1e-2 until the filaments of f become thinner than the grid, after t = 3
-    at the default resolution.
+    upwind, because the speed along each grid line is constant, with the classical Runge-Kutta scheme in time. `splines`
+    is Strang splitting with exact shifts of periodic cubic splines (Cheng and Knorr, J. Comput. Phys. 22, 1976): an
+    independent discretisation in x, v and t by which the first is checked. The electric field is exact for the
+    trigonometric polynomial through rho. The schemes agree to 1e-2 until the filaments of f become thinner than the
+    grid, after t = 3 at the default resolution.
 
-    Both are periodic in v too: what leaves at one end enters at the other, and mass is conserved to round-off. In the
-    published range of T and k, f reaches 1 % of its maximum at the ends of the default velocity range, towards t = 5;
-    this moves the solution by less than 1e-3 (relative L2; compared with a range half as wide again), as much as
-    losing what leaves would. Beyond 3 % the solver asks for a wider range.
+    Both schemes are periodic in v too: f that leaves at one end enters at the other, and mass is conserved to rounding.
+    In the published range of T and k, f reaches 1 % of its maximum at the ends of the default velocity range near
+    t = 5. This changes the solution by less than 1e-3 (relative L2, compared with a range 1.5 times as wide). Above 3 %
+    the solver raises an error that asks for a wider range.
 
-    `domain: matched` makes the domain one wavelength long, 2 pi / k. So that the grid does not depend on mu, the
-    coordinate of the state is then the phase `kx` in [0, 2 pi). `fixed` keeps 2 pi for every k, as published; unless k
-    is an integer, the initial state jumps at the boundary.
+    `domain: matched` makes the domain one wavelength long, 2 pi / k. The coordinate of the state is then the phase `kx`
+    in [0, 2 pi), so that the grid does not depend on mu. `fixed` keeps the length 2 pi for every k, as published; the
+    initial state then jumps at the boundary unless k is an integer.
 
     Attributes:
-        n_x, n_v: number of grid points, of which each period holds the left end only.
+        n_x, n_v: number of grid points; of both ends of a period only the left one is a grid point.
         n_t: number of snapshots, ends included.
         t_end, v_max: final time, and half width of the velocity range.
-        steps: time steps from one snapshot to the next. WENO is stable for v_max dt / dx up to about 1.4, which
-            3 steps keep for k up to 1.4; shifts of splines are stable at any length.
+        steps: time steps from one snapshot to the next. WENO is stable for v_max dt / dx up to about 1.4, which holds
+            with 3 steps for k up to 1.4; the splines are stable for any time step.
     """
 
     n_x: int = 128
@@ -103,8 +103,8 @@ class Vlasov:
         """Solve at temperature `T` of the beams and wave number `k` of the perturbation.
 
         Raises:
-            SolverError: `bad-parameters` unless T > 0 and k > 0, or when f reaches the ends of the velocity range;
-                `not-finite` or `not-converged` when the time step is too long.
+            SolverError: `bad-parameters` unless T > 0 and k > 0, or if f reaches the ends of the velocity range;
+                `not-finite` or `not-converged` if the time step is too long.
         """
         temperature, k = mu["T"], mu["k"]
         if not (0 < temperature < np.inf and 0 < k < np.inf):
@@ -118,18 +118,18 @@ class Vlasov:
     def advance(
         self, f0: Float[np.ndarray, "n_x n_v"], length: float, coupling: float = 1.0
     ) -> Float[np.ndarray, "n_t n_x n_v"]:
-        """The snapshots that follow from any initial state, in a domain of any length.
+        """The snapshots from any initial state, in a domain of any length.
 
         Args:
-            coupling: factor on the field; without it, at 0, f streams freely: f(x, v, t) = f0(x - v t, v).
+            coupling: factor on the electric field; with 0, f streams freely: f(x, v, t) = f0(x - v t, v).
 
         Raises:
-            SolverError: as `solve` does, the parameters apart.
+            SolverError: as `solve`, except for T and k.
         """
         f = np.empty((self.n_t, *f0.shape))
         f[0] = f0
         if self.scheme == "weno5":
-            integral = coupling * _field_of_density(self.n_x, length)
+            integral = coupling * field_of_density(self.n_x, length)
             _weno_march(f, self.v, integral, length / self.n_x, self.dt, self.steps)
         else:
             self._spline_march(f, length, coupling)
@@ -137,15 +137,10 @@ class Vlasov:
         self._check_ends(f)
         return f
 
-    def electric_field(self, f: Float[np.ndarray, "*time n_x n_v"], length: float) -> Float[np.ndarray, "*time n_x"]:
-        """E of states, in a domain of the given length: E_x = rho - <rho>, <E> = 0."""
-        rho = f.sum(axis=-1) * (2 * self.v_max / self.n_v)
-        return rho @ _field_of_density(self.n_x, length).T
-
     def _spline_march(self, f: Float[np.ndarray, "n_t n_x n_v"], length: float, coupling: float) -> None:
         """Fill f[1:] from f[0] by Strang splitting."""
         dx, dv = length / self.n_x, 2 * self.v_max / self.n_v
-        integral = coupling * _field_of_density(self.n_x, length)
+        integral = coupling * field_of_density(self.n_x, length)
         half, whole = (_shift_symbol(self.v * share * self.dt / dx, self.n_x).T for share in (0.5, 1.0))
         for before, after in pairwise(f):
             now = _shifted(before, half, axis=0)
@@ -156,10 +151,10 @@ class Vlasov:
             after[:] = now
 
     def _check_range(self, f: Float[np.ndarray, "n_t n_x n_v"], length: float) -> None:
-        """Transport cannot take f out of the range of its initial values; an unstable step does."""
-        margin = LARGEST_OVERSHOOT * np.abs(f[0]).max()
+        """Check stability: the exact f stays in the range of its initial values, an unstable one does not."""
+        margin = MAX_OVERSHOOT * np.abs(f[0]).max()
         low, high = f[0].min() - margin, f[0].max() + margin
-        inside = (f.min(axis=(1, 2)) >= low) & (f.max(axis=(1, 2)) <= high)  # false where not a number, too
+        inside = (f.min(axis=(1, 2)) >= low) & (f.max(axis=(1, 2)) <= high)  # also false for NaN
         if inside.all():
             return
         first = int(np.argmin(inside))
@@ -172,26 +167,26 @@ class Vlasov:
 
     def _check_ends(self, f: Float[np.ndarray, "n_t n_x n_v"]) -> None:
         share = np.abs(f[:, :, [0, -1]]).max(axis=(1, 2)) / np.abs(f[0]).max()
-        if share.max() > LARGEST_AT_ENDS:
-            first = int(np.argmax(share > LARGEST_AT_ENDS))
+        if share.max() > MAX_AT_ENDS:
+            first = int(np.argmax(share > MAX_AT_ENDS))
             raise SolverError(
                 "bad-parameters",
                 f"at the ends of the velocity range, f is {share[first]:.2g} of its maximum (t = "
-                f"{first * self.dt * self.steps:.4g}), above {LARGEST_AT_ENDS:g}; take a v_max above {self.v_max:g}",
+                f"{first * self.dt * self.steps:.4g}), above {MAX_AT_ENDS:g}; take a v_max above {self.v_max:g}",
             )
 
 
-def _field_of_density(n: int, length: float) -> Float[np.ndarray, "n n"]:
-    """Matrix from the density to E with E_x = rho - <rho> and <E> = 0, exact for trigonometric polynomials."""
+def field_of_density(n: int, length: float) -> Float[np.ndarray, "n n"]:
+    """Matrix that maps rho to E with E_x = rho - <rho> and <E> = 0, exact for trigonometric polynomials."""
     wave_number = 2 * np.pi / length * np.arange(n // 2 + 1)
     symbol = np.zeros(n // 2 + 1, dtype=complex)
-    inner = slice(1, (n + 1) // 2)  # the antiderivative of the highest mode of an even grid vanishes on the grid
+    inner = slice(1, (n + 1) // 2)  # the antiderivative of the highest mode of an even grid is zero at all grid points
     symbol[inner] = 1 / (1j * wave_number[inner])
     return np.fft.irfft(symbol[:, None] * np.fft.rfft(np.eye(n), axis=0), n, axis=0)
 
 
 def _shift_symbol(shift: Float[np.ndarray, " line"], n: int) -> np.ndarray:
-    """Fourier symbol `[line, n // 2 + 1]` of the interpolating periodic cubic spline moved right by `shift` cells."""
+    """Fourier symbol `[line, n // 2 + 1]` of the interpolating periodic cubic spline shifted right by `shift` cells."""
     angle = 2 * np.pi / n * np.arange(n // 2 + 1)
     whole = np.floor(shift)
     s = (shift - whole)[:, None]
@@ -206,7 +201,7 @@ def _shifted(f: Float[np.ndarray, "n_x n_v"], symbol: np.ndarray, axis: int) -> 
     return np.fft.irfft(symbol * np.fft.rfft(f, axis=axis), f.shape[axis], axis=axis)
 
 
-# The checker of shapes that runs in tests must not wrap what numba compiles: hence `no_type_check`.
+# `no_type_check`: the shape checker that runs in tests must not wrap functions that numba compiles.
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _weno_march(f, v, integral, dx, dt, steps):
@@ -269,7 +264,7 @@ def _flux_along_x(flux, f, v, i):
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _flux_along_v(flux, f, field):
-    """E f at the faces of one row of f, which three values of the other end extend on either side."""
+    """E f at the faces of one row of f, which is extended periodically by three values on either side."""
     if field > 0:
         for j in range(flux.size):
             flux[j] = field * _weno(f[j], f[j + 1], f[j + 2], f[j + 3], f[j + 4])
@@ -281,7 +276,7 @@ def _flux_along_v(flux, f, field):
 @njit(cache=True, error_model="numpy")
 @no_type_check
 def _weno(a, b, c, d, e):
-    """Value at the face right of c, with the wind from the left: weights d_k / (1e-6 + beta_k)^2, one division."""
+    """Value at the face right of c for flow from the left: weights d_k / (1e-6 + beta_k)^2, with a single division."""
     s0 = (1e-6 + 13 / 12 * (a - 2 * b + c) ** 2 + 1 / 4 * (a - 4 * b + 3 * c) ** 2) ** 2
     s1 = (1e-6 + 13 / 12 * (b - 2 * c + d) ** 2 + 1 / 4 * (b - d) ** 2) ** 2
     s2 = (1e-6 + 13 / 12 * (c - 2 * d + e) ** 2 + 1 / 4 * (3 * c - 4 * d + e) ** 2) ** 2

@@ -1,4 +1,4 @@
-"""The wake of a cylinder: vortex shedding, recorded from the same phase at every one."""
+"""The wake of a cylinder: periodic vortex shedding, recorded from the same phase at every viscosity."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +11,8 @@ from mlasdi.solvers import Json, Snapshots, SolverError, Start, StateLayout
 from mlasdi.solvers.builtin.cylinder_flow import CENTRE, HEIGHT, LENGTH, RADIUS, CylinderFlow
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
-# Time units to wait for a crossing of the lift: some periods, each of which is 0.3 in the benchmark's range.
-_PATIENCE = 2.0
+# Longest time until the lift crosses zero: several periods, each of which is 0.3 in the benchmark's range.
+_MAX_WAIT = 2.0
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,20 @@ class Wake:
     """Speed |u| of the periodic flow past a cylinder in a channel, as a function of the kinematic viscosity `nu`.
 
     The second benchmark problem of the mLaSDI paper, arXiv 2506.09207, on the geometry of the benchmark DFG 2D-2
-    (`CylinderFlow`), where nu = 0.001 is Re = 100. The flow is marched until the transient has died away. Recording
-    starts when the lift crosses zero upwards, located between the time steps: so all viscosities are in phase at t = 0,
-    without which interpolation between them could not succeed.
+    (`CylinderFlow`), where nu = 0.001 is Re = 100. The flow is computed until the transient has decayed. Recording
+    starts when the lift crosses zero upwards, located between the time steps, so that all viscosities are in phase at
+    t = 0 and can be interpolated.
 
     Attributes:
         order: polynomial degree of the velocity; that of the pressure is one less.
         maxh, maxh_cylinder: size of the elements, and of those at the cylinder, whose diameter is 0.1.
-        dt: time step; convection is explicit, so that it is limited by the size of the elements.
-        transient: time before recording may start, from rest. The forces are periodic after 3, but only when the
-            irregular first vortices have left through the outlet, at 2.2, is the flow: to 5e-4 by the default.
-        transient_continued: the same from the flow at another viscosity.
-        n_t, dt_snapshot: number of snapshots, and the time between them; a multiple of `dt`.
-        n_x, n_y: grid of the snapshots: x with both ends, y between the walls, where the speed is zero. Points in the
-            cylinder are left out.
+        dt: time step; limited by the size of the elements, because convection is explicit.
+        transient: time before recording may start, from rest. The forces are periodic after t = 3; the flow is when the
+            irregular first vortices have left through the outlet at x = 2.2, to 5e-4 after the default time.
+        transient_continued: the same when starting from the flow at another viscosity.
+        n_t, dt_snapshot: number of snapshots, and the time between them, a multiple of `dt`.
+        n_x, n_y: grid of the snapshots: x includes both ends, y excludes the walls, where the speed is zero. Points in
+            the cylinder are masked.
     """
 
     order: int = 4
@@ -72,15 +72,15 @@ class Wake:
         """Solve at viscosity `nu`, from rest.
 
         Raises:
-            SolverError: `bad-parameters` unless nu > 0; `not-finite`; `not-periodic` where no vortices are shed;
+            SolverError: `bad-parameters` unless nu > 0; `not-finite`; `not-periodic` if no vortices are shed;
                 `missing-package` without NGSolve.
         """
         return self.solve_from(mu, ())
 
     def solve_from(self, mu: Mapping[str, float], starts: Sequence[Start]) -> Snapshots:
-        """The same from the flow at the nearest viscosity, by ratio, of which the last state can be had.
+        """Solve from the final flow at the viscosity of `starts` that is nearest by ratio, or from rest.
 
-        The coefficients of the velocity at the end become the `restart` of the snapshots.
+        The final coefficients of the velocity become the `restart` of the snapshots.
         """
         nu = mu["nu"]
         if not 0 < nu < math.inf:
@@ -96,7 +96,7 @@ class Wake:
         return Snapshots(t, u, restart=flow.velocity)
 
     def _record(self, flow: CylinderFlow, phase: float) -> Float[np.ndarray, "time state"]:
-        """Snapshots from the part `phase` of the last step on."""
+        """Snapshots, the first at the fraction `phase` of the last step."""
         layout = self.layout
         x, y = np.meshgrid(*layout.coordinates.values(), indexing="ij")
         points = flow.points(x[layout.mask], y[layout.mask])
@@ -109,7 +109,7 @@ class Wake:
 
 
 def _usable(starts: Sequence[Start], n_velocity: int) -> Iterator[Float[np.ndarray, " coefficient"]]:
-    """States that can be read, and belong to the same mesh: another version of the mesher may make another one."""
+    """Readable velocities on the same mesh; another version of the mesher may make a different one."""
     for start in starts:
         velocity = start.load()
         if velocity is not None and velocity.shape == (n_velocity,) and np.isfinite(velocity).all():
@@ -122,13 +122,13 @@ def _march(flow: CylinderFlow, duration: float) -> None:
 
 
 def _crossing(flow: CylinderFlow) -> float:
-    """March until the lift has crossed zero upwards; returns at which part of the last step, in (0, 1], it did.
+    """Advance until the lift crosses zero upwards; returns at which fraction of the last step, in (0, 1].
 
     Raises:
-        SolverError: `not-periodic`: it does not do so.
+        SolverError: `not-periodic`: it does not within `_MAX_WAIT`.
     """
     lifts: list[float] = []
-    for _ in range(2 + math.ceil(_PATIENCE / flow.dt)):
+    for _ in range(2 + math.ceil(_MAX_WAIT / flow.dt)):
         flow.step()
         lifts = [*lifts[-2:], flow.lift]
         if len(lifts) == 3 and lifts[1] < 0 <= lifts[2]:
@@ -137,6 +137,6 @@ def _crossing(flow: CylinderFlow) -> float:
 
 
 def _root(before: float, now: float, after: float) -> float:
-    """Where in (0, 1] the parabola through values at -1, 0 and 1 vanishes, for now < 0 <= after."""
+    """Root in (0, 1] of the parabola through the values at -1, 0 and 1, for now < 0 <= after."""
     half_curvature, slope = (before + after) / 2 - now, (after - before) / 2
     return -2 * now / (slope + math.sqrt(slope**2 - 4 * half_curvature * now))

@@ -1,3 +1,4 @@
+from .atomic_files import atomic_write as atomic_write
 from .object_store import cache_folder as cache_folder
 from .object_store import check_protocol as check_protocol
 from .object_store import is_url as is_url
@@ -5,5 +6,5 @@ from .object_store import open_store as open_store
 from .snapshot_store import DamagedSnapshot as DamagedSnapshot
 from .snapshot_store import SnapshotStore as SnapshotStore
 from .snapshot_store import address as address
-from .time_grids import aligned as aligned
+from .time_grids import to_common_times as to_common_times
 from .time_grids import within as within

@@ -1,4 +1,4 @@
-"""Solutions in object storage, or in whatever else fsspec can reach, with a folder of this machine in front of them."""
+"""The store of solutions in object storage, or anywhere that fsspec can reach, with a local cache."""
 
 import hashlib
 import os
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import h5py
 
 from mlasdi.solvers import Json, Snapshots
+from mlasdi.solvers.storage.atomic_files import atomic_write
 from mlasdi.solvers.storage.snapshot_store import DamagedSnapshot, SnapshotStore
 
 if TYPE_CHECKING:
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def is_url(root: str | Path) -> bool:
-    """Whether a place for solutions is a URL, and not a folder."""
+    """Whether the root of a store is a URL, and not a folder."""
     return "://" in str(root)
 
 
 def check_protocol(url: str) -> None:
-    """Refuse a URL that nothing here can read.
+    """Check that fsspec can read a URL.
 
     Raises:
-        ValueError: fsspec does not know the protocol, or lacks the package for it.
+        ValueError: fsspec does not know the protocol, or the package for it is not installed.
     """
     import fsspec
 
@@ -43,20 +44,21 @@ def open_store(root: str | Path) -> SnapshotStore:
 
 
 def cache_folder(url: str) -> Path:
-    """Where this machine keeps copies of what is stored at a URL; in XDG_CACHE_HOME, by default ~/.cache."""
+    """Local folder for copies of what is stored at a URL; in XDG_CACHE_HOME, by default ~/.cache."""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "mlasdi" / "snapshots" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 class ObjectStore(SnapshotStore):
-    """Solutions at a URL. Each is written to the cache, then uploaded under its name in one piece; and downloaded once.
+    """A store of solutions at a URL, with a cache in `cache_folder`.
 
-    Every copy is checked as every file of a `SnapshotStore` is: one that is damaged here is fetched again, and only
-    where the original is damaged, too, is the solution. Credentials come from where the file system of the URL looks
-    for them: the environment or its own files, never a configuration.
+    A solution is written to the cache, then uploaded and renamed; it is downloaded once. Every copy is checked, as
+    every file of a `SnapshotStore`: a damaged copy is downloaded again, and `DamagedSnapshot` is raised only if the
+    original is damaged too. Credentials come from the environment or from the files of the storage's own tools, never
+    from a configuration.
 
     Args:
-        url: folder, in the words of fsspec: `s3://bucket/prefix`, `gs://...`, `file:///...`.
+        url: folder in the notation of fsspec: `s3://bucket/prefix`, `gs://...`, `file:///...`.
     """
 
     def __init__(self, url: str) -> None:
@@ -71,7 +73,7 @@ class ObjectStore(SnapshotStore):
         return found
 
     def _name(self, path: Path) -> str:
-        """Where a file of the cache lies in the storage."""
+        """Path in the storage of a file of the cache."""
         return f"{self._remote[1]}/{path.name}"
 
     def _exists(self, path: Path) -> bool:
@@ -100,10 +102,10 @@ class ObjectStore(SnapshotStore):
     def _opened(self, address: str) -> Iterator[h5py.File | None]:
         path = self.path(address)
         files = self._remote[0]
-        files.invalidate_cache()  # others write there, too
+        files.invalidate_cache()  # other processes write there too
         if not path.exists():
             self._download(path)
-        elif not self._exists(path):  # an upload that failed
+        elif not self._exists(path):  # an earlier upload failed
             self._upload(path)
         with ExitStack() as stack:
             try:
@@ -128,12 +130,6 @@ class ObjectStore(SnapshotStore):
         files.mv(partial, self._name(path))
 
     def _download(self, path: Path) -> None:
-        """A copy into the cache, complete or not at all; nothing where there is no original."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        partial = self.root / f".{path.stem}.{uuid.uuid4().hex}.partial"
-        try:
-            with suppress(FileNotFoundError):
-                self._remote[0].get_file(self._name(path), str(partial))
-                os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        """Copy a file into the cache, if it is in the storage."""
+        with suppress(FileNotFoundError), atomic_write(path) as partial:
+            self._remote[0].get_file(self._name(path), str(partial))

@@ -1,9 +1,7 @@
-"""The store of full-order solutions: one HDF5 file for each solve, found again by what was solved."""
+"""The store of full-order solutions: one HDF5 file for each solve, named by a digest of solver and parameters."""
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,19 +11,20 @@ import h5py
 import numpy as np
 
 from mlasdi.solvers import Json, Snapshots, Start, StateLayout
+from mlasdi.solvers.storage.atomic_files import atomic_write
 
 _SUFFIX = ".h5"
-# HDF5 leaves a user block of this many bytes at the start of a file to the application. Ours holds the digest of all
-# that follows. It is checked before HDF5 sees the file, because the library may never return from a damaged one.
+# HDF5 leaves a user block of this many bytes at the start of a file to the application. It holds the digest of the rest
+# of the file, which is checked before HDF5 opens the file: the library may hang on a damaged file.
 _USER_BLOCK = 512
 
 
 class DamagedSnapshot(Exception):
-    """A stored solution cannot be read back as it was written.
+    """A stored solution is damaged.
 
     Attributes:
         path: the file.
-        reason: what is wrong with it, in words.
+        reason: what is wrong with it.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -42,8 +41,8 @@ def address(identity: Json, mu: Mapping[str, float], n_time: int | None = None) 
 
     Args:
         identity: the solver and every setting that changes its solution, as `FullOrderModel.identity` gives it.
-        mu: the parameters, in physical units; equal values give equal addresses, a change in the last bit another.
-        n_time: how many of the times are kept (`Snapshots.thinned`); None for all.
+        mu: the parameters, in physical units; values that differ in the last bit give different addresses.
+        n_time: number of times that are kept (`Snapshots.thinned`); None for all.
 
     Returns:
         32 hexadecimal digits.
@@ -52,67 +51,58 @@ def address(identity: Json, mu: Mapping[str, float], n_time: int | None = None) 
         ValueError: a number is not finite.
         TypeError: the identity is not JSON.
     """
-    point = {name: float(value) + 0.0 for name, value in mu.items()}  # adding 0 makes one zero of the two
+    point = {name: float(value) + 0.0 for name, value in mu.items()}  # adding 0 turns -0 into 0
     return hashlib.sha256(_canonical({"identity": identity, "mu": point, "n_time": n_time}).encode()).hexdigest()[:32]
 
 
 class SnapshotStore:
-    """A folder of solutions, safe to share between processes and to lose power on.
+    """A folder of solutions that several processes may share; it survives kills and power cuts.
 
-    A file appears under its final name only when complete and on disk, is never changed afterwards, and every byte of
-    it is checked whenever it is read. It is plain HDF5, which any tool opens: data sets `t` [time] and `u`
-    [time, state], attributes `address`, `identity` and `mu` (JSON), and `solve_s`; a group `layout` where the solution
-    brings its own, and a data set `restart` where it left a state from which other solves can go on.
+    A file appears under its final name only when it is complete and on disk, and is never changed afterwards. Its check
+    sum is verified whenever it is read. It is plain HDF5 with data sets `t` [time] and `u` [time, state], attributes
+    `address`, `identity` and `mu` (JSON), and `solve_s`; a group `layout` if the solution has its own, and a data set
+    `restart` if other solves can start from it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
     def path(self, address: str) -> Path:
-        """Where the solution with this address is stored, whether or not it is there."""
+        """The file of the solution with this address, whether or not it exists."""
         return self.root / f"{address}{_SUFFIX}"
 
     def __contains__(self, address: str) -> bool:
         return self.path(address).is_file()
 
     def addresses(self) -> list[str]:
-        """Addresses of all stored solutions, sorted; those set aside do not count."""
+        """Addresses of all stored solutions, sorted, without those set aside."""
         return sorted(path.name.removesuffix(_SUFFIX) for path in self.root.glob(f"*{_SUFFIX}"))
 
     def put(
         self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, float], solve_s: float
     ) -> Path:
-        """Store a solution, replacing one with the same address; all of it or, when writing fails, nothing.
+        """Store a solution, replacing one with the same address; returns the file. If writing fails, nothing changes.
 
         Args:
-            identity: of the solver; kept in the file, so that it explains itself.
-            mu: the parameters; kept, too.
+            identity: of the solver; kept in the file as information.
+            mu: the parameters; kept as well.
             solve_s: seconds that the solve took.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         attributes: dict[str, str | float] = {
             "address": address,
             "identity": _canonical(identity),
             "mu": _canonical(dict(mu)),
             "solve_s": float(solve_s),
         }
-        final = self.path(address)
-        partial = self.root / f".{address}.{uuid.uuid4().hex}.partial"
-        try:
+        with atomic_write(self.path(address)) as partial:
             _write(partial, snapshots, attributes)
-            _flush(partial)
-            os.replace(partial, final)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        _flush(self.root)
-        return final
+        return self.path(address)
 
     def get(self, address: str) -> Snapshots | None:
-        """The stored solution, or None when there is none.
+        """The stored solution; None if there is none.
 
         Raises:
-            DamagedSnapshot: there is a file, but not the one that was written.
+            DamagedSnapshot: the file is damaged.
         """
         with self._opened(address) as file:
             if file is None:
@@ -123,10 +113,10 @@ class SnapshotStore:
 
     @contextmanager
     def _opened(self, address: str) -> Iterator[h5py.File | None]:
-        """The checked file of a solution, or None when there is none.
+        """The opened file of a solution, after its check sum; None if there is none.
 
         Raises:
-            DamagedSnapshot: there is a file, but not the one that was written.
+            DamagedSnapshot: the file is damaged.
         """
         path = self.path(address)
         try:
@@ -143,9 +133,9 @@ class SnapshotStore:
             yield file
 
     def starts(self, identity: Json) -> list[Start]:
-        """The solves of this solver that left a state to go on from; files that cannot be read are passed over.
+        """The solves of this solver from which a new one can start; unreadable files are skipped.
 
-        Every file is read once, for its check sum: that takes hundredths of a second where the solves take minutes.
+        Every file is read once, for its check sum, which takes about 0.01 s each.
         """
         wanted = _canonical(identity)
         found = []
@@ -161,19 +151,19 @@ class SnapshotStore:
         return None
 
     def sweep(self) -> None:
-        """Remove what solves that were killed left half-written; nobody may be writing to the store."""
+        """Remove incomplete files of killed processes; no process may be writing to the store."""
         for path in (*self.root.glob(".*.partial"), *self.root.glob(".*.time-out")):
             path.unlink(missing_ok=True)
 
     def set_aside(self, address: str) -> Path:
-        """Rename a damaged file to `<address>.h5.damaged`, numbered when that exists; returns the new name."""
+        """Rename a damaged file to `<address>.h5.damaged`, with a number if that exists; returns the new name."""
         path = self.path(address)
         target = next(name for name in _damaged_names(path) if not name.exists())
         return path.rename(target)
 
 
 def _canonical(value: object) -> str:
-    """JSON with one spelling for each value: sorted keys, no spaces, floats with the digits that restore every bit."""
+    """JSON in a unique form: sorted keys, no spaces, floats with all digits."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -187,7 +177,7 @@ def _damaged_names(path: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | float]) -> None:
-    # Nobody else knows the file yet, and locks fail on some network file systems.
+    # No other process uses the file yet, and locks fail on some network file systems.
     with h5py.File(path, "x", userblock_size=_USER_BLOCK, locking=False) as file:
         file["t"] = np.asarray(snapshots.t, dtype="<f8")
         file["u"] = np.asarray(snapshots.u, dtype="<f8")
@@ -212,17 +202,8 @@ def _read_layout(file: h5py.File) -> StateLayout:
 
 
 def _user_block(path: Path) -> bytes:
-    """What the user block of this file must be."""
+    """The correct user block of this file."""
     with path.open("rb") as stream:
         stream.seek(_USER_BLOCK)
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return f"snapshot sha256 {digest}\n".encode().ljust(_USER_BLOCK, b"\0")
-
-
-def _flush(path: Path) -> None:
-    """Have the operating system write a file, or the names in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

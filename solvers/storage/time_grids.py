@@ -1,4 +1,4 @@
-"""Trajectories whose times differ, brought to common ones: by interpolation, with an estimate of what that costs."""
+"""Interpolates trajectories to common times, and estimates the error of that interpolation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,21 +9,22 @@ from scipy.interpolate import BSpline, make_interp_spline
 
 from mlasdi.solvers import Snapshots
 
-# Trajectories must share at least this part of the longest one: below it, most of what was paid for would be dropped.
-LEAST_OVERLAP = 0.5
-# Order of accuracy of cubic interpolation, the most that a halved step can gain.
+# The times that all trajectories share must be at least this fraction of the longest trajectory: with less, most of the
+# computed data would be dropped.
+MIN_OVERLAP = 0.5
+# Order of accuracy of cubic interpolation: the upper limit of the order that is measured.
 ORDER = 4
 
 
 @dataclass(frozen=True)
-class Aligned:
+class CommonTimes:
     """Trajectories at common times.
 
     Attributes:
         t: the times `[time]`.
         u: states `[run, time, state]`.
-        error: estimated relative L2 error of the interpolation, the largest over runs and times; 0 where the times
-            agreed and nothing was interpolated.
+        error: estimated relative L2 error of the interpolation, the largest over runs and times; 0 if the times were
+            equal and nothing was interpolated.
     """
 
     t: Float[np.ndarray, " time"]
@@ -31,36 +32,35 @@ class Aligned:
     error: float
 
 
-def aligned(runs: Sequence[Snapshots]) -> Aligned:
-    """Trajectories at the times that they have in common, or else interpolated to equidistant ones.
+def to_common_times(runs: Sequence[Snapshots]) -> CommonTimes:
+    """Trajectories at their own times if these are equal, else interpolated to equidistant times.
 
-    The interpolation is cubic in time. Its interval is the overlap of all runs, and it has as many times as the run
-    that has the most of them there.
+    The interpolation is a cubic spline in time. Its interval is the overlap of all runs; the number of times is the
+    largest number that a run has there.
 
     Raises:
-        ValueError: the runs hardly overlap in time.
+        ValueError: the runs overlap in less than `MIN_OVERLAP` of the longest one.
     """
     first = runs[0].t
     if all(np.array_equal(run.t, first) for run in runs):
-        return Aligned(first, np.stack([run.u for run in runs]), 0.0)
+        return CommonTimes(first, np.stack([run.u for run in runs]), 0.0)
     t = _common_times([run.t for run in runs])
     u = np.stack([_spline(run.t, run.u)(t) for run in runs])
-    return Aligned(t, u, max(interpolation_error(run) for run in runs))
+    return CommonTimes(t, u, max(interpolation_error(run) for run in runs))
 
 
 def within(run: Snapshots, start: float, end: float) -> Snapshots:
-    """The snapshots of a run from `start` to `end`, up to rounding."""
+    """The snapshots of a run at times in [start, end], up to rounding."""
     slack = 1e-9 * (end - start)
     keep = (run.t >= start - slack) & (run.t <= end + slack)
     return run if keep.all() else replace(run, t=np.clip(run.t[keep], start, end), u=run.u[keep])
 
 
 def interpolation_error(run: Snapshots) -> float:
-    """Estimated relative L2 error of cubic interpolation between the times of a run.
+    """Estimated relative L2 error of cubic interpolation between the times of a run (Richardson extrapolation).
 
-    Every other snapshot is predicted from the rest. How much that error falls when the step is halved, measured on the
-    same snapshots with twice the step, gives the order, and with it the error at the full resolution. A run of fewer
-    than nine times has no such measurement, and gets the error of predicting every other snapshot.
+    With e_2 the error of every other snapshot interpolated from the others, and e_4 the same for twice the time step,
+    the observed order is p = log2(e_4 / e_2), and the estimate e_2 / 2^p. A run of fewer than nine times gets e_2.
     """
     halved = _error_of_every(run, 2)
     if run.t.size < 9 or halved == 0:
@@ -70,7 +70,7 @@ def interpolation_error(run: Snapshots) -> float:
 
 
 def _error_of_every(run: Snapshots, stride: int) -> float:
-    """Largest relative error at the times half-way between those of every `stride`-th snapshot."""
+    """Largest relative error half-way between every `stride`-th snapshot, interpolated from these."""
     keep = np.arange(0, run.t.size, stride)
     left_out = keep[:-1] + stride // 2
     if not left_out.size:
@@ -81,17 +81,17 @@ def _error_of_every(run: Snapshots, stride: int) -> float:
 
 
 def _spline(t: Float[np.ndarray, " time"], u: Float[np.ndarray, "time state"]) -> BSpline:
-    """Interpolation in time: cubic, or of the highest odd order that few times allow."""
+    """Interpolation in time: cubic, or linear for fewer than four times."""
     return make_interp_spline(t, u, k=3 if t.size >= 4 else 1)
 
 
 def _common_times(times: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " time"]:
     start, end = max(t[0] for t in times), min(t[-1] for t in times)
     longest = max(t[-1] - t[0] for t in times)
-    if end - start < LEAST_OVERLAP * longest:
+    if end - start < MIN_OVERLAP * longest:
         shared = f"only [{start:g}, {end:g}]" if end > start else "no time at all"
         raise ValueError(
             f"the runs span times from {min(t[0] for t in times):g} to {max(t[-1] for t in times):g} and share "
-            f"{shared}: at least {LEAST_OVERLAP:.0%} of the longest run must be common to all"
+            f"{shared}: at least {MIN_OVERLAP:.0%} of the longest run must be common to all"
         )
     return np.linspace(start, end, max(int(((t >= start) & (t <= end)).sum()) for t in times))

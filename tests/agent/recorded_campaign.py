@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import yaml
+from ledger_entries import add_seconds, start_attempt
 
 from mlasdi.agent.config import Config, StopReason, load_config
 from mlasdi.agent.execution import SolveResult
-from mlasdi.agent.execution.failures import SolveFailure
+from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.report import build_report, write_report
 from mlasdi.preprocessing import TrainingData
@@ -38,7 +39,7 @@ class Recorded:
         mus: Sequence[Sequence[float]],
         *,
         grid: int | None = None,
-        failure: SolveFailure | None = None,
+        failure: TaskFailure | None = None,
         **sections: Any,
     ) -> None:
         settings = {"name": "small", "root": str(folder / "mlruns"), "problem": dict(problem), "model": MODEL,
@@ -82,8 +83,8 @@ class Recorded:
                 judged = assess(surrogate, list(zip(grid, solved, strict=True)), len(grid))
                 judged.save(self.config.folder / "assessments" / "round-001.npz")
             ledger.complete_step(1, "assess", {"error_estimate": surrogate.error_estimate, "diagnostics": []})
-            ledger.add_seconds("solve", 2.5)
-            ledger.add_seconds("train", 1.5)
+            add_seconds(ledger, "solve", 2.5)
+            add_seconds(ledger, "train", 1.5)
         self.surrogate = surrogate
         return surrogate
 
@@ -115,13 +116,13 @@ class Recorded:
         ):
             solution = self.fom.solve(mu) if n_time is None else self.fom.solve(mu).thinned(n_time)
             self.store.put(where, solution, identity=self.fom.identity(), mu=mu, solve_s=0.5)
-            attempt = ledger.start_attempt(point_id)
+            attempt = start_attempt(ledger, point_id)
             ledger.finish_attempt(attempt, SolveResult(point_id, where, 0.0, 0.5, 0.5, "here:1", False, None))
 
-    def _fail(self, ledger: Ledger, failure: SolveFailure) -> None:
+    def _fail(self, ledger: Ledger, failure: TaskFailure) -> None:
         centre = self.space.as_dict(self.space.from_unit([0.51] * self.space.n_params))
         (point_id,) = ledger.add_points(0, "train", [centre], ["failed"])
-        attempt = ledger.start_attempt(point_id)
+        attempt = start_attempt(ledger, point_id)
         ledger.finish_attempt(attempt, SolveResult(point_id, "failed", 0.0, 0.1, 0.1, "here:1", False, failure))
 
     def _stored(self, where: str) -> Snapshots:

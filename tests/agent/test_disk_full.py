@@ -56,7 +56,7 @@ def test_a_full_disk_ends_a_campaign_that_goes_on_when_there_is_room(
             assert {attempt.status for attempt in ledger.attempts()} == {"interrupted"}
     report = run_quick(config, monkeypatch)
     assert (report["stop_reason"], report["solver_runs"], report["failed_runs"]) == ("solver-runs", 6, 0)
-    assert not list(config.snapshot_folder.glob(".*.partial"))
+    assert not list(Path(config.snapshot_root).glob(".*.partial"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mlasdi.agent.campaign import CampaignError, run_campaign
 from mlasdi.agent.choosing.acquisition import chance_of_success
 from mlasdi.agent.config import load_config
 from mlasdi.agent.execution import SolverSpec, SolveTask
-from mlasdi.agent.execution.ray_executor import SerialExecutor
+from mlasdi.agent.execution.executor import SerialExecutor
 from mlasdi.agent.records import Ledger
 from mlasdi.solvers import Parameter, ParameterSpace
 from mlasdi.solvers.contract import FAILURE_KINDS

@@ -142,8 +142,8 @@ def assert_sound(config: Config, n_kills: int, n_repeated: int) -> None:
         solved = Counter(attempt.point_id for attempt in attempts if attempt.status == "solved")
         assert solved == dict.fromkeys((point.id for point in points), 1)
         assert {attempt.status for attempt in attempts} <= {"solved", "interrupted"}
-        assert not [one for one in ledger.times.activities() if one.is_open]
-    store = SnapshotStore(config.snapshot_folder)
+        assert not [one for one in ledger.activity_log.activities() if one.is_open]
+    store = SnapshotStore(Path(config.snapshot_root))
     assert sorted(store.addresses()) == sorted({point.address for point in points})
     assert all(store.get(name) is not None for name in store.addresses())
     # A kill can cost the solve that was under way, and nothing else: one that is in the store is never repeated.

@@ -15,7 +15,7 @@ from servers import free_port, mlflow_server
 
 from mlasdi.agent.campaign import run_campaign
 from mlasdi.agent.records import Monitor
-from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.registry.registry import locate
 from mlasdi.surrogate import Surrogate
 
@@ -37,14 +37,14 @@ def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surr
     """As the page on tracking servers has it, with a database file behind the server."""
     with mlflow_server(*TRACKING, health="/health", cwd=tmp_path) as address:
         register(address, tmp_path / "agent", burgers_surrogate)
-        (model,) = find(uri=address)
+        (model,) = find(store=address)
         assert (model.uri, model.error_estimate) == ("models:/pulse@champion", 0.01)
         user = tmp_path / "user"
-        folder = resolve(model.uri, uri=address, root=user)
+        folder = resolve(model.uri, store=Store(address, user))
         assert folder.is_relative_to(user / "downloads")
         mu = {"a": 0.8, "w": 1.0}
         np.testing.assert_array_equal(Surrogate.load(folder).predict(mu).mean, burgers_surrogate.predict(mu).mean)
-        assert (locate(model.uri, uri=address, root=user)[1] / "config.yaml").read_text() == "seed: 0"
+        assert (locate(model.uri, store=Store(address, user))[1] / "config.yaml").read_text() == "seed: 0"
     assert not (tmp_path / "agent" / "artifacts").exists()
 
 
@@ -68,12 +68,12 @@ def test_a_server_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -
     with mlflow_server(*TRACKING, health="/health", cwd=tmp_path, port=port) as address:
         report = run_campaign(config)
         assert (report["version"], report["undelivered"]) == ("2", [])
-        assert [model.version for model in find(uri=address)] == ["2", "1"]
+        assert [model.version for model in find(store=address)] == ["2", "1"]
 
 
 def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
     register(None, tmp_path, burgers_surrogate)
-    folder = locate("models:/pulse/1", root=tmp_path)[1]
+    folder = locate("models:/pulse/1", store=tmp_path)[1]
     arguments = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local", "--workers", "1"]
     with mlflow_server(*arguments, health="/ping", cwd=tmp_path) as address:
         body = {"inputs": [[0.8, 1.0]], "params": {"times": [0.0, 0.5], "quantiles": [0.1, 0.9]}}
@@ -89,7 +89,7 @@ def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -
 def test_a_version_needs_nothing_but_what_it_brings(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
     """Where this project is not installed, the code that travels with the version is found."""
     register(None, tmp_path, burgers_surrogate)
-    folder = locate("models:/pulse/1", root=tmp_path)[1]
+    folder = locate("models:/pulse/1", store=tmp_path)[1]
     code = """
 import importlib.util, sys
 sys.meta_path = [f for f in sys.meta_path if "editable" not in getattr(f, "__module__", "") + repr(f)]

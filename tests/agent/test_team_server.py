@@ -16,7 +16,7 @@ import pytest
 from servers import mlflow_server, postgresql, postgresql_programs, s3_store
 from small_campaign import SETTINGS, write_config
 
-from mlasdi.agent.registry import find, resolve
+from mlasdi.agent.registry import Store, find, resolve
 from mlasdi.agent.registry.registry import locate
 from mlasdi.surrogate import Surrogate
 
@@ -119,14 +119,14 @@ def test_runs_are_in_the_database_and_files_in_the_store(team: Team) -> None:
 
 
 def test_a_model_is_found_fetched_and_used(team: Team) -> None:
-    found = find(problem="burgers1d", covers=MU, uri=team.address)
+    found = find(problem="burgers1d", covers=MU, store=team.address)
     assert {model.version for model in found} == {"1", "2"}
     champion = next(model for model in found if "champion" in model.aliases)
-    folder = resolve(champion.uri, uri=team.address, root=team.user)
+    folder = resolve(champion.uri, store=Store(team.address, team.user))
     assert folder.is_relative_to(team.user / "downloads")
     kept = team.agent / "mlruns/campaigns/small/models" / f"round-{int(champion.version) - 1:03d}"
     np.testing.assert_array_equal(Surrogate.load(folder).predict(MU).mean, Surrogate.load(kept).predict(MU).mean)
-    config = locate(champion.uri, uri=team.address, root=team.user)[1] / "config.yaml"
+    config = locate(champion.uri, store=Store(team.address, team.user))[1] / "config.yaml"
     assert SETTINGS["name"] in config.read_text()
 
 
@@ -146,7 +146,7 @@ def test_every_command_works_with_the_server(team: Team) -> None:
 
 def test_the_database_can_be_asked_without_the_server(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    found = find(uri=f"postgresql+psycopg2://mlflow@{team.database}/mlflow")
+    found = find(store=f"postgresql+psycopg2://mlflow@{team.database}/mlflow")
     assert {model.version for model in found} == {"1", "2"}
 
 

@@ -14,7 +14,7 @@ from scoring import Score, judge, processor_seconds
 from mlasdi.interpolation import select_kernels
 from mlasdi.stages import NetworkSettings, TrainingSet
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import StageSelection, fit
+from mlasdi.training import TrainingContext, fit, later_stages
 from mlasdi.training.autoencoder import DecoderSettings
 from mlasdi.training.settings import KrigingSettings, SineFeaturesSettings, StageSettings
 
@@ -63,15 +63,15 @@ def extend(surrogate: Surrogate, problem: Problem, stage: StageSettings) -> Surr
     """The surrogate with one more stage, fitted to what it leaves of the training data, and never dropped."""
     x = surrogate.space.to_unit(problem.train.mu)
     c = surrogate.basis.project(problem.train.u)
-    kernel = select_kernels(x, c.reshape(len(x), -1)).mean
+    kernels = select_kernels(x, c.reshape(len(x), -1)).without_folds()
     t = problem.train.t
     tau = torch.from_numpy((t - t[0]) / (t[-1] - t[0]))
-    data = TrainingSet(x, torch.from_numpy(c), tau, kernel, np.empty((0, x.shape[1])))
+    data = TrainingSet(x, torch.from_numpy(c), tau, kernels, np.empty((0, x.shape[1])))
     settings = settings_for(problem, "mlasdi-paper")
     generator = torch.Generator().manual_seed(SEED)
-    staging = StageSelection(settings, data, surrogate.basis, generator, lambda progress: None)
-    ((_, model),) = staging.candidates(surrogate.model, stage)
-    return replace(surrogate, model=model)
+    context = TrainingContext(settings, data, surrogate.basis, generator, lambda progress: None)
+    (candidate,) = later_stages(stage, surrogate.model, context)
+    return replace(surrogate, model=candidate.model)
 
 
 def variants_of_default(problem: Problem) -> Iterator[Variant]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from acquisition_problems import Study
 
-from mlasdi.agent.choosing import SamplingSettings, initial_design, propose
+from mlasdi.agent.choosing import PointSets, SamplingSettings, initial_design, propose
 from mlasdi.surrogate import Surrogate
 from mlasdi.surrogate.error_norms import max_relative_error
 from mlasdi.training import ModelSettings, fit
@@ -84,7 +84,7 @@ def campaign(study: Study, sampling: SamplingSettings, model: ModelSettings, see
         n = min(sampling.batch, study.most_runs - len(mu))
         if n <= 0:
             return history
-        mu = np.concatenate([mu, propose(surrogate, sampling, mu, n, seed)[0]])
+        mu = np.concatenate([mu, propose(surrogate, sampling, PointSets(mu), n, seed)[0]])
 
 
 def largest_error(study: Study, surrogate: Surrogate) -> float:

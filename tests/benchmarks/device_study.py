@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from markdown_page import cpu_name, table
 
-from mlasdi.interpolation import Kernel
+from mlasdi.interpolation import Kernel, Kernels
 from mlasdi.stages import NetworkSettings, TrainingSet
 from mlasdi.training.autoencoder import AutoencoderSettings, fit_autoencoder
 
@@ -38,8 +38,8 @@ def waves(n_points: int, n_time: int) -> TrainingSet:
     x, t = np.linspace(0, 1, n_points)[:, None], torch.linspace(0, 1, n_time, dtype=torch.float64)
     modes = torch.arange(1, RANK + 1, dtype=torch.float64)
     phase = t[:, None] * modes + torch.from_numpy(x)[:, :, None]
-    kernel = Kernel(family="matern52", lengthscale=(1.0,))
-    return TrainingSet(x, torch.sin(phase) / modes, t, kernel, np.empty((0, 1)))
+    kernels = Kernels.single(Kernel(family="matern52", lengthscale=(1.0,)))
+    return TrainingSet(x, torch.sin(phase) / modes, t, kernels, np.empty((0, 1)))
 
 
 def trained_s(data: TrainingSet, hidden: tuple[int, ...], steps: int, device: str) -> float:

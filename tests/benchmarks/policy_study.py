@@ -8,7 +8,7 @@ from acquisition_problems import Study, box
 from acquisition_study import largest_error
 from scoring import processor_seconds
 
-from mlasdi.agent.choosing import Costs, SamplingSettings, points_of_round, propose
+from mlasdi.agent.choosing import Costs, PointSets, SamplingSettings, points_of_round, propose
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
 from mlasdi.solvers.builtin.burgers2d import Burgers2D
 from mlasdi.training import ModelSettings, fit
@@ -65,9 +65,9 @@ def course(race: Race, size: int | None, seed: int) -> Course:
         if seconds > race.seconds:
             return Course(*map(np.array, zip(*found, strict=True)))
         found.append((seconds, len(mu), largest_error(study, surrogate)))
-        costs = Costs.measured([n for _, n, _ in found], beside_s, race.solve_s, places=1)
+        costs = Costs.measured([n for _, n, _ in found], beside_s, race.solve_s, n_slots=1)
         wanted = size or points_of_round(costs, study.most_runs - len(mu), race.seconds - seconds)
-        (points, _), choose_s = processor_seconds(lambda: propose(surrogate, sampling, mu, wanted, seed))  # noqa: B023
+        (points, _), choose_s = processor_seconds(lambda: propose(surrogate, sampling, PointSets(mu), wanted, seed))  # noqa: B023
         mu, seconds, beside_s = np.concatenate([mu, points]), seconds + choose_s, beside_s + choose_s
 
 

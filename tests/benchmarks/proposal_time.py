@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scoring import processor_seconds
 
-from mlasdi.agent.choosing import SamplingSettings, propose
+from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
 from mlasdi.surrogate import Surrogate
@@ -47,7 +47,9 @@ def proposal_times() -> list[ProposalTime]:
     known, found = surrogate.space.from_unit(surrogate.model.latent.x), []
     for acquisition in ACQUISITIONS:
         settings = SamplingSettings(acquisition=acquisition)
-        propose(surrogate, settings.model_copy(update={"candidates": 8}), known, 1, seed=0)
-        _, seconds = processor_seconds(lambda settings=settings: propose(surrogate, settings, known, 1, seed=0))
+        propose(surrogate, settings.model_copy(update={"candidates": 8}), PointSets(known), 1, seed=0)
+        _, seconds = processor_seconds(
+            lambda settings=settings: propose(surrogate, settings, PointSets(known), 1, seed=0)
+        )
         found.append(ProposalTime(acquisition, seconds))
     return found

@@ -60,8 +60,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
 
 def _crowded_query(root: Path) -> Callable[[], object]:
     fill(root, N_VERSIONS)
-    assert len(find(root=root)) == N_VERSIONS
-    return lambda: find(max_error=0.1, covers={"a": 100.0}, root=root)
+    assert len(find(store=root)) == N_VERSIONS
+    return lambda: find(max_error=0.1, covers={"a": 100.0}, store=root)
 
 
 def _command(root: Path) -> Callable[[], object]:

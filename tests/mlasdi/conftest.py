@@ -1,4 +1,4 @@
-"""Problems whose exact solution is known, shared by the tests of the model."""
+"""Problems whose exact solution is known, and trained models that tests share."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.interpolation import select_kernels
+from mlasdi.interpolation import Kernels, select_kernels
 from mlasdi.latent import LatentModel, propagate
 from mlasdi.preprocessing import PodBasis, TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace
@@ -45,7 +45,8 @@ class Oscillator:
 
     def training_set(self, x: np.ndarray, anchors: np.ndarray) -> TrainingSet:
         c = self.solve(x)
-        return TrainingSet(x, c, self.t, select_kernels(x, c.reshape(len(x), -1).numpy()).mean, anchors)
+        kernel = select_kernels(x, c.reshape(len(x), -1).numpy()).mean
+        return TrainingSet(x, c, self.t, Kernels.single(kernel), anchors)
 
 
 @pytest.fixture(scope="session")
@@ -91,5 +92,10 @@ def burgers_truth() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="session")
 def surrogate(burgers_data):
     """A surrogate of the small Burgers problem with all its stages, whether or not each of them helps."""
-    given = {"min_gain": None, "time_scaling": "off", "coordinate_scaling": "off"}
+    given = {
+        "first_stage": {"kind": "variable-projection"},
+        "min_gain": None,
+        "time_scaling": "off",
+        "coordinate_scaling": "off",
+    }
     return fit(burgers_data, ModelSettings.model_validate(given), seed=0)

@@ -1,4 +1,4 @@
-"""Networks on a GPU come out as on the CPU, but for rounding; where there is none, only that the CPU is said so."""
+"""Networks that are trained on a GPU predict as those trained on the CPU, up to rounding that training amplifies."""
 
 import numpy as np
 import pytest
@@ -22,11 +22,11 @@ def test_networks_trained_on_a_gpu_predict_the_same(burgers_data: TrainingData, 
     first = {**SETTINGS["first_stage"], "calibration": calibration}
     settings = ModelSettings.model_validate({**SETTINGS, "first_stage": first})
     mu = burgers_data.mu.mean(axis=0, keepdims=True)
-    there, here = (fit(burgers_data, settings, seed=0, device=device).predict(mu).mean for device in ("cuda", "cpu"))
-    size = np.abs(here).max()
-    np.testing.assert_allclose(there, here, atol=1e-2 * size)
+    on_gpu, on_cpu = (fit(burgers_data, settings, seed=0, device=device).predict(mu).mean for device in ("cuda", "cpu"))
+    size = np.abs(on_cpu).max()
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-2 * size)
 
 
-def test_a_device_that_is_not_there_is_said_by_torch(burgers_data: TrainingData):
+def test_a_missing_device_gives_the_error_of_torch(burgers_data: TrainingData):
     with pytest.raises((RuntimeError, AssertionError), match=r"(?i)device|cuda"):
         fit(burgers_data, ModelSettings.model_validate(SETTINGS), seed=0, device="cuda:99")

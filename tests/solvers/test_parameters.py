@@ -271,7 +271,7 @@ def test_corners_that_end_at_the_same_place_are_one():
 def test_points_are_pulled_in_no_further_than_they_must(ring):
     inner = np.tile(BURGERS.to_unit([0.8, 1.075]), (3, 1))
     outer = np.array([[0.5, 0.8], [0.5, 1.0], [0.5, 0.5]])  # feasible; on the outer rim; in the hole
-    np.testing.assert_allclose(ring.pulled_in(inner, outer), [[0.5, 0.8], [0.5, 1.0], [0.5, 0.75]], atol=1e-5)
+    np.testing.assert_allclose(ring.last_feasible(inner, outer), [[0.5, 0.8], [0.5, 1.0], [0.5, 0.75]], atol=1e-5)
 
 
 def test_constrained_whole_numbers():

@@ -1,4 +1,4 @@
-"""A pulse that a flow carries and diffusion spreads: an example to be replaced by a solver of your own."""
+"""A pulse with advection and diffusion: an example to be replaced by your own solver."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ def solve(speed, diffusivity, n_x=101, n_t=51):
     """Solve u_t + speed u_x = diffusivity u_xx on [0, 1], periodic, up to t = 0.5.
 
     Returns:
-        Times `[time]`, and arrays by name: the field u `[time, x]` and its coordinates x `[x]`. Just `t, u` would do.
+        Times `[time]`, and arrays by name: the field u `[time, x]` and its coordinates x `[x]`; or simply `t, u`.
     """
     x = np.linspace(0, 1, n_x, endpoint=False)
     t = np.linspace(0, 0.5, n_t)
     pulse = np.exp(-(((x - 0.3) / 0.15) ** 2))
-    # In Fourier space every wave moves and decays on its own.
+    # Exact solution in Fourier space, where all modes are independent.
     wave_number = 2 * np.pi * np.fft.rfftfreq(n_x, d=1 / n_x)
     rate = -1j * speed * wave_number - diffusivity * wave_number**2
     u = np.fft.irfft(np.exp(rate * t[:, None]) * np.fft.rfft(pulse), n=n_x)

@@ -1,6 +1,6 @@
-"""A pulse that a flow carries and diffusion spreads, as a program: reads its input file, writes solution.npz.
+"""A pulse with advection and diffusion as a program that reads an input file and writes solution.npz.
 
-An example to be replaced by a solver of your own, in whatever language.
+An example to be replaced by your own solver, in any language.
 """
 
 import sys
@@ -15,7 +15,7 @@ speed, diffusivity = given["speed"], given["diffusivity"]
 x = np.linspace(0, 1, 101, endpoint=False)
 t = np.linspace(0, 0.5, 51)
 pulse = np.exp(-(((x - 0.3) / 0.15) ** 2))
-# In Fourier space every wave moves and decays on its own.
+# Exact solution in Fourier space, where all modes are independent.
 wave_number = 2 * np.pi * np.fft.rfftfreq(x.size, d=1 / x.size)
 rate = -1j * speed * wave_number - diffusivity * wave_number**2
 u = np.fft.irfft(np.exp(rate * t[:, None]) * np.fft.rfft(pulse), n=x.size)

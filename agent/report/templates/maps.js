@@ -1,7 +1,7 @@
 "use strict";
-// Maps over the parameter box: a curve, a map, or slices of more than two parameters that the reader chooses.
+// Maps over the parameter box: a curve for one parameter, a map for two, slices for more.
 
-const LARGEST_RATIO = 100; // of the colours: what is smaller still looks like the smallest
+const LARGEST_RATIO = 100; // ratio of the largest to the smallest value with different colours
 
 /** Parameters and value at a point, for the hover box. */
 function described(mu, value, what) {
@@ -107,7 +107,7 @@ function cells(map, x, y, at, scale, what) {
   };
 }
 
-/** Points that form no grid, seen along all other parameters. */
+/** Points that form no grid, projected to two parameters. */
 function scattered(map, x, y, scale, what) {
   return {
     type: "scatter",
@@ -121,7 +121,7 @@ function scattered(map, x, y, scale, what) {
   };
 }
 
-/** A map with the controls that its number of parameters needs. */
+/** A map with controls for its parameters. */
 function boxMap(id, map, what, isMeasured) {
   if (!map) return;
   if (charts.box.length === 1) {

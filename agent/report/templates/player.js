@@ -1,10 +1,10 @@
 "use strict";
-// The player: truth, prediction, their difference and the standard deviation, through time.
+// The player: truth, prediction, their difference and the standard deviation over time.
 
 const BAND = 1.645; // standard deviations: half the width of a 90 % band
 const FRAME_MS = 160;
 
-/** Frames of values from 16-bit codes; what is not finite is null. */
+/** Decode frames of values from 16-bit codes; non-finite values are null. */
 function unpacked(packed, nFrames) {
   const bytes = Uint8Array.from(atob(packed.codes), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
@@ -18,12 +18,12 @@ function unpacked(packed, nFrames) {
   );
 }
 
-/** Values of two arrays, together; null where one is. */
+/** Combine the values of two arrays; null if one of them is null. */
 function combined(first, second, combine) {
   return first.map((value, k) => (value === null || second[k] === null ? null : combine(value, second[k])));
 }
 
-/** Smallest and largest value of all frames; zeros where there is none. */
+/** Smallest and largest value of all frames; zeros if there is none. */
 function range(frames) {
   const known = frames.flat().filter((value) => value !== null);
   if (!known.length) return [0, 0];
@@ -35,7 +35,7 @@ function padded([low, high]) {
   return [low - margin, high + margin];
 }
 
-/** One field of one trajectory, ready to draw. */
+/** The decoded frames of one field of one trajectory. */
 function film(trajectory, field) {
   const n = trajectory.t.length;
   const truth = unpacked(field.truth, n);
@@ -56,7 +56,7 @@ function panel(parent, title, tall) {
   return chart;
 }
 
-/** A line through space: the fields in one panel, the difference in its band in another. */
+/** Fields along a line: truth and prediction in one panel, their difference with the 90 % band in another. */
 function lines(parent, trajectory, field, shown) {
   const { labels, axes } = trajectory.space;
   const x = axes[0];
@@ -197,7 +197,7 @@ function player() {
     }, FRAME_MS);
   });
   offerFields();
-  // Where the error is largest there is most to see.
+  // Start at the time of the largest error.
   const errors = all[0].errors.map((error) => error ?? Infinity);
   slider.max = all[0].t.length - 1;
   slider.value = errors.indexOf(Math.max(...errors));

@@ -1,19 +1,19 @@
 "use strict";
-// What all charts share: the data, the colours of the page, and what happens when something goes wrong.
+// Shared by all charts: the data, the colours of the page, and error handling.
 
 const charts = JSON.parse(document.getElementById("charts").textContent);
-const redraws = []; // each chart's own function; called again when the colours change
+const redraws = []; // the function that draws each chart, called again when the colours change
 
 function trouble(problem) {
   const note = document.getElementById("trouble");
-  note.textContent = `The charts cannot be drawn by this browser (${problem}); the tables can be read all the same.`;
+  note.textContent = `This browser cannot draw the charts (${problem}); the tables are complete.`;
   note.hidden = false;
   document.documentElement.dataset.charts = "failed";
 }
 window.addEventListener("error", (event) => trouble(event.message));
 window.addEventListener("unhandledrejection", (event) => trouble(event.reason));
 
-/** Names come from the configuration, and Plotly takes text for a kind of HTML: this shows them as they are. */
+/** Escape a name from the configuration: Plotly interprets text as HTML. */
 function literal(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
@@ -41,7 +41,7 @@ function axis(more = {}) {
   return own.title ? { ...own, title: { standoff: 8, ...own.title } } : own;
 }
 
-/** Round numbers for a logarithmic axis: at least three, and no more of a decade than that takes. */
+/** Ticks for a logarithmic axis: at least three, with as few per decade as possible. */
 function logTicks(low, high) {
   const decades = [];
   for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade++) decades.push(10 ** decade);
@@ -56,13 +56,13 @@ function logAxis(values) {
   const known = values.filter((value) => value !== null && value > 0);
   if (!known.length) return { type: "log" };
   const [low, high] = [Math.min(...known), Math.max(...known)];
-  const margin = high < 1.5 * low ? 2 : 1.2; // of values that hardly differ, small changes shall look small
+  const margin = high < 1.5 * low ? 2 : 1.2; // a wide range for similar values, so that small changes look small
   const ends = [low / margin, high * margin];
   const ticks = logTicks(...ends);
   return { type: "log", range: ends.map(Math.log10), tickvals: ticks, ticktext: ticks.map((tick) => digits(tick, 2)) };
 }
 
-/** A layout in the colours of the page. A finger that scrolls over a chart shall scroll the page. */
+/** A layout in the colours of the page. On touch screens, dragging over a chart scrolls the page. */
 function layout(more = {}) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -78,18 +78,18 @@ function layout(more = {}) {
   };
 }
 
-/** Draw a chart whose traces and layout do not depend on the reader. */
+/** Draw a chart without controls. */
 function plain(id, chart) {
   if (!chart) return;
   redraws.push(() => {
     const traces = chart.traces.map((trace) => ({ ...trace, name: trace.name ?? "", hoverlabel: { namelength: -1 } }));
-    const shape = structuredClone(chart.layout); // Plotly writes into what it is given
+    const shape = structuredClone(chart.layout); // Plotly changes its arguments
     if (shape.yaxis?.type === "log") Object.assign(shape.yaxis, logAxis([...traces.flatMap((trace) => trace.y), chart.target ?? null]));
     return Plotly.react(id, traces, layout(shape), CONFIG);
   });
 }
 
-/** A labelled choice; `changed` gets the index of the option. */
+/** A labelled select element; `changed` is called with the index of the option. */
 function choice(parent, label, options, selected, changed) {
   const select = document.createElement("select");
   options.forEach((text, index) => select.add(new Option(text, index, false, index === selected)));
@@ -99,7 +99,7 @@ function choice(parent, label, options, selected, changed) {
   parent.append(around);
 }
 
-/** Plotly comes compressed, since it would be most of the page. */
+/** Decompress and run Plotly's script. */
 async function loadPlotly() {
   const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));

@@ -1,5 +1,5 @@
 "use strict";
-// Draws everything, now and whenever the colours of the page change.
+// Draws all charts, initially and whenever the colours of the page change.
 
 function redraw() {
   redraws.forEach((draw) => draw());
@@ -15,7 +15,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 loadPlotly().then(() => {
   boxMap("error-map", charts.error_map, "error", true);
-  boxMap("uncertainty-map", charts.uncertainty_map, "expected error", false);
+  boxMap("uncertainty-map", charts.uncertainty_map, "estimated error", false);
   player();
   plain("convergence", charts.convergence);
   plain("error-split", charts.error_split);

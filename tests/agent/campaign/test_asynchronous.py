@@ -11,7 +11,7 @@ import pytest
 from quick_campaign import Shuffled, quick_config, run_quick, solves_of, trainings_of
 
 from mlasdi.agent.campaign import CampaignError
-from mlasdi.agent.choosing.box_search import APART
+from mlasdi.agent.choosing.box_search import MIN_SEPARATION
 from mlasdi.agent.config import Config
 from mlasdi.agent.execution import ProposeTask, Result, SolveTask, Task, TaskFailure, TrainTask
 from mlasdi.agent.records import Ledger, Monitor
@@ -53,11 +53,11 @@ def assert_complete(config: Config, report: dict[str, Any], n: int = 10) -> None
         solved = [attempt.point_id for attempt in ledger.attempts() if attempt.status == "solved"]
         assert [point.status for point in points] == ["solved"] * n
         assert sorted(solved) == sorted({point.id for point in points})
-        assert not [one for one in ledger.times.activities() if one.is_open]
+        assert not [one for one in ledger.activity_log.activities() if one.is_open]
         assert ledger.last_round("assess") == report["rounds"] - 1
     assert (report["solver_runs"] - report["failed_runs"], len(report["points"])) == (n, n)
     assert len(last_model(config, report).model.latent.x) == n
-    assert not list(config.snapshot_folder.glob(".*.partial"))
+    assert not list(Path(config.snapshot_root).glob(".*.partial"))
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2, 3))])
@@ -86,7 +86,7 @@ def test_places_are_filled_before_there_is_a_model_and_by_the_model_afterwards(
     assert len(chosen) >= 2
     x = config.problem.space.to_unit([[point.mu["a"], point.mu["w"]] for point in points])
     apart = np.abs(x[:, None] - x).max(axis=-1)[np.triu_indices(len(x), 1)]
-    assert apart.min() >= APART  # points under way count as known
+    assert apart.min() >= MIN_SEPARATION  # points under way count as known
 
 
 @pytest.mark.slow
@@ -236,15 +236,15 @@ def test_a_damaged_solution_is_set_aside_and_solved_again(tmp_path: Path, monkey
     def damage(tasks: Sequence[Task]) -> None:
         trainings = trainings_of(tasks)
         if not damaged and trainings:  # which is about to read it
-            damaged.append(SnapshotStore(config.snapshot_folder).path(trainings[0].solutions[2].address))
+            damaged.append(SnapshotStore(Path(config.snapshot_root)).path(trainings[0].solutions[2].address))
             damaged[0].write_bytes(damaged[0].read_bytes()[:-100])
 
     report = run_quick(config, monkeypatch, Shuffled(0, damage), monitor)
     assert damaged[0].with_name(f"{damaged[0].name}.damaged").exists()
-    assert any("was damaged, and is solved again" in warning for warning in monitor.warnings)
+    assert any("is damaged and is solved again" in warning for warning in monitor.warnings)
     assert len(report["points"]) == 10
     assert len(last_model(config, report).model.latent.x) == 10
-    assert SnapshotStore(config.snapshot_folder).get(damaged[0].stem) is not None
+    assert SnapshotStore(Path(config.snapshot_root)).get(damaged[0].stem) is not None
 
 
 def test_too_few_solutions_end_it_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def open_ledger(root: Path) -> Ledger:
 
 
 def versions_of(root: Path) -> list[ModelVersionInfo]:
-    return sorted(find(root=root / "mlruns"), key=lambda version: int(version.version))
+    return sorted(find(store=root / "mlruns"), key=lambda version: int(version.version))
 
 
 # What it leaves behind

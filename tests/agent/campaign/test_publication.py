@@ -71,7 +71,7 @@ def test_a_version_carries_all_that_a_reader_asks_for(
     config: Config, burgers_surrogate: Surrogate, model: Path, assessment: Assessment
 ) -> None:
     version = publish(started(config), burgers_surrogate, model, assessment)
-    (found,) = find(root=config.root)
+    (found,) = find(store=config.root)
     assert (found.name, found.version, found.campaign, found.aliases) == ("small", version, "small", ("champion",))
     assert found.error_estimate == burgers_surrogate.error_estimate
     assert found.max_error == assessment.final.max()
@@ -81,7 +81,7 @@ def test_a_version_carries_all_that_a_reader_asks_for(
     assert found.tags["problem"] == "burgers1d"
     assert found.tags["stages"] == ", ".join(burgers_surrogate.record.stage_names)
     assert (found.tags["fields"], found.tags["n_state"]) == ("u", "101")
-    registered = Surrogate.load(resolve(f"models:/small/{version}", root=config.root))
+    registered = Surrogate.load(resolve(f"models:/small/{version}", store=config.root))
     np.testing.assert_array_equal(registered.predict([0.81, 1.02]).mean, burgers_surrogate.predict([0.81, 1.02]).mean)
 
 
@@ -93,7 +93,7 @@ def test_the_data_hash_is_that_of_the_solutions_it_was_trained_on(
     hashes = []
     for round in (0, 1):
         version = publish(publisher, burgers_surrogate, model, None, round)
-        (found,) = (v for v in find(root=config.root) if v.version == version)
+        (found,) = (v for v in find(store=config.root) if v.version == version)
         hashes.append(found.tags["data_hash"])
     assert hashes == [hashlib.sha256(addresses.encode()).hexdigest() for addresses in ("0123", "01234")]
 
@@ -122,14 +122,14 @@ def test_published_again_it_is_the_same_version(
     """By another process, which goes on after a kill."""
     first = publish(started(config), burgers_surrogate, model, assessment)
     assert publish(started(config), burgers_surrogate, model, assessment) == first
-    assert len(find(root=config.root)) == len(round_runs(config)) == 1
+    assert len(find(store=config.root)) == len(round_runs(config)) == 1
 
 
 def test_without_validation_there_is_no_validated_error(
     config: Config, burgers_surrogate: Surrogate, model: Path
 ) -> None:
     publish(started(config), burgers_surrogate, model, None)
-    (found,) = find(root=config.root)
+    (found,) = find(store=config.root)
     assert found.max_error is None
     assert found.tags.keys().isdisjoint({"max_error", "mean_error"})
     assert found.error == burgers_surrogate.error_estimate
@@ -144,7 +144,7 @@ def test_a_surrogate_that_cannot_judge_itself_never_ousts_a_champion(
     blind = replace(burgers_surrogate, record=replace(burgers_surrogate.record, error_estimate=None))
     publisher = started(config)
     versions = [publish(publisher, s, model, None, k) for k, s in enumerate([blind, burgers_surrogate, blind])]
-    by_version = {found.version: found for found in find(root=config.root)}
+    by_version = {found.version: found for found in find(store=config.root)}
     assert [by_version[v].aliases for v in versions] == [(), ("champion",), ()]
     assert by_version[versions[0]].error_estimate == inf
 
@@ -197,5 +197,5 @@ def test_identity_is_where_mlflow_finds_it(config: Config, burgers_surrogate: Su
     identity = publisher.identity(publish(publisher, burgers_surrogate, model, None))
     assert json.loads(json.dumps(identity)) == identity
     assert client_of(config).get_run(identity["run_id"]).info.run_name == "small"
-    assert resolve(identity["model_uri"], root=config.root).is_dir()
+    assert resolve(identity["model_uri"], store=config.root).is_dir()
     assert str(config.root / "mlflow.db") in identity["browse"]

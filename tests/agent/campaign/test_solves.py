@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import yaml
 from faulty_solvers import Faulty
+from ledger_entries import start_attempt
 
 from mlasdi.agent.campaign.solves import Solves, SolvesError
 from mlasdi.agent.config import Config, load_config
 from mlasdi.agent.execution import TRANSIENT, SolveResult, SolveTask
-from mlasdi.agent.execution.failures import SolveFailure
-from mlasdi.agent.execution.ray_executor import SerialExecutor
+from mlasdi.agent.execution.executor import SerialExecutor
+from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.execution.training_data import read_training_data
 from mlasdi.agent.records import Ledger, Monitor
 from mlasdi.preprocessing import TrainingData
@@ -277,7 +278,7 @@ class Flaky(SerialExecutor):
         for result in super().run(tasks):
             self.tried.append(result.task_id)
             fails = self.tried.count(result.task_id) <= self.n_failures
-            yield replace(result, failure=SolveFailure(self.kind, "bad luck")) if fails else result
+            yield replace(result, failure=TaskFailure(self.kind, "bad luck")) if fails else result
 
 
 @pytest.mark.parametrize("kind", TRANSIENT)
@@ -307,7 +308,7 @@ def test_an_agent_killed_between_two_attempts_makes_the_second_one(solves: Solve
     flaky = Flaky("worker-lost")
     solves.record(0, "train", MUS[:1], [None])
     (point,) = solves.ledger.points("train")
-    attempt = solves.ledger.start_attempt(point.id)
+    attempt = start_attempt(solves.ledger, point.id)
     (result,) = flaky.run([solves._task("train", point)])
     solves.ledger.finish_attempt(attempt, result)
     assert solves.ledger.points("train")[0].status == "failed"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import mlasdi.agent.choosing.acquisition
-from mlasdi.agent.choosing import SamplingSettings, propose
+from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
 from mlasdi.agent.choosing.acquisition import chance_of_success, score_function
-from mlasdi.agent.choosing.box_search import APART, Score
+from mlasdi.agent.choosing.box_search import MIN_SEPARATION, Score
 from mlasdi.interpolation import Kriging
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
@@ -71,7 +71,7 @@ def distance(surrogate: Surrogate, mu: np.ndarray, others: np.ndarray) -> float:
 @pytest.mark.parametrize("acquisition", SCORED)
 def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisition: str) -> None:
     settings = SamplingSettings(acquisition=acquisition, candidates=64)
-    mus, scores = propose(surrogate, settings, trained_on(surrogate), 1, seed=0)
+    mus, scores = propose(surrogate, settings, PointSets(trained_on(surrogate)), 1, seed=0)
     score = score_function(surrogate, acquisition, nothing_pending(surrogate))
     assert surrogate.space.contains(mus, tolerance=0).all()
     assert scores[0] == pytest.approx(score(mus)[0], rel=1e-6)
@@ -81,9 +81,9 @@ def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisitio
 @pytest.mark.parametrize("acquisition", SCORED)
 def test_in_similarity_variables_little_scores_higher(similar_surrogate: Surrogate, acquisition: str) -> None:
     """The errors are those of the scheme then, a thousandth of what they were, and their hills are many."""
-    assert similar_surrogate.frame is not None
+    assert similar_surrogate.coordinate_scaling is not None
     settings = SamplingSettings(acquisition=acquisition)
-    _, scores = propose(similar_surrogate, settings, trained_on(similar_surrogate), 1, seed=0)
+    _, scores = propose(similar_surrogate, settings, PointSets(trained_on(similar_surrogate)), 1, seed=0)
     score = score_function(similar_surrogate, acquisition, nothing_pending(similar_surrogate))
     assert scores[0] >= 0.95 * score(dense_grid(similar_surrogate)).max()
 
@@ -91,7 +91,8 @@ def test_in_similarity_variables_little_scores_higher(similar_surrogate: Surroga
 def test_the_maximum_is_found_from_few_candidates_and_any_seed(surrogate: Surrogate) -> None:
     """With eight candidates, fewer than the box of three parameters has faces and corners."""
     found = [
-        propose(surrogate, SamplingSettings(candidates=8), trained_on(surrogate), 1, seed)[1][0] for seed in range(2)
+        propose(surrogate, SamplingSettings(candidates=8), PointSets(trained_on(surrogate)), 1, seed)[1][0]
+        for seed in range(2)
     ]
     top = surrogate.relative_std(dense_grid(surrogate)).max()
     assert min(found) > 0.98 * top
@@ -99,7 +100,7 @@ def test_the_maximum_is_found_from_few_candidates_and_any_seed(surrogate: Surrog
 
 def test_the_same_seed_gives_the_same_points(one: Surrogate) -> None:
     settings = SamplingSettings(candidates=16)
-    first, again = (propose(one, settings, trained_on(one), 2, seed=5) for _ in range(2))
+    first, again = (propose(one, settings, PointSets(trained_on(one)), 2, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
 
@@ -126,7 +127,7 @@ def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
     u = np.stack([1 + np.exp(-((x - 0.2 - 0.6 * p * t[:, None]) ** 2) / 0.02) for p in mu[:, 2]])
     data = TrainingData(space, StateLayout(("u",), {"x": x}), mu, t, u)
     surrogate = fit(data, ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": 21}), seed=0)
-    batch, scores = propose(surrogate, SamplingSettings(acquisition=acquisition), mu, 2, seed=0)
+    batch, scores = propose(surrogate, SamplingSettings(acquisition=acquisition), PointSets(mu), 2, seed=0)
     assert space.contains(batch, tolerance=0).all()
     assert 0.45 < batch[0, 2] < 0.95
     score = score_function(surrogate, acquisition, nothing_pending(surrogate))
@@ -140,7 +141,9 @@ def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
 def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
     surrogate: Surrogate, acquisition: str
 ) -> None:
-    (point,), _ = propose(surrogate, SamplingSettings(acquisition=acquisition), trained_on(surrogate), 1, seed=0)
+    (point,), _ = propose(
+        surrogate, SamplingSettings(acquisition=acquisition), PointSets(trained_on(surrogate)), 1, seed=0
+    )
     before = score_function(surrogate, acquisition, nothing_pending(surrogate))
     after = score_function(surrogate, acquisition, point[None])
     # As certain as where it is solved, where only the nugget of the kernel is left.
@@ -155,24 +158,24 @@ def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
 def test_a_batch_spreads(surrogate: Surrogate) -> None:
     """Each point is the best one with those before it pending, so the scores fall and the points keep apart."""
     known = trained_on(surrogate)
-    mus, scores = propose(surrogate, SamplingSettings(candidates=32), known, 3, seed=0)
+    mus, scores = propose(surrogate, SamplingSettings(candidates=32), PointSets(known), 3, seed=0)
     assert mus.shape == (3, surrogate.space.n_params)
     assert (np.diff(scores) <= 1e-3 * scores[0]).all()
     grid = dense_grid(surrogate)
     for i in range(1, 3):
         taken = np.concatenate([known, mus[:i]])
-        assert distance(surrogate, mus[i : i + 1], taken) >= APART
+        assert distance(surrogate, mus[i : i + 1], taken) >= MIN_SEPARATION
         score = score_function(surrogate, "field-std", mus[:i])
         assert scores[i] == pytest.approx(score(mus[i : i + 1])[0], rel=1e-6)
-        free = [mu for mu in grid if distance(surrogate, mu[None], taken) >= 2 * APART]
+        free = [mu for mu in grid if distance(surrogate, mu[None], taken) >= 2 * MIN_SEPARATION]
         assert scores[i] >= 0.95 * score(np.array(free)).max()
 
 
 def test_a_failed_point_is_not_proposed_again(surrogate: Surrogate) -> None:
     settings, known = SamplingSettings(candidates=32), trained_on(surrogate)
     for _ in range(2):  # the solver fails wherever the agent looks: no new trajectory, one more known point
-        mus, scores = propose(surrogate, settings, known, 1, seed=0)
-        assert distance(surrogate, mus, known) >= APART
+        mus, scores = propose(surrogate, settings, PointSets(known), 1, seed=0)
+        assert distance(surrogate, mus, known) >= MIN_SEPARATION
         pending = known[len(surrogate.model.latent.x) :]
         assert scores[0] == pytest.approx(surrogate.relative_std(mus, pending)[0], rel=1e-6)
         known = np.concatenate([known, mus])
@@ -188,14 +191,14 @@ def test_a_known_point_is_no_proposal_even_where_it_scores_highest(
         return lambda mu: 2.0 - np.square(space.to_unit(mu)).sum(axis=1)
 
     monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", highest_at_a_corner)
-    mus, scores = propose(burgers_surrogate, SamplingSettings(), known, 2, seed=0)
-    assert distance(burgers_surrogate, mus, known) >= APART
-    assert distance(burgers_surrogate, mus[:1], mus[1:]) >= APART
+    mus, scores = propose(burgers_surrogate, SamplingSettings(), PointSets(known), 2, seed=0)
+    assert distance(burgers_surrogate, mus, known) >= MIN_SEPARATION
+    assert distance(burgers_surrogate, mus[:1], mus[1:]) >= MIN_SEPARATION
     assert (scores > 1.9).all()
 
 
 def test_a_box_full_of_known_points_ends_the_choice(one: Surrogate) -> None:
-    mus, scores = propose(one, SamplingSettings(), one.space.grid(60), 2, seed=0)
+    mus, scores = propose(one, SamplingSettings(), PointSets(one.space.grid(60)), 2, seed=0)
     assert mus.shape == (0, 1)
     assert scores.shape == (0,)
 
@@ -203,7 +206,7 @@ def test_a_box_full_of_known_points_ends_the_choice(one: Surrogate) -> None:
 def test_where_nothing_is_uncertain_nothing_is_proposed() -> None:
     space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("b", 0.0, 1.0)))
     surrogate = travelling_waves(space, space.corners(), depends=False)
-    mus, scores = propose(surrogate, SamplingSettings(candidates=16), space.corners(), 3, seed=0)
+    mus, scores = propose(surrogate, SamplingSettings(candidates=16), PointSets(space.corners()), 3, seed=0)
     assert mus.shape == (0, 2)
     assert scores.shape == (0,)
 
@@ -224,14 +227,14 @@ def test_the_choice_keeps_away_from_where_solves_fail(
     monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", lambda *args: wanted)
     failed = space.from_unit(np.array([[0.25, 0.95], [0.5, 0.95], [0.75, 0.95]]))
     settings, all_known = SamplingSettings(candidates=64), np.concatenate([known, failed])
-    (heedless,), _ = propose(burgers_surrogate, settings, all_known, 1, seed=0)
-    (careful,), (score,) = propose(burgers_surrogate, settings, all_known, 1, seed=0, failed=failed)
+    (heedless,), _ = propose(burgers_surrogate, settings, PointSets(all_known), 1, seed=0)
+    (careful,), (score,) = propose(burgers_surrogate, settings, PointSets(all_known, failed=failed), 1, seed=0)
     chance = chance_of_success(space, known, failed)
     assert chance(heedless[None])[0] < 0.1
     assert chance(careful[None])[0] > 0.8
     assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-6)
     grid = dense_grid(burgers_surrogate)
-    grid = grid[[distance(burgers_surrogate, mu[None], all_known) > 2 * APART for mu in grid]]
+    grid = grid[[distance(burgers_surrogate, mu[None], all_known) > 2 * MIN_SEPARATION for mu in grid]]
     assert score >= 0.9 * (chance(grid) * wanted(grid)).max()
 
 
@@ -242,7 +245,7 @@ def test_the_choice_keeps_away_from_where_solves_fail(
 def test_of_available_points_the_best_is_taken(surrogate: Surrogate, acquisition: str) -> None:
     settings, space, known = SamplingSettings(acquisition=acquisition), surrogate.space, trained_on(surrogate)
     available = np.concatenate([space.sobol(20, seed=3), known])
-    mus, scores = propose(surrogate, settings, known, 3, seed=0, available=available)
+    mus, scores = propose(surrogate, settings, PointSets(known, available=available), 3, seed=0)
     assert {tuple(mu) for mu in mus} <= {tuple(mu) for mu in available[:20]}
     assert len({tuple(mu) for mu in mus}) == 3
     for i in range(3):
@@ -254,10 +257,10 @@ def test_of_available_points_the_best_is_taken(surrogate: Surrogate, acquisition
 def test_available_points_are_used_up_even_where_they_lie_close(one: Surrogate, acquisition: str) -> None:
     settings, known = SamplingSettings(acquisition=acquisition), trained_on(one)
     available = np.concatenate([known, one.space.from_unit(np.array([[0.400], [0.401], [0.402]]))])
-    mus, _ = propose(one, settings, known, 2, seed=0, available=available)
-    rest, _ = propose(one, settings, np.concatenate([known, mus]), 2, seed=0, available=available)
+    mus, _ = propose(one, settings, PointSets(known, available=available), 2, seed=0)
+    rest, _ = propose(one, settings, PointSets(np.concatenate([known, mus]), available=available), 2, seed=0)
     np.testing.assert_allclose(np.sort(np.concatenate([mus, rest]), axis=0), available[len(known) :])
-    nothing, _ = propose(one, settings, available, 2, seed=0, available=available)
+    nothing, _ = propose(one, settings, PointSets(available, available=available), 2, seed=0)
     assert nothing.shape == (0, 1)
 
 
@@ -268,8 +271,8 @@ def test_sobol_goes_on_where_the_known_points_end(surrogate: Surrogate) -> None:
     """Choosing two, then three, gives the first five points of the sequence; other points known do not matter."""
     settings, space = SamplingSettings(acquisition="sobol"), surrogate.space
     sequence = space.sobol(8, seed=2)
-    first, scores = propose(surrogate, settings, trained_on(surrogate), 2, seed=2)
+    first, scores = propose(surrogate, settings, PointSets(trained_on(surrogate)), 2, seed=2)
     known = np.concatenate([trained_on(surrogate), first])
-    then, _ = propose(surrogate, settings, known, 3, seed=2)
+    then, _ = propose(surrogate, settings, PointSets(known), 3, seed=2)
     np.testing.assert_array_equal(np.concatenate([first, then]), sequence[:5])
     np.testing.assert_array_equal(scores, np.zeros(2))

@@ -15,35 +15,35 @@ from mlasdi.agent.config import ConfigError
 
 
 def test_trainings_are_expected_to_take_as_long_for_a_point_as_until_now() -> None:
-    costs = Costs.measured([4, 6, 10], beside_s=40.0, solve_s=1.0, places=3)
-    assert costs == Costs(n_points=10, train_s=pytest.approx(MARGIN * 20.0), solve_s=1.0, places=3)
+    costs = Costs.measured([4, 6, 10], training_s=40.0, solve_s=1.0, n_slots=3)
+    assert costs == Costs(n_points=10, train_s=pytest.approx(MARGIN * 20.0), solve_s=1.0, n_slots=3)
 
 
 def test_a_dear_solve_is_chosen_by_all_that_can_be_known() -> None:
-    assert points_of_round(Costs(n_points=9, train_s=10.0, solve_s=3600.0, places=1), 50) == 1
-    assert points_of_round(Costs(n_points=9, train_s=10.0, solve_s=3600.0, places=6), 50) == 6
+    assert points_of_round(Costs(n_points=9, train_s=10.0, solve_s=3600.0, n_slots=1), 50) == 1
+    assert points_of_round(Costs(n_points=9, train_s=10.0, solve_s=3600.0, n_slots=6), 50) == 6
 
 
 def test_solves_that_cost_nothing_multiply_the_points_by_e() -> None:
     """The maximum of log(r) / r over r = (n + q) / n is at e."""
     n = 1000
-    found = points_of_round(Costs(n_points=n, train_s=10.0, solve_s=0.0, places=1), 10 * n)
+    found = points_of_round(Costs(n_points=n, train_s=10.0, solve_s=0.0, n_slots=1), 10 * n)
     assert (n + found) / n == pytest.approx(math.e, rel=1e-3)
 
 
 @given(
-    n=st.integers(1, 100), train_s=st.floats(0, 1e4), solve_s=st.floats(0, 1e4), places=st.integers(1, 20),
+    n=st.integers(1, 100), train_s=st.floats(0, 1e4), solve_s=st.floats(0, 1e4), n_slots=st.integers(1, 20),
     most=st.integers(1, 60),
 )  # fmt: skip
-def test_no_other_size_is_faster(n: int, train_s: float, solve_s: float, places: int, most: int) -> None:
-    costs = Costs(n, train_s, solve_s, places)
+def test_no_other_size_is_faster(n: int, train_s: float, solve_s: float, n_slots: int, most: int) -> None:
+    costs = Costs(n, train_s, solve_s, n_slots)
     best = points_of_round(costs, most)
     assert 1 <= best <= most
     assert all(costs.rate(size) <= costs.rate(best) for size in range(1, most + 1))
 
 
 def test_a_round_fits_into_what_is_left_of_the_time() -> None:
-    costs = Costs(n_points=10, train_s=10.0, solve_s=1.0, places=1)
+    costs = Costs(n_points=10, train_s=10.0, solve_s=1.0, n_slots=1)
     free = points_of_round(costs, 100)
     limited = points_of_round(costs, 100, seconds_left=costs.round_s(3) + 0.1)
     assert limited == 3 < free
@@ -64,20 +64,20 @@ def most_points(costs: Costs, most: int, seconds_left: float) -> int:
 
 
 @given(
-    n=st.integers(1, 12), train_s=st.floats(0.1, 10), solve_s=st.floats(0.1, 10), places=st.integers(1, 4),
+    n=st.integers(1, 12), train_s=st.floats(0.1, 10), solve_s=st.floats(0.1, 10), n_slots=st.integers(1, 4),
     most=st.integers(1, 9), seconds=st.floats(0, 200),
 )  # fmt: skip
 @settings(deadline=None)
 def test_no_rounds_lead_to_more_points_in_time(
-    n: int, train_s: float, solve_s: float, places: int, most: int, seconds: float
+    n: int, train_s: float, solve_s: float, n_slots: int, most: int, seconds: float
 ) -> None:
-    costs, left, known = Costs(n, train_s, solve_s, places), seconds, 0
+    costs, left, known = Costs(n, train_s, solve_s, n_slots), seconds, 0
     while known < most:
         size = points_of_round(costs, most - known, left)
         if costs.round_s(size) > left:
             break
         left, known, costs = left - costs.round_s(size), known + size, costs.after(size)
-    assert known == most_points(Costs(n, train_s, solve_s, places), most, seconds)
+    assert known == most_points(Costs(n, train_s, solve_s, n_slots), most, seconds)
 
 
 def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,5 +93,5 @@ def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_greedy_rounds_are_for_campaigns_that_wait(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"sampling.rounds: 'greedy' weighs .* use 'fixed'"):
+    with pytest.raises(ConfigError, match=r"sampling.rounds: 'greedy' is for .* use 'fixed'"):
         quick_config(tmp_path, sampling={"rounds": "greedy"})

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mlasdi.agent.choosing.box_search import APART, best_of, is_apart, maximise, refine_lbfgs
+from mlasdi.agent.choosing.box_search import MIN_SEPARATION, are_separated, best_of, maximise, refine_lbfgs
 from mlasdi.solvers import Parameter, ParameterSpace, parse_constraint
 from mlasdi.solvers.constraints import Predicate
 
@@ -62,7 +62,7 @@ def test_a_corner_is_a_candidate_where_the_gradient_leads_elsewhere() -> None:
 def test_taken_points_are_kept_clear_of() -> None:
     space, top = free_box(2), np.array([0.4, 0.7])
     x, value = found(space, peak(space, top), taken=top[None])
-    assert np.abs(x - top).max() >= APART
+    assert np.abs(x - top).max() >= MIN_SEPARATION
     assert value > 2 - 0.02
     full = space.to_unit(space.grid(120))
     assert maximise(space, peak(space, top), full, 64, 0)[1] == 0
@@ -138,8 +138,8 @@ def test_neighbouring_whole_numbers_are_two_points() -> None:
     taken = space.to_unit([[499.0], [500.0]])
     x, _ = found(space, peak(space, np.array([top])), taken=taken)
     assert space.from_unit(x)[0] == 501
-    assert is_apart(space, space.to_unit([[501.0], [502.0]]), taken)
-    assert not is_apart(space, space.to_unit([[501.0], [501.0]]), taken)
+    assert are_separated(space, space.to_unit([[501.0], [502.0]]), taken)
+    assert not are_separated(space, space.to_unit([[501.0], [501.0]]), taken)
 
 
 def test_the_best_of_no_points_is_nothing() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlasdi.agent.choosing import SamplingSettings, initial_design, next_sobol, read_candidates
-from mlasdi.agent.choosing.sampling import near
+from mlasdi.agent.choosing.sampling import is_near
 from mlasdi.solvers import Parameter, ParameterSpace, parse_constraint
 
 BOX = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("b", 1.0, 100.0, scale="log")))
@@ -113,5 +113,5 @@ def test_the_sequence_ends_with_the_whole_numbers() -> None:
 
 def test_points_are_near_in_every_parameter() -> None:
     x, others = np.array([[0.0, 0.0], [0.0, 0.5], [0.5, 0.5]]), np.array([[0.05, 0.45]])
-    np.testing.assert_array_equal(near(x, others, 0.1), [False, True, False])
-    np.testing.assert_array_equal(near(x, others, np.array([0.1, 0.01])), [False, False, False])
+    np.testing.assert_array_equal(is_near(x, others, 0.1), [False, True, False])
+    np.testing.assert_array_equal(is_near(x, others, np.array([0.1, 0.01])), [False, False, False])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from botorch.models import SingleTaskGP
 
-from mlasdi.agent.choosing import SamplingSettings, propose
+from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
 from mlasdi.agent.choosing.acquisition import score_function
 from mlasdi.agent.choosing.variance_reduction import N_INTEGRATION, VarianceReduction, variance_model
 from mlasdi.interpolation import CoefficientGP, Kernel, Kriging
@@ -141,10 +141,10 @@ def test_it_prefers_the_inside_to_the_face_that_is_most_uncertain() -> None:
 
 def test_a_batch_is_moved_to_where_it_gains_most_together(burgers_surrogate: Surrogate) -> None:
     space, known = burgers_surrogate.space, burgers_surrogate.space.from_unit(burgers_surrogate.model.latent.x)
-    batch, scores = propose(burgers_surrogate, SETTINGS, known, 3, seed=0)
+    batch, scores = propose(burgers_surrogate, SETTINGS, PointSets(known), 3, seed=0)
     greedy = nothing(2)
     for i in range(3):
-        (point,), _ = propose(burgers_surrogate, SETTINGS, np.concatenate([known, greedy]), 1, seed=i)
+        (point,), _ = propose(burgers_surrogate, SETTINGS, PointSets(np.concatenate([known, greedy])), 1, seed=i)
         greedy = np.vstack([greedy, point])
     reduction = reduction_of(burgers_surrogate)
     together, one_by_one = reduction.gain(space.to_unit(np.stack([batch, greedy])))
@@ -161,7 +161,7 @@ def test_every_kind_of_gp_proposes_the_best_of_a_grid(interpolation: str) -> Non
     settings = {"latent_dim": 2, "n_time": 9, "first_stage": {"iterations": 5}, "interpolation": interpolation}
     data = TrainingData(space, StateLayout(("u",), {"x": x}), mu, t, u)
     surrogate = fit(data, ModelSettings.model_validate(settings | {"stages": []}), seed=0)
-    (point,), (score,) = propose(surrogate, SETTINGS, mu, 1, seed=0)
+    (point,), (score,) = propose(surrogate, SETTINGS, PointSets(mu), 1, seed=0)
     grid = space.grid(81)
     values = score_function(surrogate, "integrated-variance", nothing(1))(grid)
     assert score >= 0.999 * values.max()

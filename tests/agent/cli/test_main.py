@@ -12,13 +12,14 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from ledger_entries import add_seconds, start_attempt
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from mlasdi.agent.cli.console import ConsoleMonitor
 from mlasdi.agent.cli.main import app
 from mlasdi.agent.execution import SolveResult
-from mlasdi.agent.execution.failures import SolveFailure
+from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger, Monitor
 from mlasdi.agent.text import percent, seconds
 from mlasdi.preprocessing import TrainingData
@@ -316,7 +317,7 @@ def test_check_of_a_broken_solver(folder: Path, monkeypatch: pytest.MonkeyPatch)
 # Status
 
 
-def solve_result(task_id: int, failure: SolveFailure | None = None) -> SolveResult:
+def solve_result(task_id: int, failure: TaskFailure | None = None) -> SolveResult:
     return SolveResult(task_id, f"address {task_id}", 0.5, 10.0, 11.0, "host:1", False, failure)
 
 
@@ -328,7 +329,7 @@ def record_campaign() -> Path:
         corners = [SPACE.as_dict(mu) for mu in SPACE.corners()]
         ids = ledger.add_points(0, "train", corners, [f"corner {i}" for i in range(4)])
         for point_id in ids:
-            ledger.finish_attempt(ledger.start_attempt(point_id), solve_result(point_id))
+            ledger.finish_attempt(start_attempt(ledger, point_id), solve_result(point_id))
         for step in ("propose", "solve", "train"):
             ledger.complete_step(0, step, {})
         ledger.complete_step(0, "assess", {"error_estimate": 0.025})
@@ -337,11 +338,11 @@ def record_campaign() -> Path:
             1, "train", [{"a": 0.8, "w": 1}, {"a": 0.8, "w": 0.9}], ["c", "b"], [0.1, 0.1]
         )
         ledger.finish_attempt(
-            ledger.start_attempt(centre), solve_result(centre, SolveFailure("not-finite", "overflow"))
+            start_attempt(ledger, centre), solve_result(centre, TaskFailure("not-finite", "overflow"))
         )
-        ledger.start_attempt(beside)
-        ledger.add_seconds("solve", 2.0)
-        ledger.add_seconds("train", 130.0)
+        start_attempt(ledger, beside)
+        add_seconds(ledger, "solve", 2.0)
+        add_seconds(ledger, "train", 130.0)
     return folder
 
 
@@ -393,7 +394,7 @@ def test_status_after_the_end_and_when_it_goes_on() -> None:
     assert "the target error is reached" in text
     with Ledger(campaign / "ledger.db") as ledger:
         (waiting,) = ledger.points("train", status="proposed")
-        ledger.finish_attempt(ledger.start_attempt(waiting.id), solve_result(waiting.id))
+        ledger.finish_attempt(start_attempt(ledger, waiting.id), solve_result(waiting.id))
     assert "pulse: started" in mlasdi("status", "pulse.yaml").stdout
 
 
@@ -582,7 +583,7 @@ def pretend(config: Any, monitor: Monitor) -> dict[str, Any]:
     monitor.solving("train", 3)
     monitor.solved("train", mu, solve_result(1))
     monitor.solved("train", mu, SolveResult(2, "", 0, 0, 1, "", True, None))
-    monitor.solved("train", mu, solve_result(3, SolveFailure("worker-lost", "died [9]")))
+    monitor.solved("train", mu, solve_result(3, TaskFailure("worker-lost", "died [9]")))
     for step in range(1, 4):
         monitor.training(Progress("variable-projection", step, 3, 10.0**-step))
     monitor.solving("validate", 1)
@@ -745,7 +746,7 @@ def drawn(monitor: ConsoleMonitor) -> str:
 
 def test_time_left_is_that_of_the_rounds_to_come_without_validation() -> None:
     now = [0.0]
-    monitor = ConsoleMonitor(Console(file=io.StringIO()), batch=2, clock=lambda: now[0])
+    monitor = ConsoleMonitor(Console(file=io.StringIO()), batch=2, now=lambda: now[0])
     monitor.started("pulse", Path("folder"), 9, 0)
     monitor.round_started(0, 0)
     assert monitor.time_left_s() is None

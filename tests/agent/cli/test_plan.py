@@ -47,7 +47,7 @@ def kinds(found: list[Finding]) -> list[str]:
 def test_solves_run_side_by_side_as_far_as_there_is_room(tmp_path: Path, cluster: dict, at_once: int) -> None:
     settings = config(tmp_path, cluster=cluster, sampling={"batch": 2}, validation={"grid": 5})
     found = plan(settings)
-    assert (found.side_by_side, found.rounds) == (at_once, 4)
+    assert (found.parallel_solves, found.rounds) == (at_once, 4)
     # Four corners; two points in each of two rounds, and one in the last; 25 points of validation.
     turns = ceil(4 / at_once) + 3 * ceil(2 / at_once) + ceil(25 / at_once)
     assert found.wall_s == pytest.approx(2.0 * turns)

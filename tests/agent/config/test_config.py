@@ -216,7 +216,7 @@ def test_a_data_set_has_no_candidate_set(base: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "runs.npz", a=[0.7, 0.8], w=[1.1, 0.9], t=[0.0, 1.0], u=np.ones((2, 2, 3)))
     options = {"path": str(tmp_path / "runs.npz"), "parameters": ["a", "w"], "fields": ["u"]}
     base.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"solver": "data-set", "options": options}}))
-    with pytest.raises(ConfigError, match=r"sampling\.candidate_set: a data set has its own points"):
+    with pytest.raises(ConfigError, match=r"sampling\.candidate_set: not for a data set"):
         load_config(base, ["sampling.candidate_set=points.csv"])
     with pytest.raises(ConfigError, match=r"validation\.sobol: a data set has solutions at its own points only"):
         load_config(base, ["validation.sobol=3"])

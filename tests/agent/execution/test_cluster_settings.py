@@ -29,9 +29,9 @@ def test_needs_of_a_solve_are_named_as_ray_names_them() -> None:
 
 def test_solutions_lie_in_the_campaign_unless_there_is_a_storage(tmp_path: Path) -> None:
     config = quick_config(tmp_path)
-    assert config.snapshot_folder == config.folder / "snapshots"
+    assert Path(config.snapshot_root) == config.folder / "snapshots"
     shared = quick_config(tmp_path, cluster={"storage": str(tmp_path / "disk")})
-    assert shared.snapshot_folder == tmp_path / "disk" / "quick" / "snapshots"
+    assert Path(shared.snapshot_root) == tmp_path / "disk" / "quick" / "snapshots"
 
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])

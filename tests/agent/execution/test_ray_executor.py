@@ -15,7 +15,7 @@ import pytest
 import ray
 import torch
 
-from mlasdi.agent.choosing import SamplingSettings, propose
+from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
 from mlasdi.agent.execution import (
     ClusterSettings,
     ProposeTask,
@@ -25,7 +25,8 @@ from mlasdi.agent.execution import (
     TrainTask,
     make_executor,
 )
-from mlasdi.agent.execution.ray_executor import RayExecutor, SerialExecutor
+from mlasdi.agent.execution.executor import SerialExecutor
+from mlasdi.agent.execution.ray_executor import RayExecutor
 from mlasdi.agent.execution.ray_executor import _failure_of as failure_of
 from mlasdi.solvers import Parameter, ParameterSpace, catalog
 from mlasdi.solvers.storage import SnapshotStore, address
@@ -231,12 +232,12 @@ def test_a_training_leaves_a_surrogate(executor, tmp_path):
     np.testing.assert_allclose(surrogate.space.from_unit(surrogate.model.latent.x)[:, 0], [0.7, 0.8, 0.9])
     space = surrogate.space
     known = space.from_unit(surrogate.model.latent.x)
-    wanted = ProposeTask(5, task.place, SamplingSettings(candidates=8), known, known[:0], None, 2, 0)
+    wanted = ProposeTask(5, task.place, SamplingSettings(candidates=8), PointSets(known), 2, 0)
     executor.submit(wanted)
     (chosen,) = executor.wait()
     assert chosen.failure is None
     assert (chosen.task_id, chosen.mus.shape, len(chosen.scores)) == (5, (2, 2), 2)
-    expected, _ = propose(surrogate, wanted.sampling, known, 2, 0)
+    expected, _ = propose(surrogate, wanted.sampling, PointSets(known), 2, 0)
     np.testing.assert_allclose(chosen.mus, expected, rtol=1e-5)
 
 
@@ -258,7 +259,7 @@ def test_trainings_and_choices_fail_as_data(executor, tmp_path):
     assert result.failure.kind == "solutions"
     assert "is missing" in result.failure.message
     known = np.ones((1, 2))
-    executor.submit(ProposeTask(0, str(tmp_path / "nothing"), SamplingSettings(), known, known[:0], None, 1, 0))
+    executor.submit(ProposeTask(0, str(tmp_path / "nothing"), SamplingSettings(), PointSets(known), 1, 0))
     (chosen,) = executor.wait()
     assert "no surrogate there" in chosen.failure.message
     assert len(chosen.mus) == 0

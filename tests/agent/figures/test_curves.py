@@ -326,7 +326,7 @@ def test_convergence_has_a_line_for_each_number_of_stages():
 def test_two_space_coordinates_keep_their_proportions(size, monkeypatch):
     x, y = (np.linspace(-length / 2, length / 2, 30) for length in size)
     layout = StateLayout(("u", "v"), {"x": x, "y": y}, coordinate_units={"x": "m", "y": "m"})
-    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), *field_data(layout))
+    figure = figures.worst_point(figures.Comparison(layout, *field_data(layout)), space_of(1), np.array([4e-4]))
     assert_readable(figure, monkeypatch)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
     for axes in panels:
@@ -340,7 +340,9 @@ def test_two_space_coordinates_keep_their_proportions(size, monkeypatch):
 @pytest.mark.parametrize("n_fields", [1, 2])
 def test_worst_point_is_readable_and_labelled(n_axes, n_fields, monkeypatch):
     layout, space = state_layout(n_axes, n_fields), space_of(3)
-    figure = figures.worst_point(layout, space, space.from_unit([0.5, 0.5, 0.5]), *field_data(layout))
+    figure = figures.worst_point(
+        figures.Comparison(layout, *field_data(layout)), space, space.from_unit([0.5, 0.5, 0.5])
+    )
     assert_readable(figure, monkeypatch)
     small = "u [$10^{-3}$ m/s]"
     assert labels_of(figure) == {"x [cm]", "u [m/s]", small, "t [ms]" if n_axes == 1 else "y [cm]"}
@@ -354,7 +356,7 @@ def test_points_outside_a_mask_are_left_blank(monkeypatch):
     x, y = np.linspace(0, 2, 20), np.linspace(0, 1, 10)
     mask = np.hypot(x[:, None] - 0.5, y - 0.5) > 0.2
     layout = StateLayout(("u",), {"x": x, "y": y}, mask=mask)
-    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), *field_data(layout))
+    figure = figures.worst_point(figures.Comparison(layout, *field_data(layout)), space_of(1), np.array([4e-4]))
     assert_readable(figure, monkeypatch)
     for values, _ in worst_panels(figure).values():
         np.testing.assert_array_equal(np.isnan(values), ~mask.T)
@@ -365,7 +367,7 @@ def test_scattered_points_of_a_field_are_coloured_in_their_places(n_axes, monkey
     rng = np.random.default_rng(0)
     layout = StateLayout(("u",), {name: rng.random(40) for name in "xyz"[:n_axes]}, scattered=True)
     t, truth, mean, std = field_data(layout)
-    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), t, truth, mean, std)
+    figure = figures.worst_point(figures.Comparison(layout, t, truth, mean, std), space_of(1), np.array([4e-4]))
     assert_readable(figure, monkeypatch)
     if n_axes > 1:
         panel = next(axes for axes in figure.axes if axes.get_title(loc="left") == "truth")
@@ -382,7 +384,9 @@ def worst_panels(figure):
 def test_worst_point_scales_and_contents(n_axes):
     layout = state_layout(n_axes, 2)
     t, truth, mean, std = field_data(layout)
-    panels = worst_panels(figures.worst_point(layout, space_of(1), np.array([4e-4]), t, truth, mean, std))
+    panels = worst_panels(
+        figures.worst_point(figures.Comparison(layout, t, truth, mean, std), space_of(1), np.array([4e-4]))
+    )
     assert list(panels) == ["truth", "prediction", "prediction minus truth", "standard deviation"]
     (true, a), (predicted, b), (difference, c), (spread, d) = panels.values()
     assert a.get_clim() == b.get_clim()
@@ -399,7 +403,9 @@ def test_worst_point_of_a_fine_grid_is_thinned_but_spans_it_all():
     layout = StateLayout(("u",), {"x": np.linspace(-3, 3, 1501)})
     t = np.linspace(0, 1, 1001)
     truth = np.outer(1 + t, np.cos(layout.coordinates["x"]))
-    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), t, truth, 1.01 * truth, 0.01 * np.abs(truth))
+    figure = figures.worst_point(
+        figures.Comparison(layout, t, truth, 1.01 * truth, 0.01 * np.abs(truth)), space_of(1), np.array([4e-4])
+    )
     image, mesh = worst_panels(figure)["truth"]
     assert max(image.shape) <= 501
     np.testing.assert_allclose(mesh.get_coordinates()[[0, -1], [0, -1]], [[-3, 0], [3, 1]])
@@ -409,9 +415,12 @@ def test_worst_point_survives_constant_and_diverged_fields(monkeypatch):
     layout = state_layout(1)
     t, truth, mean, std = field_data(layout)
     ones = np.ones_like(truth)
-    assert_readable(figures.worst_point(layout, space_of(1), np.array([4e-4]), t, ones, ones, 0 * ones), monkeypatch)
+    assert_readable(
+        figures.worst_point(figures.Comparison(layout, t, ones, ones, 0 * ones), space_of(1), np.array([4e-4])),
+        monkeypatch,
+    )
     mean[3:] = np.nan
-    figure = figures.worst_point(layout, space_of(1), np.array([4e-4]), t, truth, mean, std)
+    figure = figures.worst_point(figures.Comparison(layout, t, truth, mean, std), space_of(1), np.array([4e-4]))
     assert_readable(figure, monkeypatch)
     assert figure.get_suptitle().endswith("max relative error nan %, at t = 1.5 ms")
 

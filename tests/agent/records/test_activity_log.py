@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from ledger_entries import add_activity, start_attempt
 
 from mlasdi.agent.execution import SolveResult
-from mlasdi.agent.execution.failures import SolveFailure
+from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import (
     CHOOSE,
     RUN,
@@ -30,7 +31,7 @@ from mlasdi.agent.records.cost_accounting import by_worker, core_seconds
 def result(
     point_id: int, start: float, end: float, worker: str, *, cached: bool = False, ok: bool = True
 ) -> SolveResult:
-    failure = None if ok else SolveFailure("not-converged", "stuck")
+    failure = None if ok else TaskFailure("not-converged", "stuck")
     return SolveResult(point_id, "", end - start, start, end, worker, cached, failure)
 
 
@@ -50,11 +51,11 @@ def filled(ledger: Ledger) -> None:
         (ids[2], 1.0, result(ids[2], 104, 104.5, "here:2", cached=True)),
         (ids[4], 1.0, result(ids[4], 105, 106, "there:7")),
     ):
-        ledger.finish_attempt(ledger.start_attempt(point_id, cores), outcome)
-    ledger.times.enter("train", "there:7", 3.0, 102, 105)
-    ledger.times.enter("choose", "here:1", 1.0, 104, 104.25)
-    ledger.times.enter("publish", "", 1.0, 106, 107)
-    ledger.times.enter(RUN, "", 1.0, 99, 109)
+        ledger.finish_attempt(start_attempt(ledger, point_id, cores), outcome)
+    add_activity(ledger, "train", "there:7", 3.0, 102, 105)
+    add_activity(ledger, "choose", "here:1", 1.0, 104, 104.25)
+    add_activity(ledger, "publish", "", 1.0, 106, 107)
+    add_activity(ledger, RUN, "", 1.0, 99, 109)
 
 
 def test_every_second_is_accounted_for(ledger: Ledger) -> None:
@@ -72,7 +73,7 @@ def test_every_second_is_accounted_for(ledger: Ledger) -> None:
 def test_the_budget_counts_what_the_report_counts(ledger: Ledger) -> None:
     filled(ledger)
     cached = 0.5  # looking a solution up takes its worker a moment, which is nobody's work in the report
-    assert ledger.times.core_seconds() == pytest.approx(sum(core_seconds(spans(ledger)).values()) + cached)
+    assert ledger.activity_log.core_seconds() == pytest.approx(sum(core_seconds(spans(ledger)).values()) + cached)
 
 
 def test_lanes_hold_one_thing_at_a_time(ledger: Ledger) -> None:
@@ -91,10 +92,10 @@ def test_an_attempt_that_was_cut_off_ends_where_it_was_last_seen(tmp_path: Path)
     path = tmp_path / "ledger.db"
     with Ledger(path) as ledger:
         (point,) = ledger.add_points(0, "train", [{"a": 1.0}], ["p"])
-        ledger.start_attempt(point, cores=4.0)
-        ledger.times.begin("solve")
+        start_attempt(ledger, point, cores=4.0)
+        ledger.activity_log.begin("solve")
         time.sleep(0.05)
-        ledger.times.beat()
+        ledger.activity_log.beat()
     with Ledger(path) as ledger:  # the next agent
         (attempt,) = ledger.attempts()
         assert attempt.status == "interrupted"
@@ -113,11 +114,11 @@ from pathlib import Path
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.records import RUN, Heartbeat
 with Ledger(sys.argv[1]) as ledger, Heartbeat(sys.argv[1], 0.05):
-    ledger.times.begin(RUN)
-    ledger.times.begin("train")
-    first = ledger.times.activities()[0].ended_at
+    ledger.activity_log.begin(RUN)
+    ledger.activity_log.begin("train")
+    first = ledger.activity_log.activities()[0].ended_at
     deadline = time.monotonic() + 60
-    while ledger.times.activities()[0].ended_at < first + 0.3 and time.monotonic() < deadline:
+    while ledger.activity_log.activities()[0].ended_at < first + 0.3 and time.monotonic() < deadline:
         time.sleep(0.01)
     print("beaten", flush=True)
     time.sleep(600)
@@ -131,15 +132,15 @@ def test_kill_9_costs_one_beat(tmp_path: Path) -> None:
         assert agent.stdout.readline() == "beaten\n"
         os.kill(agent.pid, signal.SIGKILL)
     with Ledger(path) as ledger:
-        assert not any(one.is_open for one in ledger.times.activities())
+        assert not any(one.is_open for one in ledger.activity_log.activities())
         assert ledger.seconds()["train"] >= 0.25
-        assert ledger.times.elapsed_s() == pytest.approx(ledger.seconds()["train"], abs=0.2)
+        assert ledger.activity_log.elapsed_s() == pytest.approx(ledger.seconds()["train"], abs=0.2)
 
 
 def test_the_agent_at_work_counts_up_to_now(ledger: Ledger) -> None:
-    ledger.times.begin(RUN)
+    ledger.activity_log.begin(RUN)
     time.sleep(0.02)
-    assert ledger.times.elapsed_s() >= 0.02
+    assert ledger.activity_log.elapsed_s() >= 0.02
     assert ledger.seconds() == {}
 
 
@@ -152,10 +153,10 @@ def test_a_heartbeat_that_cannot_begin_is_not_the_campaigns_trouble(tmp_path: Pa
 
 def test_a_heartbeat_ends_with_its_block(ledger: Ledger) -> None:
     with Heartbeat(ledger.path, 0.01) as heart:
-        activity = ledger.times.begin("solve")
-        before = ledger.times.activities()[0].ended_at
+        activity = ledger.activity_log.begin("solve")
+        before = ledger.activity_log.activities()[0].ended_at
         deadline = time.monotonic() + 30
-        while ledger.times.activities()[0].ended_at == before:
+        while ledger.activity_log.activities()[0].ended_at == before:
             assert time.monotonic() < deadline
-        ledger.times.end(activity)
+        ledger.activity_log.end(activity)
     assert not heart._thread.is_alive()

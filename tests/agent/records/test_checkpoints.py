@@ -68,7 +68,7 @@ def test_a_damaged_model_is_set_aside_and_trained_again(
     report = run_quick(synchronous(tmp_path, 8), monkeypatch, monitor=monitor)
     assert (report["solver_runs"], report["rounds"]) == (8, 3)
     (told,) = [warning for warning in monitor.warnings if "damaged" in warning]
-    assert "the model of round 1 is damaged, and is trained again" in told
+    assert "the model of round 1 is damaged and will be trained again" in told
     assert (folder.parent / "round-001.damaged").is_dir()
     np.testing.assert_array_equal(Surrogate.load(folder).predict([[0.8, 1.0]]).mean, before.mean)
 
@@ -107,7 +107,7 @@ def test_a_truncated_solution_is_solved_again_and_the_campaign_goes_on(
     assert report["points"][:6] == first["points"]
     assert len(report["points"]) == 8
     assert len(list(snapshots.glob("*.damaged"))) == len(files) == 10
-    assert sum("was damaged, and is solved again" in warning for warning in monitor.warnings) == 10
+    assert sum("is damaged and is solved again" in warning for warning in monitor.warnings) == 10
 
 
 def test_damage_is_set_aside_under_a_name_of_its_own(tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_leftovers_of_killed_agents_are_swept_away(tmp_path: Path, monkeypatch: 
     run_quick(config, monkeypatch, Shuffled(0))
     kept = sorted(path for path in config.folder.rglob("*") if path.is_file() and "/." not in str(path))
     leftovers = [
-        config.snapshot_folder / f".{'a' * 32}.{'b' * 32}.partial",
-        config.snapshot_folder / f".{'a' * 32}.time-out",
-        config.snapshot_folder / ".model-round-009" / "surrogate.json",
+        Path(config.snapshot_root) / f".{'a' * 32}.{'b' * 32}.partial",
+        Path(config.snapshot_root) / f".{'a' * 32}.time-out",
+        Path(config.snapshot_root) / ".model-round-009" / "surrogate.json",
         config.folder / "models" / ".round-009-xyz" / "saved" / "surrogate.json",
         config.folder / "figures" / ".error_map.png.abc.partial",
         config.folder / "report.partial",

@@ -40,7 +40,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, burgers_su
 
 
 def test_a_version_carries_all_that_explains_it(root: Path, burgers_surrogate: Surrogate) -> None:
-    info, folder = locate(ONE, root=root)
+    info, folder = locate(ONE, store=root)
     assert yaml.safe_load((folder / "config.yaml").read_text())["budget"]["solver_runs"] == 5
     assert [path.name for path in (folder / "figures").iterdir()] == ["uncertainty_map-round-000.png"]
     assert json.loads(info.tags["solver_identity"])["n_x"] == 101
@@ -59,40 +59,40 @@ def test_a_version_carries_all_that_explains_it(root: Path, burgers_surrogate: S
 
 
 def test_promotion_moves_an_alias(root: Path) -> None:
-    assert curation.promote(TWO, "paper", root=root) is None
-    assert curation.promote(ONE, "paper", root=root) == "2"
-    assert locate("models:/small@paper", root=root)[0].version == "1"
+    assert curation.promote(TWO, "paper", store=root) is None
+    assert curation.promote(ONE, "paper", store=root) == "2"
+    assert locate("models:/small@paper", store=root)[0].version == "1"
     for alias in ("latest", "v3", "a b"):
         with pytest.raises(ValueError, match=f"alias '{alias}': "):
-            curation.promote(ONE, alias, root=root)
+            curation.promote(ONE, alias, store=root)
     with pytest.raises(ValueError, match="'small' has no version '9'; it has: 1, 2"):
-        curation.promote("models:/small/9", root=root)
+        curation.promote("models:/small/9", store=root)
 
 
 def test_tags_are_set_and_removed(root: Path) -> None:
-    assert curation.tag(TWO, {"reviewed": "yes", "note": "a, b"}, root=root) == {"reviewed": "yes", "note": "a, b"}
-    assert curation.tag(TWO, {}, ["note"], root=root) == {"reviewed": "yes"}
+    assert curation.tag(TWO, {"reviewed": "yes", "note": "a, b"}, store=root) == {"reviewed": "yes", "note": "a, b"}
+    assert curation.tag(TWO, {}, ["note"], store=root) == {"reviewed": "yes"}
     with pytest.raises(ValueError, match="has no tag 'note'"):
-        curation.tag(TWO, {}, ["note"], root=root)
+        curation.tag(TWO, {}, ["note"], store=root)
     for own in ("error_estimate", "mlasdi.campaign_id"):
         with pytest.raises(ValueError, match=f"tag '{own}' is kept by the registry itself"):
-            curation.tag(TWO, {own: "0"}, root=root)
+            curation.tag(TWO, {own: "0"}, store=root)
 
 
 def test_archived_versions_are_not_listed(root: Path) -> None:
     with pytest.raises(ValueError, match="models:/small/1 has the alias 'champion'; first move it"):
-        curation.archive(ONE, root=root)
-    curation.archive(TWO, root=root)
-    assert [model.version for model in find(root=root)] == ["1"]
-    assert {model.version: model.is_archived for model in find(root=root, archived=True)} == {"1": False, "2": True}
+        curation.archive(ONE, store=root)
+    curation.archive(TWO, store=root)
+    assert [model.version for model in find(store=root)] == ["1"]
+    assert {model.version: model.is_archived for model in find(store=root, archived=True)} == {"1": False, "2": True}
     with pytest.raises(ValueError, match=r"models:/small/2 is archived; .* --undo"):
-        curation.promote(TWO, root=root)
-    curation.archive(TWO, undo=True, root=root)
-    assert {model.version for model in find(root=root)} == {"1", "2"}
+        curation.promote(TWO, store=root)
+    curation.archive(TWO, undo=True, store=root)
+    assert {model.version for model in find(store=root)} == {"1", "2"}
 
 
 def test_two_versions_are_compared(root: Path, burgers_surrogate: Surrogate) -> None:
-    found = curation.compare(ONE, TWO, root=root)
+    found = curation.compare(ONE, TWO, store=root)
     one, other = found["models"]
     assert (one["uri"], other["solver_runs"], one["error_estimate"]) == (ONE, 6, burgers_surrogate.error_estimate)
     assert [stage["name"] for stage in one["stages"]] == list(burgers_surrogate.record.stage_names)
@@ -109,4 +109,4 @@ def test_a_store_that_does_not_answer_is_named() -> None:
         port = free.getsockname()[1]
     for uri in (f"http://127.0.0.1:{port}", f"postgresql://127.0.0.1:{port}/mlflow"):
         with pytest.raises(StoreUnreachable, match=rf"no MLflow store answers at {uri} .*is the server running\?"):
-            find(uri=uri)
+            find(store=uri)

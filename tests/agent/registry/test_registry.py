@@ -49,11 +49,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def versions(root: Path, **query: object) -> list[tuple[str, str]]:
-    return [(m.name, m.version) for m in find(root=root, **query)]  # type: ignore[arg-type]
+    return [(m.name, m.version) for m in find(store=root, **query)]  # type: ignore[arg-type]
 
 
 def test_find_returns_all_there_is_to_know(root: Path) -> None:
-    model = next(m for m in find(root=root) if m.version == "2")
+    model = next(m for m in find(store=root) if m.version == "2")
     assert model.aliases == ("champion", "paper")
     assert model.uri == "models:/burgers1d@champion"
     assert (model.error_estimate, model.max_error, model.error) == (0.01, None, 0.01)
@@ -63,7 +63,7 @@ def test_find_returns_all_there_is_to_know(root: Path) -> None:
     run = connect(store_uri(None, root)).get_run(model.run_id)
     assert run.data.tags["mlasdi.round"] == "1"
     assert model.tags["mlasdi.campaign_id"] == "c1"
-    other = next(m for m in find(root=root) if m.version == "3")
+    other = next(m for m in find(store=root) if m.version == "3")
     assert (other.uri, other.aliases, other.max_error) == ("models:/burgers1d/3", (), 0.003)
 
 
@@ -88,7 +88,7 @@ def test_find_filters(root: Path) -> None:
 
 
 def test_find_without_a_store_finds_nothing_and_makes_nothing(tmp_path: Path) -> None:
-    assert find(root=tmp_path / "mlruns") == []
+    assert find(store=tmp_path / "mlruns") == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,7 +102,7 @@ def test_find_without_a_store_finds_nothing_and_makes_nothing(tmp_path: Path) ->
     ],
 )
 def test_resolve_gives_the_saved_surrogate(root: Path, uri: str, round: int) -> None:
-    folder = resolve(uri, root=root)
+    folder = resolve(uri, store=root)
     assert folder.is_relative_to(root / "artifacts")
     assert json.loads((folder / "surrogate.json").read_text()) == {"round": round}
 
@@ -136,22 +136,22 @@ def test_resolve_in_another_process_needs_only_the_uri(root: Path, tmp_path: Pat
 )
 def test_resolve_says_what_there_is(root: Path, uri: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        resolve(uri, root=root)
+        resolve(uri, store=root)
 
 
 def test_resolve_without_a_store_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"no model registry at sqlite:///{tmp_path}/mlflow.db"):
-        resolve("models:/burgers1d@champion", root=tmp_path)
+        resolve("models:/burgers1d@champion", store=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_resolve_reports_missing_files_and_foreign_models(root: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"models:/foreign/1: its files are not at .*nothing"):
-        resolve("models:/foreign/1", root=root)
+        resolve("models:/foreign/1", store=root)
     (root / "nothing").mkdir()
     (root / "nothing" / "MLmodel").write_text("flavors: {python_function: {loader_module: x}}\n")
     with pytest.raises(ValueError, match="holds no surrogate; it was registered by another program"):
-        resolve("models:/foreign/1", root=root)
+        resolve("models:/foreign/1", store=root)
     shutil.rmtree(root / "nothing")
 
 
@@ -169,12 +169,12 @@ def test_find_asks_a_crowded_registry_a_few_times(crowded: Path, monkeypatch: py
         original = getattr(MlflowClient, method)
 
         monkeypatch.setattr(MlflowClient, method, _counted(method, original, calls))
-    found = find(max_error=0.1, covers={"a": 400}, root=crowded)
+    found = find(max_error=0.1, covers={"a": 400}, store=crowded)
     assert [model.version for model in found[:2]] == ["25", "25"]
     assert len(found) == 101
     assert calls.count("get_registered_model") == 20
     assert len(calls) <= 23
-    assert find(problem="model-3", root=crowded, sort="newest")[-1].uri == "models:/model-3@champion"
+    assert find(problem="model-3", store=crowded, sort="newest")[-1].uri == "models:/model-3@champion"
 
 
 def _counted(name: str, original: Callable, calls: list[str]) -> Callable:

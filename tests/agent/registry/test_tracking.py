@@ -18,7 +18,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 from pydantic import ValidationError
 
-from mlasdi.agent.registry import Tracker, TrackingSettings, resolve
+from mlasdi.agent.registry import Store, Tracker, TrackingSettings, resolve
 from mlasdi.agent.registry.package import packages
 from mlasdi.agent.registry.store import connect, store_uri
 
@@ -235,7 +235,7 @@ def test_signature_is_a_float64_tensor_with_one_column_per_parameter(root: Path,
 
     tracker = started(root)
     tracker.register(0, surrogate, TAGS, 0.02)
-    model = Model.load(str(resolve("models:/burgers1d@champion", root=root).parents[1]))
+    model = Model.load(str(resolve("models:/burgers1d@champion", store=root).parents[1]))
     assert model.signature.inputs.is_tensor_spec()
     (inputs,), (outputs,) = model.signature.inputs.inputs, model.signature.outputs.inputs
     assert (inputs.type.name, inputs.shape) == ("float64", (-1, 2))
@@ -270,7 +270,7 @@ def test_interrupted_registration_is_completed_not_duplicated(
     (run,) = rounds(root)
     (logged,) = client.search_logged_models([run.info.experiment_id])
     assert [output.model_id for output in client.get_run(run.info.run_id).outputs.model_outputs] == [logged.model_id]
-    assert resolve("models:/burgers1d@champion", root=root).joinpath("surrogate.json").exists()
+    assert resolve("models:/burgers1d@champion", store=root).joinpath("surrogate.json").exists()
 
 
 @pytest.mark.parametrize("unknown", [float("nan"), float("inf")])
@@ -421,11 +421,11 @@ def test_tracking_server(
         assert tracker.register(0, surrogate, TAGS, 0.02) == "1"
         tracker.finish({"total_s": 1.0}, [])
     assert tracker.browse_hint.startswith(f"{server}/#/experiments/")
-    folder = resolve("models:/burgers1d@champion", uri=server, root=local)
+    folder = resolve("models:/burgers1d@champion", store=Store(server, local))
     assert folder.is_relative_to(local / "downloads")
     assert json.loads((folder / "surrogate.json").read_text()) == {"weights": [1, 2]}
     stamp = folder.stat().st_mtime_ns
-    assert resolve("models:/burgers1d/latest", uri=server, root=local) == folder
+    assert resolve("models:/burgers1d/latest", store=Store(server, local)) == folder
     assert folder.stat().st_mtime_ns == stamp
     assert [path.name for path in local.iterdir()] == ["downloads"]
     assert capfd.readouterr() == ("", "")

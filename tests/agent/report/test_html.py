@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.cli.main import app
-from mlasdi.agent.execution.failures import SolveFailure
+from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import SOLVE, TRAIN, UNKNOWN, WASTED, Span
 from mlasdi.agent.registry.store import connect, store_uri
 from mlasdi.agent.report import NothingToReport, write_html_report
 from mlasdi.agent.report import html as html_report
-from mlasdi.agent.report.charts import MOST_BARS, convergence, cost, error_split, reliability, timeline
+from mlasdi.agent.report.charts import MAX_BARS, convergence, cost, error_split, reliability, timeline
 from mlasdi.agent.report.maps import largest, over_box
 from mlasdi.agent.report.trajectories import MAX_CHARACTERS, Places, packed
 from mlasdi.agent.text import percent, point
@@ -40,7 +40,7 @@ BURGERS = {
 }
 CORNERS_AND_CENTRE = [(0.7, 0.9), (0.7, 1.1), (0.9, 0.9), (0.9, 1.1), (0.8, 1.0)]
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
-FAILURE = SolveFailure("not-converged", f"residual 3 after 50 steps {HOSTILE}")
+FAILURE = TaskFailure("not-converged", f"residual 3 after 50 steps {HOSTILE}")
 
 
 def waves(names: tuple[str, ...], **options: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def unvalidated(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """No model yet."""
     return Recorded(
-        tmp_path_factory.mktemp("begun"), BURGERS, CORNERS_AND_CENTRE, grid=3, failure=SolveFailure("signal", "killed")
+        tmp_path_factory.mktemp("begun"), BURGERS, CORNERS_AND_CENTRE, grid=3, failure=TaskFailure("signal", "killed")
     )
 
 
@@ -360,11 +360,11 @@ def test_the_timeline_has_a_row_for_each_place_of_a_host() -> None:
 
 
 def test_a_timeline_of_very_many_solves_keeps_the_longest() -> None:
-    found = [Span("a:1", 0, SOLVE, 1.0, float(i), i + 0.001 * (i + 1)) for i in range(MOST_BARS + 10)]
+    found = [Span("a:1", 0, SOLVE, 1.0, float(i), i + 0.001 * (i + 1)) for i in range(MAX_BARS + 10)]
     chart = timeline(found)
     assert chart is not None
     (trace,) = chart["traces"]
-    assert len(trace["x"]) == MOST_BARS
+    assert len(trace["x"]) == MAX_BARS
     assert trace["base"][0] == 10.0
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ledger_entries import add_seconds, start_attempt
 from small_campaign import write_config
 
 from mlasdi.agent.config import Config, StopReason, load_config
 from mlasdi.agent.execution import SolveResult
-from mlasdi.agent.execution.failures import SolveFailure
+from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.registry import model_card
 from mlasdi.agent.report import build_report, read_report, write_report
@@ -37,14 +38,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         mus = [{"a": 0.7, "w": 0.9}, {"a": 0.7, "w": 1.1}, {"a": 0.9, "w": 0.9}]
         ids = opened.add_points(0, "train", mus, ["p", "q", "r"])
         ids += opened.add_points(0, "validate", [{"a": 0.8, "w": 1.0}], ["s"])
-        opened.start_attempt(ids[0])
+        start_attempt(opened, ids[0])
         opened.recover()
         for point_id in ids:
-            failure = SolveFailure("not-converged", "too steep") if point_id == ids[1] else None
+            failure = TaskFailure("not-converged", "too steep") if point_id == ids[1] else None
             result = SolveResult(point_id, "", 0.5, 1.0, 2.0, "here:1", False, failure)
-            opened.finish_attempt(opened.start_attempt(point_id), result)
-        opened.add_seconds("solve", 1.5)
-        opened.add_seconds("solve", 0.5)
+            opened.finish_attempt(start_attempt(opened, point_id), result)
+        add_seconds(opened, "solve", 1.5)
+        add_seconds(opened, "solve", 0.5)
         yield opened
 
 
@@ -123,7 +124,7 @@ def test_an_interrupted_write_leaves_the_report_before(
 def test_similarity_variables_are_named(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
     clock = Clock((math.log(9 / 7), 0.0), burgers_surrogate.space.spans)
     own = replace(burgers_surrogate, clock=clock)
-    assert build(config, ledger, own, None)["own_variables"] == {"rate of time": "a^1"}
-    assert build(config, ledger, burgers_surrogate, None)["own_variables"] == {}
+    assert build(config, ledger, own, None)["scaling_laws"] == {"rate of time": "a^1"}
+    assert build(config, ledger, burgers_surrogate, None)["scaling_laws"] == {}
     assert "- similarity variables: rate of time `a^1`" in model_card(own, {})
     assert "similarity" not in model_card(burgers_surrogate, {})

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mlasdi.agent.cli.main import app
 from mlasdi.agent.config import ConfigError, load_config
-from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.registry.store import store_uri
 from mlasdi.agent.text import redacted, refuse_credentials
 from mlasdi.agent.text.credentials import holds_credentials
@@ -47,7 +47,7 @@ def test_passwords_are_found_and_refused_without_being_repeated(address: str) ->
     assert holds_credentials(address)
     assert PASSWORD not in redacted(f"cannot open {address}, sorry")
     assert redacted(f"cannot open {address}, sorry").endswith(" sorry")
-    with pytest.raises(ValueError, match=r"the store holds a password; .* MLFLOW_TRACKING_PASSWORD") as refused:
+    with pytest.raises(ValueError, match=r"the store contains a password; .* MLFLOW_TRACKING_PASSWORD") as refused:
         refuse_credentials(address, "the store")
     assert PASSWORD not in str(refused.value)
 
@@ -67,13 +67,13 @@ def test_what_is_redacted_holds_no_password_any_more(text: str) -> None:
 def test_every_way_to_a_store_refuses(address: str, tmp_path: Path) -> None:
     ways = (
         lambda: store_uri(address),
-        lambda: find(uri=address),
-        lambda: resolve("models:/x/1", uri=address, root=tmp_path),
+        lambda: find(store=address),
+        lambda: resolve("models:/x/1", store=Store(address, tmp_path)),
         lambda: TrackingSettings(uri=address),
         lambda: Tracker(TrackingSettings.model_construct(uri=address), tmp_path, "c", "id"),
     )
     for way in ways:
-        with pytest.raises(ValueError, match="holds a password") as refused:
+        with pytest.raises(ValueError, match="contains a password") as refused:
             way()
         assert PASSWORD not in str(refused.value)
     assert list(tmp_path.iterdir()) == []
@@ -99,7 +99,7 @@ def test_a_configuration_with_a_password_is_refused_before_anything_is_written(k
         for debug in ([], ["--debug"]):
             result = CliRunner().invoke(app, [command, str(path), "--json", *debug])
             assert result.exit_code == 2
-            assert f"{key}: holds a password" in result.stderr
+            assert f"{key}: contains a password" in result.stderr
             assert PASSWORD not in result.output
     assert list(tmp_path.iterdir()) == [path]
 
@@ -123,5 +123,5 @@ def test_commands_do_not_repeat_a_password(command: list[str]) -> None:
 
 
 def test_the_root_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="root: 's3://bucket/x' is an address; give a folder"):
+    with pytest.raises(ConfigError, match="root: 's3://bucket/x' is a URL; give a folder"):
         load_config(write_config(tmp_path), ["root=s3://bucket/x"])

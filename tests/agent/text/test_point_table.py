@@ -30,7 +30,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         ("p.csv", "a,w\n1,nan\n", r"row 2: 'nan' must be finite"),
         ("p.csv", b"a,w\n\xff\xfe\n", "not a CSV file"),
         ("p.parquet", "a,w\n1,2\n", "not a Parquet file"),
-        ("p.xlsx", "", "give a table that ends in .csv or .parquet"),
+        ("p.xlsx", "", "give a file that ends in .csv or .parquet"),
         ("none.csv", None, "there is no such file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Gaps: closed as kriging has it, and without a point where that is left out."""
+"""Missing values: filled in by kriging, and refilled without the points that a fold leaves out."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ KNOWN[3:, 12:] = False
 KNOWN[1:, 16:] = False
 
 
-def test_patterns_are_the_sets_of_points_that_are_known_together():
+def test_patterns_are_the_sets_of_points_with_values_in_the_same_columns():
     found = {tuple(has.tolist()): int(columns.sum()) for has, columns in missing_patterns(KNOWN)}
     assert found == {
         (True,) * 5: 12,
@@ -25,8 +25,8 @@ def test_patterns_are_the_sets_of_points_that_are_known_together():
     }
 
 
-def test_closed_gaps_leave_the_kriging_of_what_is_known():
-    """With a known mean: filled in by their own prediction, values do not change any other prediction."""
+def test_filled_values_leave_the_kriging_of_known_values_unchanged():
+    """A value that is its own kriging prediction does not change the prediction anywhere else."""
     whole = fill_missing(X, VALUES, KNOWN)
     np.testing.assert_array_equal(whole[:, :, :12], VALUES[:, :, :12])
     np.testing.assert_array_equal(whole[:3, :, 12:16], VALUES[:3, :, 12:16])
@@ -36,24 +36,24 @@ def test_closed_gaps_leave_the_kriging_of_what_is_known():
     np.testing.assert_allclose(from_all, from_known, atol=2e-3)
 
 
-def test_what_nobody_reaches_stays_as_it_is():
+def test_columns_that_no_point_knows_stay_as_they_are():
     nowhere = KNOWN.copy()
     nowhere[:, 18:] = False
     np.testing.assert_array_equal(fill_missing(X, VALUES, nowhere)[:, :, 18:], VALUES[:, :, 18:])
 
 
-def test_no_gaps_are_none():
+def test_without_missing_values_there_is_none():
     basis = PodBasis.fit(VALUES, BasisSettings(tolerance=1e-9))
     assert MissingValues.of(X, VALUES, np.ones_like(KNOWN), basis, np.eye(6)) is None
 
 
 @pytest.mark.parametrize("left_out", [[0], [2], [4], [1, 3]])
-def test_without_some_points_gaps_are_closed_by_the_others(left_out):
+def test_a_fold_fills_in_from_its_own_points(left_out):
     basis = PodBasis.fit(fill_missing(X, VALUES, KNOWN), BasisSettings(tolerance=1e-12))
     missing, rest = MissingValues.of(X, VALUES, KNOWN, basis, np.eye(6)), np.delete(np.arange(5), left_out)
     assert missing is not None
-    told = KNOWN[rest].any(axis=0)
-    anew = fill_missing(X[rest], VALUES[rest], KNOWN[rest])
-    expected = np.where(told, anew, fill_missing(X, VALUES, KNOWN)[rest])
+    has_known = KNOWN[rest].any(axis=0)
+    refilled = fill_missing(X[rest], VALUES[rest], KNOWN[rest])
+    expected = np.where(has_known, refilled, fill_missing(X, VALUES, KNOWN)[rest])
     found = basis.project(fill_missing(X, VALUES, KNOWN)[rest]) + missing.fold_correction(np.array(left_out))
     np.testing.assert_allclose(found, basis.project(expected), atol=1e-10)

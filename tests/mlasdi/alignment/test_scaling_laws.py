@@ -1,4 +1,4 @@
-"""Laws of own variables, written out."""
+"""Scaling laws in words."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def test_powers_are_of_the_physical_parameters():
     assert scaling_laws(SPACE, time_scaling, None) == {"rate of time": "a^2 nu^-0.5"}
 
 
-def test_scales_shifts_and_units_by_name():
+def test_scales_shifts_and_amplitudes_by_name():
     axis = AxisMap((-np.log(4), 0.0, np.log(1.5)), (0.0, 0.1, -0.05))
     coordinate_scaling = CoordinateScaling(LAYOUT, (axis, None), ((np.log(2), 0.0, 0.0), (0.0, 1e-4, 0.0)), SPACE.spans)
     assert scaling_laws(SPACE, COMMON_TIMES, coordinate_scaling) == {
@@ -26,11 +26,11 @@ def test_scales_shifts_and_units_by_name():
     }
 
 
-def test_of_a_mesh_only_units_are_named():
+def test_on_a_mesh_only_amplitudes_are_named():
     mesh = StateLayout(("u",), {"x": np.linspace(0, 1, 7), "y": np.linspace(0, 1, 7) ** 2}, scattered=True)
     coordinate_scaling = CoordinateScaling(mesh, (None,), ((np.log(4), 0.0, 0.0),), SPACE.spans)
     assert scaling_laws(SPACE, COMMON_TIMES, coordinate_scaling) == {"unit of u": "a^1"}
 
 
-def test_common_variables_need_no_word():
+def test_without_scaling_there_are_no_laws():
     assert scaling_laws(SPACE, COMMON_TIMES, None) == {}

@@ -1,4 +1,4 @@
-"""Clocks: found where solutions run at different rates, and only there; what they do to a surrogate."""
+"""Rescaled time: rates, trajectories resampled and continued in it, and surrogates that use it."""
 
 import warnings
 
@@ -9,9 +9,10 @@ from scipy.interpolate import CubicSpline
 
 from mlasdi.alignment import COMMON_TIMES, TimeScaling, TrajectorySplines
 from mlasdi.alignment.time_scaling import log_parameters
+from mlasdi.interpolation import Kernels
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
-from mlasdi.stages import TrainingSet
+from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import Surrogate
 from mlasdi.surrogate.error_norms import max_relative_error
 from mlasdi.training import ModelSettings, fit
@@ -23,7 +24,7 @@ NO_MEAN = np.zeros(3)
 
 
 def course(s: np.ndarray) -> np.ndarray:
-    """A motion through three coordinates that never comes back."""
+    """A motion through three coordinates that visits no state twice."""
     return np.stack([np.cos(5 * s) + s, np.sin(5 * s), np.exp(-s)], axis=-1)
 
 
@@ -47,7 +48,7 @@ def test_rates_are_products_of_powers_of_the_parameters():
     np.testing.assert_allclose(rates, (mu[:, 0] / 6) ** 0.5, rtol=1e-12)
 
 
-def test_parameters_without_a_logarithm_stay_as_they_are():
+def test_parameters_without_a_logarithm_are_not_transformed():
     x = np.array([[0.0, 0.3], [1.0, 0.9], [-1.0, -1.0]])
     logs = log_parameters(x, (1.0, 3.0))
     np.testing.assert_array_equal(logs[:, 0], x[:, 0])
@@ -55,31 +56,37 @@ def test_parameters_without_a_logarithm_stay_as_they_are():
     assert np.isfinite(logs).all(), "outside of the box, too"
 
 
-def test_in_own_time_solutions_are_those_of_the_fastest():
-    """What a slow point has not come to is continued from the others, of which it is a multiple."""
-    time_scaling, trajectory_splines = TimeScaling(tuple(RATES)), TrajectorySplines.of(GRID, T, run(GRID), NO_MEAN)
+@pytest.mark.parametrize("continuation", ["regression", "kriging"])
+def test_in_rescaled_time_trajectories_coincide_up_to_their_amplitude(continuation):
+    """Beyond its end a trajectory is continued from the others, of which it is a multiple."""
+    time_scaling = TimeScaling(tuple(RATES))
+    trajectory_splines = TrajectorySplines.of(GRID, T, run(GRID), NO_MEAN, continuation)
     found = trajectory_splines.resample_to_rescaled_time(time_scaling, T)
     truth = (1 + GRID[:, 0] / 3)[:, None, None] * course(np.exp(RATES[0]) * T)
-    reached = time_scaling.covers(GRID, T)
-    assert 0.1 < (~reached).mean() < 0.5
-    np.testing.assert_allclose(found[reached], truth[reached], atol=1e-4)
-    np.testing.assert_allclose(found[~reached], truth[~reached], atol=2e-3)
+    covered = time_scaling.covers(GRID, T)
+    assert 0.1 < (~covered).mean() < 0.5
+    np.testing.assert_allclose(found[covered], truth[covered], atol=1e-4)
+    ends = np.broadcast_to(run(GRID)[:, -1:], truth.shape)
+    errors = {"continued": found - truth, "constant": ends - truth}
+    size = {name: np.sqrt(np.mean(error[~covered] ** 2)) for name, error in errors.items()}
+    assert size["continued"] < {"regression": 0.01, "kriging": 0.3}[continuation] * size["constant"]
 
 
-def test_a_continuation_sets_in_where_the_solution_ends():
-    """Also where no combination of the others reproduces it."""
-    x, own = np.array([[0.0], [1.0]]), np.linspace(0, 1, 2001)
+@pytest.mark.parametrize("continuation", ["regression", "kriging"])
+def test_a_continuation_has_no_jump(continuation):
+    """Also where no combination of the other trajectories reproduces it."""
+    x, tau = np.array([[0.0], [1.0]]), np.linspace(0, 1, 2001)
     c = np.stack([np.cumsum(np.cos(k * T[:, None] + np.arange(3)), axis=0) / 81 for k in (2.0, 9.0)])
     time_scaling = TimeScaling((0.4,))
-    found = TrajectorySplines.of(x, T, c, NO_MEAN).resample_to_rescaled_time(time_scaling, own)
-    first = np.flatnonzero(~time_scaling.covers(x, own)[0])[0]
+    found = TrajectorySplines.of(x, T, c, NO_MEAN, continuation).resample_to_rescaled_time(time_scaling, tau)
+    first = np.flatnonzero(~time_scaling.covers(x, tau)[0])[0]
     assert np.abs(found[0, first] - c[0, -1]).max() < 0.05 * np.abs(np.diff(c[0, ::8], axis=0)).max()
 
 
-def test_values_at_own_times_are_those_of_each_point():
+def test_each_point_is_evaluated_at_its_rescaled_times():
     x = np.array([[0.1, 0.7], [0.9, 0.2]])
     time_scaling, t = TimeScaling(tuple(RATES)), torch.linspace(0, 1, 5).double()
-    together = time_scaling.at_rescaled_times(lambda x, own: torch.from_numpy(x[:, :1]) * own, x, t)
+    together = time_scaling.at_rescaled_times(lambda x, tau: torch.from_numpy(x[:, :1]) * tau, x, t)
     np.testing.assert_allclose(together.numpy(), (x[:, 0] * time_scaling.rate(x))[:, None] * t.numpy(), rtol=1e-12)
 
 
@@ -92,10 +99,9 @@ def data(oscillator) -> TrainingSet:
         GRID,
         c,
         torch.from_numpy(T),
-        kernel,
+        Kernels.single(kernel),
         np.empty((0, 2)),
-        time_scaling=time_scaling,
-        trajectory_splines=trajectory_splines,
+        extrapolation=Extrapolation(time_scaling, trajectory_splines),
     )
 
 
@@ -108,8 +114,8 @@ def test_a_fold_continues_nothing_from_the_point_left_out(data):
         )
 
 
-def test_a_fold_ends_with_the_trajectory_that_comes_furthest(data):
-    """What stages would be fitted to beyond is nothing that anything there knows of."""
+def test_a_fold_ends_with_its_fastest_trajectory(data):
+    """Beyond that it has no data."""
     assert torch.equal(data.without(0).t, data.t)
     fastest = int(data.time_scaling.rate(GRID).argmax())
     fold = data.without(fastest)
@@ -117,7 +123,7 @@ def test_a_fold_ends_with_the_trajectory_that_comes_furthest(data):
     assert fold.c.shape[1] == len(fold.t) == data.is_scored[fastest].sum()
 
 
-def test_folds_are_judged_where_there_is_a_solution_and_some_other_has_come_as_far(data):
+def test_folds_are_scored_at_solutions_that_another_trajectory_covers(data):
     rates = data.time_scaling.rate(GRID)
     for i, is_scored in enumerate(data.is_scored):
         end = min(rates[i], np.delete(rates, i).max())
@@ -148,13 +154,15 @@ def surrogates() -> dict[str, Surrogate]:
 
 def test_travelling_pulses_are_predicted_an_order_better(surrogates):
     test = pulses(SPACE.grid(5)[1::2])
-    own, common = (max_relative_error(test.u, surrogates[k].predict(test.mu).mean).max() for k in ("learned", "off"))
-    assert own < 0.1 * common
+    rescaled, common = (
+        max_relative_error(test.u, surrogates[k].predict(test.mu).mean).max() for k in ("learned", "off")
+    )
+    assert rescaled < 0.1 * common
     np.testing.assert_allclose(surrogates["learned"].time_scaling.log_rates, [np.log(2), 0], atol=1e-2)
     assert surrogates["learned"].error_estimate < 0.2 * surrogates["off"].error_estimate
 
 
-def test_predictions_do_not_depend_on_the_company(surrogates):
+def test_predictions_do_not_depend_on_the_other_points_of_a_call(surrogates):
     mu = SPACE.sobol(3, seed=1)
     together = surrogates["learned"].predict(mu, [0.1, 0.55, 1.0])
     for i in range(3):
@@ -163,8 +171,8 @@ def test_predictions_do_not_depend_on_the_company(surrogates):
         np.testing.assert_allclose(together.std[i], alone.std[0], atol=1e-12)
 
 
-def test_times_are_times_and_not_own_times(surrogates):
-    """At any times, and at those of training, and for latent states too."""
+def test_predictions_are_at_times_and_not_at_rescaled_times(surrogates):
+    """At other times than those of training, and for latent states too."""
     surrogate, mu = surrogates["learned"], np.array([[0.6, 1.3]])
     curve = CubicSpline(T, surrogate.predict(mu, std=False).mean[0])
     between = surrogate.predict(mu, [0.333, 0.777], std=False).mean[0]
@@ -181,8 +189,8 @@ def test_a_saved_surrogate_keeps_its_scaling(surrogates, tmp_path):
     np.testing.assert_array_equal(loaded.predict(mu).mean, surrogates["learned"].predict(mu).mean)
 
 
-def test_after_the_interval_slow_points_go_on_as_faster_ones_did(surrogates):
-    """Those have been further in their own time, so a little of the future is known."""
+def test_after_the_interval_slow_points_follow_faster_ones(surrogates):
+    """Faster ones cover later rescaled times, so a little of the future is known."""
     surrogate, mu = surrogates["learned"], np.array([[0.6, 1.3]])
     later = T[:17] / 4 + 1
     centre = 0.2 + 0.6 * 0.6 * later

@@ -41,7 +41,7 @@ def test_one_point_leaves_the_kernel_at_its_prior():
     assert select_kernels(np.array([[0.5, 0.5]]), np.ones((1, 3))).mean.lengthscale == (PRIOR_SCALE, PRIOR_SCALE)
 
 
-def test_two_points_cannot_tell_a_length_scale_but_many_overrule_the_prior():
+def test_two_points_leave_the_prior_and_many_override_it():
     """Samples of a Gaussian process whose length scale is far from the prior's."""
     x = np.linspace(0, 1, 12)[:, None]
     true = Kernel(family="rbf", lengthscale=(0.3,))
@@ -60,15 +60,15 @@ def test_the_nugget_matches_noise_of_a_known_level():
     rng = np.random.default_rng(1)
     clean = 3 * factor @ rng.standard_normal((25, 400))
     y = clean + 0.3 * rng.standard_normal(clean.shape)
-    told, not_told = (select_kernels(x, y, noise).mean for noise in (0.09, 0.0))
-    assert told.nugget == pytest.approx(0.09 / 9, rel=0.5)
-    assert not_told.nugget == 1e-8
-    errors = [np.mean((Kriging(x, kernel).weights(x) @ y - clean) ** 2) for kernel in (told, not_told)]
+    noisy, exact = (select_kernels(x, y, noise).mean for noise in (0.09, 0.0))
+    assert noisy.nugget == pytest.approx(0.09 / 9, rel=0.5)
+    assert exact.nugget == 1e-8
+    errors = [np.mean((Kriging(x, kernel).weights(x) @ y - clean) ** 2) for kernel in (noisy, exact)]
     assert errors[0] < 0.8 * errors[1]
 
 
 def smooth_in_one_of_two(x: np.ndarray) -> np.ndarray:
-    """Outputs `[point, output]`: analytic, and nearly the same whatever the first parameter is."""
+    """Outputs `[point, output]`: analytic, and nearly independent of the first parameter."""
     phase = np.linspace(0, np.pi, 40)
     return np.sin(2 * x[:, 1:] + phase) + 1e-5 * np.cos(3 * x[:, :1] + x[:, 1:] + 2 * phase)
 
@@ -77,7 +77,7 @@ GRID = np.array([(a, b) for a in np.linspace(0, 1, 4) for b in np.linspace(0, 1,
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_rounding_errors_do_not_choose(seed):
+def test_the_choice_does_not_depend_on_rounding_errors(seed):
     y = smooth_in_one_of_two(GRID)
     rounded = y * (1 + 1e-11 * np.random.default_rng(seed).standard_normal(y.shape))
     exact, found = select_kernels(GRID, y), select_kernels(GRID, rounded)
@@ -86,13 +86,13 @@ def test_rounding_errors_do_not_choose(seed):
         np.testing.assert_allclose(one.lengthscale, other.lengthscale, rtol=1e-2)
 
 
-def test_folds_are_no_easier_than_the_box_where_a_parameter_hardly_matters():
+def test_folds_leave_out_near_replicates_where_a_parameter_hardly_matters():
     found = select_kernels(GRID, smooth_in_one_of_two(GRID))
-    for i, group in enumerate(found.left_out):
+    for i, group in enumerate(found.held_out):
         assert group[0] == i
         assert set(np.flatnonzero(GRID[:, 1] == GRID[i, 1])) <= set(group)
 
 
-def test_folds_forget_their_point_alone_where_all_parameters_matter_alike():
+def test_folds_leave_out_one_point_where_all_parameters_matter():
     y = draw_process(GRID, Kernel(family="matern52", lengthscale=(0.6, 0.6)), 200, seed=6)
-    assert [len(group) for group in select_kernels(GRID, y).left_out] == [1] * 16
+    assert [len(group) for group in select_kernels(GRID, y).held_out] == [1] * 16

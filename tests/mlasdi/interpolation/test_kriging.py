@@ -97,7 +97,7 @@ def test_left_out_groups_are_what_leaving_them_out_gives(drawn, data):
     n = len(kriging.x)
     values = rng.standard_normal((n, 2, 3))
     groups = [rng.permutation(n)[: data.draw(st.integers(1, n - 1))] for _ in range(3)]
-    errors = kriging.left_out(values, groups)
+    errors = kriging.leave_group_out(values, groups)
     for error, group in zip(errors, groups, strict=True):
         rest = np.delete(np.arange(n), group)
         at = kriging.x[group[:1]]

@@ -99,7 +99,7 @@ def test_residual_of_exact_trajectories_vanishes_to_second_order():
     np.testing.assert_allclose(observed_order(ends), 2.0, atol=0.15)
 
 
-def test_residual_is_the_defect_of_the_dynamics():
+def test_the_residual_of_known_trajectories():
     """z = t in each component has dz/dt = 1 without any error of the difference."""
     t = times(12)
     z = t[:, None].expand(12, 2)
@@ -119,7 +119,7 @@ def test_growth_rates_are_the_real_parts_of_the_eigenvalues():
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 40.0])
 def test_propagation_to_any_times_is_exact(scale):
-    """Whichever way is taken: by Taylor series from nodes where there are many times, else by one exponential each."""
+    """By Taylor series from nodes where there are many times, and otherwise by one exponential for each time."""
     rng = torch.Generator().manual_seed(2)
     xi = scale * torch.randn(3, 4, 5, generator=rng, dtype=torch.float64) / 4
     xi[..., 1:] = xi[..., 1:] - xi[..., 1:].transpose(-1, -2)  # no growth: errors are relative to states of order one

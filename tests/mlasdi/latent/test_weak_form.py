@@ -1,4 +1,4 @@
-"""The weak form: exact up to quadrature, and far less spoilt by noise than finite differences."""
+"""The weak form: exact up to quadrature, and far less sensitive to noise than finite differences."""
 
 import numpy as np
 import pytest
@@ -45,17 +45,17 @@ def test_trajectories_are_calibrated_one_by_one_or_together(pooled):
 
 
 @pytest.mark.parametrize(("xi", "bound"), [(TWO, 0.015), (FOUR, 0.03)], ids=["two", "four"])
-def test_with_noise_it_is_several_times_as_good_as_differences(xi, bound):
+def test_with_noise_it_is_several_times_more_accurate_than_differences(xi, bound):
     """Root mean square over 20 samples of noise, a tenth of the trajectory's standard deviation, at 1001 times.
 
-    The integral form, whose sums carry the noise of the first state along, lies between.
+    The integral form, whose sums all contain the noise of the first state, lies between.
     """
     t, z = times(1001), solution(xi, 1001)
     weak, errors = WeakForm.on(t), []
     for seed in range(20):
         noisy = z + 0.1 * z.std() * torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)).double()
         found = weak.calibrate(noisy), calibrate(noisy, t), calibrate_derivative(noisy, t)
-        errors.append([float((one - xi).norm() / xi.norm()) for one in found])
+        errors.append([float((coefficients - xi).norm() / xi.norm()) for coefficients in found])
     in_weak_form, integral, differences = np.sqrt(np.mean(np.square(errors), axis=0))
     assert in_weak_form < bound
     assert in_weak_form < 0.5 * integral
@@ -63,7 +63,7 @@ def test_with_noise_it_is_several_times_as_good_as_differences(xi, bound):
 
 
 def test_white_noise_stays_white():
-    """Which makes ordinary least squares the generalised one; and no test function reaches the ends."""
+    """So ordinary least squares is generalised least squares; and all test functions vanish at the ends."""
     for t in (times(5), times(101), times(101) ** 2):
         weak = WeakForm.on(t)
         identity = torch.eye(len(weak.slopes), dtype=torch.float64)
@@ -71,8 +71,8 @@ def test_white_noise_stays_white():
         assert weak.values[:, [0, -1]].abs().max() < 1e-12
 
 
-def test_the_residual_is_the_defect_of_the_dynamics():
-    """None on solutions; of a constant defect, as large as that."""
+def test_the_weak_residual_has_the_size_of_the_residual_of_the_dynamics():
+    """It vanishes for solutions, and has the size of a constant residual."""
     t = times(401)
     weak, z = WeakForm.on(t), solution(TWO, 401)
     assert weak.residual(TWO, z).abs().max() < 1e-3

@@ -1,4 +1,4 @@
-"""Noise in the snapshots: found where there is some, nowhere else, and taken off."""
+"""Noise in the snapshots: estimated where there is some, not found in clean data, and removed."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def noisy(u: np.ndarray, level: float, seed: int = 0) -> np.ndarray:
     return u + level * u.std() * np.random.default_rng(seed).standard_normal(u.shape)
 
 
-def test_the_law_is_that_of_noise():
+def test_eigenvalues_of_noise_follow_the_marchenko_pastur_law():
     rng = np.random.default_rng(0)
     for n, m in ((200, 200), (100, 400)):
         a = rng.standard_normal((n, m))
@@ -34,7 +34,7 @@ def test_the_threshold_is_that_of_the_paper():
 
 
 @pytest.mark.parametrize("level", [1e-5, 1e-3, 0.1, 1.0])
-def test_the_level_is_found(burgers_data, level):
+def test_the_level_is_estimated(burgers_data, level):
     u = noisy(burgers_data.u, level)
     std = noise_std(u, 1, "estimate")
     assert std[0] == pytest.approx(level * burgers_data.u.std(), rel=0.05)
@@ -42,7 +42,7 @@ def test_the_level_is_found(burgers_data, level):
 
 
 def test_clean_data_have_none(burgers_data):
-    """Fronts and filaments with their slowly falling spectra included, and rounding to single precision."""
+    """Also fronts and filaments, whose spectra decay slowly, and data rounded to single precision."""
     multiscale = np.stack([Multiscale().solve({"A": a}).u for a in (1.0, 1.4)])
     vlasov = Vlasov(n_x=32, n_v=32).solve({"T": 1.0, "k": 1.0}).u[None]
     plane = Burgers2D(n_x=20, n_t=40).solve({"a": 0.8, "w": 1.0}).u[None]
@@ -52,7 +52,7 @@ def test_clean_data_have_none(burgers_data):
 
 
 def test_correlated_noise_is_not_taken_for_white_noise(burgers_data):
-    """Its spectrum does not follow the law; what it is has to be said."""
+    """Its spectrum does not follow the law, so that its level has to be given."""
     rough = np.random.default_rng(0).standard_normal(burgers_data.u.shape)
     smooth = np.stack([np.roll(rough, k, axis=-1) for k in range(10)]).mean(axis=0)
     u = burgers_data.u + 0.1 * smooth
@@ -70,15 +70,15 @@ def test_each_field_has_its_own_noise():
 
 
 @pytest.mark.parametrize("level", [0.1, 1.0])
-def test_most_of_the_noise_comes_off(burgers_data, level):
-    """What is left is what was said, in the modes and in their coordinates."""
+def test_most_of_the_noise_is_removed(burgers_data, level):
+    """The remaining noise, in the modes and in their coordinates, has the size that is reported."""
     u = noisy(burgers_data.u, level)
     found = denoised(u, burgers_data.t, noise_std(u, 1, "estimate"), np.arange(len(burgers_data.t)))
-    left = np.sqrt(np.mean((found.u - burgers_data.u) ** 2))
-    assert left < 0.2 * level * burgers_data.u.std()
+    remaining = np.sqrt(np.mean((found.u - burgers_data.u) ** 2))
+    assert remaining < 0.2 * level * burgers_data.u.std()
     relative = np.linalg.norm(found.u - burgers_data.u) / np.linalg.norm(burgers_data.u)
     share = np.sqrt(np.mean(found.left**2)) * np.sqrt(found.u.size) / np.linalg.norm(burgers_data.u)
-    assert 0.8 < relative / np.hypot(found.modes_error, share) < 1.8  # a part of the solution is dropped, too
+    assert 0.8 < relative / np.hypot(found.modes_error, share) < 1.8  # a part of the signal is removed, too
 
 
 def test_a_surrogate_of_noisy_data_is_one_of_the_truth(burgers_data, burgers_truth):

@@ -24,12 +24,12 @@ def test_rank_is_the_smallest_that_meets_the_tolerance(shape, seed, tolerance):
     u = decaying(np.random.default_rng(seed), shape, factor=2.0)
     basis = PodBasis.fit(u, BasisSettings(tolerance=tolerance))
     singular = np.linalg.svd(u - u.mean(axis=0), compute_uv=False)
-    left_out = np.sqrt([np.sum(singular[r:] ** 2) for r in range(len(singular) + 1)]) / np.linalg.norm(u)
-    assert left_out[basis.rank] <= tolerance
-    assert basis.rank == 1 or left_out[basis.rank - 1] > tolerance
+    truncated = np.sqrt([np.sum(singular[r:] ** 2) for r in range(len(singular) + 1)]) / np.linalg.norm(u)
+    assert truncated[basis.rank] <= tolerance * (1 + 1e-6)  # Gram eigenvalues are exact to 1e-15 of the largest
+    assert basis.rank == 1 or truncated[basis.rank - 1] > tolerance * (1 - 1e-6)
     recomputed = np.linalg.norm(u - basis.lift(basis.project(u))) / np.linalg.norm(u)
     assert basis.truncation_error == pytest.approx(recomputed, rel=1e-9)
-    np.testing.assert_allclose(basis.modes.T @ basis.modes, np.eye(basis.rank), atol=1e-13)
+    np.testing.assert_allclose(basis.modes.T @ basis.modes, np.eye(basis.rank), atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -39,21 +39,21 @@ def test_data_of_an_exact_rank_get_that_rank(shape, rank):
     u = rng.standard_normal(shape[1]) + rng.standard_normal((shape[0], rank)) @ rng.standard_normal((rank, shape[1]))
     basis = PodBasis.fit(u, BasisSettings(tolerance=1e-7))
     assert basis.rank == rank
-    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-12)
+    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-10)
 
 
-def test_no_mode_is_made_of_rounding():
-    """A tolerance below what float64 resolves does not add modes that the Gram matrix cannot know."""
+def test_rounding_errors_are_not_taken_for_modes():
+    """A tolerance below rounding does not add modes that the Gram matrix does not resolve."""
     u = decaying(np.random.default_rng(0), (60, 25), factor=100.0)
     basis = PodBasis.fit(u, BasisSettings(tolerance=1e-15))
-    assert 4 <= basis.rank <= 5  # (1e-4)^2 is resolved beside 1, (1e-8)^2 at the limit is the last
+    assert 4 <= basis.rank <= 5  # singular values are 100^-k: 1e-6 is resolved, 1e-8, whose square is 1e-16, barely
     np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-7)
-    # Nor is what they leave out, which the smallest eigenvalues do not tell.
+    # Nor does the truncation error, which the smallest eigenvalues do not give.
     recomputed = np.linalg.norm(u - basis.lift(basis.project(u))) / np.linalg.norm(u)
     assert basis.truncation_error == pytest.approx(recomputed, rel=1e-2)
 
 
-def test_max_rank_caps_the_basis_and_the_error_says_so():
+def test_max_rank_limits_the_basis_and_the_truncation_error_shows_it():
     u = decaying(np.random.default_rng(1), (60, 25), factor=1.5)
     basis = PodBasis.fit(u, BasisSettings(tolerance=1e-8, max_rank=5))
     assert basis.rank == 5
@@ -67,8 +67,8 @@ def test_constant_data_are_reproduced(value):
     u = np.full((3, 4, 6), value)
     basis = PodBasis.fit(u, BasisSettings())
     assert basis.rank == 1
-    assert basis.truncation_error < 1e-15
-    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-16)
+    assert basis.truncation_error < 1e-14
+    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-14)
 
 
 def test_modes_are_ordered_and_coordinates_have_unit_mean_square():
@@ -88,12 +88,12 @@ def basis() -> PodBasis:
 def test_project_undoes_lift(basis):
     c = np.random.default_rng(4).standard_normal((2, 5, basis.rank))
     assert basis.lift(c).shape == (2, 5, 50)
-    np.testing.assert_allclose(basis.project(basis.lift(c)), c, atol=1e-13)
+    np.testing.assert_allclose(basis.project(basis.lift(c)), c, atol=1e-11)
 
 
 def test_norm_is_that_of_the_lifted_states(basis):
     c = 3 * np.random.default_rng(5).standard_normal((2, 5, basis.rank))
-    np.testing.assert_allclose(basis.norm(c), np.linalg.norm(basis.lift(c), axis=-1), rtol=1e-13)
+    np.testing.assert_allclose(basis.norm(c), np.linalg.norm(basis.lift(c), axis=-1), rtol=1e-11)
 
 
 def test_lift_std_is_the_diagonal_of_the_lifted_covariance(basis):
@@ -118,7 +118,7 @@ def flow() -> np.ndarray:
     return np.concatenate(fields, axis=1)
 
 
-def test_a_small_field_is_resolved_beside_a_large_one(flow):
+def test_a_small_field_is_resolved_along_with_a_large_one(flow):
     settings = BasisSettings(tolerance=1e-3)
     velocity, rebuilt = flow[:, :50], {}
     for n_fields in (1, 2):
@@ -129,12 +129,12 @@ def test_a_small_field_is_resolved_beside_a_large_one(flow):
     assert error[1] > 0.01
 
 
-def test_lengths_in_coordinates_are_lengths_of_states(flow):
+def test_norms_of_coordinates_are_norms_of_states(flow):
     basis = PodBasis.fit(flow, BasisSettings(), n_fields=2)
     c = basis.project(flow)
-    np.testing.assert_allclose(basis.norm(c), basis.length(flow), rtol=1e-6)
+    np.testing.assert_allclose(basis.norm(c), basis.state_norm(flow), rtol=1e-6)
     distances = basis.scale * np.linalg.norm(c[1:] - c[:-1], axis=-1)
-    np.testing.assert_allclose(distances, basis.length(flow[1:] - flow[:-1]), rtol=1e-5)
+    np.testing.assert_allclose(distances, basis.state_norm(flow[1:] - flow[:-1]), rtol=1e-5)
     np.testing.assert_allclose(basis.lift(c), flow, rtol=1e-5, atol=1e-5)
 
 
@@ -156,7 +156,7 @@ def test_a_field_that_never_changes_has_the_unit_of_its_values(flow):
 
 @pytest.mark.parametrize("n_fields", [1, 2])
 def test_the_basis_of_factored_snapshots_is_that_of_the_snapshots(n_fields):
-    """Three functions of time, of which a constant is no combination, and with that one."""
+    """Three functions of time, with a constant among them and without."""
     rng = np.random.default_rng(8)
     rows = rng.standard_normal((4, 3, 60)) * np.repeat([1.0, 1e-3], 30)
     for functions in (rng.standard_normal((25, 3)), np.stack([np.ones(25), *rng.standard_normal((2, 25))], axis=1)):

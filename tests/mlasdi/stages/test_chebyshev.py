@@ -1,4 +1,4 @@
-"""Interpolation in time: exact where it claims to be, and not used where it is not."""
+"""Interpolation in time: accurate for analytic functions, and not used for others."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlasdi.stages.chebyshev import MIN_TIMES_PER_NODE, N_NODES, at_times
+from mlasdi.stages.chebyshev import MIN_TIMES_PER_NODE, N_NODES, RESOLVED, at_times
 
 MANY = MIN_TIMES_PER_NODE * N_NODES[-1]
+TOLERANCE = 10 * RESOLVED  # the coefficients after those that vanish decay, but their sum is not bounded sharply
 
 
-def asked(function: Callable[[Tensor], Tensor], t: Tensor) -> tuple[Tensor, list[int]]:
+def evaluated_at(function: Callable[[Tensor], Tensor], t: Tensor) -> tuple[Tensor, list[int]]:
     """Values at `t` of a function of time, as `[1, time, 2]`, and the numbers of times at which it was evaluated."""
     sizes = []
 
@@ -42,10 +43,10 @@ def test_analytic_functions_are_interpolated(
     function: Callable[[Tensor], Tensor], sizes: list[int], low: float, high: float
 ) -> None:
     t = scattered(MANY, low, high)
-    found, evaluated = asked(function, t)
+    found, evaluated = evaluated_at(function, t)
     assert evaluated == sizes
-    torch.testing.assert_close(found[0, :, 0], function(t), rtol=0, atol=2e-11)
-    torch.testing.assert_close(found[0, :, 1], 1 - 3 * function(t), rtol=0, atol=8e-11)
+    torch.testing.assert_close(found[0, :, 0], function(t), rtol=0, atol=4 * TOLERANCE)
+    torch.testing.assert_close(found[0, :, 1], 1 - 3 * function(t), rtol=0, atol=4 * TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +55,14 @@ def test_analytic_functions_are_interpolated(
 def test_others_are_evaluated(function: Callable[[Tensor], Tensor]) -> None:
     """A step, an infinite slope, and single precision."""
     t = scattered(MANY)
-    found, evaluated = asked(function, t)
+    found, evaluated = evaluated_at(function, t)
     assert evaluated == [*N_NODES, MANY]
     assert torch.equal(found[0, :, 0], function(t))
 
 
 @pytest.mark.parametrize("t", [scattered(MIN_TIMES_PER_NODE * N_NODES[0] - 1), torch.full((MANY,), 0.4).double()])
 def test_few_or_equal_times_are_evaluated(t: Tensor) -> None:
-    found, evaluated = asked(torch.exp, t)
+    found, evaluated = evaluated_at(torch.exp, t)
     assert evaluated == [len(t)]
     assert torch.equal(found[0, :, 0], torch.exp(t))
 
@@ -69,6 +70,6 @@ def test_few_or_equal_times_are_evaluated(t: Tensor) -> None:
 def test_times_that_are_nodes() -> None:
     """The middle of the interval is one."""
     t = torch.linspace(0, 1, MANY + 1).double()
-    found, evaluated = asked(torch.exp, t)
+    found, evaluated = evaluated_at(torch.exp, t)
     assert evaluated == [33]
-    torch.testing.assert_close(found[0, :, 0], torch.exp(t), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found[0, :, 0], torch.exp(t), rtol=TOLERANCE, atol=0)

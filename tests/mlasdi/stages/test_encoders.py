@@ -1,4 +1,4 @@
-"""Encoders: a linear one recovers the map behind the data, and both come back from their saved state."""
+"""Encoders: a linear one recovers an affine map, and both are restored from their saved state."""
 
 import torch
 
@@ -25,7 +25,7 @@ def test_fit_is_least_squares_where_no_affine_map_fits():
     torch.testing.assert_close(encoder.weights, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_states_come_back():
+def test_encoders_are_restored_from_their_state():
     settings = NetworkSettings(hidden=(6, 4))
     network = build_network(5, 2, settings, torch.Generator().manual_seed(0))
     c = random(3, 5)

@@ -1,4 +1,4 @@
-"""The sum of the stages: refitting, leaving out, and uncertainty against a joint Gaussian process and a Jacobian."""
+"""The sum of the stages: refits, folds, and deviations compared with a joint Gaussian process and a Jacobian."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ from mlasdi.latent import LatentModel, propagate
 from mlasdi.stages import FeatureMap, FeatureStage, KrigingStage, StagedModel, TrainingSet, decode
 from mlasdi.stages.multi_stage_model import EXTRAPOLATION_WEIGHT
 
+# Two ways to compute a prediction agree to machine epsilon times the condition number of kriging, at most 1e8 (the
+# inverse of the nugget); values are of order one.
+ROUNDING = 1e-7
 ANCHORS = np.array([[0.15], [0.62]])
 X_NEW = np.array([[0.4], [0.9]])
 
@@ -21,12 +24,12 @@ def data(oscillator, points) -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def model(oscillator, data) -> StagedModel:
-    """Three stages on the true dynamics; the first has no linear feature of its own scale, so something remains."""
+    """Three stages on the true dynamics; the large ridge of the first ones leaves a residual."""
     latent = oscillator.latent_model(data.x)
     first = FeatureStage.unfitted(FeatureMap.random(2, 4, 0.5, torch.Generator().manual_seed(0)), 1e-2)
     along = latent.trajectories(data.all_x, data.t)
     second = FeatureStage.unfitted(FeatureMap.random(3, 5, 0.5, torch.Generator().manual_seed(1)), 1e-2, along)
-    third = KrigingStage(data.x, data.kernel, data.t, torch.zeros_like(data.c))
+    third = KrigingStage.unfitted(data.kernel)
     return StagedModel(latent, (first, second, third)).refit(data)
 
 
@@ -38,32 +41,32 @@ def test_the_prediction_is_the_sum_of_the_stages(model, data):
     torch.testing.assert_close(decode(model.stages[:1], along), parts[0])
 
 
-def test_at_many_times_it_is_the_same(model):
-    """There, smooth stages are interpolated in time."""
+def test_predictions_at_many_times_agree_with_those_at_few(model):
+    """At many times, smooth stages are interpolated in time."""
     t = torch.from_numpy(np.random.default_rng(0).uniform(0, 1, 400))
     for n_stages in (1, 2, 3):
         along = model.latent.trajectories(X_NEW, t)
         torch.testing.assert_close(
-            model.mean(X_NEW, t, n_stages), decode(model.stages[:n_stages], along), rtol=0, atol=1e-10
+            model.mean(X_NEW, t, n_stages), decode(model.stages[:n_stages], along), rtol=0, atol=1e-9
         )
     parts = torch.cat([model.deviations(X_NEW, some) for some in t.split(100)], dim=-2)
-    torch.testing.assert_close(model.deviations(X_NEW, t), parts, rtol=0, atol=1e-9 * float(parts.abs().max()))
+    torch.testing.assert_close(model.deviations(X_NEW, t), parts, rtol=0, atol=1e-6 * float(parts.abs().max()))
 
 
-def test_each_stage_is_fitted_to_what_is_left(model, data):
+def test_each_stage_is_fitted_to_the_residual_before_it(model, data):
     """The ridge solution of every stage on the residual of those before it, from the normal equations."""
     along = model.latent.trajectories(data.all_x, data.t)
-    left = data.targets
+    residual = data.targets
     for stage in model.stages[:2]:
         inputs = along.z if not stage.sees_mu else torch.cat([along.z, along.x[:, None].expand(-1, 41, -1)], dim=-1)
         f = stage.features((inputs - stage.shift) / stage.scale).reshape(-1, stage.weights.shape[0])
-        y = left.reshape(len(f), -1)
+        y = residual.reshape(len(f), -1)
         gradient = f.T @ (f @ stage.weights - y) / len(f) + stage.ridge * stage.weights
         assert gradient.abs().max() < 1e-10
-        left = left - stage.evaluate(along)
-    torch.testing.assert_close(model.stages[2].residual, left[: data.n_points])
-    _, residual = StagedModel(model.latent, model.stages[:2]).residual(data, with_anchors=True)
-    torch.testing.assert_close(residual, left)
+        residual = residual - stage.evaluate(along)
+    torch.testing.assert_close(model.stages[2].residual, residual[: data.n_points])
+    _, found = StagedModel(model.latent, model.stages[:2]).residual(data, with_anchors=True)
+    torch.testing.assert_close(found, residual)
 
 
 def test_with_a_kriged_residual_the_training_data_are_reproduced(model, data):
@@ -78,25 +81,25 @@ def test_with_a_kriged_residual_the_training_data_are_reproduced(model, data):
 
 def test_extending_is_refitting_with_the_new_stage_last(model, data):
     shorter = StagedModel(model.latent, model.stages[:2])
-    extended = shorter.extended(KrigingStage(data.x, data.kernel, data.t, torch.zeros_like(data.c)), data)
-    torch.testing.assert_close(extended.mean(X_NEW, data.t), model.mean(X_NEW, data.t), rtol=0, atol=1e-10)
+    extended = shorter.extended(KrigingStage.unfitted(data.kernel), data)
+    torch.testing.assert_close(extended.mean(X_NEW, data.t), model.mean(X_NEW, data.t), rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("i", [0, 2])
 def test_leaving_out_equals_fitting_to_the_rest(oscillator, model, data, i):
-    """A fold is the model of the remaining points, and does not know the values of the one left out."""
+    """A fold is the model of the remaining points, and does not use the values of the one left out."""
     keep = np.arange(5) != i
-    rest = TrainingSet(data.x[keep], data.c[keep], data.t, data.kernel, ANCHORS)
+    rest = TrainingSet(data.x[keep], data.c[keep], data.t, data.kernels, ANCHORS)
     latent = LatentModel(data.x[keep], model.latent.xi[keep], model.latent.z0[keep], model.latent.kernel)
     stages = [
         FeatureStage(s.features, s.shift, s.scale, torch.empty(0, 0), s.ridge, s.sees_mu) for s in model.stages[:2]
     ]
     fitted = StagedModel(latent, tuple(stages)).refit(rest)
-    fitted = fitted.extended(KrigingStage(rest.x, rest.kernel, rest.t, torch.zeros_like(rest.c)), rest)
+    fitted = fitted.extended(KrigingStage.unfitted(rest.kernel), rest)
     c = data.c.clone()
     c[i] = torch.nan
-    fold = model.without(i, TrainingSet(data.x, c, data.t, data.kernel, ANCHORS))
-    torch.testing.assert_close(fold.mean(data.x, data.t), fitted.mean(data.x, data.t), rtol=0, atol=1e-9)
+    fold = model.without(i, TrainingSet(data.x, c, data.t, data.kernels, ANCHORS))
+    torch.testing.assert_close(fold.mean(data.x, data.t), fitted.mean(data.x, data.t), rtol=0, atol=ROUNDING)
     torch.testing.assert_close(fold.mean(rest.x, rest.t), rest.c, rtol=0, atol=1e-3)
 
 
@@ -111,9 +114,9 @@ def test_deviations_are_the_jacobian_times_those_of_the_coefficients(model, data
 
         def decoded(coefficients: torch.Tensor, x: torch.Tensor = x) -> torch.Tensor:
             z = propagate(coefficients[None, :6].reshape(1, 2, 3), coefficients[None, 6:], data.t)
-            seen = torch.cat([z, x[:, None].expand(-1, 41, -1)], dim=-1)
+            inputs = torch.cat([z, x[:, None].expand(-1, 41, -1)], dim=-1)
             first, second = model.stages[:2]
-            standardised = (seen - second.shift) / second.scale
+            standardised = (inputs - second.shift) / second.scale
             return (first.features(z) @ first.weights + second.features(standardised) @ second.weights)[0]
 
         jacobian = torch.autograd.functional.jacobian(decoded, centre)
@@ -151,7 +154,7 @@ def test_dynamics_and_residual_are_one_joint_gaussian_process(oscillator, points
         np.testing.assert_allclose(steps[:, i].square().sum(dim=0).numpy(), variance * process, rtol=0.01, atol=1e-8)
 
 
-def test_without_a_shared_kernel_the_residual_has_its_own_directions(oscillator, points):
+def test_without_a_shared_kernel_the_residual_has_independent_directions(oscillator, points):
     kernel = Kernel(family="matern52", lengthscale=(0.4,))
     joint, _ = linear_model(oscillator, points, kernel)
     model = StagedModel(LatentModel(points, joint.latent.xi, joint.latent.z0, None), joint.stages)
@@ -172,29 +175,29 @@ def test_pending_points_lower_the_deviations(oscillator, points):
     assert after[1] < before[1]
 
 
-def test_deviations_are_larger_where_trajectories_are_continued(oscillator, points):
-    """By a power of the ratio of the standard deviations from the points that reach a time, and from all."""
+def test_deviations_are_larger_where_trajectories_are_extrapolated(oscillator, points):
+    """By a power of the ratio of two standard deviations: from the points that reach a time, and from all."""
     model, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
     time_scaling = TimeScaling((1.0,))  # a point runs faster the larger x is
     rates, t = time_scaling.rate(points), oscillator.t
     plain, longer = (
-        model.deviations(X_NEW, t, time_scaling=one).square().sum(dim=(0, 3)).sqrt()
-        for one in (TimeScaling(()), time_scaling)
+        model.deviations(X_NEW, t, time_scaling=scaling).square().sum(dim=(0, 3)).sqrt()
+        for scaling in (TimeScaling(()), time_scaling)
     )
-    growth = (longer / plain).numpy()
-    np.testing.assert_allclose(growth[:, t.numpy() <= rates.min()], 1)
-    assert (np.diff(growth, axis=1) >= -1e-12).all()
+    inflation = (longer / plain).numpy()
+    np.testing.assert_allclose(inflation[:, t.numpy() <= rates.min()], 1)
+    assert (np.diff(inflation, axis=1) >= -1e-9).all()
     at = int(np.abs(t.numpy() - rates[2]).argmin())
     np.testing.assert_allclose(t[at], rates[2], atol=0.02)
     fast = Kriging(points[rates >= rates[2] - 1e-12], model.latent.kernel)
     expected = (fast.variance(X_NEW) / Kriging(points, model.latent.kernel).variance(X_NEW)) ** (
         EXTRAPOLATION_WEIGHT / 2
     )
-    np.testing.assert_allclose(growth[:, at], expected, rtol=0.1)
-    np.testing.assert_allclose(growth[0, at:].min(), growth[0, at])
+    np.testing.assert_allclose(inflation[:, at], expected, rtol=0.1)
+    np.testing.assert_allclose(inflation[0, at:].min(), inflation[0, at])
 
 
-def test_without_a_shared_kernel_continuation_is_not_known(oscillator, points):
+def test_without_a_shared_kernel_deviations_are_not_inflated(oscillator, points):
     joint, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
     model = StagedModel(LatentModel(points, joint.latent.xi, joint.latent.z0, None), joint.stages)
     torch.testing.assert_close(

@@ -63,8 +63,8 @@ def test_weights_follow_from_the_seed():
     assert not torch.equal(first(z), other(z))
 
 
-def test_a_network_comes_back_from_its_weights():
-    """Six hidden layers: their names sort as numbers, not as words."""
+def test_a_network_is_restored_from_its_weights():
+    """Six hidden layers: their names are sorted as numbers, not as strings."""
     settings = NetworkSettings(hidden=(3, 4, 5, 6, 7, 8), activation="sine", kappa=2.0)
     network = build_network(2, 9, settings, generator())
     rebuilt = network_from_state(dict(network.state_dict()), settings)
@@ -93,10 +93,10 @@ def test_features_are_a_constant_the_input_its_products_and_sines(n_sine):
     torch.testing.assert_close(values[1, 2], torch.tensor([*products, *sines], dtype=torch.float64))
 
 
-def test_sums_of_features_need_no_features():
+def test_weighted_sums_are_products_with_the_features():
     features, s = FeatureMap.random(3, 7, 0.7, generator()), torch.randn(2, 5, 3, generator=generator()).double()
     weights = torch.randn(features(s).shape[-1], 4, generator=generator()).double()
-    torch.testing.assert_close(features.combined(s, weights), features(s) @ weights)
+    torch.testing.assert_close(features.weighted_sums(s, weights), features(s) @ weights)
 
 
 def test_frequencies_have_the_asked_scale_and_phases_fill_the_circle():
@@ -119,10 +119,10 @@ def test_ridge_minimises_misfit_plus_penalty():
     w = weights.clone().requires_grad_()
     objective = (features @ w - targets).square().sum(dim=1).mean() + ridge * w.square().sum()
     (gradient,) = torch.autograd.grad(objective, w)
-    assert gradient.abs().max() < 1e-12
+    assert gradient.abs().max() < 1e-10
 
 
-def test_ridge_takes_features_that_have_grown_without_bounds():
-    """As latent dynamics may, in a step of the optimiser that is too long: no warning, and nothing finite."""
+def test_ridge_returns_non_finite_weights_where_features_overflow():
+    """As unstable latent dynamics do when a step of the optimiser is too long; there is no warning."""
     features = torch.rand(5, 3, generator=generator(), dtype=torch.float64) * torch.tensor([1, 1, 1e200])
     assert not ridge_solve(features, torch.ones(5, 2, dtype=torch.float64), 1e-8).isfinite().all()

@@ -17,45 +17,45 @@ def test_targets_are_the_data_then_their_kriging_prediction(oscillator, points):
     np.testing.assert_array_equal(data.all_x, np.concatenate([points, ANCHORS]))
     assert torch.equal(data.targets[: data.n_points], data.c)
     weights = Kriging(points, data.kernel).weights(ANCHORS)
-    np.testing.assert_allclose(data.targets[5:].numpy(), np.einsum("ap,ptr->atr", weights, data.c.numpy()), atol=1e-13)
+    np.testing.assert_allclose(data.targets[5:].numpy(), np.einsum("ap,ptr->atr", weights, data.c.numpy()), atol=1e-9)
     # And that prediction is good where the field is smooth.
     np.testing.assert_allclose(data.targets[5:].numpy(), oscillator.solve(ANCHORS).numpy(), atol=1e-2)
 
 
-def test_spread_interpolates_whatever_belongs_to_the_points(oscillator, points):
+def test_interpolation_weights_reproduce_constants(oscillator, points):
     data = oscillator.training_set(points, ANCHORS)
-    torch.testing.assert_close(data.spread.sum(dim=1), torch.ones(8, dtype=torch.float64))
+    torch.testing.assert_close(data.interpolation_weights.sum(dim=1), torch.ones(8, dtype=torch.float64))
     constant = torch.full((5, 2), 3.0, dtype=torch.float64)
-    torch.testing.assert_close(data.spread @ constant, torch.full((8, 2), 3.0, dtype=torch.float64))
+    torch.testing.assert_close(data.interpolation_weights @ constant, torch.full((8, 2), 3.0, dtype=torch.float64))
 
 
-def test_a_fold_knows_nothing_of_the_point_left_out(oscillator, points):
+def test_a_fold_does_not_use_the_point_left_out(oscillator, points):
     data = oscillator.training_set(points, ANCHORS)
-    spoilt = oscillator.training_set(points, ANCHORS)
-    spoilt.c[2] = torch.nan
-    fold = spoilt.without(2)
+    with_nan = oscillator.training_set(points, ANCHORS)
+    with_nan.c[2] = torch.nan
+    fold = with_nan.without(2)
     assert fold.n_points == 4
     np.testing.assert_array_equal(fold.all_x, np.concatenate([points[[0, 1, 3, 4]], ANCHORS]))
     expected = np.tensordot(Kriging(points[[0, 1, 3, 4]], data.kernel).weights(ANCHORS), data.c[[0, 1, 3, 4]], axes=1)
-    np.testing.assert_allclose(data.without(2).targets[4:].numpy(), expected, atol=1e-13)
+    np.testing.assert_allclose(data.without(2).targets[4:].numpy(), expected, atol=1e-9)
     assert torch.isfinite(fold.targets[:4]).all()
 
 
-def test_a_fold_forgets_what_is_too_much_alike(oscillator, points):
+def test_a_fold_leaves_out_the_given_points(oscillator, points):
     data = oscillator.training_set(points, ANCHORS)
     groups = tuple(np.array(group) for group in ([0, 1], [1, 0], [2], [3, 4], [4]))
-    buffered = replace(data, left_out=groups)
+    grouped = replace(data, kernels=replace(data.kernels, held_out=groups))
     for i, group in enumerate(groups):
-        fold, keep = buffered.without(i), np.delete(np.arange(5), group)
+        fold, keep = grouped.without(i), np.delete(np.arange(5), group)
         np.testing.assert_array_equal(fold.x, points[keep])
         assert torch.equal(fold.c, data.c[keep])
         variance = Kriging(points[keep], data.kernel).variance(points[i : i + 1])[0]
-        assert buffered.fold_weights[i] == pytest.approx(1 / variance)
+        assert grouped.fold_weights[i] == pytest.approx(1 / variance)
     model = StagedModel(oscillator.latent_model(points), ())
-    np.testing.assert_array_equal(model.without(0, buffered).latent.x, points[2:])
+    np.testing.assert_array_equal(model.without(0, grouped).latent.x, points[2:])
 
 
 def test_without_anchors_there_are_only_the_data(oscillator, points):
     data = oscillator.training_set(points, np.empty((0, 1)))
     assert torch.equal(data.targets, data.c)
-    torch.testing.assert_close(data.spread, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close(data.interpolation_weights, torch.eye(5, dtype=torch.float64))

@@ -28,10 +28,20 @@ def test_units_do_not_matter_and_truth_has_no_error(seed, scale):
     np.testing.assert_allclose(max_relative_error(truth, prediction), expected.max(axis=1))
 
 
-def test_where_the_state_vanishes_errors_are_relative_to_its_largest():
-    truth = np.array([[0.0, 0.0], [0.0, 4.0]])
-    prediction = np.array([[0.0, 1.0], [0.0, 4.0]])
-    np.testing.assert_allclose(relative_error(truth, prediction), [0.25, 0.0])
+def test_where_the_state_is_small_errors_are_relative_to_a_tenth_of_the_largest():
+    truth = np.array([[0.0, 0.0], [0.0, 0.2], [0.0, 0.8], [0.0, 4.0]])
+    prediction = truth + np.array([[0.0, 0.1], [0.1, 0.0], [0.1, 0.0], [0.1, 0.0]])
+    np.testing.assert_allclose(relative_error(truth, prediction), [0.25, 0.25, 0.125, 0.025])
+
+
+@given(seed=st.integers(0, 2**32 - 1), rest=st.floats(0, 1e-3))
+def test_an_impulsive_start_does_not_decide_the_error(seed, rest):
+    """An error of a thousandth of the solution's size counts as at most a hundredth, however small the state is."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal((6, 4))
+    truth[0] *= rest
+    error = 1e-3 * np.linalg.norm(truth, axis=1).max() * np.array([1.0, 0, 0, 0])
+    assert max_relative_error(truth, truth + error) <= 1e-2 * (1 + 1e-9)
 
 
 def test_a_state_that_is_zero_throughout():
@@ -53,4 +63,4 @@ def test_a_solution_that_starts_from_rest_is_judged_by_its_largest_state() -> No
     """Rounding at a time when nothing has happened yet is no error of 100 %."""
     truth = np.array([[1e-17, -1e-17], [0.0, 1.0], [3.0, 4.0]])
     prediction = np.array([[1e-9, 0.0], [0.0, 1.1], [3.0, 4.0]])
-    np.testing.assert_allclose(relative_error(truth, prediction), [2e-10, 0.1, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(relative_error(truth, prediction), [2e-9, 0.1 / 1.0, 0.0], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""A surrogate that version 0.1 saved as format 6, with all that has other names today."""
+"""A surrogate that version 0.1 saved as format 6, with keys that have other names in the present format."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_a_model_of_format_6_predicts_as_when_it_was_saved():
         "unit of u": "a^0.996 w^0.0394",
     }
     prediction = surrogate.predict({"a": 0.83, "w": 1.03})
-    # What that version predicted at the last time, at x = -3, -1, 1 and 3.
+    # Predictions of that version at the last time, at x = -3, -1, 1 and 3.
     mean = [0.01157916393060533, 0.3550859267873256, 0.7084886835905478, 0.010510264180454915]
     std = [0.0007469915844926373, 0.00037198243293533827, 0.00037211543579145344, 0.0007495183329120728]
     np.testing.assert_allclose(prediction.mean[0, -1, [0, 20, 42, 60]], mean, rtol=1e-6)

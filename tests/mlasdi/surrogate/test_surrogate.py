@@ -1,4 +1,4 @@
-"""The surrogate: predictions, their inputs, and what survives on disk."""
+"""The surrogate: predictions, their inputs, and saved files."""
 
 import dataclasses
 import json
@@ -13,18 +13,21 @@ import torch
 from scipy.interpolate import CubicSpline
 
 import mlasdi
-import mlasdi.surrogate.surrogate
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError, TimeFactors
+from mlasdi.surrogate.migrations import FORMATS
 from mlasdi.surrogate.uncertainty import N_PARTS
 from mlasdi.training import ModelSettings, fit
 
+# Two ways to compute a prediction, such as other batches, agree to machine epsilon times the condition number of
+# kriging, at most 1e8 (the inverse of the nugget); fields are of order one.
+ROUNDING = 1e-7
 MU = {"a": 0.78, "w": 1.04}
 SEVERAL = np.array([[0.78, 1.04], [0.71, 0.95], [0.9, 0.9]])
 
 
 @pytest.fixture(scope="module")
 def published(burgers_data) -> Surrogate:
-    """The published model, trained hardly at all: networks, an encoder network, one GP an output."""
+    """The published model after a few steps: decoder and encoder networks, and one Gaussian process per output."""
     settings = {
         "kind": "mlasdi-paper",
         "latent_dim": 2,
@@ -40,30 +43,30 @@ def saved(surrogate, tmp_path):
     return surrogate.save(tmp_path / "model")
 
 
-# What predictions are
+# Predictions
 
 
 def test_a_point_may_be_a_mapping_or_a_row(surrogate):
     by_name, by_row = surrogate.predict(MU), surrogate.predict(SEVERAL)
     assert by_name.mean.shape == by_name.std.shape == (1, 51, 101)
-    np.testing.assert_allclose(by_row.mean[:1], by_name.mean, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(by_row.std[:1], by_name.std, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(by_row.mean[:1], by_name.mean, rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(by_row.std[:1], by_name.std, rtol=0, atol=ROUNDING)
     np.testing.assert_array_equal(by_name.t, surrogate.t)
     assert (by_row.std >= 0).all()
 
 
-def test_many_points_are_predicted_like_each_alone(surrogate):
-    """More points than one chunk holds."""
+def test_predictions_do_not_depend_on_the_other_points(surrogate):
+    """With more points than one chunk."""
     mu = surrogate.space.sobol(70, seed=0)
-    together = surrogate.predict(mu, [0.0, 0.4, 1.0])
+    batch = surrogate.predict(mu, [0.0, 0.4, 1.0])
     for i in (0, 63, 64, 69):
-        alone = surrogate.predict(mu[i], [0.0, 0.4, 1.0])
-        np.testing.assert_allclose(together.mean[i], alone.mean[0], rtol=0, atol=1e-11)
-        np.testing.assert_allclose(together.std[i], alone.std[0], rtol=0, atol=1e-9)
+        single = surrogate.predict(mu[i], [0.0, 0.4, 1.0])
+        np.testing.assert_allclose(batch.mean[i], single.mean[0], rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(batch.std[i], single.std[0], rtol=0, atol=ROUNDING)
 
 
-def test_training_data_come_back(surrogate, burgers_data):
-    """The last stage interpolates what is left, so only the truncation of the basis and the nugget remain."""
+def test_training_data_are_reproduced(surrogate, burgers_data):
+    """The last stage interpolates the residual, so the error is that of the truncated basis and of the nugget."""
     prediction = surrogate.predict(burgers_data.mu)
     error = np.linalg.norm(prediction.mean - burgers_data.u) / np.linalg.norm(burgers_data.u)
     assert error < 1e-5
@@ -72,16 +75,16 @@ def test_training_data_come_back(surrogate, burgers_data):
 
 
 def test_other_times_agree_with_interpolation(surrogate):
-    """Cubic interpolation in time of the prediction at the training times, and the very values at common times."""
+    """Cubic interpolation in time of the prediction at the training times, and the same values at common times."""
     default = surrogate.predict(MU)
     times = np.array([0.013, 0.2, 0.555, 0.971])
     other = surrogate.predict(MU, times)
     np.testing.assert_array_equal(other.t, times)
     np.testing.assert_allclose(other.mean[0], CubicSpline(default.t, default.mean[0])(times), atol=1e-5)
     np.testing.assert_allclose(
-        surrogate.predict(MU, default.t[[3, 20, 50]]).mean, default.mean[:, [3, 20, 50]], atol=1e-9
+        surrogate.predict(MU, default.t[[3, 20, 50]]).mean, default.mean[:, [3, 20, 50]], atol=ROUNDING
     )
-    np.testing.assert_allclose(surrogate.predict(MU, 0.2).mean[0, 0], default.mean[0, 10], atol=1e-9)
+    np.testing.assert_allclose(surrogate.predict(MU, 0.2).mean[0, 0], default.mean[0, 10], atol=ROUNDING)
 
 
 def test_stages_add_up(surrogate):
@@ -92,14 +95,14 @@ def test_stages_add_up(surrogate):
     for k in (1, 2):
         contribution = surrogate.model.stages[k].evaluate(along).numpy() @ surrogate.basis.modes.T
         total = total + surrogate.basis.scale * contribution
-        np.testing.assert_allclose(surrogate.predict(SEVERAL, n_stages=k + 1, std=False).mean, total, atol=1e-10)
+        np.testing.assert_allclose(surrogate.predict(SEVERAL, n_stages=k + 1, std=False).mean, total, atol=ROUNDING)
 
 
 def test_coordinates_are_the_prediction_before_it_is_lifted(surrogate):
     for n_stages in (1, None):
         c = surrogate.coordinates(SEVERAL, n_stages=n_stages)
         mean = surrogate.predict(SEVERAL, n_stages=n_stages, std=False).mean
-        np.testing.assert_allclose(surrogate.basis.lift(c), mean, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(surrogate.basis.lift(c), mean, rtol=0, atol=1e-11)
 
 
 def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
@@ -111,21 +114,21 @@ def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
     calibrated = np.hypot(factors[:, None] * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
     assert len(surrogate.record.std_factors) == N_PARTS
     assert factors.min() > 1.2
-    np.testing.assert_allclose(surrogate.predict(SEVERAL).std, calibrated, rtol=1e-9)
+    np.testing.assert_allclose(surrogate.predict(SEVERAL).std, calibrated, rtol=1e-6)
     np.testing.assert_array_equal(prediction.mean, surrogate.predict(MU).mean)
 
 
-def test_latent_trajectories_belong_to_the_prediction(surrogate):
-    """Decoded by the first stage they give its prediction; the training points are certain."""
+def test_latent_trajectories_are_those_of_the_prediction(surrogate):
+    """Their standard deviation is small at the training points."""
     latent = surrogate.propagate(SEVERAL)
     tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
     along = surrogate.model.latent.trajectories(surrogate.space.to_unit(SEVERAL), tau)
-    np.testing.assert_allclose(latent.mean, along.z.numpy(), atol=1e-12)
+    np.testing.assert_allclose(latent.mean, along.z.numpy(), atol=1e-10)
     assert latent.std.shape == latent.mean.shape == (3, 51, surrogate.model.latent.n_latent)
     assert latent.std[2].max() < 0.1 * latent.std[:2].max()
 
 
-def test_relative_std_knows_solved_and_pending_points(surrogate, burgers_data):
+def test_relative_std_is_small_at_solved_and_pending_points(surrogate, burgers_data):
     spread = surrogate.relative_std(SEVERAL)
     assert spread.shape == (3,)
     assert spread[2] < 0.3 * spread[:2].min()
@@ -136,14 +139,14 @@ def test_relative_std_knows_solved_and_pending_points(surrogate, burgers_data):
     assert spread[0] == pytest.approx(surrogate.relative_std(MU)[0], rel=1e-6)
 
 
-def test_coefficient_std_knows_solved_and_pending_points(surrogate):
+def test_coefficient_std_is_small_at_solved_and_pending_points(surrogate):
     spread = surrogate.coefficient_std(SEVERAL)
-    assert spread[2] == pytest.approx(np.sqrt(surrogate.model.latent.kernel.nugget), rel=1e-2)  # nothing else is left
+    assert spread[2] == pytest.approx(np.sqrt(surrogate.model.latent.kernel.nugget), rel=1e-2)  # a training point
     assert spread[:2].min() > 3 * spread[2]
     assert surrogate.coefficient_std(SEVERAL, pending=SEVERAL[1:2])[1] < 0.7 * spread[1]
 
 
-# What goes in
+# Inputs
 
 
 @pytest.mark.parametrize(
@@ -170,7 +173,7 @@ def test_bad_times_are_refused(surrogate, t):
 
 
 @pytest.mark.parametrize("n_stages", [0, 4, -1])
-def test_a_number_of_stages_that_there_are_not_is_refused(surrogate, n_stages):
+def test_a_wrong_number_of_stages_is_refused(surrogate, n_stages):
     with pytest.raises(ValueError, match=f"n_stages {n_stages}.*1 to 3"):
         surrogate.predict(MU, n_stages=n_stages)
 
@@ -184,14 +187,14 @@ def test_a_number_of_stages_that_there_are_not_is_refused(surrogate, n_stages):
         (MU, [-0.1], "outside the trained interval"),
     ],
 )
-def test_extrapolation_is_warned_of(surrogate, mu, t, message):
+def test_extrapolation_gives_a_warning(surrogate, mu, t, message):
     for method in (surrogate.predict, surrogate.propagate):
         with pytest.warns(ExtrapolationWarning, match=message):
             method(mu, t)
     assert np.isfinite(method(MU).mean).all()
 
 
-def test_without_dynamics_the_warning_says_what_is_predicted(burgers_data):
+def test_without_dynamics_the_warning_names_the_mean_state(burgers_data):
     model = fit(burgers_data, ModelSettings.model_validate({"kind": "snapshot-gp"}), seed=0)
     with pytest.warns(ExtrapolationWarning, match="without latent dynamics the prediction there is the mean state"):
         beyond = model.predict(MU, [1.5], std=False).mean[0, 0]
@@ -205,11 +208,12 @@ def test_the_edges_are_inside(surrogate):
     assert found.mean.shape == (4, 2, surrogate.layout.n_state)
 
 
-# What survives on disk
+# Saved surrogates
 
 
 @pytest.mark.parametrize("which", ["surrogate", "published"])
-def test_a_loaded_surrogate_predicts_bit_for_bit(request, which, tmp_path):
+def test_a_loaded_surrogate_predicts_the_same(request, which, tmp_path):
+    """Bit for bit on one machine: all tensors are those that were saved, and so are the operations."""
     original = request.getfixturevalue(which)
     loaded = Surrogate.load(original.save(tmp_path / "model"))
     for before, after in [
@@ -229,7 +233,7 @@ def test_a_loaded_surrogate_predicts_bit_for_bit(request, which, tmp_path):
     assert loaded.error_estimate == original.error_estimate
 
 
-def test_saving_again_what_was_loaded_gives_the_same_files(saved, tmp_path):
+def test_a_loaded_surrogate_is_saved_as_the_same_files(saved, tmp_path):
     again = Surrogate.load(saved).save(tmp_path / "again")
     for name in ("surrogate.json", "surrogate.safetensors"):
         assert (again / name).read_bytes() == (saved / name).read_bytes()
@@ -241,7 +245,7 @@ def test_the_public_name_is_this_class():
         mlasdi.Model  # noqa: B018
 
 
-PREDICT_ALONE = """
+PREDICT = """
 import sys, warnings
 for name in ("mlasdi.solvers.builtin.burgers1d", "mlasdi.solvers.catalog", "numba", "h5py", "ray", "mlflow", "yaml"):
     sys.modules[name] = None  # makes their import fail
@@ -256,13 +260,13 @@ np.savez(sys.argv[2], mean=prediction.mean, std=prediction.std, warned_at=[warni
 
 
 def test_predicting_needs_neither_the_solver_nor_the_agent(surrogate, saved, tmp_path):
-    command = [sys.executable, "-c", PREDICT_ALONE, str(saved), str(tmp_path / "prediction.npz")]
+    command = [sys.executable, "-c", PREDICT, str(saved), str(tmp_path / "prediction.npz")]
     subprocess.run(command, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
     expected = surrogate.predict(MU)
     with np.load(tmp_path / "prediction.npz") as found:
-        np.testing.assert_allclose(found["mean"], expected.mean, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(found["std"], expected.std, rtol=1e-6, atol=1e-9)
-        assert found["warned_at"].tolist() == ["<string>"]  # a warning points at the line that asked
+        np.testing.assert_allclose(found["mean"], expected.mean, rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(found["std"], expected.std, rtol=1e-5, atol=ROUNDING)
+        assert found["warned_at"].tolist() == ["<string>"]  # a warning shows the line of the caller
 
 
 def flip_a_bit(path):
@@ -319,38 +323,42 @@ def test_another_format_is_reported(saved, found):
         Surrogate.load(saved)
 
 
-def test_earlier_versions_are_refused_what_they_would_misread(saved):
-    assert json.loads((saved / "surrogate.json").read_text())["format"] == 6
+def test_the_format_is_saved(saved):
+    """Earlier versions refuse a format that they do not know."""
+    assert json.loads((saved / "surrogate.json").read_text())["format"] == FORMATS[-1]
 
 
-def test_one_factor_for_all_times_is_read_as_before(surrogate, saved):
-    """As earlier versions saved it."""
+def test_one_factor_for_all_times_is_read(surrogate, saved):
+    """As formats 3 and 4 have it."""
     description = json.loads((saved / "surrogate.json").read_text())
     description["stages"][-1]["settings"]["trust"] = description["stages"][-1]["settings"].pop("drift_weight")
     record = description["record"] | {"std_factor": 2.0, "error_factor": 3.0}
-    del record["std_factors"], record["error_factors"], description["description_sha256"]
+    for name in ("std_factors", "error_factors", "calibration"):
+        del record[name]
+    del description["description_sha256"]
     (saved / "surrogate.json").write_text(json.dumps(description | {"format": 3, "record": record}))
     loaded = Surrogate.load(saved)
     assert (loaded.record.std_factors, loaded.record.error_factors) == ((2.0,), (3.0,))
-    once = dataclasses.replace(
-        surrogate, record=dataclasses.replace(surrogate.record, std_factors=(1.0,), error_factors=(1.0,))
+    uncalibrated = dataclasses.replace(
+        surrogate, record=dataclasses.replace(loaded.record, std_factors=(1.0,), error_factors=(1.0,))
     )
-    np.testing.assert_allclose(loaded.relative_std(SEVERAL), 3 * once.relative_std(SEVERAL), rtol=1e-12)
+    np.testing.assert_allclose(loaded.relative_std(SEVERAL), 3 * uncalibrated.relative_std(SEVERAL), rtol=1e-9)
 
 
-def test_own_coordinates_of_earlier_versions_are_refused(saved):
+def test_rescaled_coordinates_of_earlier_formats_are_refused(saved):
     description = json.loads((saved / "surrogate.json").read_text())
     coordinate_scaling = {
         "axes": [{"log_scales": [0.1], "shifts": [0.0], "centre": 0.5}],
         "log_gains": [],
         "spans": [],
     }
+    del description["description_sha256"]
     (saved / "surrogate.json").write_text(json.dumps({**description, "format": 5, "frame": coordinate_scaling}))
     with pytest.raises(SurrogateError, match=r"rescaled coordinates are those of format 5.*train it again"):
         Surrogate.load(saved)
 
 
-def test_a_place_without_a_surrogate_is_reported(tmp_path):
+def test_a_folder_without_a_surrogate_is_reported(tmp_path):
     with pytest.raises(SurrogateError, match="no surrogate there"):
         Surrogate.load(tmp_path / "nowhere")
     (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""The gradient training: what it minimises falls, on problems that it can represent nearly exactly."""
+"""Training by gradient: the loss falls, on problems that the networks represent nearly exactly."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def trained(oscillator, points):
 
 
 def test_the_autoencoder_reconstructs_plane_data(trained, points):
-    """The data lie in a plane, which two latent dimensions can hold."""
+    """The data lie in a plane, for which two latent dimensions are enough."""
     data, (latent, encoder, decoder), _ = trained
     z = encoder.encode(data.c)
     along = Trajectories(torch.from_numpy(points), data.t, z)
@@ -31,8 +31,8 @@ def test_the_autoencoder_reconstructs_plane_data(trained, points):
     assert latent.kernel is None
 
 
-def test_propagation_in_the_loss_trains_for_prediction(oscillator, points):
-    """Integrated trajectories decode better, with the rest of the loss and the steps as they are."""
+def test_propagation_in_the_loss_lowers_the_error_of_predictions(oscillator, points):
+    """Integrated trajectories decode better, with the other terms of the loss and the steps unchanged."""
     data = oscillator.training_set(points, np.empty((0, 1)))
     misfits = []
     for weight in (0.0, 1.0):
@@ -48,7 +48,7 @@ def test_propagation_in_the_loss_trains_for_prediction(oscillator, points):
 
 @pytest.mark.parametrize("calibration", ["least-squares", "weak"])
 def test_calibration_in_closed_form_finds_the_dynamics(oscillator, points, calibration):
-    """The same eigenvalues, -0.5 +- i (4 + x), in either form."""
+    """The eigenvalues -0.5 +- i (4 + x), in either form."""
     data = oscillator.training_set(points, np.empty((0, 1)))
     settings = AutoencoderSettings(
         network=NetworkSettings(hidden=(20,)),
@@ -64,7 +64,7 @@ def test_calibration_in_closed_form_finds_the_dynamics(oscillator, points, calib
 
 
 def test_coefficients_describe_the_encoded_trajectories(trained):
-    """With a penalty of a hundredth, the dynamics leave less than a quarter of the velocities unexplained."""
+    """With a weight of 0.01, the mean square residual of the dynamics is below a quarter of that of the velocities."""
     data, (latent, encoder, _), _ = trained
     z = encoder.encode(data.c)
     velocity = torch.gradient(z, spacing=(data.t,), dim=1)[0].square().mean()
@@ -79,7 +79,7 @@ def test_losses_are_reported_as_they_fall(trained):
 
 
 def test_a_sine_decoder_learns_an_oscillating_residual(oscillator, points):
-    """Small and fast: the residual is scaled to one, and its frequency is within reach of kappa."""
+    """A small and fast residual: it is scaled to one, and kappa matches its frequency."""
     along = oscillator.latent_model(points).trajectories(points, oscillator.t)
     residual = 1e-3 * torch.sin(8 * along.z @ torch.tensor([[1.0, 0.3], [-0.5, 1.0]], dtype=torch.float64))
     network = NetworkSettings(hidden=(40, 40), activation="sine", kappa=8.0)
@@ -92,11 +92,11 @@ def test_a_sine_decoder_learns_an_oscillating_residual(oscillator, points):
 def test_minimise_ends_in_the_best_parameters_reported():
     """With a learning rate that overshoots, the last parameters are worse than some before."""
     x = torch.tensor([1.0], requires_grad=True)
-    seen: list[float] = []
+    losses: list[float] = []
     settings = DecoderSettings(steps=20, learning_rate=3.0)
-    minimise(lambda: (x**2).sum(), [x], settings, lambda step, loss: seen.append(loss))
-    assert len(seen) == 20
-    assert float(x.detach() ** 2) == pytest.approx(min(seen))
+    minimise(lambda: (x**2).sum(), [x], settings, lambda step, loss: losses.append(loss))
+    assert len(losses) == 20
+    assert float(x.detach() ** 2) == pytest.approx(min(losses))
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"learning_rate": -1.0}, {"dynamics_weight": -0.1}, {"epochs": 3}])

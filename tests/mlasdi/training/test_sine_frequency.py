@@ -1,4 +1,4 @@
-"""The choice of kappa: on signals of known frequency, and where training and left-out trajectories disagree."""
+"""The choice of kappa: on signals of known frequency, and where training and left-out errors disagree."""
 
 import math
 
@@ -16,7 +16,7 @@ AMPLITUDES = torch.tensor([1.0, 1.2, 1.4]).double()
 
 
 def circles(amplitudes: torch.Tensor = AMPLITUDES) -> Trajectories:
-    """A point of a parameter goes once round a circle of radius A."""
+    """Latent trajectories that go once around a circle of radius A, the parameter."""
     phase = 2 * math.pi * T
     z = amplitudes[:, None, None] * torch.stack([phase.cos(), phase.sin()], dim=-1)
     return Trajectories(amplitudes[:, None], T, z)
@@ -34,19 +34,19 @@ def settings(**given) -> DecoderSettings:
 
 @pytest.mark.parametrize("cycles", [3, 12])
 def test_the_spectrum_of_a_pure_tone_is_its_frequency(cycles):
-    """A latent state that goes round with speed 2 pi A, weights of variance 2 / (2 + 30)."""
+    """A latent state of speed 2 pi A, and weights of variance 2 / (2 + 30)."""
     along = circles(torch.tensor([1.5, 1.5]).double())
     expected = cycles / 1.5 * math.sqrt((2 + 30) / 2)
     assert spectral_kappa(along, wave(cycles, along), 30) == pytest.approx(expected, rel=0.02)
 
 
-def test_neither_the_size_of_the_residual_nor_a_constant_matters():
+def test_the_spectrum_ignores_the_size_of_the_residual_and_a_constant():
     along = circles()
     residual = wave(5, along)
     assert spectral_kappa(along, 1e-6 * residual + 3, 30) == pytest.approx(spectral_kappa(along, residual, 30))
 
 
-def test_unknown_where_nothing_moves():
+def test_kappa_is_unknown_where_nothing_changes_in_time():
     along = circles()
     still = Trajectories(along.x, T, torch.full_like(along.z, 0.1))
     assert spectral_kappa(still, wave(5, along), 30) is None
@@ -55,8 +55,8 @@ def test_unknown_where_nothing_moves():
     assert chosen.network.kappa == 1.0
 
 
-def test_left_out_trajectories_refuse_the_kappa_that_only_fits():
-    """The phase of the residual says all, and is there at every radius: fast features separate the radii."""
+def test_left_out_trajectories_reject_a_kappa_that_overfits():
+    """The residual depends on the phase alone, which all radii share. Fast features separate the radii."""
     along = circles()
     residual = wave(2, along)
     generator = torch.Generator().manual_seed(0)
@@ -68,7 +68,7 @@ def test_left_out_trajectories_refuse_the_kappa_that_only_fits():
     assert with_kappa(along, residual, settings(kappa=(60.0, 2.0)), generator).network.kappa == 2.0
 
 
-def test_the_choice_leaves_the_random_numbers_of_the_training_alone():
+def test_the_choice_does_not_change_the_random_numbers_of_the_training():
     along = circles()
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
@@ -79,7 +79,7 @@ def test_the_choice_leaves_the_random_numbers_of_the_training_alone():
     assert chosen.kappa is None
 
 
-def test_settings_without_a_choice_stay_as_they_are():
+def test_settings_without_a_choice_are_returned_unchanged():
     along = circles()
     given = settings()
     assert with_kappa(along, wave(2, along), given, torch.Generator()) is given

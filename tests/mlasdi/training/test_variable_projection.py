@@ -1,4 +1,4 @@
-"""Variable projection on a problem made of a linear latent system and a linear decoder: it must be solved."""
+"""Variable projection on data of a linear latent system with a linear decoder, which it has to recover."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_trajectories_at_unseen_parameters_are_predicted(fitted, oscillator):
 
 
 def test_the_dynamics_are_found_up_to_the_choice_of_coordinates(fitted, oscillator, points):
-    """Eigenvalues do not depend on the latent coordinates: -0.5 +- i (4 + x)."""
+    """The eigenvalues -0.5 +- i (4 + x) do not depend on the latent coordinates."""
     model, _, _ = fitted
     values = np.linalg.eigvals(model.latent.xi[..., 1:])
     np.testing.assert_allclose(values.real, -0.5, atol=0.1)
@@ -51,7 +51,7 @@ def test_the_dynamics_are_found_up_to_the_choice_of_coordinates(fitted, oscillat
 
 
 def test_initial_states_are_fitted_too(fitted):
-    """They start at the leading coordinates, which the latent state need not be."""
+    """The first guess is the leading POD coordinates; the optimum differs from it."""
     model, data, _ = fitted
     leading = data.c[..., :2] / data.c[..., :2].reshape(-1, 2).std(dim=0).max()
     assert np.abs(model.latent.z0 - leading[:, 0].numpy()).max() > 0.01
@@ -66,14 +66,15 @@ def test_the_loss_falls_from_step_to_step(fitted):
     assert values[-1] < 1e-3 * values[0]
 
 
-def test_any_calibration_is_a_start(oscillator, points):
-    """Different ones, from all of which the training gets far."""
+def test_training_succeeds_from_each_first_guess(oscillator, points):
+    """The first guesses differ, and the loss falls by five orders of magnitude from each."""
     data, losses = oscillator.training_set(points, ANCHORS), {}
     for calibration in ("integral", "weak", "least-squares"):
         given = VariableProjectionSettings(n_sine=0, ridge=1e-10, iterations=400, calibration=calibration)
-        seen: list[float] = []
-        fit_latent_model(data, 2, given, torch.Generator().manual_seed(0), lambda _, loss, seen=seen: seen.append(loss))
-        losses[calibration] = seen[0], seen[-1]
+        history: list[float] = []
+        report = lambda _, loss, history=history: history.append(loss)  # noqa: E731
+        fit_latent_model(data, 2, given, torch.Generator().manual_seed(0), report)
+        losses[calibration] = history[0], history[-1]
     assert len({first for first, _ in losses.values()}) == 3
     assert max(last for _, last in losses.values()) < 1e-5 * min(first for first, _ in losses.values())
 
@@ -95,7 +96,7 @@ def test_checkpoints_are_the_models_of_shorter_trainings(oscillator, points):
 
 
 def test_coefficients_that_blow_up_have_a_large_loss_and_no_gradient(oscillator, points):
-    """A force of 1e9; the step of the optimiser that asks for it is taken back."""
+    """A force of 1e9; the line search then takes a shorter step."""
     data = oscillator.training_set(points, ANCHORS)
     settings = VariableProjectionSettings(dynamics="quadratic", n_sine=0)
     dynamics = settings.stepped(2)
@@ -103,8 +104,8 @@ def test_coefficients_that_blow_up_have_a_large_loss_and_no_gradient(oscillator,
     shapes = torch.Size((5, dynamics.n_coefficients)), torch.Size((5, 2))
     objective = _Objective(data, settings, features, dynamics, *shapes)
     v = np.full(sum(shape.numel() for shape in shapes), 0.1)
-    sound, gradient = objective(v)
-    assert sound < 10
+    finite, gradient = objective(v)
+    assert finite < 10
     assert gradient.any()
     v[: dynamics.n_coefficients] = 1e9
     loss, gradient = objective(v)

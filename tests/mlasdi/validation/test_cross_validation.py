@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mlasdi.stages import FeatureMap, FeatureStage, KrigingStage, StagedModel
-from mlasdi.surrogate import TimeFactors, band_factors, error_factors, parts_of, relative_std
+from mlasdi.surrogate import FieldStd, TimeFactors, band_factors, error_factors, time_parts
 from mlasdi.surrogate.uncertainty import N_PARTS
 from mlasdi.validation import fold_errors, kriged_fold_errors, kriging_drift_weight, leave_one_out
 
@@ -19,7 +19,7 @@ def data(oscillator, points):
 def model(oscillator, data) -> StagedModel:
     latent = oscillator.latent_model(data.x)
     first = FeatureStage.unfitted(FeatureMap.random(2, 4, 0.5, torch.Generator().manual_seed(0)), 1e-2)
-    second = KrigingStage(data.x, data.kernel, data.t, torch.zeros_like(data.c))
+    second = KrigingStage.unfitted(data.kernel)
     return StagedModel(latent, (first, second)).refit(data)
 
 
@@ -36,18 +36,18 @@ def test_errors_are_those_of_the_folds(model, data, four_coordinates):
         for k in (0, 1):
             truth, prediction = predicted(model, data, four_coordinates, i, k + 1)
             expected = (np.linalg.norm(prediction - truth, axis=1) / np.linalg.norm(truth, axis=1)).max()
-            assert loo.errors[k, i] == pytest.approx(expected, rel=1e-9)
-    np.testing.assert_allclose(fold_errors(model, data, four_coordinates), loo.errors[-1], rtol=1e-9)
-    assert (loo.errors > 0).all()  # the point is not known to its fold
+            assert loo.errors[k, i] == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(fold_errors(model, data, four_coordinates), loo.errors[-1], rtol=1e-6)
+    assert (loo.errors > 0).all()  # the fold does not use the point
 
 
-def test_with_kriging_to_come_errors_are_those_with_a_kriging_stage(model, data, four_coordinates):
-    alone = StagedModel(model.latent, model.stages[:1])
-    drift_weight = kriging_drift_weight(alone, data)
-    kriged = alone.extended(KrigingStage(data.x, data.kernel, data.t, torch.zeros_like(data.c), drift_weight), data)
-    found = kriged_fold_errors(alone, data, four_coordinates)
+def test_kriged_fold_errors_are_fold_errors_with_a_kriging_stage(model, data, four_coordinates):
+    first = StagedModel(model.latent, model.stages[:1])
+    drift_weight = kriging_drift_weight(first, data)
+    kriged = first.extended(KrigingStage.unfitted(data.kernel, drift_weight), data)
+    found = kriged_fold_errors(first, data, four_coordinates)
     assert 0 < drift_weight < 1
-    np.testing.assert_allclose(found, fold_errors(kriged, data, four_coordinates), rtol=1e-6)
+    np.testing.assert_allclose(found, fold_errors(kriged, data, four_coordinates), rtol=1e-4)
 
 
 def test_factors_are_those_of_the_folds_in_each_part_of_the_interval(model, data, four_coordinates):
@@ -57,9 +57,9 @@ def test_factors_are_those_of_the_folds_in_each_part_of_the_interval(model, data
         truth, prediction = predicted(model, data, four_coordinates, i)
         std = four_coordinates.lift_std(model.without(i, data).deviations(data.x[i : i + 1], data.t)[:, 0].numpy())
         std = np.hypot(std, four_coordinates.truncation_rms)
-        for k, part in enumerate(parts_of(data.t.numpy())):
-            off, size = (np.linalg.norm(one[part], axis=1) for one in (truth - prediction, truth))
-            spread = relative_std(model.without(i, data), four_coordinates, data.x[i : i + 1], data.t[part])[0]
+        for k, part in enumerate(time_parts(data.t.numpy())):
+            off, size = (np.linalg.norm(states[part], axis=1) for states in (truth - prediction, truth))
+            spread = FieldStd(model.without(i, data), four_coordinates).maximum(data.x[i : i + 1], data.t[part])[0]
             quantiles[i, k] = np.quantile(np.abs(truth - prediction)[part] / std[part], 0.9)
             ratios[i, k] = (off / size).max() / spread
     assert loo.std_factors.values == pytest.approx(band_factors(quantiles).values)
@@ -69,11 +69,12 @@ def test_factors_are_those_of_the_folds_in_each_part_of_the_interval(model, data
 def test_relative_std_is_calibrated_where_it_is_largest(model, data, four_coordinates):
     x, late = np.array([[0.4]]), TimeFactors((1.0, 1.0, 1.0, 9.0))
     plain, calibrated = (
-        relative_std(model, four_coordinates, x, data.t, factors=factors)[0] for factors in (TimeFactors((3.0,)), late)
+        FieldStd(model, four_coordinates, factors=factors).maximum(x, data.t)[0]
+        for factors in (TimeFactors((3.0,)), late)
     )
-    assert plain == pytest.approx(3 * relative_std(model, four_coordinates, x, data.t)[0])
-    ends = relative_std(model, four_coordinates, x, data.t[-1:])[0]
-    assert calibrated >= 9 * ends * (1 - 1e-12)
+    assert plain == pytest.approx(3 * FieldStd(model, four_coordinates).maximum(x, data.t)[0])
+    ends = FieldStd(model, four_coordinates).maximum(x, data.t[-1:])[0]
+    assert calibrated >= 9 * ends * (1 - 1e-6)
 
 
 def test_relative_std_is_the_norm_of_the_pointwise_one(model, data, four_coordinates):
@@ -81,12 +82,10 @@ def test_relative_std_is_the_norm_of_the_pointwise_one(model, data, four_coordin
     std = four_coordinates.lift_std(model.deviations(x, data.t).numpy())
     mean = four_coordinates.lift(model.mean(x, data.t).numpy())
     expected = (np.linalg.norm(std, axis=-1) / np.linalg.norm(mean, axis=-1)).max(axis=-1)
-    np.testing.assert_allclose(relative_std(model, four_coordinates, x, data.t), expected, rtol=1e-9)
+    np.testing.assert_allclose(FieldStd(model, four_coordinates).maximum(x, data.t), expected, rtol=1e-6)
 
 
-def test_two_points_leave_nothing_to_interpolate(oscillator, four_coordinates):
+def test_two_points_have_no_leave_one_out_errors(oscillator, four_coordinates):
     two = oscillator.training_set(np.array([[0.0], [1.0]]), np.empty((0, 1)))
-    model = StagedModel(
-        oscillator.latent_model(two.x), (KrigingStage(two.x, two.kernel, two.t, torch.zeros_like(two.c)),)
-    )
+    model = StagedModel(oscillator.latent_model(two.x), (KrigingStage.unfitted(two.kernel),))
     assert leave_one_out(model, two, four_coordinates) is None

@@ -52,7 +52,7 @@ def truth(exact: Surrogate, oscillator, s: float) -> np.ndarray:
         {"kind": "mlasdi-paper", "first_stage": {"steps": 60}, "stages": [{"kind": "decoder", "steps": 30}]},
         {"stages": [{"kind": "kriging"}, {"kind": "sine-features", "kappa": [0.3], "ridge": [1e-2]}], "min_gain": None},
     ],
-    ids=["default", "kriging-with-drift_weight", "snapshot-gp", "published", "kriging-in-between"],
+    ids=["default", "kriging-with-drift-weight", "snapshot-gp", "published", "kriging-in-between"],
 )
 def test_the_parts_add_up_to_the_error(burgers_data, burgers_truth, given):
     quick = {"n_time": 21, "basis": {"tolerance": 1e-4}} | given
@@ -62,7 +62,7 @@ def test_the_parts_add_up_to_the_error(burgers_data, burgers_truth, given):
     mu, states = burgers_truth
     for point, u in zip(mu[:2], states[:2], strict=True):
         fields, split = (f(surrogate, point, burgers_data.t, u) for f in (difference_fields, error_split))
-        basis = surrogate.view.at(surrogate.space.to_unit(point))
+        basis = surrogate.reconstruction.at(surrogate.space.to_unit(point))
         modes = basis.scale * basis.modes.T
         for k in range(surrogate.n_stages):
             prediction = surrogate.predict(point, burgers_data.t, n_stages=k + 1, std=False).mean[0]
@@ -95,7 +95,7 @@ def test_wrong_coefficients_are_an_error_of_interpolation(exact, oscillator):
 
 
 def test_a_truth_that_no_affine_dynamics_follow_is_an_error_of_the_dynamics(exact):
-    """The latent state goes to and fro along a square wave: it can be decoded, but not integrated."""
+    """The latent state is a square wave, which can be decoded but is no solution of a smooth ODE."""
     z = np.stack([np.sign(np.sin(9 * T + 0.1)), np.zeros_like(T)], axis=1)
     weights = exact.model.stages[0].weights.numpy()
     split = error_split(exact, {"s": 5.0}, T, exact.basis.lift(weights[0] + z @ weights[1:3]))
@@ -104,7 +104,7 @@ def test_a_truth_that_no_affine_dynamics_follow_is_an_error_of_the_dynamics(exac
 
 
 def test_a_truth_that_cannot_be_decoded_is_an_error_of_the_autoencoder(exact, oscillator):
-    """A constant step in the coordinates, orthogonal to all that decodes."""
+    """A constant difference in the coordinates, orthogonal to the range of the decoder."""
     decoder = oscillator.decoder.numpy()
     step = np.array([1.0, 2.0, -1.0, 0.5])
     step -= np.linalg.pinv(decoder) @ (decoder @ step)
@@ -116,7 +116,7 @@ def test_a_truth_that_cannot_be_decoded_is_an_error_of_the_autoencoder(exact, os
     assert max(split.projection, split.latent_dynamics[0], split.interpolation[0]) < 1e-7
 
 
-def test_what_lies_outside_the_basis_is_the_projection_alone(exact, oscillator):
+def test_a_component_outside_the_basis_is_an_error_of_the_projection_alone(exact, oscillator):
     outside = np.linalg.svd(exact.basis.modes)[0][:, -1]
     u = truth(exact, oscillator, 5.0)
     inside, with_more = (error_split(exact, {"s": 5.0}, T, v) for v in (u, u + 0.3 * outside))
@@ -126,14 +126,14 @@ def test_what_lies_outside_the_basis_is_the_projection_alone(exact, oscillator):
 
 
 @pytest.mark.parametrize("drift_weight", [0.0, 0.4, 1.0])
-def test_trust_moves_the_error_from_the_latent_parts_to_the_interpolation_of_the_field(exact, oscillator, drift_weight):
-    """A decoder that misses a third of the amplitude: the kriged part of the prediction is c itself, kriged."""
+def test_a_small_drift_weight_makes_latent_errors_those_of_interpolation(exact, oscillator, drift_weight):
+    """For a decoder with two thirds of the amplitude; with weight 0 the prediction is c, kriged."""
     latent, (decoder,) = exact.model.latent, exact.model.stages
     weak = replace(decoder, weights=torch.cat([decoder.weights[:1], decoder.weights[1:] / 1.5]))
     c = oscillator.solve(latent.x)
     tau = oscillator.t
-    left = c - drift_weight * StagedModel(latent, (weak,)).mean(latent.x, tau)
-    model = StagedModel(latent, (weak, KrigingStage(latent.x, latent.kernel, tau, left, drift_weight)))
+    residual = c - drift_weight * StagedModel(latent, (weak,)).mean(latent.x, tau)
+    model = StagedModel(latent, (weak, KrigingStage(latent.x, latent.kernel, tau, residual, drift_weight)))
     u = truth(exact, oscillator, 3.1)
     fields = difference_fields(replace(exact, model=model), {"s": 3.1}, T, u)
     kriged = np.tensordot(Kriging(latent.x, latent.kernel).weights(np.array([[0.31]]))[0], c.numpy(), axes=1)
@@ -146,7 +146,7 @@ def test_trust_moves_the_error_from_the_latent_parts_to_the_interpolation_of_the
         assert np.abs(fields.autoencoder[1]).max() == 0
 
 
-def test_without_latent_dynamics_all_is_projection_and_interpolation(burgers_data, burgers_truth):
+def test_without_latent_dynamics_the_parts_are_projection_and_interpolation(burgers_data, burgers_truth):
     surrogate = fit(burgers_data, settings(kind="snapshot-gp", n_time=21, basis={"tolerance": 1e-2}), seed=0)
     mu, states = burgers_truth
     split = error_split(surrogate, mu[0], burgers_data.t, states[0])
@@ -157,7 +157,7 @@ def test_without_latent_dynamics_all_is_projection_and_interpolation(burgers_dat
 
 
 def test_at_a_training_point_the_default_model_interpolates_well(surrogate, burgers_data):
-    """The encoding is what decodes closest: no part of the decoding model is larger than a few times its own error."""
+    """The encoding is the closest state that decodes, so no part is much larger than the whole error."""
     split = error_split(surrogate, burgers_data.mu[0], burgers_data.t, burgers_data.u[0])
     assert split.autoencoder[0] <= split.total[0]
     assert max(split.latent_dynamics[0], split.interpolation[0]) < 5 * split.total[0]
@@ -165,7 +165,7 @@ def test_at_a_training_point_the_default_model_interpolates_well(surrogate, burg
 
 
 def test_encoding_finds_the_closest_state_that_decodes():
-    """A curved decoder z -> (z, z^2, z^3): Gauss-Newton ends where the gradient vanishes, and keeps exact states."""
+    """A curved decoder z -> (z, z^2, z^3): the search ends where the gradient vanishes, and finds exact states."""
 
     def decoder(z: torch.Tensor) -> torch.Tensor:
         return torch.cat([z, z**2, z**3], dim=-1)
@@ -197,7 +197,7 @@ def test_the_mean_is_taken_part_by_part():
         mean_split([])
 
 
-def test_what_cannot_be_split_is_refused(exact, oscillator):
+def test_several_points_and_single_times_are_refused(exact, oscillator):
     u = truth(exact, oscillator, 5.0)
     with pytest.raises(ValueError, match="got 2 points"):
         error_split(exact, [[1.0], [2.0]], T, u)
@@ -205,7 +205,7 @@ def test_what_cannot_be_split_is_refused(exact, oscillator):
         error_split(exact, {"s": 5.0}, T[:1], u[:1])
 
 
-def test_trivial_dynamics_are_told_from_real_ones(oscillator, points):
+def test_trivial_dynamics_are_recognised(oscillator, points):
     latent = oscillator.latent_model(points)
     assert latent.has_dynamics
     assert not LatentModel.trivial(points, latent.kernel).has_dynamics

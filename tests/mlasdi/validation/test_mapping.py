@@ -1,22 +1,22 @@
-"""Pieces of a training go to whoever is named, and back in order."""
+"""Independent pieces of a training are computed by the given workers, and returned in order."""
 
 import pytest
 
 from mlasdi.validation import parallel_map, serial_map, use_workers
 
 
-def test_in_turn_unless_told_otherwise() -> None:
+def test_the_default_is_serial() -> None:
     assert parallel_map(str, [3, 1, 2]) == ["3", "1", "2"]
 
 
-def test_workers_are_asked_in_the_body_alone() -> None:
-    asked = []
+def test_workers_are_used_in_the_body_alone() -> None:
+    calls = []
 
-    def workers(work, items):
-        asked.append(list(items))
-        return serial_map(work, items)
+    def workers(function, items):
+        calls.append(list(items))
+        return serial_map(function, items)
 
     with pytest.raises(ZeroDivisionError), use_workers(workers):
         parallel_map(lambda n: 1 / n, [1, 0])
     assert parallel_map(str, [5]) == ["5"]
-    assert asked == [[1, 0]]
+    assert calls == [[1, 0]]

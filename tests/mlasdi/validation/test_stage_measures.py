@@ -22,7 +22,7 @@ def test_independent_noise_has_no_correlation(z):
     assert correlation_ratio(z, noise(1)) < 0.25
 
 
-def test_a_function_of_the_latent_state_has_all_though_pearson_sees_none(z):
+def test_a_function_of_the_latent_state_is_found_where_pearson_finds_none(z):
     """cos(2 z1) + z2^2 is even in z: no linear correlation."""
     even = torch.cos(2 * z[:, :1]) + z[:, 1:] ** 2
     assert np.abs(np.corrcoef(torch.cat([z, even], dim=1).T)[2, :2]).max() < 0.1
@@ -37,7 +37,7 @@ def test_the_ratio_is_the_share_of_the_signal(z):
 
 
 def test_distance_correlation_of_known_samples(z):
-    """Of 30 dimensions, where the uncorrected one of independent samples is large; and of what Pearson cannot see."""
+    """In 30 dimensions, where the uncorrected one of independent samples is large; and where Pearson's is zero."""
     generator = torch.Generator().manual_seed(7)
     assert distance_correlation(z, torch.randn(1500, 30, generator=generator, dtype=torch.float64)) < 0.2
     assert distance_correlation(z, z / z.std(dim=0)) == pytest.approx(1)
@@ -53,8 +53,8 @@ def test_units_do_not_matter(z):
     assert moved == pytest.approx(correlation_ratio(z, residual))
 
 
-def test_coincident_states_are_no_neighbours_of_themselves():
-    """Every state is there twice, with residuals of equal size and opposite sign: nothing is explained."""
+def test_coincident_states_are_not_neighbours_of_themselves():
+    """Each state occurs twice, with residuals of opposite sign: no function of the state explains them."""
     z = torch.arange(50).double().repeat(2)[:, None]
     residual = torch.cat([torch.ones(50, 1), -torch.ones(50, 1)]).double()
     assert correlation_ratio(z, residual) == 0.0
@@ -66,7 +66,7 @@ def test_unknown_without_variation(z):
 
 
 def test_the_record_holds_errors_of_the_training_points(surrogate, burgers_data):
-    """From predictions of states, which know nothing of coordinates."""
+    """Compared with the errors of predicted states."""
     for k, error in enumerate(surrogate.record.training_errors):
         predicted = surrogate.predict(burgers_data.mu, burgers_data.t, n_stages=k + 1, std=False).mean
         errors = max_relative_error(burgers_data.u, predicted)
@@ -74,8 +74,8 @@ def test_the_record_holds_errors_of_the_training_points(surrogate, burgers_data)
     assert len(surrogate.record.training_errors) == len(surrogate.record.latent_correlations) == 3
 
 
-def test_the_record_holds_what_dropped_stages_do(burgers_data):
-    """Compared with the same stage kept."""
+def test_the_record_holds_the_errors_with_dropped_stages(burgers_data):
+    """Compared with a model that keeps the stage."""
     given = {
         "latent_dim": 2,
         "n_time": 11,

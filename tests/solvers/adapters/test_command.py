@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlasdi.solvers import SolverError, verify
-from mlasdi.solvers.catalog import build
+from mlasdi.solvers.catalog import build_solver
 
 SOURCE = Path(__file__).parents[1] / "advection.c"
 NAMELIST = "&advection\n  speed = {speed:.17g}\n  width = {width:.17g}\n  n_x = 64\n  n_t = 11\n/\n"
@@ -36,7 +36,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shell(script: str, **options: object):
     """A solver that is a shell script with one parameter, `a`."""
-    return build("command", {**SHELL, "files": {"script": f"# {{a}}\n{script}\n"}, "output": "u.csv", **options})
+    return build_solver("command", {**SHELL, "files": {"script": f"# {{a}}\n{script}\n"}, "output": "u.csv", **options})
 
 
 def kept_runs() -> list[Path]:
@@ -52,7 +52,7 @@ def test_a_compiled_program_with_an_input_file(program: Path) -> None:
         "coordinates": {"x": [0, 63 / 64]},
         "units": {"u": "K"},
     }
-    fom = build("command", options)
+    fom = build_solver("command", options)
     assert fom.parameter_names == ("speed", "width")
     assert verify(fom, MU).ok
     found = fom.solve({"speed": 0.5, "width": 0.2})
@@ -69,8 +69,8 @@ def test_paths_start_at_the_working_directory_of_the_agent(program: Path, tmp_pa
     shutil.copy(program, "solver")
     Path("template.nml").write_text(NAMELIST)
     common = {"parameters": ["speed", "width"], "templates": {"in/input.nml": "template.nml"}, "output": "u.csv"}
-    direct = build("command", {**common, "argv": ["./solver", "in/input.nml", "u.csv"]})
-    launched = build("command", {**common, "argv": ["env", "{here}/solver", "in/input.nml", "u.csv"]})
+    direct = build_solver("command", {**common, "argv": ["./solver", "in/input.nml", "u.csv"]})
+    launched = build_solver("command", {**common, "argv": ["env", "{here}/solver", "in/input.nml", "u.csv"]})
     np.testing.assert_array_equal(direct.solve(MU).u, launched.solve(MU).u)
     assert str(tmp_path) not in json.dumps(launched.identity())
 
@@ -80,7 +80,7 @@ def test_parameters_in_arguments_and_environment() -> None:
         "import os, sys, numpy; numpy.savez('u', t=[0, 1], u=[[float(sys.argv[1])] * 2, [float(os.environ['B'])] * 2])"
     )
     options = {"argv": [sys.executable, "-c", code, "{a}"], "parameters": ["a", "b"], "environment": {"B": "{b:.2f}"}}
-    found = build("command", {**options, "output": "u.npz"}).solve({"a": 1 / 3, "b": 1 / 3})
+    found = build_solver("command", {**options, "output": "u.npz"}).solve({"a": 1 / 3, "b": 1 / 3})
     np.testing.assert_array_equal(found.u, [[1 / 3] * 2, [0.33] * 2])
 
 
@@ -108,7 +108,7 @@ def test_runs_are_kept_as_asked() -> None:
         ("echo to stdout; exit 1", {}, "exit-code", "end of stdout.txt: to stdout"),
         ("kill -SEGV $$", {}, "signal", "sh was ended by SIGSEGV"),
         ("kill -KILL $$", {}, "signal", "SIGKILL, which may mean that the machine ran out of memory"),
-        ("exec sleep 86400", {"time_limit_s": 0.2}, "time-out", "ended after 0.2 s; option time_limit_s"),
+        ("exec sleep 86400", {"time_limit_s": 0.2}, "time-out", "stopped after 0.2 s; option time_limit_s"),
         ("echo 'std::bad_alloc' >&2; kill -ABRT $$", {}, "out-of-memory", "ran out of memory"),
         ("exit 0", {}, "missing-output", "there is no output file"),
         ("touch u.csv", {}, "bad-output", "is empty"),
@@ -132,12 +132,15 @@ def test_the_identity_is_what_decides_the_solution(tmp_path: Path) -> None:
     template = tmp_path / "template"
     template.write_text("a = {a}")
     options = {**SHELL, "templates": {"script": str(template)}, "output": "u.csv"}
-    first = build("command", options).identity()
-    assert build("command", {**options, "time_limit_s": 3.0, "runs": "elsewhere", "keep": "all"}).identity() == first
+    first = build_solver("command", options).identity()
+    assert (
+        build_solver("command", {**options, "time_limit_s": 3.0, "runs": "elsewhere", "keep": "all"}).identity()
+        == first
+    )
     changes = [{"version": "2"}, {"argv": ["bash", "script"]}, {"fields": ["v"]}, {"environment": {"A": "1"}}]
-    others = [build("command", {**options, **change}).identity() for change in changes]
+    others = [build_solver("command", {**options, **change}).identity() for change in changes]
     template.write_text("a = {a:.3f}")
-    others.append(build("command", options).identity())
+    others.append(build_solver("command", options).identity())
     assert len({json.dumps(identity, sort_keys=True) for identity in (first, *others)}) == 6
 
 

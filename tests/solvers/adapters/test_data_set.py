@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mlasdi.solvers import FixedPoints, SolverError, verify
+from mlasdi.solvers import SolverError, TabulatedModel, verify
 from mlasdi.solvers.catalog import build_solver
 
 T, X = np.linspace(0, 1, 5), np.linspace(0, 1, 3)
@@ -100,7 +100,7 @@ def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict:
 
 def test_every_form_gives_the_same_runs(options: dict) -> None:
     fom = build_solver("data-set", options)
-    assert isinstance(fom, FixedPoints)
+    assert isinstance(fom, TabulatedModel)
     np.testing.assert_array_equal(fom.available(), POINTS)
     for a, b in POINTS:
         found = fom.solve({"b": b, "a": a * (1 + 1e-13)})
@@ -146,10 +146,10 @@ def test_a_damaged_run_is_a_failure_of_its_point(tmp_path: Path) -> None:
         ({}, {"path": "nowhere"}, "nowhere: no such file or folder"),
         ({}, {"parameters": []}, "must name at least one"),
         ({"parameters.csv": "run,a,b\nx,1,2"}, {}, "with a column `file`"),
-        ({"parameters.csv": "file,a\nx.npz,1"}, {}, "says nothing of parameter b; it has file, a"),
+        ({"parameters.csv": "file,a\nx.npz,1"}, {}, "has no parameter b; it has file, a"),
         ({"parameters.csv": "file,a,b\nx.npz,1,one"}, {}, "could not convert string to float"),
         ({"parameters.json": '{"file": 3}'}, {}, "must be a table"),
-        ({"run.csv": "0,1\n1,2"}, {}, "run.csv cannot say its parameters: add parameters.csv with the columns file, a"),
+        ({"run.csv": "0,1\n1,2"}, {}, "run.csv cannot contain its parameters: add parameters.csv"),
         ({"all.csv": "0,1"}, {"path": "all.csv"}, "all.csv"),
     ],
 )  # fmt: skip
@@ -170,7 +170,7 @@ def test_several_runs_at_one_point_count_as_their_mean(tmp_path: Path) -> None:
     table.write_text(table.read_text() + "\nagain.npz, 10.0, 0.1")
     np.savez(tmp_path / "again.npz", t=T, u=solution(0.1, 10.0) + 1)
     fom = build_solver("data-set", {"parameters": ["a", "b"], **options})
-    assert isinstance(fom, FixedPoints)
+    assert isinstance(fom, TabulatedModel)
     np.testing.assert_array_equal(fom.available(), POINTS)
     np.testing.assert_allclose(fom.solve({"a": 0.1, "b": 10.0}).u, solution(0.1, 10.0) + 0.5)
     np.testing.assert_array_equal(fom.solve({"a": 0.3, "b": 20.0}).u, solution(0.3, 20.0))

@@ -219,7 +219,7 @@ def test_without_a_usable_start_the_flow_begins_from_rest(hasty):
 
 
 def test_a_flow_without_vortices_is_not_periodic(ngsolve, monkeypatch):
-    monkeypatch.setattr(mlasdi.solvers.builtin.wake, "_PATIENCE", 0.4)
+    monkeypatch.setattr(mlasdi.solvers.builtin.wake, "_MAX_WAIT", 0.4)
     with pytest.raises(SolverError, match="no vortices are shed; take a smaller nu") as caught:
         HASTY.solve({"nu": 0.01})
     assert caught.value.kind == "not-periodic"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlasdi.solvers import Snapshots
-from mlasdi.solvers.storage import aligned, within
+from mlasdi.solvers.storage import to_common_times, within
 from mlasdi.solvers.storage.time_grids import interpolation_error
 
 
@@ -19,14 +19,14 @@ def true_error(run: Snapshots, frequency: float = 6.0) -> float:
     """Of the interpolation from a run, measured on a fine grid; relative to the largest state."""
     t = np.linspace(run.t[0], run.t[-1], 2001)
     fine = wave(t, frequency)
-    found = aligned([run, fine])
+    found = to_common_times([run, fine])
     truth = wave(found.t, frequency)
     return float(np.linalg.norm(found.u[0] - truth.u, axis=1).max() / np.linalg.norm(truth.u, axis=1).max())
 
 
 def test_equal_times_are_left_as_they_are():
     runs = [wave(np.array([0.0, 0.1, 0.5, 2.0]), f) for f in (1.0, 2.0)]
-    found = aligned(runs)
+    found = to_common_times(runs)
     assert found.error == 0.0
     np.testing.assert_array_equal(found.t, runs[0].t)
     np.testing.assert_array_equal(found.u, [run.u for run in runs])
@@ -36,7 +36,7 @@ def test_a_cubic_is_interpolated_exactly():
     """Whatever the times; and the error is then known to be rounding."""
     times = [np.linspace(0, 1, 23), np.sort(np.random.default_rng(0).uniform(-0.1, 1.1, 60))]
     runs = [Snapshots(t, np.outer(1 - t + 3 * t**3, [1.0, -2.0])) for t in times]
-    found = aligned(runs)
+    found = to_common_times(runs)
     np.testing.assert_allclose(found.u[0], found.u[1], atol=1e-12)
     np.testing.assert_allclose(found.u[0], np.outer(1 - found.t + 3 * found.t**3, [1.0, -2.0]), atol=1e-12)
     assert found.error < 1e-12
@@ -44,7 +44,7 @@ def test_a_cubic_is_interpolated_exactly():
 
 def test_the_interval_is_the_overlap_with_the_times_of_the_finest_run():
     runs = [wave(np.linspace(0, 1, 11)), wave(np.linspace(0.25, 1.25, 41)), wave(np.linspace(-0.1, 0.9, 11))]
-    found = aligned(runs)
+    found = to_common_times(runs)
     np.testing.assert_allclose(found.t, np.linspace(0.25, 0.9, 27))
     assert found.u.shape == (3, 27, 7)
 
@@ -71,14 +71,14 @@ def test_the_error_of_a_jump_is_not_extrapolated_away():
 
 @pytest.mark.parametrize("n", [2, 3, 4, 8])
 def test_few_times_suffice(n):
-    found = aligned([wave(np.linspace(0, 1, n), 0.5), wave(np.linspace(0, 1, n + 1), 0.5)])
+    found = to_common_times([wave(np.linspace(0, 1, n), 0.5), wave(np.linspace(0, 1, n + 1), 0.5)])
     assert found.u.shape == (2, n + 1, 7)
     assert np.isfinite(found.error)
 
 
 def test_a_state_that_vanishes_has_no_error():
     runs = [Snapshots(np.linspace(0, 1, n), np.zeros((n, 3))) for n in (20, 21)]
-    assert aligned(runs).error == 0.0
+    assert to_common_times(runs).error == 0.0
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_state_that_vanishes_has_no_error():
 )
 def test_runs_that_hardly_overlap_are_refused(second, told):
     with pytest.raises(ValueError, match=told):
-        aligned([wave(np.linspace(0, 1, 11)), wave(np.linspace(*second, 11))])
+        to_common_times([wave(np.linspace(0, 1, 11)), wave(np.linspace(*second, 11))])
 
 
 def test_within_cuts_what_sticks_out():

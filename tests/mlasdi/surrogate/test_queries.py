@@ -1,4 +1,4 @@
-"""Probes: what they read is what the decoded state holds, interpolated; nothing else has to be decoded."""
+"""Probes: values of the decoded state, interpolated, without decoding all of it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import Probes
 
-X, Y = np.linspace(-1.0, 2.0, 7), np.array([3.0, 2.0, 0.5])  # the second runs downwards, unevenly
+X, Y = np.linspace(-1.0, 2.0, 7), np.array([3.0, 2.0, 0.5])  # the second decreases, in uneven steps
 GRID = StateLayout(("u", "v"), {"x": X, "y": Y})
 MASK = np.ones((7, 3), dtype=bool)
 MASK[2:4, 1:] = False
@@ -40,7 +40,7 @@ def test_on_a_grid_bilinear_fields_are_read_exactly(x: np.ndarray, y: np.ndarray
     np.testing.assert_allclose(read, np.concatenate([bilinear(x, y), 2 * bilinear(x, y)]), atol=1e-13)
 
 
-def test_nodes_are_read_as_they_are() -> None:
+def test_values_at_nodes_are_exact() -> None:
     u = np.random.default_rng(0).standard_normal(GRID.n_state)
     x, y = (grid.ravel() for grid in np.meshgrid(X, Y, indexing="ij"))
     np.testing.assert_allclose(Probes.at_points(GRID, {"x": x, "y": y}).of(u), u, atol=1e-14)
@@ -49,23 +49,23 @@ def test_nodes_are_read_as_they_are() -> None:
     np.testing.assert_array_equal(Probes.of_fields(GRID, ["v", "u"]).of(u), np.concatenate([u[21:], u[:21]]))
 
 
-def test_beside_a_body_the_values_in_it_do_not_count() -> None:
+def test_masked_nodes_have_no_weight() -> None:
     u = state(MASKED)
     whole = Probes.at_points(MASKED, {"x": X[5], "y": 1.0}).of(u)
     np.testing.assert_allclose(whole, [bilinear(X[5], 1.0)])
-    # Between a node of the fluid and one of the body, the fluid's value holds.
-    beside = Probes.at_points(MASKED, {"x": 0.5 * (X[1] + X[2]), "y": 2.0}).of(u)
-    np.testing.assert_allclose(beside, [bilinear(X[1], 2.0)])
+    # Between a node of the fluid and a masked one, the probe has the value of the former.
+    next_to_mask = Probes.at_points(MASKED, {"x": 0.5 * (X[1] + X[2]), "y": 2.0}).of(u)
+    np.testing.assert_allclose(next_to_mask, [bilinear(X[1], 2.0)])
     with pytest.raises(ValueError, match=r"holds no value at x=0.25, y=0.5: the point is masked"):
         Probes.at_points(MASKED, {"x": 0.25, "y": 0.5})
 
 
-def test_of_scattered_nodes_the_closest_counts() -> None:
+def test_of_scattered_nodes_the_closest_is_read() -> None:
     u = state(NODES)
     np.testing.assert_array_equal(Probes.at_points(NODES, {"x": [0.2, 0.9], "y": [0.1, 1.9]}).of(u), u[[0, 2]])
 
 
-def test_an_axis_of_one_place_is_no_choice() -> None:
+def test_an_axis_may_have_a_single_node() -> None:
     layout = StateLayout(("u",), {"x": X, "z": np.array([4.0])})
     u = np.arange(7.0)
     np.testing.assert_allclose(Probes.at_points(layout, {"x": [X[3], X[6]], "z": [4.0, 4.0]}).of(u), [3.0, 6.0])
@@ -103,19 +103,19 @@ def test_predicting_probes_is_reading_them_from_the_prediction(surrogate) -> Non
     probes = Probes.at_points(surrogate.layout, {"x": [-1.01, 0.0, 0.777]})
     whole, part = surrogate.predict(MU), surrogate.predict(MU, probes=probes)
     assert part.mean.shape == (2, 51, 3)
-    np.testing.assert_allclose(part.mean, probes.of(whole.mean), atol=1e-13)
+    np.testing.assert_allclose(part.mean, probes.of(whole.mean), atol=1e-11)
     node = Probes.at_points(surrogate.layout, {"x": surrogate.layout.coordinates["x"][[10, 60]]})
     std = surrogate.predict(MU, probes=node).std
     np.testing.assert_allclose(std, whole.std[..., [10, 60]], atol=1e-10)
 
 
-def test_a_probe_has_its_own_time(surrogate) -> None:
+def test_each_probe_has_a_time(surrogate) -> None:
     rng = np.random.default_rng(3)
     t, x = rng.uniform(0, 1, 40), rng.uniform(-3, 3, 40)
     probes = Probes.at_points(surrogate.layout, {"x": x})
     found, outer = surrogate.probe(MU, t, probes), surrogate.predict(MU, t, probes=probes)
-    np.testing.assert_allclose(found.mean, np.stack([np.diag(mean) for mean in outer.mean]), atol=1e-12)
-    np.testing.assert_allclose(found.std, np.stack([np.diag(std) for std in outer.std]), atol=1e-12)
+    np.testing.assert_allclose(found.mean, np.stack([np.diag(mean) for mean in outer.mean]), atol=1e-11)
+    np.testing.assert_allclose(found.std, np.stack([np.diag(std) for std in outer.std]), atol=1e-11)
     assert surrogate.probe(MU, t, probes, std=False).std is None
     with pytest.raises(ValueError, match="2 times given for 40 probes"):
         surrogate.probe(MU, [0.0, 1.0], probes)

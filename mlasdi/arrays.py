@@ -1,0 +1,175 @@
+"""The Python face: a surrogate from arrays of trajectories, and surrogates found again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import Parameter as NamedParameter
+from mlasdi.solvers import ParameterSpace, Snapshots, StateLayout
+from mlasdi.surrogate import Surrogate
+from mlasdi.training import ModelSettings
+from mlasdi.training import fit as fit_trajectories
+
+Range = tuple[float, float] | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a problem, where there is more to say than its range; its name is the key it is given under.
+
+    Attributes:
+        low, high: bounds, inclusive, in physical units; `low < high`.
+        scale: `"log"` places points, and measures distances, in the logarithm.
+        unit: for axis labels; empty when dimensionless.
+        integer: only whole numbers are solved; bounds are whole too.
+    """
+
+    low: float
+    high: float
+    scale: Literal["linear", "log"] = "linear"
+    unit: str = ""
+    integer: bool = False
+
+
+def fit(
+    mu: ArrayLike | Mapping[str, ArrayLike],
+    t: ArrayLike,
+    u: ArrayLike | Mapping[str, ArrayLike],
+    parameters: Mapping[str, Parameter | Range],
+    fields: Sequence[str] = ("u",),
+    coordinates: Mapping[str, ArrayLike] | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Surrogate:
+    """Fit a surrogate to trajectories that are there already.
+
+    Args:
+        mu: parameters of the training runs `[param, n_params]` in the order of `parameters`, or by name
+            `{name: [param]}`, as a DataFrame has them.
+        t: times that all runs share `[time]`, increasing.
+        u: states `[param, time, state]`: the fields one after the other, each flattened (C order) over the axes of
+            `coordinates`; or by field `{field: [param, time, *axes]}`.
+        parameters: the box: name -> `(low, high)`, or a `Parameter`.
+        fields: names of the fields in `u`; with a mapping `u`, its keys are.
+        coordinates: axis -> coordinates of the grid; by default the values of a field are numbered.
+        seed: of everything random.
+        **settings: keys of `ModelSettings`, such as `kind="snapshot-gp"` or `effort="quick"`.
+
+    Returns:
+        The surrogate; `predict` gives trajectories at other parameters.
+
+    Raises:
+        ValueError: arrays do not fit together, hold values that are not finite, or a setting is unknown.
+
+    Examples:
+        >>> import numpy as np
+        >>> import mlasdi
+        >>> x, t, a = np.linspace(0, 1, 50), np.linspace(0, 1, 30), np.linspace(1, 2, 6)
+        >>> u = np.exp(-a[:, None, None] * t[:, None]) * np.sin(np.pi * x)
+        >>> model = mlasdi.fit(a[:, None], t, u, parameters={"a": (1, 2)}, coordinates={"x": x})
+        >>> prediction = model.predict({"a": 1.3})
+        >>> prediction.mean.shape, prediction.std.shape
+        ((1, 30, 50), (1, 30, 50))
+    """
+    space = ParameterSpace(tuple(_named(name, given) for name, given in parameters.items()))
+    points = _points(mu, space)
+    times = np.asarray(t, dtype=float)
+    states, names = _states(u, fields)
+    layout = _layout(names, coordinates, states.shape[-1])
+    _check(points, times, states, space)
+    for values in states:
+        Snapshots(times, values).check(layout)
+    data = TrainingData(space, layout, points, times, states)
+    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed)
+
+
+def load(source: Any) -> Surrogate:
+    """Load a surrogate from a folder, or from an MLflow URI such as `models:/burgers1d@champion`.
+
+    Raises:
+        SurrogateError: there is no surrogate, or it is damaged or of another format.
+    """
+    return Surrogate.load(source)
+
+
+def _named(name: str, given: Parameter | Range) -> NamedParameter:
+    if isinstance(given, NamedParameter):
+        raise ValueError(f"parameter '{name}': give mlasdi.Parameter(low, high, ...), which has no name of its own")
+    if isinstance(given, Parameter):
+        return NamedParameter(name, given.low, given.high, given.unit, given.scale, given.integer)
+    bounds = list(given)
+    if len(bounds) != 2:
+        raise ValueError(f"parameter '{name}': give (low, high) or mlasdi.Parameter(low, high, ...), got {given!r}")
+    return NamedParameter(name, float(bounds[0]), float(bounds[1]))
+
+
+def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
+    if isinstance(mu, Mapping) or hasattr(mu, "columns"):
+        columns = {str(name): np.asarray(mu[name], dtype=float) for name in mu}  # type: ignore[union-attr, index]
+        if set(columns) != set(space.names):
+            raise ValueError(f"mu has parameters {sorted(columns)}; parameters names {list(space.names)}")
+        return np.column_stack([columns[name] for name in space.names])
+    points = np.asarray(mu, dtype=float)
+    if points.ndim == 1 and space.n_params == 1:
+        points = points[:, None]
+    return points
+
+
+def _states(
+    u: ArrayLike | Mapping[str, ArrayLike], fields: Sequence[str]
+) -> tuple[Float[np.ndarray, "param time state"], tuple[str, ...]]:
+    """States with the fields one after the other, and their names."""
+    if isinstance(u, Mapping):
+        parts = [np.asarray(values, dtype=float) for values in u.values()]
+        shapes = {part.shape for part in parts}
+        if len(shapes) != 1 or parts[0].ndim < 2:
+            raise ValueError(f"u has fields of shapes {sorted(shapes)}; give each as [param, time, *axes], all alike")
+        return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1), tuple(map(str, u))
+    states = np.asarray(u, dtype=float)
+    if states.ndim != 3:
+        raise ValueError(f"u has shape {states.shape}; expected [param, time, state], or a mapping of fields")
+    names = (fields,) if isinstance(fields, str) else tuple(fields)
+    if not names or states.shape[-1] % len(names):
+        raise ValueError(f"u has {states.shape[-1]} values a state, which do not divide into the fields {list(names)}")
+    return states, names
+
+
+def _layout(fields: tuple[str, ...], coordinates: Mapping[str, ArrayLike] | None, n_state: int) -> StateLayout:
+    n_values = n_state // len(fields)
+    axes = {"index": np.arange(n_values)} if coordinates is None else coordinates
+    layout = StateLayout(fields, {name: np.asarray(values, dtype=float).ravel() for name, values in axes.items()})
+    if layout.n_state != n_state:
+        grid = " x ".join(str(n) for n in layout.shape)
+        raise ValueError(
+            f"u has {n_values} values for each of the {len(fields)} fields; coordinates span a grid of {grid}"
+        )
+    return layout
+
+
+def _check(
+    mu: Float[np.ndarray, "..."], t: Float[np.ndarray, "..."], u: Float[np.ndarray, "..."], space: ParameterSpace
+) -> None:
+    if mu.ndim != 2 or mu.shape[1] != space.n_params:
+        raise ValueError(f"mu has shape {mu.shape}; expected [param, {space.n_params}] for {list(space.names)}")
+    if t.ndim != 1:
+        raise ValueError(f"t has shape {t.shape}; expected [time]")
+    if u.shape[:2] != (len(mu), len(t)):
+        raise ValueError(
+            f"u has shape {u.shape}; {len(mu)} rows of mu and {len(t)} times ask for [{len(mu)}, {len(t)}, state]"
+        )
+    for name, values in (("mu", mu), ("t", t), ("u", u)):
+        if not np.isfinite(values).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            raise ValueError(f"{name} is not finite at {name}{list(where)}")
+    if (np.diff(t) <= 0).any():
+        k = int(np.argmax(np.diff(t) <= 0))
+        raise ValueError(f"t must increase; t[{k}] = {t[k]:g} is followed by {t[k + 1]:g}")
+    outside = ~space.contains(mu)
+    if outside.any():
+        row = int(np.argmax(outside))
+        raise ValueError(f"mu[{row}] = {space.as_dict(mu[row])} lies outside of the box that parameters gives")

@@ -1,0 +1,172 @@
+"""One candidate of the scan: its regression problem, its folds, and its behaviour at points nothing was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import comb
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.operator_inference.data import DISCRETE, KERNEL, Form, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.dynamics import Regression, fold_forecasts, regression_of
+from mlasdi.operator_inference.forms import parameter_basis
+from mlasdi.operator_inference.model import OperatorInferenceModel
+from mlasdi.operator_inference.regression import model_coordinates
+
+RIDGES = tuple(10.0 ** np.arange(-12, -2))
+RESIDUAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+REMEMBERED = 12  # candidates whose fold trajectories are kept
+CAP = 10.0  # a relative error beyond this counts as this
+# Relative truncation errors of the ranks that are tried.
+TRUNCATIONS = (3e-2, 1e-2, 1e-3, 1e-4)
+MOST_MODES: dict[Form, int] = {
+    "linear": 80,
+    "two-delays": 60,
+    "continuous-linear": 80,
+    "quadratic": 20,
+    "cubic": 8,
+    "kernel-quadratic": 50,
+    "kernel-cubic": 30,
+}
+# Variance of the parameter basis at a probe, relative to the largest one at a fold, beyond which the folds say nothing
+# of the probe: all points of a design may lie where some polynomial vanishes.
+LEVERAGE = 4.0
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Points of the box that nothing was trained on."""
+
+    x: Float[np.ndarray, "probe d"]
+    raw: Float[np.ndarray, "probe d"]
+
+
+def score(errors: Float[np.ndarray, " point"]) -> float:
+    """Typical leave-one-out error: the square of the mean root.
+
+    The mean itself is decided by the folds at the corners of the box, which extrapolate; the median forgets failures.
+    """
+    return float(np.mean(np.sqrt(np.minimum(errors, CAP))) ** 2)
+
+
+def ranks(data: TrajectoryData, form: Form) -> list[int]:
+    """Ranks at a few truncation errors of the trajectories, each relative to its own size."""
+    energy = np.sum((data.c / data.state_norms.max(axis=1)[:, None, None]) ** 2, axis=(0, 1))
+    left_out = np.sqrt(np.append(np.cumsum(energy[::-1])[::-1], 0.0) / max(energy.sum(), np.finfo(float).tiny))
+    most = min(MOST_MODES[form], data.c.shape[2])
+    return sorted({min(max(int(np.argmax(left_out <= tolerance)), 1), most) for tolerance in TRUNCATIONS})
+
+
+def degrees(data: TrajectoryData) -> list[int]:
+    """Degrees in the parameters with not many more terms than there are points."""
+    d = data.x.shape[1]
+    return [degree for degree in range(4) if degree == 0 or comb(d + degree, d) <= 1.5 * data.n_points]
+
+
+def is_identifiable(data: TrajectoryData, settings: OperatorInferenceSettings, probes: Probes) -> bool:
+    """Whether the folds test the parameter basis in all directions that matter at the probes."""
+    own = data.raw if settings.coordinates == "raw" else data.x
+    at = probes.raw if settings.coordinates == "raw" else probes.x
+    theta, theta_at = parameter_basis(own, settings.degree), parameter_basis(at, settings.degree)
+
+    def variance(known: np.ndarray, new: np.ndarray) -> np.ndarray:
+        inverse = np.linalg.inv(np.eye(theta.shape[1]) + known.T @ known / 1e-6)
+        return np.einsum("nt,ts,ns->n", new, inverse, new)
+
+    folds = [variance(theta[data.kept(i)], theta[i : i + 1])[0] for i in range(data.n_points)]
+    return bool(variance(theta, theta_at).max() <= LEVERAGE * max(folds))
+
+
+@dataclass
+class Evaluator:
+    """Leave-one-out errors of candidates, remembered; regression problems are shared between degrees and ridges.
+
+    Attributes:
+        data: training trajectories.
+        z0_known: whether initial states are known at new points.
+    """
+
+    data: TrajectoryData
+    z0_known: bool = False
+    errors: dict[OperatorInferenceSettings, Float[np.ndarray, " point"]] = field(default_factory=dict)
+    _predictions: dict[OperatorInferenceSettings, Float[np.ndarray, "point time rank"]] = field(default_factory=dict)
+    _regressions: dict[tuple[Form, int, str, tuple[float, ...]], Regression] = field(default_factory=dict)
+
+    def regression(self, settings: OperatorInferenceSettings) -> Regression:
+        key = (settings.form, settings.rank, settings.coordinates, settings.frequencies)
+        if key not in self._regressions:
+            for old in [old for old in self._regressions if old[0] in KERNEL]:  # they are large
+                del self._regressions[old]
+            self._regressions[key] = regression_of(self.data, settings)
+        return self._regressions[key].with_theta(model_coordinates(settings, self.data.x, self.data.raw))
+
+    def __call__(self, settings: OperatorInferenceSettings) -> float:
+        """Score of what the folds predict: integrated leading coordinates, kriged later ones."""
+        if settings not in self.errors:
+            z = self._fold_trajectories(settings)
+            self.errors[settings] = self.data.errors(self._completed(z))
+            self._predictions[settings] = z
+            if len(self._predictions) > REMEMBERED:
+                del self._predictions[max(self._predictions, key=lambda one: score(self.errors[one]))]
+        return score(self.errors[settings])
+
+    def _fold_trajectories(self, settings: OperatorInferenceSettings) -> Float[np.ndarray, "point time rank"]:
+        z0 = self.data.c[:, 0, : settings.rank] if self.z0_known else None
+        return fold_forecasts(self.data, settings, self.regression(settings), z0).z
+
+    def _completed(self, z: Float[np.ndarray, "point time rank"]) -> Float[np.ndarray, "point time full"]:
+        """Leading coordinates, with the later ones kriged by the folds."""
+        predicted = self.data.fold_kriging.copy()
+        predicted[:, :, : z.shape[2]] = z
+        return predicted
+
+    def with_residual(
+        self, settings: OperatorInferenceSettings
+    ) -> tuple[OperatorInferenceModel, Float[np.ndarray, " point"]]:
+        """The model with the best weight of the kriged residual, and its leave-one-out errors.
+
+        The residual at the points that a fold knows is that of the model of all points, which fits them as closely.
+        """
+        model = OperatorInferenceModel.fit(self.data, settings, 1.0, self.regression(settings))
+        self(settings)
+        remembered = self._predictions.get(settings)
+        z = self._fold_trajectories(settings) if remembered is None else remembered
+        kriged = np.tensordot(self.data.fold_weights, model.residual[:, :, : settings.rank], axes=1)
+        weights = RESIDUAL_WEIGHTS if np.isfinite(kriged).all() else RESIDUAL_WEIGHTS[:1]
+        found = [self.data.errors(self._completed(z + weight * kriged if weight else z)) for weight in weights]
+        best = int(np.argmin([score(errors) for errors in found]))
+        return (
+            OperatorInferenceModel(settings, self.data, model.operators, RESIDUAL_WEIGHTS[best], model.seconds),
+            found[best],
+        )
+
+
+def neighbours(
+    settings: OperatorInferenceSettings, data: TrajectoryData, choices: Sequence[str]
+) -> list[OperatorInferenceSettings]:
+    """Candidates that differ in one hyperparameter by one step."""
+
+    def steps(values: Sequence, value: float) -> list:
+        place = list(values).index(value)
+        return [values[k] for k in (place - 1, place + 1) if 0 <= k < len(values)]
+
+    grid = RIDGES[::2] if settings.ridge in RIDGES[::2] else RIDGES
+    changes: list[dict] = []
+    for choice in choices:
+        if choice == "ridge":
+            changes += [{"ridge": value} for value in steps(grid, settings.ridge)]
+        elif choice == "degree":
+            changes += [{"degree": value} for value in steps(degrees(data), settings.degree)]
+        elif choice == "rank":
+            changes += [{"rank": value} for value in steps(ranks(data, settings.form), settings.rank)]
+        elif choice == "coordinates" and not np.allclose(data.x, data.raw):
+            changes.append({"coordinates": "scaled" if settings.coordinates == "raw" else "raw"})
+        elif choice == "start" and settings.form == "two-delays":
+            changes.append({"start": "rest" if settings.start == "kriged" else "kriged"})
+    return [settings.model_copy(update=change) for change in changes]
+
+
+def forms_for(data: TrajectoryData) -> list[Form]:
+    """All forms that the times admit, cheap ones first."""
+    forms: list[Form] = ["continuous-linear", "linear", "two-delays", "cubic", "kernel-quadratic", "kernel-cubic"]
+    return [form for form in forms if data.is_uniform or form not in DISCRETE]

@@ -1,0 +1,130 @@
+"""Forms of latent dynamics: the features of a state, and the regression problem that identifies their operators.
+
+With W(mu) = sum_a theta_a(mu) W_a and known functions f of the time, sin and cos of given frequencies:
+
+- linear: z+ - z = [1, f, z] W
+- two-delays: z+ - 2 z + z- = [1, f, z, z - z-] W; the discrete form of second-order systems
+- continuous-linear, quadratic, cubic: z+ - z = integral over the step of [1, f, z, z (x) z, z (x) z (x) z] dt W
+
+The integral is that of the spline of degree five through the values of the features, so no derivative of the data is
+taken. Without W's dependence on mu this is operator inference (Peherstorfer & Willcox 2016,
+doi:10.1016/j.cma.2016.03.025); with it, parametric operator inference (McQuarrie, Khodabakhshi & Willcox 2023,
+doi:10.1137/21M1452810).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.interpolate import make_interp_spline
+
+from mlasdi.operator_inference.data import DISCRETE, POWER, OperatorInferenceSettings, TrajectoryData
+
+# Prior standard deviation of a coefficient, per degree of its polynomial.
+PRIOR_STD = 0.3
+
+
+def exponents(d: int, degree: int) -> list[tuple[int, ...]]:
+    """Degrees in each parameter of all polynomials up to a total degree, lowest first."""
+    found = [powers for powers in product(range(degree + 1), repeat=d) if sum(powers) <= degree]
+    return sorted(found, key=lambda powers: (sum(powers), [-power for power in powers]))
+
+
+def parameter_basis(x: Float[np.ndarray, "n d"], degree: int) -> Float[np.ndarray, "n term"]:
+    """Products of Legendre polynomials on the unit cube, each times the prior standard deviation of its coefficient.
+
+    theta_a(x) = s^|a| prod_k sqrt(2 a_k + 1) P_{a_k}(2 x_k - 1), |a| <= degree, s = .3: with this scale, all
+    coefficients have the same prior variance, and one ridge suits them all.
+    """
+    one_dimensional = np.polynomial.legendre.legvander(2 * x - 1, degree) * np.sqrt(2 * np.arange(degree + 1) + 1)
+    terms = [
+        PRIOR_STD ** sum(powers) * np.prod([one_dimensional[:, k, p] for k, p in enumerate(powers)], axis=0)
+        for powers in exponents(x.shape[1], degree)
+    ]
+    return np.stack(terms, axis=1)
+
+
+@lru_cache(maxsize=64)
+def monomials(rank: int, power: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Indices of the distinct products of `power` coordinates, and how many orderings each of them has."""
+    if power == 2:
+        first, second = np.triu_indices(rank)
+        return (first, second), np.where(first == second, 1.0, 2.0)
+    index = np.array([(a, b, c) for a in range(rank) for b in range(a, rank) for c in range(b, rank)]).T
+    a, b, c = index
+    same = (a == b).astype(int) + (b == c)
+    return (a, b, c), np.choose(same, [6.0, 3.0, 1.0])
+
+
+def forcing(t: Float[np.ndarray, " time"], frequencies: tuple[float, ...]) -> Float[np.ndarray, "time forcing"]:
+    """Values of sin and cos of each frequency, one pair after the other."""
+    phases = np.multiply.outer(t, np.asarray(frequencies, dtype=float))
+    return np.stack([np.sin(phases), np.cos(phases)], axis=-1).reshape(len(t), -1)
+
+
+def polynomial_features(
+    z: Float[np.ndarray, "*batch rank"], f: Float[np.ndarray, "*batch forcing"], power: int
+) -> Float[np.ndarray, "*batch feature"]:
+    """Features [1, f, z, z (x) z, ...] up to `power`, without duplicates."""
+    parts = [np.ones((*z.shape[:-1], 1)), f, z]
+    for order in range(2, power + 1):
+        index, _ = monomials(z.shape[-1], order)
+        value = z[..., index[0]]
+        for column in index[1:]:
+            value = value * z[..., column]
+        parts.append(value)
+    return np.concatenate(parts, axis=-1)
+
+
+def integration_matrix(t: Float[np.ndarray, " time"]) -> Float[np.ndarray, "step time"]:
+    """Integrals over each step of the interpolating spline, as a matrix on the values at the times `t`."""
+    degree = next(k for k in (5, 3, 1) if len(t) > k)
+    primitive = make_interp_spline(t, np.eye(len(t)), k=degree).antiderivative()
+    return np.diff(primitive(t), axis=0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The regression problem `features @ W(mu) = targets` of one form, trajectory by trajectory.
+
+    Attributes:
+        features: `[point, row, feature]`.
+        targets: `[point, row, rank]`.
+        blocks: for each feature, the block [1], [f], [z], ... that it belongs to, whose scale it shares.
+    """
+
+    features: Float[np.ndarray, "point row feature"]
+    targets: Float[np.ndarray, "point row rank"]
+    blocks: Int[np.ndarray, " feature"]
+
+    @classmethod
+    def of(cls, data: TrajectoryData, settings: OperatorInferenceSettings) -> "Rows":
+        z, form = data.c[:, :, : settings.rank], settings.form
+        f = np.broadcast_to(forcing(data.t, settings.frequencies), (*z.shape[:2], 2 * len(settings.frequencies)))
+        power = POWER.get(form, 1)
+        steps = np.diff(z, axis=1)
+        if form == "two-delays":
+            features = np.concatenate([polynomial_features(z, f, 1)[:, 1:-1], steps[:, :-1]], axis=-1)
+            targets = np.diff(steps, axis=1)
+        elif form in DISCRETE:
+            features, targets = polynomial_features(z, f, 1)[:, :-1], steps
+        else:
+            # The time in units of the training interval, so that operators of any problem are of similar size.
+            unit = data.t[-1] - data.t[0]
+            features = np.matmul(integration_matrix(data.t) / unit, polynomial_features(z, f, power))
+            targets = steps
+        sizes = [1, f.shape[-1], settings.rank]
+        if form == "two-delays":
+            sizes.append(settings.rank)
+        sizes += [len(monomials(settings.rank, order)[1]) for order in range(2, power + 1)]
+        return cls(features, targets, np.repeat(np.arange(len(sizes)), sizes))
+
+    @cached_property
+    def scales(self) -> Float[np.ndarray, " feature"]:
+        """For each feature, the largest root mean square of a feature of its block."""
+        sizes = np.sqrt(np.mean(self.features**2, axis=(0, 1)))
+        largest = np.array([sizes[self.blocks == block].max() for block in np.unique(self.blocks)])
+        scales = largest[np.unique(self.blocks, return_inverse=True)[1]]
+        return np.where(scales > 0, scales, 1.0)

@@ -1,0 +1,189 @@
+"""A fitted model of latent dynamics: operators of one form, integrated from kriged initial states."""
+
+import time
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.interpolate import CubicSpline
+
+from mlasdi.interpolation import Kernel
+from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.dynamics import Regression, initial, integrate, regression_of, shared_rates
+from mlasdi.operator_inference.integration import Forecast, LinearRates
+from mlasdi.operator_inference.regression import ExplicitRegression, model_coordinates
+
+Json = dict[str, Any]
+_CHUNK = 1 << 24  # values of the operators of a batch of points, at most
+
+
+@dataclass(frozen=True)
+class OperatorInferenceModel:
+    """Latent dynamics with operators that are polynomials of the parameters.
+
+    The leading `rank` coordinates are integrated from a kriged (or given) initial state; later ones are kriged. On top
+    comes `residual_weight` times the kriged difference between the training trajectories and their own integration.
+
+    Attributes:
+        settings: form and hyperparameters.
+        data: training trajectories.
+        operators: `W_a` `[term, feature, rank]`; of kernel forms, the coefficients of the snapshots
+            `[point, time, rank]`.
+        residual_weight: of the kriged residual of the leading coordinates, from 0 to 1.
+        seconds: that fitting took.
+    """
+
+    settings: OperatorInferenceSettings
+    data: TrajectoryData
+    operators: Float[np.ndarray, "a b rank"]
+    residual_weight: float = 1.0
+    seconds: float = 0.0
+
+    @classmethod
+    def fit(
+        cls,
+        data: TrajectoryData,
+        settings: OperatorInferenceSettings,
+        residual_weight: float = 1.0,
+        regression: Regression | None = None,
+    ) -> "OperatorInferenceModel":
+        began = time.process_time()
+        operators = (regression or regression_of(data, settings)).solve(settings.ridge)
+        return cls(settings, data, operators, residual_weight, time.process_time() - began)
+
+    def refit(self, data: TrajectoryData) -> "OperatorInferenceModel":
+        """A model with the same hyperparameters of other trajectories."""
+        return OperatorInferenceModel.fit(data, self.settings, self.residual_weight)
+
+    def without(self, i: int) -> "OperatorInferenceModel":
+        """The model that the fold of training point `i` knows."""
+        keep = self.data.kept(i)
+        if isinstance(self._regression, ExplicitRegression):
+            operators = self._regression.solve(self.settings.ridge, self.data.left_out[i])
+        else:
+            operators = self._regression.fold_solutions(self.settings.ridge, [self.data.left_out[i]])[0][keep]
+        return replace(self, data=self.data.subset(keep), operators=operators)
+
+    @cached_property
+    def _regression(self) -> Regression:
+        return regression_of(self.data, self.settings)
+
+    def latent(
+        self,
+        x: Float[np.ndarray, "n d"],
+        raw: Float[np.ndarray, "n d"],
+        t: Float[np.ndarray, " m"],
+        z0: Float[np.ndarray, "n rank"] | None = None,
+    ) -> Forecast:
+        """Integrated latent trajectories at times `t` of the training's grid or beyond, from kriged or given states."""
+        theta = model_coordinates(self.settings, x, raw)
+        weights = self.data.weights(x, self.data.initial_kernel)
+        rows = max(_CHUNK // max(self.operators[0].size, 1), 1) if self.settings.form not in KERNEL else 4096
+        parts = []
+        for first in range(0, len(x), rows):
+            use = slice(first, first + rows)
+            rates = shared_rates(self.settings, self.data, self.operators, theta[use])
+            start = initial(self.settings, self.data, weights[use], rates, None if z0 is None else z0[use])
+            parts.append(integrate(self.settings, self.data, rates, start, t))
+        return Forecast(np.concatenate([part.z for part in parts]), np.concatenate([part.failed for part in parts]))
+
+    @cached_property
+    def in_sample(self) -> Forecast:
+        """The training trajectories, integrated from their own initial states."""
+        return self.latent(self.data.x, self.data.raw, self.data.t, self.data.c[:, 0, : self.settings.rank])
+
+    @cached_property
+    def residual(self) -> Float[np.ndarray, "point time rank"]:
+        """What kriging adds: the weighted in-sample residual of the leading coordinates, and all of the later ones."""
+        residual = self.data.c.copy()
+        r = self.settings.rank
+        residual[:, :, :r] -= self.in_sample.z
+        residual[:, :, :r] *= self.residual_weight
+        return residual
+
+    def predict(
+        self,
+        x: Float[np.ndarray, "n d"],
+        raw: Float[np.ndarray, "n d"],
+        t: Float[np.ndarray, " m"] | None = None,
+        z0: Float[np.ndarray, "n rank"] | None = None,
+        with_residual: bool = True,
+    ) -> Float[np.ndarray, "n m full"]:
+        """POD coordinates; of the leading ones alone `with_residual=False`; NaN where the integration fails.
+
+        Between the training times a cubic spline interpolates. Beyond their end the integration continues, and the
+        kriged part keeps its last value.
+
+        Args:
+            z0: known initial states, in the leading coordinates.
+        """
+        grid = self.grid(self.data.t if t is None else t)
+        forecast = self.latent(x, raw, grid, z0)
+        values = forecast.z
+        if with_residual:
+            kriged = np.tensordot(self.data.weights(x), self.residual, axes=1)
+            kriged = kriged[:, np.minimum(np.arange(len(grid)), len(self.data.t) - 1)]
+            kriged[:, :, : self.settings.rank] += values
+            values = kriged
+        if t is None or (len(t) == len(grid) and np.array_equal(t, grid)):
+            return values
+        good = ~forecast.failed
+        out = np.full((len(x), len(t), values.shape[2]), np.nan)
+        if good.any():
+            out[good] = CubicSpline(grid, values[good], axis=1)(t)
+        return out
+
+    def grid(self, t: Float[np.ndarray, " m"]) -> Float[np.ndarray, " grid"]:
+        """Times of integration: those of the training data, continued with their last step to the end of `t`."""
+        own = self.data.t
+        step = own[-1] - own[-2]
+        beyond = t.max() - own[-1] if len(t) else 0.0
+        n = int(np.ceil(beyond / step - 1e-9)) if beyond > 0 else 0
+        return np.concatenate([own, own[-1] + step * np.arange(1, n + 1)])
+
+    def describe(self) -> Json:
+        """Form, hyperparameters and, at the centre of the box, the rates of a linear form, as JSON."""
+        own = self.settings.model_dump(mode="json")
+        terms = int(np.prod(self.operators.shape[:2]))
+        found = {**own, "residual_weight": self.residual_weight, "n_terms": terms, "seconds": self.seconds}
+        if self.settings.form in LINEAR:
+            centre = np.full((1, self.data.x.shape[1]), 0.5)
+            rates = shared_rates(
+                self.settings, self.data, self.operators, model_coordinates(self.settings, centre, centre)
+            )
+            assert isinstance(rates, LinearRates)
+            values = rates.growth_rates()[0]
+            order = np.argsort(-values.real)[:10]
+            found["damping_rates"] = (-values.real[order]).tolist()
+            found["frequencies_rad"] = np.abs(values.imag[order]).tolist()
+        return found
+
+    def state(self) -> tuple[Json, dict[str, np.ndarray]]:
+        """Settings as JSON, and arrays: all that `from_state` needs."""
+        settings = {
+            "settings": self.settings.model_dump(mode="json"),
+            "kernel": self.data.kernel.model_dump(mode="json"),
+            "start_kernel": self.data.initial_kernel.model_dump(mode="json"),
+            "residual_weight": self.residual_weight,
+            "mean_square": self.data.unit,
+            "seconds": self.seconds,
+        }
+        arrays = {name: getattr(self.data, name) for name in ("x", "raw", "c", "t")}
+        return settings, {**arrays, "norm": self.data.state_norms, "operators": self.operators}
+
+    @classmethod
+    def from_state(cls, settings: Json, arrays: dict[str, np.ndarray]) -> "OperatorInferenceModel":
+        data = TrajectoryData(
+            x=arrays["x"],
+            raw=arrays["raw"],
+            c=arrays["c"],
+            t=arrays["t"],
+            kernel=Kernel.model_validate(settings["kernel"]),
+            norm=arrays["norm"],
+            start_kernel=Kernel.model_validate(settings["start_kernel"]),
+            mean_square=settings["mean_square"],
+        )
+        own = OperatorInferenceSettings.model_validate(settings["settings"])
+        return cls(own, data, arrays["operators"], settings["residual_weight"], settings["seconds"])

@@ -1,0 +1,250 @@
+"""Choice of the latent dynamics by leave-one-out errors of integrated trajectories, and by points between them.
+
+A candidate is judged by what it predicts at each training point without that point: integrated leading coordinates,
+kriged later ones, and a kriged residual on top. Plain kriging is always among the candidates. Leave-one-out errors know
+the training points alone, so a candidate must also behave at probe points: stay finite, stay within the range of the
+training trajectories, and differ from kriging by no more than the error of kriging explains.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, Field
+
+from mlasdi.operator_inference.candidates import (
+    Evaluator,
+    Probes,
+    degrees,
+    forms_for,
+    is_identifiable,
+    neighbours,
+    ranks,
+    score,
+)
+from mlasdi.operator_inference.data import KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
+from mlasdi.operator_inference.model import OperatorInferenceModel
+
+Json = dict[str, Any]
+Effort = Literal["quick", "normal", "thorough"]
+
+# Processor seconds of the search, for 9 points and 101 times; a candidate that has begun is finished.
+BUDGETS: dict[Effort, float] = {"quick": 2.0, "normal": 14.0, "thorough": 120.0}
+MOST_ROWS: dict[Effort, int] = {"quick": 500, "normal": 1000, "thorough": 2100}  # of kernel forms, while searching
+FEWEST_POINTS = 3
+FEWEST_TIMES = 8
+# Largest score relative to that of kriging. A handful of folds, most of them at corners, shows little: demand more.
+GAIN, GAIN_OF_FEW, FEW = 0.9, 0.5, 5
+MOST_SCORE = 0.5  # dynamics that miss by half of the solution are none, however bad kriging is
+# A score within this factor of the best one is as good: the least complex candidate of these is taken.
+AS_GOOD = 1.1
+FINALISTS = 6
+# At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
+# leave-one-out error of kriging.
+MOST_GROWTH, MOST_DISTANCE = 2.0, 3.0
+
+
+class SelectionSettings(BaseModel, frozen=True, extra="forbid"):
+    """How much to search, and what is known beside the trajectories."""
+
+    effort: Effort = "normal"
+    frequencies: tuple[float, ...] | None = Field(
+        None, description="angular, of a periodic forcing; null: found in the trajectories; []: there is none"
+    )
+    known_start: bool = Field(False, description="whether initial states are given when predicting")
+    forms: tuple[Form, ...] | None = Field(None, description="null: all that the times admit")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen.
+
+    Attributes:
+        model: latent dynamics, or None where plain kriging is not beaten clearly.
+        errors: leave-one-out errors of what is then predicted `[point]`.
+        kriging_errors: those of plain kriging.
+        report: candidates, reasons and seconds as JSON.
+    """
+
+    model: OperatorInferenceModel | None
+    errors: Float[np.ndarray, " point"]
+    kriging_errors: Float[np.ndarray, " point"]
+    report: Json
+
+
+def select(data: TrajectoryData, probes: Probes, settings: SelectionSettings | None = None) -> Selection:
+    """The best latent dynamics that behave at the probes, or none."""
+    settings = settings or SelectionSettings()
+    began = time.process_time()
+    kriging_errors = data.errors(data.fold_kriging)
+    if data.n_points < FEWEST_POINTS or len(data.t) < FEWEST_TIMES:
+        report: Json = {"chosen": None, "reason": "too few points or times", "candidates": []}
+        return Selection(None, kriging_errors, kriging_errors, report)
+    search = _Search(data, probes, settings, began + BUDGETS[settings.effort])
+    search.run()
+    finals = search.finalists()
+    threshold = min((GAIN_OF_FEW if data.n_points <= FEW else GAIN) * score(kriging_errors), MOST_SCORE)
+    chosen = _simplest([one for one in finals if one.problem is None and one.score < threshold])
+    report = {
+        "chosen": None if chosen is None else chosen.model.describe(),
+        "reason": "leave-one-out error" if chosen else "no candidate is clearly better than kriging",
+        "kriging_score": score(kriging_errors),
+        "frequencies": list(search.frequencies),
+        "n_evaluated": len(search.evaluator.errors),
+        "candidates": [one.describe() for one in finals],
+        "seconds": time.process_time() - began,
+    }
+    errors = kriging_errors if chosen is None else chosen.errors
+    return Selection(chosen.model if chosen else None, errors, kriging_errors, report)
+
+
+@dataclass(frozen=True)
+class _Finalist:
+    """A candidate with its residual weight, and what speaks against it."""
+
+    model: OperatorInferenceModel
+    errors: Float[np.ndarray, " point"]
+    problem: str | None
+
+    @property
+    def score(self) -> float:
+        return score(self.errors)
+
+    @property
+    def complexity(self) -> tuple[int, int, int, float]:
+        own = self.model.settings
+        power = 1 if own.form in LINEAR else 3 if own.form.endswith("cubic") else 2
+        return (power, own.degree, own.rank, -own.ridge)
+
+    def describe(self) -> Json:
+        own = self.model.settings.model_dump(mode="json")
+        return {**own, "score": self.score, "residual_weight": self.model.residual_weight, "problem": self.problem}
+
+
+def _simplest(candidates: list[_Finalist]) -> _Finalist | None:
+    """The least complex of those that are as good as the best."""
+    if not candidates:
+        return None
+    best = min(one.score for one in candidates)
+    return min((one for one in candidates if one.score <= AS_GOOD * best), key=lambda one: one.complexity)
+
+
+@dataclass
+class _Search:
+    """Coordinate descent over the hyperparameters, form by form, within a budget of processor time."""
+
+    data: TrajectoryData
+    probes: Probes
+    settings: SelectionSettings
+    deadline: float
+    frequencies: tuple[float, ...] = ()
+    evaluator: Evaluator = field(init=False)
+    _identifiable: dict[tuple[int, str], bool] = field(default_factory=dict)
+    coarse: Evaluator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.evaluator = Evaluator(self.data, self.settings.known_start)
+        thinning = int(np.ceil(self.data.n_points * len(self.data.t) / MOST_ROWS[self.settings.effort]))
+        thinning = max(min(thinning, (len(self.data.t) - 1) // 40), 1)
+        self.coarse = (
+            self.evaluator if thinning == 1 else Evaluator(self.data.thinned(thinning), self.settings.known_start)
+        )
+        if self.settings.frequencies is not None:
+            self.frequencies = self.settings.frequencies
+        elif max(degrees(self.data)) > 0:
+            self.frequencies = forcing_frequencies(
+                self.data, ranks(self.data, "linear")[-1], min(2, max(degrees(self.data)))
+            )
+
+    def _evaluator(self, form: Form) -> Evaluator:
+        return self.coarse if form in KERNEL else self.evaluator
+
+    def run(self) -> None:
+        admitted = forms_for(self.data)
+        forms = [form for form in admitted if self.settings.forms is None or form in self.settings.forms]
+        for k, form in enumerate(forms):
+            # Cheap forms seldom use up their share, and leave the rest of it to the others.
+            now = time.process_time()
+            until = now + (self.deadline - now) / (len(forms) - k)
+            for start in self._starts(form):
+                self._descend(start, until)
+
+    def _starts(self, form: Form) -> list[OperatorInferenceSettings]:
+        available = ranks(self.data, form)
+        degree = min(1, max(degrees(self.data)))
+        first = OperatorInferenceSettings(
+            form=form, rank=available[len(available) // 2], degree=degree, ridge=1e-8, frequencies=self.frequencies
+        )
+        if self.settings.effort == "quick" or form in KERNEL:
+            return [first]
+        last = first.model_copy(
+            update={"rank": available[-1], "degree": min(2, max(degrees(self.data))), "ridge": 1e-10}
+        )
+        return [first, last]
+
+    def _descend(self, start: OperatorInferenceSettings, until: float) -> None:
+        """Moves to the first better neighbour, until none is better."""
+        evaluate = self._evaluator(start.form)
+        if not self._admits(start):
+            start = start.model_copy(update={"degree": 0})
+        if time.process_time() > until:
+            return
+        current, value = start, evaluate(start)
+        turn, idle = 0, 0
+        choices = ("ridge", "degree", "rank", "coordinates", "start")
+        while idle < len(choices):
+            better = False
+            for other in neighbours(current, self.data, choices[turn : turn + 1]):
+                if time.process_time() > until:
+                    return
+                if not self._admits(other):
+                    continue
+                found = evaluate(other)
+                if found < value:
+                    current, value, better = other, found, True
+            idle = 0 if better else idle + 1
+            if not better or choices[turn] == "coordinates":
+                turn = (turn + 1) % len(choices)
+
+    def _admits(self, settings: OperatorInferenceSettings) -> bool:
+        key = (settings.degree, settings.coordinates)
+        if key not in self._identifiable:
+            self._identifiable[key] = settings.degree == 0 or is_identifiable(self.data, settings, self.probes)
+        return self._identifiable[key]
+
+    def finalists(self) -> list[_Finalist]:
+        """The best candidates, evaluated with all times and the residual, and tested at the probes."""
+        found = {**self.coarse.errors, **self.evaluator.errors}
+        order = sorted(found, key=lambda settings: score(found[settings]))
+        # Of kernel forms, which are costly, the best few alone.
+        n_kernels = 1 if self.settings.effort == "quick" else 2
+        kernels = [settings for settings in order[: 2 * FINALISTS] if settings.form in KERNEL][:n_kernels]
+        others = [settings for settings in order if settings.form not in KERNEL][:FINALISTS]
+        floor = score(self.data.errors(self.data.fold_kriging))
+        finals = []
+        for settings in sorted([*kernels, *others], key=lambda settings: score(found[settings])):
+            if score(found[settings]) > floor:
+                continue
+            model, errors = self.evaluator.with_residual(settings)
+            finals.append(_Finalist(model, errors, self._problem(model)))
+        return finals
+
+    def _problem(self, model: OperatorInferenceModel) -> str | None:
+        """What is wrong with a model at the probes."""
+        data, probes = self.data, self.probes
+        z = model.latent(probes.x, probes.raw, data.t).z
+        if not np.isfinite(z).all() or model.in_sample.failed.any():
+            return "blows up"
+        size = np.max(np.linalg.norm(data.c[:, :, : model.settings.rank], axis=-1))
+        if np.max(np.linalg.norm(z, axis=-1)) > MOST_GROWTH * size:
+            return "leaves the range of the training trajectories"
+        predicted = model.predict(probes.x, probes.raw)
+        weights = data.weights(probes.x)
+        distance = np.linalg.norm(predicted - np.tensordot(weights, data.c, axes=1), axis=-1)
+        typical = np.clip(weights, 0, None) @ data.denominators / np.clip(weights, 0, None).sum(axis=1, keepdims=True)
+        if np.max(distance / typical) > MOST_DISTANCE * np.max(data.errors(data.fold_kriging)):
+            return "is further from kriging than the error of kriging explains"
+        return None

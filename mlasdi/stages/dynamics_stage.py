@@ -1,0 +1,151 @@
+"""The stage of latent dynamics by operator inference: leading POD coordinates are integrated, the rest is kriged."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from mlasdi.interpolation import Kernel, Kriging
+from mlasdi.latent import Trajectories
+from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
+from mlasdi.stages.kriging_stage import KrigingStage
+from mlasdi.stages.stage import Json, LatentSteps, Stage
+
+
+@dataclass(frozen=True)
+class DynamicsStage(Stage):
+    """A model of operator inference as the only stage: its dynamics, and the kriging of what they leave.
+
+    Where the integration fails at some point, the prediction there is plain kriging of the trajectories.
+
+    The steps of one standard deviation are the errors E_i of the folds, each of which predicts the trajectory at a
+    training point x_i without it: `sqrt(variance(x) / variance_i(x_i)) E_i / sqrt(n)`, where the kriging variance is
+    that of all points, and that of the points of fold i. So they have the shape of the errors that the dynamics make,
+    in time and in state, and vanish at the training points.
+
+    Attributes:
+        model: fitted to the training trajectories.
+        log_ratios: of each parameter, the logarithm of the ratio of its bounds; 0 for those of linear scale. They lead
+            from the unit cube to `(mu - low) / (high - low)`.
+        mean_coordinates, mean_rest: the norm of a state with coordinates c, in their unit, is the root of
+            `|mean_coordinates + c|^2 + mean_rest`.
+        kernel: covariance over the parameters, for standard deviations.
+        errors: of the folds, divided by `sqrt(variance_i(x_i))` `[point, time, rank]`; none before they are known.
+        folds: models of folds that were fitted before, by their points.
+    """
+
+    kind: ClassVar[str] = "operator-inference"
+    uses_latent: ClassVar[bool] = False
+
+    model: OperatorInferenceModel
+    log_ratios: tuple[float, ...]
+    mean_coordinates: Float[np.ndarray, " rank"]
+    mean_rest: float
+    kernel: Kernel
+    errors: Float[np.ndarray, "point time rank"] | None = None
+    folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
+
+    def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
+        x, t = along.x.numpy(), np.maximum(along.t.numpy(), self.model.data.t[0])
+        values = self.model.predict(x, unscaled(x, self.log_ratios), t)
+        failed = ~np.isfinite(values).all(axis=(1, 2))
+        if failed.any():
+            values[failed] = self._plain_kriging(x[failed], t)
+        return torch.from_numpy(values)
+
+    def _plain_kriging(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
+        data = self.model.data
+        stage = KrigingStage(data.x, data.kernel, torch.from_numpy(data.t), torch.from_numpy(data.c))
+        inside = torch.from_numpy(np.minimum(t, data.t[-1]))
+        return stage.weighted_residuals(stage.kriging.weights(x), inside).numpy()
+
+    def deviations(
+        self, before: Float[Tensor, "..."], steps: LatentSteps
+    ) -> Float[Tensor, "direction param time rank"]:
+        data = self.model.data
+        errors = data.c - data.c.mean(axis=0) if self.errors is None else self.errors
+        kernel = steps.gp.kernel or self.kernel
+        std = steps.gp.process_std(steps.x) if steps.gp.kernel else np.sqrt(Kriging(data.x, kernel).variance(steps.x))
+        t = np.clip(steps.t.numpy(), data.t[0], data.t[-1])
+        if len(t) != len(data.t) or not np.array_equal(t, data.t):
+            errors = CubicSpline(data.t, errors, axis=1)(t)
+        directions = errors / np.sqrt(len(data.x))
+        return before + torch.from_numpy(std[:, None, None] * directions[:, None])
+
+    def with_errors(self, errors: Float[np.ndarray, "point time rank"]) -> "DynamicsStage":
+        """The stage with the errors of its folds.
+
+        Args:
+            errors: at each training point, of the prediction without it.
+        """
+        data = self.model.data
+        variances = np.array(
+            [Kriging(np.delete(data.x, i, axis=0), self.kernel).variance(x[None])[0] for i, x in enumerate(data.x)]
+        )
+        scaled = errors / np.sqrt(variances)[:, None, None]
+        for fold in self.folds.values():  # what a fold knows of errors: those at its own points
+            rows = _rows(fold.model.data.x, data.x)
+            n = len(fold.model.data.t)
+            object.__setattr__(fold, "errors", scaled[rows, :n])
+        return replace(self, errors=scaled)
+
+    def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "DynamicsStage":
+        x = np.ascontiguousarray(along.x.numpy())
+        key = x.tobytes() + bytes(str(len(along.t)), "ascii")
+        if key not in self.folds:
+            self.folds[key] = self._fitted(x, along.t.numpy(), residual.numpy())
+        return self.folds[key]
+
+    def _fitted(
+        self, x: Float[np.ndarray, "point d"], t: Float[np.ndarray, " time"], c: Float[np.ndarray, "point time rank"]
+    ) -> "DynamicsStage":
+        norm = np.sqrt(np.sum((self.mean_coordinates + c) ** 2, axis=-1) + self.mean_rest)
+        old = self.model.data
+        data = TrajectoryData(
+            x=x, raw=unscaled(x, self.log_ratios), c=c, t=t, kernel=old.kernel, norm=norm, start_kernel=old.start_kernel
+        )
+        return replace(self, model=self.model.refit(data), folds={}, errors=None)
+
+    def state(self) -> tuple[Json, dict[str, Tensor]]:
+        settings, arrays = self.model.state()
+        own = {
+            "model": settings,
+            "log_ratios": self.log_ratios,
+            "mean_rest": self.mean_rest,
+            "kernel": self.kernel.model_dump(mode="json"),
+        }
+        arrays |= {"mean_coordinates": self.mean_coordinates}
+        if self.errors is not None:
+            arrays |= {"fold_errors": self.errors}
+        return own, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    @classmethod
+    def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "DynamicsStage":
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        return cls(
+            model=OperatorInferenceModel.from_state(settings["model"], arrays),
+            log_ratios=tuple(settings["log_ratios"]),
+            mean_coordinates=arrays["mean_coordinates"],
+            mean_rest=settings["mean_rest"],
+            kernel=Kernel.model_validate(settings["kernel"]),
+            errors=arrays.get("fold_errors"),
+        )
+
+
+def unscaled(x: Float[np.ndarray, "n d"], log_ratios: tuple[float, ...]) -> Float[np.ndarray, "n d"]:
+    """From points of the unit cube to `(mu - low) / (high - low)`, which differ where the scale is logarithmic."""
+    raw = np.array(x)
+    for k, ratio in enumerate(log_ratios):
+        if ratio:
+            raw[:, k] = np.expm1(x[:, k] * ratio) / np.expm1(ratio)
+    return raw
+
+
+def _rows(some: Float[np.ndarray, "k d"], x: Float[np.ndarray, "n d"]) -> list[int]:
+    """The places of some rows of `x` among them all."""
+    places = {row.tobytes(): i for i, row in enumerate(np.ascontiguousarray(x))}
+    return [places[row.tobytes()] for row in np.ascontiguousarray(some)]

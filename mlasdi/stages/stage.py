@@ -1,0 +1,117 @@
+"""What all stages have in common: each adds to the prediction of the stages before it, in POD coordinates.
+
+With k stages the prediction is `w_k * (prediction with k - 1 stages) + stage_k`, evaluated along given latent
+trajectories. The drift weight `w_k` is 1 for decoders. A kriging stage fits it to the training data.
+
+A stage is the immutable result of a fit. `refit` fits the same kind of stage, with the same settings and random
+features, to other points. Stages in closed form need milliseconds for that, which makes leave-one-out errors cheap.
+A network is not trained again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from mlasdi.interpolation import CoefficientGP
+from mlasdi.latent import LatentModel, Trajectories
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LatentSteps:
+    """Latent trajectories with the mean coefficients, and one standard deviation away along each direction.
+
+    Attributes:
+        latent: coefficients and initial states over the unit cube.
+        x: points of the unit cube `[param, d]`.
+        t: times in units of the training interval `[time]`.
+        gp: the Gaussian processes of the coefficients, which give the directions.
+    """
+
+    latent: LatentModel
+    x: Float[np.ndarray, "param d"]
+    t: Float[Tensor, " time"]
+    gp: CoefficientGP
+
+    @cached_property
+    def mean(self) -> Trajectories:
+        return self.latent.trajectories(self.x, self.t)
+
+    @cached_property
+    def deviated(self) -> Trajectories:
+        """All directions one after the other: `[direction * param, time, latent]`."""
+        return self.latent.deviated(self.x, self.t, self.gp)
+
+    def change(self, stage: "Stage") -> Float[Tensor, "direction param time rank"]:
+        """What each step changes in the contribution of a stage."""
+        mean = stage.evaluate(self.mean)
+        return stage.evaluate(self.deviated).reshape(-1, *mean.shape) - mean
+
+
+class Stage(ABC):
+    """One term of the prediction.
+
+    Attributes:
+        kind: its name in saved surrogates.
+        uses_anchors: whether it is fitted at the anchors, too, and not only at the training points.
+        uses_latent: whether it is a function of the latent state; otherwise trajectories need not be integrated.
+        is_smooth: whether it is analytic in time, to more digits than single precision has; its drift weight is 1 then.
+        reproduces_training_data: whether the prediction with it has no training error, whatever the stages before it.
+    """
+
+    kind: ClassVar[str]
+    uses_anchors: ClassVar[bool] = False
+    uses_latent: ClassVar[bool] = True
+    is_smooth: ClassVar[bool] = False
+    reproduces_training_data: ClassVar[bool] = False
+
+    @property
+    def drift_weight(self) -> float:
+        """Factor on the prediction of the stages before, inside the training interval."""
+        return 1.0
+
+    def drift_weight_at(self, t: Float[Tensor, " n"]) -> Float[Tensor, "#n 1"] | float:
+        """Factor on the prediction of the stages before, at times `t`."""
+        return self.drift_weight
+
+    @abstractmethod
+    def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
+        """Contribution to the POD coordinates along latent trajectories."""
+
+    def deviations(
+        self, before: Float[Tensor, "..."], steps: LatentSteps
+    ) -> Float[Tensor, "direction param time rank"]:
+        """Steps of one standard deviation of the prediction with this stage, from those of the stages before it.
+
+        Args:
+            before: the steps of the stages before, of the same shape; or one zero.
+            steps: the latent trajectories that differ by one standard deviation.
+        """
+        return before + steps.change(self)
+
+    @abstractmethod
+    def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "Stage":
+        """The same kind of stage for other data; a stage that cannot be fitted in closed form returns itself."""
+
+    def decoders(self, n_latent: int) -> Sequence[tuple["Stage", int]]:
+        """The decoders whose mean this stage is, with the number of latent states of each.
+
+        Args:
+            n_latent: latent states of the model.
+        """
+        return [(self, n_latent)]
+
+    @abstractmethod
+    def state(self) -> tuple[Json, dict[str, Tensor]]:
+        """Settings as JSON, and tensors: all that `from_state` needs."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "Stage": ...

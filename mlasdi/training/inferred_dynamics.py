@@ -1,0 +1,63 @@
+"""Latent dynamics by operator inference as the first stage of a model."""
+
+import numpy as np
+
+from mlasdi.operator_inference import OperatorInferenceModel, Probes, SelectionSettings, TrajectoryData, select
+from mlasdi.stages import DynamicsStage, StagedModel, unscaled
+from mlasdi.training.alignment_choice import box_points
+from mlasdi.training.context import TrainingContext
+
+N_PROBES = 64  # Sobol points, beside corners and centres of faces, at which trajectories must stay near the others
+
+
+def inferred_dynamics(context: TrainingContext, frequencies: tuple[float, ...]) -> DynamicsStage | None:
+    """The dynamics with the smallest leave-one-out error, with the errors of its folds; None if kriging has less.
+
+    Args:
+        frequencies: angular ones of a known forcing, in radians per unit of time.
+    """
+    data, basis, space = context.data, context.basis, context.space
+    log_ratios = tuple(float(np.log(p.high / p.low)) if p.scale == "log" else 0.0 for p in space.parameters)
+    c = data.c.numpy()
+    trajectories = TrajectoryData(
+        x=data.x,
+        raw=unscaled(data.x, log_ratios),
+        c=c,
+        t=data.t.numpy(),
+        kernel=data.kernel,
+        norm=basis.norm(c) / basis.scale,
+        groups=data.held_out,
+    )
+    probes = box_points(space.n_params, space.unit_sobol(N_PROBES, 0))
+    settings = SelectionSettings(
+        effort=context.settings.effort, frequencies=tuple(w * context.interval for w in frequencies) or None
+    )
+    found = select(trajectories, Probes(probes, unscaled(probes, log_ratios)), settings)
+    if found.model is None:
+        return None
+    return _with_fold_errors(found.model, log_ratios, context)
+
+
+def _with_fold_errors(
+    model: OperatorInferenceModel, log_ratios: tuple[float, ...], context: TrainingContext
+) -> DynamicsStage:
+    data, basis = context.data, context.basis
+    rest = basis.norm(-basis.mean_coordinates[None])[0] / basis.scale
+    stage = DynamicsStage(
+        model, log_ratios, basis.mean_coordinates, float(rest**2), data.kernels.uncertainty or data.kernel
+    )
+    alone = StagedModel(context.trivial_latent, (stage,))
+    errors = np.zeros(data.c.shape)
+    for i in range(data.n_points):
+        scored = data.is_scored[i]
+        predicted = alone.without(i, data).mean(data.x[i : i + 1], data.t[scored])[0]
+        errors[i, scored] = (predicted - data.c[i, scored]).numpy()
+        if not scored.all():  # beyond its own end, as large as there
+            errors[i, ~scored] = errors[i, np.flatnonzero(scored)[-1]]
+    return stage.with_errors(errors)
+
+
+def summary(stage: DynamicsStage) -> str:
+    """The name of the stage, with its form and size."""
+    settings = stage.model.settings
+    return f"{stage.kind} ({settings.form}, rank {settings.rank}, degree {settings.degree})"

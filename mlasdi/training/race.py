@@ -1,0 +1,164 @@
+"""Several kinds of model for the same trajectories, and the choice among them: cheap ones first.
+
+Kriging is always there. Another model replaces it only if it has a smaller leave-one-out error, which looks at training
+points, *and* a smaller error estimate, which looks at the whole box with its corners and faces: a model may be right at
+the training points and wrong between them.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlasdi.preprocessing import PodBasis
+from mlasdi.stages import Encoder, StagedModel
+from mlasdi.training.context import TrainingContext
+from mlasdi.training.scoring import ErrorEstimates, estimate_errors
+from mlasdi.training.settings import (
+    ChosenSettings,
+    InferredDynamicsSettings,
+    KrigingSettings,
+    ModelSettings,
+    NoLatentSettings,
+)
+from mlasdi.training.stage_selection import StageSelection
+from mlasdi.training.variable_projection import VariableProjectionSettings
+from mlasdi.validation import MIN_FOLDS
+
+# Leave-one-out error above which effort "normal" trains latent dynamics with a decoder, too, which take most of the
+# time of a fit. Smaller errors were hardly lowered by them on any development problem.
+LARGE_ERROR = 0.02
+# Score of kriging in rescaled variables, relative to that in the variables of the states, below which dynamics are
+# inferred in them, too. On bar and heat4, where the ratio is larger, they were worse there.
+MUCH_BETTER = 0.5
+STATES, RESCALED = "states", "rescaled"  # names of variables
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A finished model.
+
+    Attributes:
+        name: of its kind, and of the variables it is fitted in.
+        selection: how it was grown, and in which context.
+        errors: its leave-one-out errors and error estimate.
+        seconds: that it took.
+    """
+
+    name: str
+    selection: StageSelection
+    model: StagedModel
+    encoder: Encoder
+    errors: ErrorEstimates
+    seconds: float
+
+    @property
+    def basis(self) -> PodBasis:
+        return self.selection.context.basis
+
+    def described(self) -> dict[str, Any]:
+        """Names of its stages, errors and seconds, as JSON."""
+        error = self.errors.loo_error
+        return {
+            "stages": tuple(self.selection.names),
+            "leave_one_out_error": error if np.isfinite(error) else None,
+            "error_estimate": self.errors.error_estimate,
+            "seconds": round(self.seconds, 3),
+        }
+
+    @property
+    def score(self) -> float:
+        """What is compared: the geometric mean of leave-one-out error and error estimate; infinite if unknown."""
+        error, estimate = self.errors.loo_error, self.errors.error_estimate
+        return float(np.sqrt(error * estimate)) if estimate is not None else np.inf
+
+
+def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str, Contender]]:
+    """The chosen model, and all that were finished, by name.
+
+    Args:
+        contexts: name of the variables -> what models are fitted with in them; the preferred ones last.
+    """
+    finished: dict[str, Contender] = {}
+    for name, context, settings in _entries(contexts):
+        if _is_worth_training(name, settings, finished):
+            contender = _trained(name, replace(context, settings=settings, names=[]))
+            if contender is not None:
+                finished[name] = contender
+    return _winner(finished), finished
+
+
+def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, TrainingContext, ModelSettings]]:
+    """Names, contexts and settings of the models that take part, cheap ones first."""
+    (variables, preferred), settings = list(contexts.items())[-1], next(iter(contexts.values())).settings
+    if not isinstance(settings.first_stage, ChosenSettings):
+        yield settings.first_stage.kind, preferred, settings
+        return
+    few = preferred.data.n_points < MIN_FOLDS
+    for name, context in contexts.items():
+        yield f"kriging ({name})", context, _with(settings, NoLatentSettings(), kriging_alone=True)
+    if not few:
+        dynamics = InferredDynamicsSettings(frequencies=settings.first_stage.frequencies)
+        for name, context in contexts.items():
+            yield f"operator inference ({name})", context, _with(settings, dynamics, kriging_alone=False)
+    if settings.effort != "quick":
+        yield f"latent dynamics ({variables})", preferred, _with(settings, VariableProjectionSettings())
+
+
+def _with(settings: ModelSettings, first_stage: object, *, kriging_alone: bool | None = None) -> ModelSettings:
+    """The settings with a first stage, and a kriging stage after it or none in place of the configured ones."""
+    changes: dict[str, object] = {"first_stage": first_stage}
+    if kriging_alone is not None:
+        changes |= {"stages": (KrigingSettings(),) if kriging_alone else (), "anchors": 0}
+    return settings.model_copy(update=changes)
+
+
+def _is_worth_training(name: str, settings: ModelSettings, finished: dict[str, Contender]) -> bool:
+    """Whether a model may still win.
+
+    Dynamics in rescaled variables are inferred where these help kriging much. Latent dynamics with a decoder are
+    trained where the others leave a large error. With fewer than `MIN_FOLDS` points leave-one-out errors say nothing,
+    and they are always trained.
+    """
+    if settings.effort == "thorough" or not finished:
+        return True
+    if isinstance(settings.first_stage, InferredDynamicsSettings) and name.endswith(f"({RESCALED})"):
+        return finished[f"kriging ({RESCALED})"].score < MUCH_BETTER * finished[f"kriging ({STATES})"].score
+    if not isinstance(settings.first_stage, VariableProjectionSettings):
+        return True
+    best = min(finished.values(), key=lambda contender: contender.score)
+    few = best.selection.context.data.n_points < MIN_FOLDS
+    return few or best.errors.loo_error > LARGE_ERROR
+
+
+def _trained(name: str, context: TrainingContext) -> Contender | None:
+    began = time.perf_counter()
+    selection = StageSelection(context)
+    first, encoder = selection.first_stage()
+    model = selection.add_stages(first)
+    if not model.stages:
+        return None
+    errors = estimate_errors(model, context)
+    return Contender(name, selection, model, encoder, errors, time.perf_counter() - began)
+
+
+def _winner(finished: dict[str, Contender]) -> Contender:
+    """The smallest score among plain kriging and the models that beat it in both measures."""
+    contenders = list(finished.values())
+    plain = [one for one in contenders if one.name.startswith("kriging")]
+    if not plain:
+        return contenders[0]
+    if contenders[0].selection.context.data.n_points < MIN_FOLDS:
+        return contenders[-1]
+    reference = plain[0]
+    better = [one for one in contenders[1:] if _beats(one, reference)]
+    return min([reference, *better], key=lambda one: one.score)
+
+
+def _beats(one: Contender, reference: Contender) -> bool:
+    mine, its = one.errors, reference.errors
+    if mine.error_estimate is None or its.error_estimate is None:
+        return False
+    return mine.loo_error <= its.loo_error and mine.error_estimate <= its.error_estimate

@@ -1,0 +1,79 @@
+"""All methods on the held-out and the development problems: `python tests/benchmarks/unseen.py [problem ...]`.
+
+Writes `unseen.json`, a problem at a time, which is the first part of RESULTS.md.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from methods import METHODS, Method, own
+from paper_problems import Problem
+from peers import chebyshev_points, gp_in_time, tensor_polynomial
+from problems.catalogue import DEVELOPMENT, HELD_OUT, problem_named
+from problems.problem import Problem as Kind
+from results_page import here_and_now
+from scoring import Score, score
+
+from mlasdi.preprocessing import TrainingData
+from mlasdi.solvers import StateLayout
+
+FILE = Path(__file__).with_name("unseen.json")
+PLAIN = "kriging"  # the alternative that needs no training
+NAMES = {"snapshot-gp": PLAIN, "snapshot-gp, aligned": "kriging, aligned"}
+PEERS = (
+    Method("GP with time as input", gp_in_time),
+    Method("Chebyshev tensor polynomial", tensor_polynomial),
+)
+QUICK = Method("mlasdi, effort quick", own("mlasdi", effort="quick"))
+PAPERS = ("mlasdi-paper", "gplasdi")  # trained by gradients for a minute: on the papers' problems alone
+
+
+def methods() -> list[Method]:
+    kept = [replace(one, name=NAMES.get(one.name, one.name), seeds=(0,)) for one in METHODS if one.name not in PAPERS]
+    return [kept[0], QUICK, *kept[1:], *PEERS]
+
+
+def as_problem(kind: Kind, mu: np.ndarray) -> Problem:
+    """Training and test trajectories of a problem, at all of the solver's times."""
+    layout = StateLayout(kind.fields, kind.coordinates)
+    test = kind.test_points()
+    train, judge = (TrainingData(kind.space, layout, points, kind.t, kind.data(points)) for points in (mu, test))
+    return Problem(kind.name, train, judge)
+
+
+def measure(kind: Kind, n: int, chosen: Iterable[str] = ()) -> dict[str, Score]:
+    """Scores of the methods with `n` training points: corners, then a Sobol sequence."""
+    problem = as_problem(kind, kind.design(n, seed=0))
+    found = {}
+    for method in methods():
+        if chosen and method.name not in chosen:
+            continue
+        own_points = method.name.startswith("Chebyshev")
+        posed = as_problem(kind, chebyshev_points(kind.space, n)) if own_points else problem
+        found[method.name] = score(posed, method, 0)
+        one = found[method.name]
+        print(f"{kind.name} {n}: {method.name}: max {100 * one.max_error:.3g} %, mean {100 * one.mean_error:.3g} %, "
+              f"{one.train_s:.1f} s, estimate {one.estimate}, {one.stages}", flush=True)  # fmt: skip
+    return found
+
+
+def load() -> dict[str, dict]:
+    return json.loads(FILE.read_text()) if FILE.exists() else {}
+
+
+def main(names: list[str]) -> None:
+    torch.set_num_threads(1)
+    for kind in [problem_named(name) for name in names] or [*HELD_OUT, *DEVELOPMENT]:
+        for n in kind.sizes:
+            scores = {name: asdict(one) for name, one in measure(kind, n).items()}
+            entry = {"use": kind.use, "n": n, "measured": here_and_now(), "scores": scores}
+            FILE.write_text(json.dumps(load() | {f"{kind.name}, {n} solves": entry}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,105 @@
+"""The Python face: `mlasdi.fit` on arrays, and what it refuses."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mlasdi
+
+X, T = np.linspace(0, 1, 21), np.linspace(0, 0.5, 16)
+A, W = np.meshgrid([1.0, 1.5, 2.0], [0.5, 1.0])
+MU = np.column_stack([A.ravel(), W.ravel()])
+BOX = {"a": (1, 2), "w": mlasdi.Parameter(0.5, 1.0, unit="m")}
+QUICK = {"kind": "snapshot-gp"}
+
+
+def heat(mu: np.ndarray) -> np.ndarray:
+    """Decay of two modes of a rod, `[param, time, state]`."""
+    a, w = mu[:, 0, None, None], mu[:, 1, None, None]
+    s = T[:, None]
+    return np.exp(-a * s) * np.sin(np.pi * X) + w * np.exp(-4 * a * s) * np.sin(2 * np.pi * X)
+
+
+def fitted(**changes):
+    given = {"mu": MU, "t": T, "u": heat(MU), "parameters": BOX, "coordinates": {"x": X}, **QUICK} | changes
+    return mlasdi.fit(**given)
+
+
+@pytest.fixture(scope="module")
+def model() -> mlasdi.Surrogate:
+    return fitted(fields=("u",), seed=0)
+
+
+def test_it_predicts_between_the_training_points(model):
+    new = np.array([[1.3, 0.7], [1.8, 0.9]])
+    prediction = model.predict(new)
+    assert prediction.mean.shape == prediction.std.shape == (2, len(T), len(X))
+    assert np.abs(prediction.mean - heat(new)).max() < 0.02
+    np.testing.assert_array_equal(model.t, T)
+    assert model.space.parameters[1].unit == "m"
+    assert 0 < model.error_estimate < 0.2
+    assert model.relative_std(new).shape == (2,)
+
+
+def test_parameters_are_taken_by_name(model):
+    by_name = fitted(mu={"w": MU[:, 1], "a": MU[:, 0]})
+    np.testing.assert_array_equal(by_name.predict(MU[:1]).mean, model.predict(MU[:1]).mean)
+
+
+def test_fields_by_name_lie_one_after_the_other():
+    u = heat(MU)
+    named = fitted(u={"p": u, "q": 2 * u})
+    assert named.layout.fields == ("p", "q")
+    np.testing.assert_array_equal(
+        named.predict(MU[:1]).mean,
+        fitted(u=np.concatenate([u, 2 * u], axis=-1), fields=("p", "q")).predict(MU[:1]).mean,
+    )
+
+
+def test_a_grid_of_two_axes_and_no_coordinates_at_all():
+    u = heat(MU)[..., :20]
+    on_plane = fitted(u={"u": u.reshape(len(MU), len(T), 4, 5)}, coordinates={"y": np.arange(4), "x": np.arange(5)})
+    assert on_plane.layout.shape == (4, 5)
+    assert fitted(u=u, coordinates=None).layout.shape == (20,)
+
+
+def test_load_reads_what_save_wrote(model, tmp_path):
+    loaded = mlasdi.load(model.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.predict(MU[:1]).mean, model.predict(MU[:1]).mean)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mu": MU[:, :1]}, r"mu has shape \(6, 1\); expected \[param, 2\] for \['a', 'w'\]"),
+        ({"mu": {"a": MU[:, 0]}}, r"mu has parameters \['a'\]; parameters names \['a', 'w'\]"),
+        ({"mu": MU + np.array([5, 0])}, r"mu\[0\] = \{'a': 6.0, 'w': 0.5\} lies outside of the box"),
+        ({"t": T[::-1]}, r"t must increase; t\[0\] = 0.5 is followed by"),
+        ({"t": T[None]}, r"t has shape \(1, 16\)"),
+        ({"u": heat(MU)[:, 1:]}, r"u has shape \(6, 15, 21\); expected \[6, 16, state\]"),
+        ({"u": heat(MU)[0]}, r"u has shape \(16, 21\); expected \[param, time, state\]"),
+        ({"u": np.where(np.arange(21) == 3, np.nan, heat(MU))}, r"u is not finite at u\[0, 0, 3\]"),
+        ({"u": {"p": heat(MU), "q": heat(MU)[..., 1:]}}, "fields of shapes"),
+        ({"coordinates": {"x": X[:7]}}, "u has 21 values for each of the 1 fields; coordinates span a grid of 7"),
+        ({"fields": ("p", "q")}, r"21 values a state, which do not divide into the fields \['p', 'q'\]"),
+        ({"parameters": {"a": (1, 2, 3), "w": (0.5, 1)}}, r"parameter 'a': give \(low, high\)"),
+        ({"parameters": {"a": (2, 1), "w": (0.5, 1)}}, "parameter 'a': low 2.0 must be less than high 1.0"),
+        ({"kinds": "snapshot-gp"}, "kinds"),
+    ],
+)
+def test_bad_input_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(**changes)
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, mlasdi; dir(mlasdi); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_is_found():
+    for name in mlasdi.__all__:
+        assert getattr(mlasdi, name) is not None
+    assert {"fit", "load", "find", "Parameter", "ModelSettings", "Surrogate", "__version__"} <= set(dir(mlasdi))
