@@ -160,7 +160,7 @@ def _check(
         raise ValueError(f"t has shape {t.shape}; expected [time]")
     if u.shape[:2] != (len(mu), len(t)):
         raise ValueError(
-            f"u has shape {u.shape}; {len(mu)} rows of mu and {len(t)} times ask for [{len(mu)}, {len(t)}, state]"
+            f"u has shape {u.shape}; expected [{len(mu)}, {len(t)}, state], as mu and t have rows and times"
         )
     for name, values in (("mu", mu), ("t", t), ("u", u)):
         if not np.isfinite(values).all():

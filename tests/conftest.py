@@ -5,8 +5,8 @@ import jaxtyping
 # Before anything imports them: every signature and dataclass of these packages, shapes included, is checked at run
 # time. An int passes for a float, as it does for a type checker (PEP 484).
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-ROOMS = "solvers preprocessing interpolation alignment latent stages surrogate validation training"
-jaxtyping.install_import_hook([f"mlasdi.{room}" for room in ROOMS.split()], CHECKER)
+ROOMS = "solvers preprocessing interpolation alignment latent operator_inference stages decoders surrogate validation"
+jaxtyping.install_import_hook([f"mlasdi.{room}" for room in [*ROOMS.split(), "training"]], CHECKER)
 
 import torch  # noqa: E402
 from headless import browser  # noqa: E402, F401

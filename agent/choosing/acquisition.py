@@ -23,6 +23,9 @@ SCORED_TIMES = 16
 # Up to this number of parameters several candidates are refined, with more only the best one: a gradient by differences
 # takes as many evaluations as there are parameters.
 MAX_PARAMS_OF_STARTS = 4
+# Relative distance between training trajectories below which no parameter has an effect. Compression and training leave
+# rounding errors of 1e-8 (the nugget of the kernels) and less, on which standard deviations would be built.
+MIN_EFFECT = 1e-6
 # Kernel of the probability of success: length scale in the unit cube, and nugget.
 FAILURE_LENGTHSCALE, FAILURE_NUGGET = 0.5, 1e-3
 
@@ -31,13 +34,14 @@ def score_function(surrogate: Surrogate, name: AcquisitionName, pending: Float[n
     """The score of a named acquisition function; the variance is that after solves at the pending points.
 
     `coefficient-std`: the standard deviation of the GP coefficients, each relative to its own variation.
-    `field-std`: that of the field, propagated through the latent ODE and all decoders, relative to the solution.
+    `field-std`: that of the field, propagated through all stages, relative to the solution, and larger where the errors
+        of folds nearby are larger than it said.
     `integrated-variance`: the root of the reduction of the mean of `field-std` squared over the box.
     """
     if name == "coefficient-std":
         return lambda mu: surrogate.coefficient_std(mu, pending)
     if name == "field-std":
-        return lambda mu: surrogate.relative_std(mu, pending, n_time=SCORED_TIMES)
+        return lambda mu: surrogate.acquisition_score(mu, pending, n_time=SCORED_TIMES)
     space = surrogate.space
     reduction = VarianceReduction.of(surrogate, space.to_unit(pending))
     return lambda mu: reduction.gain(space.to_unit(mu)[:, None])
@@ -82,8 +86,11 @@ def propose(
         seed: of the candidates.
 
     Returns:
-        Points in physical units and scores; fewer than `n` if no score exceeds `MIN_SCORE` any more.
+        Points in physical units and scores; fewer than `n` if no score exceeds `MIN_SCORE` any more, and none where no
+            parameter has an effect.
     """
+    if settings.acquisition != "sobol" and surrogate.parameter_effect < MIN_EFFECT:
+        return np.empty((0, surrogate.space.n_params)), np.empty(0)
     if settings.acquisition == "sobol":
         sobol = next_sobol(surrogate.space, points.known, n, seed, points.available)
         return sobol, np.zeros(len(sobol))

@@ -35,7 +35,9 @@ def check_repeatability(report: ContractReport, model: ModelSettings) -> Repeata
     rest = tuple(problem for problem in report.problems if problem.kind != "not-repeatable")
     fact = f"two solves differ by noise of {percent(report.noise)} of the values' standard deviation; "
     if isinstance(model.noise, str):
-        return Repeatability(rest, fact + f"model.noise: {model.noise} estimates the level from the data (white noise)")
+        return Repeatability(
+            rest, fact + f"model.noise: {model.noise} determines the level from the data, if the noise is white"
+        )
     ratio = report.noise / model.noise
     fact += f"model.noise is {percent(model.noise)}"
     if 1 / MAX_RATIO <= ratio <= MAX_RATIO:

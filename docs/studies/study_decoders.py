@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from study_problems import FirstStage, Problem, burgers, heat, multiscale
 
+from mlasdi.decoders.autoencoder import DecoderSettings, fit_decoder
+from mlasdi.decoders.sine_frequency import with_kappa
 from mlasdi.stages import NetworkSettings
 from mlasdi.surrogate import Surrogate
-from mlasdi.training.autoencoder import DecoderSettings, fit_decoder
-from mlasdi.training.sine_frequency import with_kappa
 
 HIDDEN = (20, 200)
 LATENT_DIM = {"multiscale": 10, "burgers1d": 4, "heat": 4}

@@ -16,11 +16,11 @@ from jaxtyping import Float
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from mlasdi.decoders.variable_projection import projector_off_linear
 from mlasdi.interpolation import CoefficientGP, Kernel
 from mlasdi.latent import first_guess
 from mlasdi.latent.parametrisations import Form
 from mlasdi.latent.quadratic import Outcome
-from mlasdi.training.variable_projection import projector_off_linear
 
 SAMPLED_AT_ONCE = 1000  # bounds the memory
 # Safety bounds of Levenberg-Marquardt: the damping, relative to the mean curvature, and its factors after a step.

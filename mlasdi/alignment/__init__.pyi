@@ -4,7 +4,7 @@ from .coordinate_scaling import AxisMap as AxisMap
 from .coordinate_scaling import CoordinateScaling as CoordinateScaling
 from .missing_values import MissingValues as MissingValues
 from .scaling_exponents import ScalingExponents as ScalingExponents
-from .scaling_laws import scaling_laws as scaling_laws
+from .scaling_laws import scaling_formulas as scaling_formulas
 from .time_scaling import COMMON_TIMES as COMMON_TIMES
 from .time_scaling import TimeScaling as TimeScaling
 from .trajectory_splines import Continuation as Continuation

@@ -11,7 +11,7 @@ from mlasdi.solvers import Parameter, ParameterSpace
 NEGLIGIBLE = 5e-3  # relative change over the range of a parameter that is left out of a law
 
 
-def scaling_laws(
+def scaling_formulas(
     space: ParameterSpace, time_scaling: TimeScaling, coordinate_scaling: CoordinateScaling | None
 ) -> dict[str, str]:
     """What is rescaled, and its law: `{"rate of time": "a^1 w^-0.99", "shift of x": "0.2 over x0"}`.

@@ -12,8 +12,9 @@ from mlasdi.operator_inference.dynamics import Regression, fold_forecasts, regre
 from mlasdi.operator_inference.forms import parameter_basis
 from mlasdi.operator_inference.model import OperatorInferenceModel
 from mlasdi.operator_inference.regression import model_coordinates
+from mlasdi.operator_inference.work import Work, estimated_seconds
 
-RIDGES = tuple(10.0 ** np.arange(-12, -2))
+RIDGES = tuple(10.0**power for power in range(-12, -2))
 RESIDUAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 REMEMBERED = 12  # candidates whose fold trajectories are kept
 CAP = 10.0  # a relative error beyond this counts as this
@@ -21,7 +22,7 @@ CAP = 10.0  # a relative error beyond this counts as this
 TRUNCATIONS = (3e-2, 1e-2, 1e-3, 1e-4)
 MOST_MODES: dict[Form, int] = {
     "linear": 80,
-    "two-delays": 60,
+    "two-delays": 120,
     "continuous-linear": 80,
     "quadratic": 20,
     "cubic": 8,
@@ -84,10 +85,12 @@ class Evaluator:
     Attributes:
         data: training trajectories.
         z0_known: whether initial states are known at new points.
+        work: what has been done.
     """
 
     data: TrajectoryData
     z0_known: bool = False
+    work: Work = field(default_factory=Work)
     errors: dict[OperatorInferenceSettings, Float[np.ndarray, " point"]] = field(default_factory=dict)
     _predictions: dict[OperatorInferenceSettings, Float[np.ndarray, "point time rank"]] = field(default_factory=dict)
     _regressions: dict[tuple[Form, int, str, tuple[float, ...]], Regression] = field(default_factory=dict)
@@ -103,6 +106,7 @@ class Evaluator:
     def __call__(self, settings: OperatorInferenceSettings) -> float:
         """Score of what the folds predict: integrated leading coordinates, kriged later ones."""
         if settings not in self.errors:
+            self.work.seconds += estimated_seconds(self.data, settings)
             z = self._fold_trajectories(settings)
             self.errors[settings] = self.data.errors(self._completed(z))
             self._predictions[settings] = z

@@ -8,6 +8,7 @@ training trajectories, and differ from kriging by no more than the error of krig
 
 import time
 from dataclasses import dataclass, field
+from math import comb
 from typing import Any, Literal
 
 import numpy as np
@@ -27,13 +28,15 @@ from mlasdi.operator_inference.candidates import (
 from mlasdi.operator_inference.data import KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
 from mlasdi.operator_inference.model import OperatorInferenceModel
+from mlasdi.operator_inference.work import Work
 
 Json = dict[str, Any]
 Effort = Literal["quick", "normal", "thorough"]
 
-# Processor seconds of the search, for 9 points and 101 times; a candidate that has begun is finished.
-BUDGETS: dict[Effort, float] = {"quick": 2.0, "normal": 14.0, "thorough": 120.0}
+# Work of the search in estimated seconds (see `work`), alike on all machines; a candidate that has begun is finished.
+BUDGETS: dict[Effort, float] = {"quick": 1.2, "normal": 14.0, "thorough": 120.0}
 MOST_ROWS: dict[Effort, int] = {"quick": 500, "normal": 1000, "thorough": 2100}  # of kernel forms, while searching
+MOST_UNKNOWNS: dict[Effort, int] = {"quick": 500, "normal": 900, "thorough": 3000}  # per latent coordinate
 FEWEST_POINTS = 3
 FEWEST_TIMES = 8
 # Largest score relative to that of kriging. A handful of folds, most of them at corners, shows little: demand more.
@@ -83,7 +86,7 @@ def select(data: TrajectoryData, probes: Probes, settings: SelectionSettings | N
     if data.n_points < FEWEST_POINTS or len(data.t) < FEWEST_TIMES:
         report: Json = {"chosen": None, "reason": "too few points or times", "candidates": []}
         return Selection(None, kriging_errors, kriging_errors, report)
-    search = _Search(data, probes, settings, began + BUDGETS[settings.effort])
+    search = _Search(data, probes, settings, BUDGETS[settings.effort])
     search.run()
     finals = search.finalists()
     threshold = min((GAIN_OF_FEW if data.n_points <= FEW else GAIN) * score(kriging_errors), MOST_SCORE)
@@ -134,24 +137,25 @@ def _simplest(candidates: list[_Finalist]) -> _Finalist | None:
 
 @dataclass
 class _Search:
-    """Coordinate descent over the hyperparameters, form by form, within a budget of processor time."""
+    """Coordinate descent over the hyperparameters, form by form, within a budget of work."""
 
     data: TrajectoryData
     probes: Probes
     settings: SelectionSettings
     deadline: float
+    work: Work = field(default_factory=Work)
     frequencies: tuple[float, ...] = ()
     evaluator: Evaluator = field(init=False)
     _identifiable: dict[tuple[int, str], bool] = field(default_factory=dict)
     coarse: Evaluator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.evaluator = Evaluator(self.data, self.settings.known_start)
+        self.evaluator = Evaluator(self.data, self.settings.known_start, self.work)
         thinning = int(np.ceil(self.data.n_points * len(self.data.t) / MOST_ROWS[self.settings.effort]))
         thinning = max(min(thinning, (len(self.data.t) - 1) // 40), 1)
-        self.coarse = (
-            self.evaluator if thinning == 1 else Evaluator(self.data.thinned(thinning), self.settings.known_start)
-        )
+        self.coarse = self.evaluator
+        if thinning > 1:
+            self.coarse = Evaluator(self.data.thinned(thinning), self.settings.known_start, self.work)
         if self.settings.frequencies is not None:
             self.frequencies = self.settings.frequencies
         elif max(degrees(self.data)) > 0:
@@ -163,14 +167,22 @@ class _Search:
         return self.coarse if form in KERNEL else self.evaluator
 
     def run(self) -> None:
+        """One look at the starts of all forms, then coordinate descents from the best of them on."""
         admitted = forms_for(self.data)
         forms = [form for form in admitted if self.settings.forms is None or form in self.settings.forms]
-        for k, form in enumerate(forms):
-            # Cheap forms seldom use up their share, and leave the rest of it to the others.
-            now = time.process_time()
-            until = now + (self.deadline - now) / (len(forms) - k)
-            for start in self._starts(form):
-                self._descend(start, until)
+        starts = [self._admitted(start) for form in forms for start in self._starts(form)]
+        values = {start: self._evaluator(start.form)(start) for start in starts}
+        order = sorted(values, key=lambda start: values[start])
+        for k, start in enumerate(order):
+            # The better half of the starts shares the time; what a descent leaves of its share goes to the others.
+            now = self.work.seconds
+            self._descend(start, now + (self.deadline - now) / max(len(order) // 2 - k, 1))
+
+    def _admitted(self, start: OperatorInferenceSettings) -> OperatorInferenceSettings:
+        """The start, with a degree and a rank that are admitted."""
+        while start.degree and not self._admits(start):
+            start = start.model_copy(update={"degree": start.degree - 1})
+        return start
 
     def _starts(self, form: Form) -> list[OperatorInferenceSettings]:
         available = ranks(self.data, form)
@@ -178,6 +190,10 @@ class _Search:
         first = OperatorInferenceSettings(
             form=form, rank=available[len(available) // 2], degree=degree, ridge=1e-8, frequencies=self.frequencies
         )
+        if form == "two-delays":
+            # One pooled operator of many modes: right for a wave equation that knows the parameters by its start alone.
+            pooled = {"rank": available[-1], "degree": 0, "ridge": 1e-12, "start": "rest"}
+            return [first, first.model_copy(update=pooled)]
         if self.settings.effort == "quick" or form in KERNEL:
             return [first]
         last = first.model_copy(
@@ -185,20 +201,16 @@ class _Search:
         )
         return [first, last]
 
-    def _descend(self, start: OperatorInferenceSettings, until: float) -> None:
+    def _descend(self, start: OperatorInferenceSettings, until: float, evaluator: Evaluator | None = None) -> None:
         """Moves to the first better neighbour, until none is better."""
-        evaluate = self._evaluator(start.form)
-        if not self._admits(start):
-            start = start.model_copy(update={"degree": 0})
-        if time.process_time() > until:
-            return
+        evaluate = evaluator or self._evaluator(start.form)
         current, value = start, evaluate(start)
         turn, idle = 0, 0
         choices = ("ridge", "degree", "rank", "coordinates", "start")
         while idle < len(choices):
             better = False
             for other in neighbours(current, self.data, choices[turn : turn + 1]):
-                if time.process_time() > until:
+                if self.work.seconds > until:
                     return
                 if not self._admits(other):
                     continue
@@ -210,6 +222,11 @@ class _Search:
                 turn = (turn + 1) % len(choices)
 
     def _admits(self, settings: OperatorInferenceSettings) -> bool:
+        """Whether the folds can judge the degree, and a linear regression is not too large for the budget."""
+        n_terms = comb(self.data.x.shape[1] + settings.degree, settings.degree)
+        n_blocks = {"two-delays": 2, "linear": 1, "continuous-linear": 1}.get(settings.form, 0)
+        if n_terms * n_blocks * settings.rank > MOST_UNKNOWNS[self.settings.effort]:
+            return False
         key = (settings.degree, settings.coordinates)
         if key not in self._identifiable:
             self._identifiable[key] = settings.degree == 0 or is_identifiable(self.data, settings, self.probes)
@@ -225,12 +242,26 @@ class _Search:
         others = [settings for settings in order if settings.form not in KERNEL][:FINALISTS]
         floor = score(self.data.errors(self.data.fold_kriging))
         finals = []
-        for settings in sorted([*kernels, *others], key=lambda settings: score(found[settings])):
-            if score(found[settings]) > floor:
+        if kernels and self.coarse is not self.evaluator and self.settings.effort != "quick":
+            kernels = self._refined(kernels)
+        for settings in [*kernels, *others]:
+            known = self.evaluator.errors[settings] if settings in self.evaluator.errors else found[settings]
+            if score(known) > floor:
                 continue
             model, errors = self.evaluator.with_residual(settings)
             finals.append(_Finalist(model, errors, self._problem(model)))
         return finals
+
+    def _refined(self, kernels: list[OperatorInferenceSettings]) -> list[OperatorInferenceSettings]:
+        """The best two of kernel forms with all times: thinned ones need more ridge, and allow lower degrees."""
+        budget = 0.5 * BUDGETS[self.settings.effort]
+        until = self.work.seconds + budget
+        for settings in kernels:
+            self.evaluator(settings)
+        best = min(kernels, key=self.evaluator)
+        self._descend(best, until, self.evaluator)
+        tried = [settings for settings in self.evaluator.errors if settings.form in KERNEL]
+        return sorted(tried, key=self.evaluator)[:2]
 
     def _problem(self, model: OperatorInferenceModel) -> str | None:
         """What is wrong with a model at the probes."""

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-# Where a state is smaller than this fraction of the largest one of its trajectory, errors are relative to that fraction.
-# Otherwise the error of a solution that starts from rest, or dies away, is that of values which matter to nobody.
+# Where a state is smaller than this fraction of the largest one of its trajectory, errors are relative to that
+# fraction. Otherwise the error of a solution that starts from rest, or dies away, is that of values that do not matter.
 SMALL = 0.1
 
 

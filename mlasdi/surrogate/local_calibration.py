@@ -19,7 +19,9 @@ from jaxtyping import Float
 POWER = 0.75
 LENGTH = 0.2  # L = LENGTH sqrt(d / 2): as far, in comparison with the cube's diagonal, in any dimension
 FLOOR = 0.01
-TINY = np.finfo(float).tiny
+# Relative deviations are cut to this range: smaller ones are rounding errors, and a direction in which latent dynamics
+# blow up says no more than "far off".
+SMALLEST, LARGEST = 1e-10, 10.0
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,23 @@ class LocalCalibration:
 
         Without any pair, the deviation itself.
         """
-        return deviation if not self else np.maximum(deviation, 0.0) ** POWER * self._local_mean(x, POWER)
+        return deviation if not self else _cut(deviation) ** POWER * self._local_mean(x, POWER)
 
     def score(self, x: Float[np.ndarray, "n d"], deviation: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """What to maximise when a next solve is chosen: the deviation times the root of the local ratio e / s.
 
         At equal solves its designs had 0.70 of the largest error of corners and Sobol points on the same problems.
         """
-        return deviation if not self else deviation * np.sqrt(self._local_mean(x, 1.0))
+        return deviation if not self else _cut(deviation) * np.sqrt(self._local_mean(x, 1.0))
 
     def _local_mean(self, x: Float[np.ndarray, "n d"], power: float) -> Float[np.ndarray, " n"]:
         known = np.array(self.x)
         length = LENGTH * np.sqrt(known.shape[1] / 2)
         distance = np.sum((x[:, None] - known) ** 2, axis=-1)
         weights = np.exp(-0.5 * distance / length**2) + FLOOR
-        ratios = np.array(self.errors) / np.maximum(np.array(self.deviations), TINY) ** power
+        ratios = np.array(self.errors) / _cut(np.array(self.deviations)) ** power
         return weights @ ratios / weights.sum(axis=1)
+
+
+def _cut(deviation: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.clip(deviation, SMALLEST, LARGEST)

@@ -126,4 +126,4 @@ class TrainingRecord:
     noise_level: float = 0.0
     candidates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     chosen: str = ""
-    calibration: LocalCalibration = LocalCalibration()
+    calibration: LocalCalibration = field(default_factory=LocalCalibration)

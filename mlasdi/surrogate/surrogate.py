@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling, scaling_laws
+from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling, scaling_formulas
 from mlasdi.interpolation import CoefficientGP
 from mlasdi.preprocessing import PodBasis
 from mlasdi.solvers import ParameterSpace, StateLayout
@@ -23,7 +23,7 @@ from mlasdi.surrogate.files import SurrogateError as SurrogateError
 from mlasdi.surrogate.queries import Probes, checked_points, checked_times
 from mlasdi.surrogate.reconstruction import Reconstruction
 from mlasdi.surrogate.results import LatentPrediction, Prediction, ProbePrediction, TrainingRecord
-from mlasdi.surrogate.uncertainty import FieldStd, TimeFactors
+from mlasdi.surrogate.uncertainty import UNCALIBRATED, FieldStd, TimeFactors
 
 CHUNK = 64  # points that are predicted at once: bounds the memory
 
@@ -65,7 +65,7 @@ class Surrogate:
     @property
     def scaling_laws(self) -> dict[str, str]:
         """Rates of time, scales and shifts of coordinates, and amplitudes of fields, as formulas in the parameters."""
-        return scaling_laws(self.space, self.time_scaling, self.coordinate_scaling)
+        return scaling_formulas(self.space, self.time_scaling, self.coordinate_scaling)
 
     def predict(
         self,
@@ -228,14 +228,38 @@ class Surrogate:
                 stay equidistant, which is several times cheaper.
         """
         x = self.space.to_unit(self.space.as_array(mu))
+        return self.record.calibration.estimate(x, self._uncalibrated_std(x, pending, n_time))
+
+    def _uncalibrated_std(
+        self, x: Float[np.ndarray, "param d"], pending: ArrayLike | None, n_time: int | None
+    ) -> Float[np.ndarray, " param"]:
+        """Relative standard deviation in the L2 norm, maximum over time; arguments as for `relative_std`."""
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self.unit_times(self.t[::-stride][::-1])
-        calibration, gp = self.record.calibration, self._gp(pending)
-        if not calibration:  # saved by earlier versions, or with too few points for folds
-            factors = TimeFactors(self.record.error_factors)
-            return FieldStd(self.model, self.basis, gp, self.time_scaling, factors).maximum(x, tau)
-        std = FieldStd(self.model, self.basis, gp, self.time_scaling).maximum(x, tau)
-        return calibration.estimate(x, std)
+        # Models of earlier versions, and those with too few points for folds, have factors over time alone.
+        factors = UNCALIBRATED if self.record.calibration else TimeFactors(self.record.error_factors)
+        return FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors).maximum(x, tau)
+
+    def acquisition_score(
+        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
+    ) -> Float[np.ndarray, " param"]:
+        """Standard deviation of the field at `mu`, larger where errors of folds are larger than it says.
+
+        See `LocalCalibration.score`; arguments as for `relative_std`.
+        """
+        x = self.space.to_unit(self.space.as_array(mu))
+        return self.record.calibration.score(x, self._uncalibrated_std(x, pending, n_time))
+
+    @cached_property
+    def parameter_effect(self) -> float:
+        """Largest distance of the trajectories at the training points from their mean, relative to it, over all times.
+
+        Where it is no more than rounding errors, no parameter has an effect.
+        """
+        x, tau = self.model.latent.x, self.unit_times(self.t)
+        c = self._mean(x, tau)
+        distance = self.basis.scale * np.linalg.norm(c - c.mean(axis=0), axis=-1)
+        return float((distance / np.maximum(self.basis.norm(c), np.finfo(float).tiny)).max())
 
     def coefficient_std(
         self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None

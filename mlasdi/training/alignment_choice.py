@@ -26,6 +26,8 @@ MAX_CORNERS = 64
 WEIGHT = 0.25
 N_LEADING = 3  # candidates that are also continued by regression, and carried over to the next fit
 
+SMALLEST_DEVIATION = 1e-10  # relative; smaller ones are rounding errors
+
 
 @dataclass(frozen=True)
 class AlignmentChoice:
@@ -158,7 +160,7 @@ class KrigedAlignment:
         truth, basis = self.aligned.c[i, is_scored], self.aligned.basis
         error = self._kriged(fold, x)[0, covered] - truth
         errors = relative(basis.scale * np.linalg.norm(error, axis=-1), basis.norm(truth))
-        deviations = np.maximum(self._relative_deviation(fold, x)[0, covered], np.finfo(float).tiny)
+        deviations = np.maximum(self._relative_deviation(fold, x)[0, covered], SMALLEST_DEVIATION)
         parts = time_parts(self.data.t.numpy()[is_scored] / self.aligned.time_scaling.rate(x)[0])
         return np.array([errors[part].max() / deviations[part].max() if part.any() else np.nan for part in parts])
 

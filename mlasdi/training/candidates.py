@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlasdi.decoders import (
+    AutoencoderSettings,
+    DecoderSettings,
+    VariableProjectionSettings,
+    fit_autoencoder,
+    fit_decoder,
+    fit_latent_model,
+    with_kappa,
+)
 from mlasdi.latent import LatentModel
 from mlasdi.stages import Encoder, FeatureMap, FeatureStage, KrigingStage, LinearEncoder, StagedModel, averaged
-from mlasdi.training.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder
 from mlasdi.training.context import Losses, TrainingContext
 from mlasdi.training.inferred_dynamics import inferred_dynamics, summary
 from mlasdi.training.settings import (
@@ -23,8 +31,6 @@ from mlasdi.training.settings import (
     NoLatentSettings,
     SineFeaturesSettings,
 )
-from mlasdi.training.sine_frequency import with_kappa
-from mlasdi.training.variable_projection import VariableProjectionSettings, fit_latent_model
 from mlasdi.validation import kriging_drift_weight
 
 # Models with a leave-one-out error above this multiple of the smallest one are not averaged with the others. Chosen on

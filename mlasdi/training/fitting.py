@@ -98,9 +98,7 @@ def _contexts(
         common: fields of the contexts that do not depend on the variables.
     """
     left = None if noise is None else noise.left
-    choices = {
-        STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)
-    }
+    choices = {STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)}
     time_scaling, coordinate_scaling = settings.time_scaling == "learned", settings.coordinate_scaling == "learned"
     if time_scaling or coordinate_scaling:
         best = choose_alignment(

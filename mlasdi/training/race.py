@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mlasdi.decoders import VariableProjectionSettings
 from mlasdi.preprocessing import PodBasis
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.training.context import TrainingContext
@@ -24,7 +25,6 @@ from mlasdi.training.settings import (
     NoLatentSettings,
 )
 from mlasdi.training.stage_selection import StageSelection
-from mlasdi.training.variable_projection import VariableProjectionSettings
 from mlasdi.validation import MIN_FOLDS
 
 # Leave-one-out error above which effort "normal" trains latent dynamics with a decoder, too, which take most of the

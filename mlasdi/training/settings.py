@@ -5,9 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from mlasdi.decoders import AutoencoderSettings, DecoderSettings, Kappas, VariableProjectionSettings
 from mlasdi.preprocessing import BasisSettings, NoiseSetting
-from mlasdi.training.autoencoder import AutoencoderSettings, DecoderSettings, Kappas
-from mlasdi.training.variable_projection import VariableProjectionSettings
 
 
 class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid"):

@@ -37,6 +37,7 @@ MIN_FOLDS = 5
 MAX_CALIBRATION_STATES = 2000  # entries of the state that calibrate pointwise bands: bounds the cost on large meshes
 COVERAGE = 0.9  # of the bands that are calibrated
 TINY = np.finfo(float).tiny
+SMALLEST_SPREAD = 1e-10  # relative standard deviation in the L2 norm; smaller ones are rounding errors
 
 # Errors e and corrections d of `kriging_drift_weight` at a left-out point, at the times that are scored.
 Correction: TypeAlias = tuple[Float[Tensor, "_ rank"], Float[Tensor, "_ rank"]]
@@ -96,8 +97,10 @@ def leave_one_out(
 def _fold(
     model: StagedModel, data: TrainingSet, basis: PodBasis, subsampled: PodBasis, i: int
 ) -> tuple[list[float], list[float], list[float], float]:
-    """Errors by number of stages; quantiles of pointwise errors in standard deviations, and ratios, by part of time; and
-    the largest relative standard deviation over time."""
+    """Errors by number of stages; quantiles of pointwise errors in standard deviations, and ratios, by part of time.
+
+    The last one is the largest relative standard deviation over time.
+    """
     fold, x, is_scored = model.without(i, data), data.x[i : i + 1], data.is_scored[i]
     truth, t = data.c[i, is_scored], data.t[is_scored]
     predictions = [fold.mean(x, t, k + 1)[0] for k in range(len(model.stages))]
@@ -105,7 +108,7 @@ def _fold(
     std = subsampled.lift_std(fold.deviations(x, t, time_scaling=data.time_scaling)[:, 0].numpy())
     std = np.maximum(np.hypot(std, subsampled.truncation_rms * subsampled.unit), TINY)
     distance = np.abs(subsampled.lift(truth.numpy()) - subsampled.lift(predictions[-1].numpy()))
-    spread = np.maximum(FieldStd(fold, basis, time_scaling=data.time_scaling).uncalibrated(x, t)[0], TINY)
+    spread = np.maximum(FieldStd(fold, basis, time_scaling=data.time_scaling).uncalibrated(x, t)[0], SMALLEST_SPREAD)
     quantiles, ratios = [], []
     for part in time_parts(t.numpy() / data.time_scaling.rate(x)[0]):
         scored = part.any()

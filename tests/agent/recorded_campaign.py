@@ -12,7 +12,7 @@ from mlasdi.agent.config import Config, StopReason, load_config
 from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger
-from mlasdi.agent.report import build_report, write_report
+from mlasdi.agent.report import AssessedModel, build_report, write_report
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import FullOrderModel, Snapshots
 from mlasdi.solvers.storage import SnapshotStore, address
@@ -95,7 +95,7 @@ class Recorded:
         assert self.surrogate is not None
         with self.ledger() as ledger:
             reason = StopReason.SOLVER_RUNS
-            report = build_report(self.config, ledger, reason, 1, self.surrogate, assessment, None)
+            report = build_report(self.config, ledger, reason, AssessedModel(1, self.surrogate, assessment))
         return report | {"model_uri": "models:/small/2", "run_id": "abc"} | changes
 
     def finish(self) -> None:

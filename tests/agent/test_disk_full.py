@@ -37,7 +37,10 @@ FINE, COARSE = {"n_x": 401, "n_t": 201}, {"n_x": 401, "n_t": 5}
 @pytest.mark.parametrize("mode", ["synchronous", pytest.param("asynchronous", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("options", "limit", "told"),
-    [(FINE, 300_000, "no room for the solution at"), (COARSE, 30_000, "room|database or disk is full|disk I/O error")],
+    [
+        (FINE, 300_000, "the disk is full: the solution at"),
+        (COARSE, 30_000, "room|database or disk is full|disk I/O error"),
+    ],
 )
 def test_a_full_disk_ends_a_campaign_that_goes_on_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, options: dict, limit: int, told: str
@@ -50,7 +53,7 @@ def test_a_full_disk_ends_a_campaign_that_goes_on_when_there_is_room(
     message = done.stdout + done.stderr
     assert any(part in message for part in told.split("|")), message
     if options is FINE:
-        assert "free some, and the same command goes on" in done.stdout
+        assert "free disk space, then rerun the same command to resume" in done.stdout
         with Ledger(config.folder / "ledger.db", read_only=True) as ledger:
             assert ledger.failures() == 0  # it is nobody's failure, and costs no budget
             assert {attempt.status for attempt in ledger.attempts()} == {"interrupted"}

@@ -11,11 +11,11 @@ from methods import from_surrogate, settings_for
 from paper_problems import Problem
 from scoring import Score, judge, processor_seconds
 
+from mlasdi.decoders.autoencoder import DecoderSettings
 from mlasdi.interpolation import select_kernels
 from mlasdi.stages import NetworkSettings, TrainingSet
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import TrainingContext, fit, later_stages
-from mlasdi.training.autoencoder import DecoderSettings
 from mlasdi.training.settings import KrigingSettings, SineFeaturesSettings, StageSettings
 
 SEED = 0

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from markdown_page import cpu_name, table
 
+from mlasdi.decoders.autoencoder import AutoencoderSettings, fit_autoencoder
 from mlasdi.interpolation import Kernel, Kernels
 from mlasdi.stages import NetworkSettings, TrainingSet
-from mlasdi.training.autoencoder import AutoencoderSettings, fit_autoencoder
 
 N_LATENT, RANK = 5, 30
 PUBLISHED, WIDE = (20, 200), (100, 1000)

@@ -93,7 +93,7 @@ def burgers_truth() -> tuple[np.ndarray, np.ndarray]:
 def surrogate(burgers_data):
     """A surrogate of the small Burgers problem with all its stages, whether or not each of them helps."""
     given = {
-        "first_stage": {"kind": "variable-projection"},
+        "first_stage": {"kind": "variable-projection", "iterations": 60, "n_sine": 50},
         "min_gain": None,
         "time_scaling": "off",
         "coordinate_scaling": "off",

@@ -13,8 +13,9 @@ from mlasdi.training import ModelSettings, fit
 from mlasdi.validation import diagnose
 from mlasdi.validation.error_sources import difference_fields
 
-FIRST = {"iterations": 15, "n_sine": 10, "integration_steps": 50}
-QUICK = {"latent_dim": 3, "n_time": 26, "anchors": 4, "min_gain": None, "stages": [{"kind": "kriging"}]}
+FIRST = {"iterations": 12, "n_sine": 10, "integration_steps": 25}
+COMMON = {"time_scaling": "off", "coordinate_scaling": "off"}
+QUICK = COMMON | {"latent_dim": 3, "n_time": 26, "anchors": 4, "min_gain": None, "stages": [{"kind": "kriging"}]}
 
 
 def settings(**first_stage: object) -> ModelSettings:

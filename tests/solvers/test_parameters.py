@@ -353,3 +353,18 @@ def test_parameters_that_do_not_fit_the_space_are_refused(mu, message):
 def test_a_grid_without_points_or_with_the_wrong_axes_is_refused(n_per_axis):
     with pytest.raises(ValueError, match=r"give one count of at least 1, or one for each of \('a', 'w'\)"):
         BURGERS.grid(n_per_axis)
+
+
+def test_points_by_name_become_rows_in_the_order_of_the_parameters():
+    space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("n", 1, 9, integer=True)))
+    np.testing.assert_array_equal(space.as_array({"n": 3, "a": 0.5}), [[0.5, 3.0]])
+    np.testing.assert_array_equal(space.as_array([{"a": 0.5, "n": 3}, {"n": 4, "a": 0.25}]), [[0.5, 3.0], [0.25, 4.0]])
+
+
+@pytest.mark.parametrize(
+    "points", [[{"a": 0.5}], [{"a": 0.5, "n": 3}, {"a": 0.5, "b": 3}], [{"a": 0.5, "n": 3}, [1, 2]]]
+)
+def test_points_with_other_names_are_refused(points):
+    space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("n", 1, 9, integer=True)))
+    with pytest.raises(ValueError, match=r"given; the model has \['a', 'n'\]"):
+        space.as_array(points)

@@ -152,7 +152,7 @@ def test_a_soft_stop_finishes_what_runs_and_the_next_run_goes_on(
     monitor = Listener()
     report = run_quick(config, monkeypatch, Shuffled(0, interrupt), monitor)
     assert report["stop_reason"] == "interrupted"
-    assert any("asked to stop" in warning for warning in monitor.warnings)
+    assert any("stopping: running work" in warning for warning in monitor.warnings)
     assert under_way[6] > 0  # some were under way, and are solved
     with ledger_of(config) as ledger:
         assert {attempt.status for attempt in ledger.attempts()} == {"solved"}
@@ -220,7 +220,7 @@ def test_a_training_that_fails_for_good_ends_the_campaign(tmp_path: Path, monkey
 
     for failure, told in (
         (TaskFailure("exception", "latent_dim 9 exceeds the rank"), "latent_dim 9"),
-        (TaskFailure("disk-full", "no space left"), "free some room, and the same command goes on"),
+        (TaskFailure("disk-full", "no space left"), "free disk space, then rerun the same command to resume"),
         (LOST, "the training of round 0 failed: the worker died"),
     ):
         config = quick_config(tmp_path, name=failure.kind)

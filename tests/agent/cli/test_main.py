@@ -222,7 +222,7 @@ def test_check_of_a_sound_solver(folder: Path) -> None:
     assert (result.exit_code, found["ok"], found["problems"], found["concerns"]) == (0, True, [], [])
     assert PLAN.items() <= found.items()
     assert found["checked_at"] == pytest.approx({"a": 0.8, "w": 1.0})
-    assert "burgers1d keeps the contract at a=0.8 w=1\n" in mlasdi("check", "pulse.yaml").stdout
+    assert "burgers1d satisfies the contract at a=0.8 w=1\n" in mlasdi("check", "pulse.yaml").stdout
     assert [path.name for path in folder.iterdir()] == ["pulse.yaml"]
 
 
@@ -247,9 +247,9 @@ class Measured(Burgers1D):
     [
         (None, 1, "", []),
         ("none", 1, "", []),
-        ("estimate", 0, "model.noise: estimate finds the level in the data", []),
-        ("0.05", 0, "model.noise says 5 %", []),
-        ("0.5", 0, "model.noise says 50 %", ["noise-level"]),
+        ("estimate", 0, "model.noise: estimate determines the level from the data", []),
+        ("0.05", 0, "model.noise is 5 %", []),
+        ("0.5", 0, "model.noise is 50 %", ["noise-level"]),
     ],
 )
 def test_check_of_a_noisy_solver(
@@ -266,7 +266,7 @@ def test_check_of_a_noisy_solver(
     assert [concern["kind"] for concern in found["concerns"]] == concerns
     assert found["noise"] == pytest.approx(0.05, rel=0.1)
     assert said in found["repeatability"]
-    assert bool(said) == ("two solves differ like noise of" in mlasdi("check", "pulse.yaml", *given).stdout)
+    assert bool(said) == ("two solves differ by noise of" in mlasdi("check", "pulse.yaml", *given).stdout)
 
 
 BROKEN = """
@@ -502,7 +502,7 @@ def test_predict_in_words(model: Path) -> None:
 def test_predict_warns_outside_the_box(model: Path) -> None:
     refused = mlasdi("predict", model, "--at", "a=0.95", "w=1.0")
     assert refused.exit_code == 2
-    assert complaint(refused).endswith("; --extrapolate predicts there all the same")
+    assert complaint(refused).endswith("; use --extrapolate to predict there")
     result = mlasdi("predict", model, "--at", "a=0.95", "w=1.0", "--extrapolate", "--json")
     assert result.exit_code == 0
     assert result.stderr.startswith("warning: {'a': 0.95, 'w': 1.0} lies outside the trained box")
@@ -525,7 +525,7 @@ def test_predict_warns_outside_the_box(model: Path) -> None:
             ["--at", "a=0.8", "w=1", "--times", "0:1:20000000"],
             "times '0:1:20000000': 20000000 times are more than the 10000000 allowed",
         ),
-        (["--at", "a=0.8", "w=1", "--out", "u.csv"], "--out u.csv: write to a file that ends in .h5, .nc or .npz"),
+        (["--at", "a=0.8", "w=1", "--out", "u.csv"], "--out u.csv: give a file that ends in .h5, .nc or .npz"),
         (["--at", "a=0.8", "w=1", "--out", "no/u.h5"], "--out no/u.h5: there is no folder no"),
     ],
 )
@@ -596,10 +596,10 @@ def pretend(config: Any, monitor: Monitor) -> dict[str, Any]:
 
 
 PROGRESS = """\
-campaign pulse: 9 solver runs, goes on after 3; everything is kept in mlruns/campaigns/pulse
+campaign pulse: 9 solver runs, resumed after 3; all files are in mlruns/campaigns/pulse
 round 0: 3 of 9 solver runs used
   a=0.7 w=0.9: solved in 0.5 s
-  a=0.7 w=0.9: was solved already
+  a=0.7 w=0.9: already solved
   failed at a=0.7 w=0.9: worker-lost: died [9]
   training variable-projection
   solving 1 validation points, which are not part of the budget
@@ -612,7 +612,7 @@ warning: the disk is nearly full
 @pytest.fixture
 def campaign(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Replaces the campaign by a function."""
-    return lambda function: monkeypatch.setattr("mlasdi.agent.campaign.campaign.run_campaign", function)
+    return lambda function: monkeypatch.setattr("mlasdi.agent.campaign.run_campaign", function)
 
 
 def test_run_shows_progress_and_the_report_in_plain_lines(campaign: Callable[..., None]) -> None:
@@ -654,12 +654,12 @@ def test_run_without_validation_says_nothing_of_it(campaign: Callable[..., None]
 def test_run_as_json_keeps_standard_output_pure() -> None:
     code = (
         "import os, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import mlasdi.agent.campaign.campaign, test_main\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]\n"
+        "import mlasdi.agent.campaign, test_main\n"
         "def noisy(config, monitor):\n"
         "    print('noise'); os.system('echo noise'); os.write(1, b'noise')\n"
         "    return test_main.pretend(config, monitor)\n"
-        "mlasdi.agent.campaign.campaign.run_campaign = noisy"
+        "mlasdi.agent.campaign.run_campaign = noisy"
     )
     done = process(code, "run", "pulse.yaml", "--json")
     assert done.returncode == 0, done.stderr
@@ -692,18 +692,18 @@ def test_run_that_fails(campaign: Callable[..., None]) -> None:
     assert "in run_campaign" in result.stderr
 
 
-def test_run_that_is_interrupted_says_how_to_go_on(campaign: Callable[..., None]) -> None:
+def test_run_that_is_interrupted_says_how_to_resume(campaign: Callable[..., None]) -> None:
     campaign(raising(KeyboardInterrupt()))
     result = mlasdi("run", "pulse.yaml")
     assert result.exit_code == 130
-    assert complaint(result) == "interrupted; the same command goes on where this one stopped"
+    assert complaint(result) == "interrupted; run the same command again to resume"
 
 
-def test_run_that_is_stopped_softly_reports_and_says_that_it_is_not_done(campaign: Callable[..., None]) -> None:
+def test_run_that_is_stopped_gracefully_reports_and_says_how_to_resume(campaign: Callable[..., None]) -> None:
     campaign(lambda *args: REPORT | {"stop_reason": "interrupted"})
     result = mlasdi("run", "pulse.yaml")
     assert result.exit_code == 130
-    assert "it was asked to stop; the same command goes on" in result.stdout
+    assert "it was interrupted; run the same command again to resume" in result.stdout
     result = mlasdi("run", "pulse.yaml", "--json")
     assert (result.exit_code, json.loads(result.stdout)["stop_reason"]) == (130, "interrupted")
 

@@ -108,7 +108,7 @@ def test_versions_are_handled_by_command(store: Path) -> None:
 
 def test_versions_are_compared_in_words(store: Path) -> None:
     text = mlasdi("models", "compare", "models:/pulse/1", "models:/pulse@champion", "--root", store).stdout
-    assert all(cell in text for cell in ("models:/pulse/1", "models:/pulse/2", "5 training points in common"))
+    assert all(cell in text for cell in ("models:/pulse/1", "models:/pulse/2", "5 common training points"))
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,11 @@ def test_a_prediction_is_drawn(model: Path) -> None:
         (["--at", "a=0.8", "w=1", "--sensor", "x=1", "--sensor", "y=1"], "sensor 'y=1': give x, as for the first"),
         (["--at", "a=0.8", "w=1", "--sensor", "x=1", "--sensors", "s.csv"], "--sensor and --sensors are both given"),
         (["--at", "a=0.8", "w=1", "--quantiles", "5"], "quantiles '5': give levels between 0 and 1"),
-        (["--at", "a=0.8", "w=1", "--plot", "u.gif"], "--plot u.gif: draw in a file that ends in .png"),
-        (["--at", "a=0.8", "w=1", "--times", "0,2"], "times reach outside the trained interval [0, 1]; --extrapolate"),
+        (["--at", "a=0.8", "w=1", "--plot", "u.gif"], "--plot u.gif: give a file that ends in .png"),
+        (
+            ["--at", "a=0.8", "w=1", "--times", "0,2"],
+            "times reach outside the trained interval [0, 1]; use --extrapolate",
+        ),
     ],
 )
 def test_predictions_that_cannot_be_made_are_refused(model: Path, arguments: list[str], message: str) -> None:

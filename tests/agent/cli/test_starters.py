@@ -60,7 +60,7 @@ def test_names_that_are_no_module_names_are_refused(name, tmp_path):
 @pytest.mark.parametrize("there", ["pulse.yaml", "pulse_solver.py"])
 def test_nothing_is_overwritten(there, tmp_path):
     (tmp_path / there).write_text("mine")
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match=" exists: "):
         write_starter("pulse", "callable", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [there]
     assert (tmp_path / there).read_text() == "mine"

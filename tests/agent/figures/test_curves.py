@@ -562,8 +562,8 @@ def test_save_that_fails_leaves_the_old_picture_and_nothing_else(tmp_path, monke
     figures.save(figure, path)
     before = path.read_bytes()
 
-    def broken(stream, **_):
-        stream.write(b"half a picture")
+    def broken(path, **_):
+        path.write_bytes(b"half a picture")
         raise OSError("disk full")
 
     monkeypatch.setattr(figure, "savefig", broken)

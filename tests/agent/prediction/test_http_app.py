@@ -91,7 +91,12 @@ def test_outside_the_box_one_must_ask_for_it(client: TestClient) -> None:
             422,
             "sensors have different",
         ),
-        ("/predict", json.dumps({"points": [POINT] * 20}), 413, "values asked for, of at most 20000 in one answer"),
+        (
+            "/predict",
+            json.dumps({"points": [POINT] * 20}),
+            413,
+            "values requested; at most 20000 are allowed in one answer",
+        ),
         ("/probe", '{"point": {"a": 0.8, "w": 1}, "time": 2, "place": {"x": 1}}', 422, "times reach outside"),
         ("/probe", '{"point": {"a": 0.8, "w": 1}, "time": 1, "place": {"z": 1}}', 422, "coordinates ['z'] given"),
     ],

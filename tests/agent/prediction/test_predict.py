@@ -124,7 +124,7 @@ def test_outside_the_trained_ranges_one_must_ask_for_it(burgers_surrogate: Surro
     far = np.array([[0.78, 1.04], [0.95, 1.0], [0.6, 1.0]])
     with pytest.raises(ValueError, match=r"'a': 0.95.* and 1 more points lie outside the trained box .*--extrapolate"):
         predict_to(burgers_surrogate, Request(far, T), None)
-    with pytest.raises(ValueError, match=r"times reach outside the trained interval \[0, 1\]; --extrapolate"):
+    with pytest.raises(ValueError, match=r"times reach outside the trained interval \[0, 1\]; use --extrapolate"):
         predict_to(burgers_surrogate, Request(MU, np.array([1.5])), None)
     summary = predict_to(burgers_surrogate, Request(far, T, extrapolate=True), None)
     assert not summary["inside_box"]

@@ -54,7 +54,12 @@ def test_a_version_carries_all_that_explains_it(root: Path, burgers_surrogate: S
         description = connect(store_uri(None, root)).get_model_version("small", "1").description
     assert description == card[:5000]
     estimate = f"{100 * (burgers_surrogate.error_estimate or np.nan):.3g} %"
-    for fact in ("| `a` | 0.7 | 0.9 | - |", f"without any further solve: {estimate}", "not validated", '"n_x": 101'):
+    for fact in (
+        "| `a` | 0.7 | 0.9 | - |",
+        f"estimated without further solves: {estimate}",
+        "not validated",
+        '"n_x": 101',
+    ):
         assert fact in card
 
 
@@ -75,12 +80,12 @@ def test_tags_are_set_and_removed(root: Path) -> None:
     with pytest.raises(ValueError, match="has no tag 'note'"):
         curation.tag(TWO, {}, ["note"], store=root)
     for own in ("error_estimate", "mlasdi.campaign_id"):
-        with pytest.raises(ValueError, match=f"tag '{own}' is kept by the registry itself"):
+        with pytest.raises(ValueError, match=f"tag '{own}' is used by the registry itself"):
             curation.tag(TWO, {own: "0"}, store=root)
 
 
 def test_archived_versions_are_not_listed(root: Path) -> None:
-    with pytest.raises(ValueError, match="models:/small/1 has the alias 'champion'; first move it"):
+    with pytest.raises(ValueError, match="models:/small/1 has the alias 'champion'; move that first"):
         curation.archive(ONE, store=root)
     curation.archive(TWO, store=root)
     assert [model.version for model in find(store=root)] == ["1"]

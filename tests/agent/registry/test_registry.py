@@ -150,7 +150,7 @@ def test_resolve_reports_missing_files_and_foreign_models(root: Path, tmp_path: 
         resolve("models:/foreign/1", store=root)
     (root / "nothing").mkdir()
     (root / "nothing" / "MLmodel").write_text("flavors: {python_function: {loader_module: x}}\n")
-    with pytest.raises(ValueError, match="holds no surrogate; it was registered by another program"):
+    with pytest.raises(ValueError, match="contains no surrogate; it was registered by another program"):
         resolve("models:/foreign/1", store=root)
     shutil.rmtree(root / "nothing")
 

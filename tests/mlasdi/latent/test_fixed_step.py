@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlasdi.decoders.variable_projection import VariableProjectionSettings, fit_latent_model
 from mlasdi.interpolation import Kernel, select_kernels
 from mlasdi.latent import (
     BoundedQuadratic,
@@ -21,7 +22,6 @@ from mlasdi.latent.initial_guess import affine_guess
 from mlasdi.latent.parametrisations import Affine, SecondOrder
 from mlasdi.latent.quadratic import BLOWN_UP
 from mlasdi.stages import FeatureStage, StagedModel, TrainingSet
-from mlasdi.training.variable_projection import VariableProjectionSettings, fit_latent_model
 
 BOTH = SteppedDynamics((BoundedQuadratic(3), SecondOrder(2, (5.0,))), 50)
 T = torch.linspace(0, 1, 41).double()

@@ -13,6 +13,8 @@ from mlasdi.solvers.builtin.vlasov import Vlasov
 from mlasdi.surrogate.error_norms import max_relative_error
 from mlasdi.training import ModelSettings, fit
 
+COMMON = {"time_scaling": "off", "coordinate_scaling": "off"}
+
 
 def noisy(u: np.ndarray, level: float, seed: int = 0) -> np.ndarray:
     return u + level * u.std() * np.random.default_rng(seed).standard_normal(u.shape)
@@ -85,7 +87,7 @@ def test_a_surrogate_of_noisy_data_is_one_of_the_truth(burgers_data, burgers_tru
     """Of half as much noise as solution an eighth is left, and no stage fits it; untouched it is much worse."""
     mu, truth = burgers_truth
     data = replace(burgers_data, u=noisy(burgers_data.u, 0.5))
-    quick = {"latent_dim": 3, "first_stage": {"iterations": 40, "n_sine": 20}, "anchors": 8}
+    quick = COMMON | {"latent_dim": 3, "first_stage": {"iterations": 40, "n_sine": 20}, "anchors": 8}
     cleaned, untouched = (
         fit(data, ModelSettings.model_validate(quick | {"noise": noise}), seed=0) for noise in ("estimate", "none")
     )
@@ -102,7 +104,7 @@ def test_a_surrogate_of_noisy_data_is_one_of_the_truth(burgers_data, burgers_tru
 
 
 def test_clean_data_give_the_same_surrogate_to_the_last_digit(burgers_data):
-    quick = {"latent_dim": 2, "n_time": 11, "first_stage": {"iterations": 5, "n_sine": 10}, "anchors": 4}
+    quick = COMMON | {"latent_dim": 2, "n_time": 11, "first_stage": {"iterations": 5, "n_sine": 10}, "anchors": 4}
     estimated, none = (
         fit(burgers_data, ModelSettings.model_validate(quick | {"noise": noise}), seed=0).predict([0.83, 0.97])
         for noise in ("estimate", "none")
@@ -114,7 +116,7 @@ def test_clean_data_give_the_same_surrogate_to_the_last_digit(burgers_data):
 def test_several_runs_at_a_point_are_averaged(burgers_data, burgers_truth):
     """Four times as many runs leave half the error."""
     quick = ModelSettings.model_validate(
-        {"latent_dim": 3, "first_stage": {"iterations": 40, "n_sine": 20}, "anchors": 8}
+        COMMON | {"latent_dim": 3, "first_stage": {"iterations": 40, "n_sine": 20}, "anchors": 8}
     )
     mu, truth = burgers_truth
     errors = {}

@@ -6,8 +6,10 @@ import torch
 
 from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import Trajectories
+from mlasdi.operator_inference import OperatorInferenceModel, OperatorInferenceSettings, TrajectoryData
 from mlasdi.stages import (
     AverageStage,
+    DynamicsStage,
     FeatureMap,
     FeatureStage,
     KrigingStage,
@@ -40,7 +42,11 @@ def stages(along: Trajectories) -> dict[str, Stage]:
     settings = NetworkSettings(hidden=(7, 5), activation="sine", kappa=3.0)
     network = build_network(2, 3, settings, torch.Generator().manual_seed(2))
     kernel = Kernel(family="matern52", lengthscale=(0.7,))
+    data = TrajectoryData(along.x.numpy(), along.x.numpy(), residual.numpy(), along.t.numpy(), kernel)
+    hyperparameters = OperatorInferenceSettings(form="linear", rank=2, degree=1, ridge=1e-3)
+    inferred = OperatorInferenceModel.fit(data, hyperparameters)
     return {
+        "operator-inference": DynamicsStage(inferred, (0.0,), np.zeros(3), 0.0, kernel),
         "sine-features": feature_stage(3, along, ridge=1e-4).refit(along, residual),
         "average": AverageStage((feature_stage(1), feature_stage(1)), (1, 1)).refit(along, residual),
         "network": NetworkStage(network, settings, 0.25),

@@ -17,6 +17,8 @@ from mlasdi.validation import ErrorSplit, error_split, mean_split
 from mlasdi.validation.error_sources import closest, difference_fields
 
 PARTS = ("autoencoder", "latent_dynamics", "interpolation")
+COMMON = {"time_scaling": "off", "coordinate_scaling": "off"}
+KRIGING = {"kind": "kriging"}
 T = np.linspace(0.0, 2.0, 41)
 SPACE = ParameterSpace((Parameter("s", 0.0, 10.0),))
 LAYOUT = StateLayout(("u",), {"x": np.arange(6.0)})
@@ -29,7 +31,7 @@ def settings(**given) -> ModelSettings:
 
 @pytest.fixture(scope="module")
 def exact(oscillator, points, four_coordinates) -> Surrogate:
-    """A surrogate that is the oscillator: true coefficients, true linear decoder, and the encoder inverse to it."""
+    """A surrogate that is the oscillator: its coefficients, its linear decoder, and the inverse of that."""
     features = FeatureMap.random(2, 0, 1.0, torch.Generator())
     weights = torch.cat([oscillator.offset[None], oscillator.decoder, torch.zeros(3, 4).double()])
     decoder = FeatureStage(features, torch.zeros(2).double(), torch.ones(2).double(), weights, 1e-8, False)
@@ -46,11 +48,11 @@ def truth(exact: Surrogate, oscillator, s: float) -> np.ndarray:
 @pytest.mark.parametrize(
     "given",
     [
-        {"min_gain": None},
-        {"min_gain": 0.0, "stages": [{"kind": "kriging"}], "latent_dim": 2},
+        {"min_gain": None, "first_stage": {"kind": "variable-projection"}},
+        COMMON | {"min_gain": 0.0, "stages": [{"kind": "kriging"}], "latent_dim": 2},
         {"kind": "snapshot-gp"},
         {"kind": "mlasdi-paper", "first_stage": {"steps": 60}, "stages": [{"kind": "decoder", "steps": 30}]},
-        {"stages": [{"kind": "kriging"}, {"kind": "sine-features", "kappa": [0.3], "ridge": [1e-2]}], "min_gain": None},
+        COMMON | {"stages": [KRIGING, {"kind": "sine-features", "kappa": [0.3], "ridge": [1e-2]}], "min_gain": None},
     ],
     ids=["default", "kriging-with-drift-weight", "snapshot-gp", "published", "kriging-in-between"],
 )

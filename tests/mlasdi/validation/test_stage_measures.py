@@ -77,6 +77,8 @@ def test_the_record_holds_errors_of_the_training_points(surrogate, burgers_data)
 def test_the_record_holds_the_errors_with_dropped_stages(burgers_data):
     """Compared with a model that keeps the stage."""
     given = {
+        "time_scaling": "off",
+        "coordinate_scaling": "off",
         "latent_dim": 2,
         "n_time": 11,
         "anchors": 4,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.decoders.variable_projection import VariableProjectionSettings, _Objective, fit_latent_model
 from mlasdi.stages import FeatureMap, FeatureStage, StagedModel
-from mlasdi.training.variable_projection import VariableProjectionSettings, _Objective, fit_latent_model
 
 ANCHORS = np.array([[0.1], [0.35], [0.6], [0.9]])
 

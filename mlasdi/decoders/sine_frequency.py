@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mlasdi.decoders.autoencoder import DecoderSettings, fit_decoder
 from mlasdi.latent import Trajectories
-from mlasdi.training.autoencoder import DecoderSettings, fit_decoder
 
 # Fractions of the spectrum's kappa that `kappa: auto` tries. Chosen in the study of the sine layer (studies/sine), on
 # the multiscale problem, burgers1d and others.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.decoders.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder, minimise
 from mlasdi.latent import Trajectories, derivative_residual, propagate
 from mlasdi.stages import NetworkSettings
-from mlasdi.training.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder, minimise
 
 
 @pytest.fixture(scope="module")

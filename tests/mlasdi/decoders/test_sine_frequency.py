@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from mlasdi.decoders.autoencoder import DecoderSettings
+from mlasdi.decoders.sine_frequency import FRACTIONS, left_out_error, spectral_kappa, with_kappa
 from mlasdi.latent import Trajectories
 from mlasdi.stages import NetworkSettings
 from mlasdi.training import ModelSettings, fit
-from mlasdi.training.autoencoder import DecoderSettings
-from mlasdi.training.sine_frequency import FRACTIONS, left_out_error, spectral_kappa, with_kappa
 
 T = torch.linspace(0, 1, 401).double()
 AMPLITUDES = torch.tensor([1.0, 1.2, 1.4]).double()

@@ -1,0 +1,40 @@
+"""What the evaluation of a candidate costs, by counting operations.
+
+The search for the dynamics ends after a given amount of work. Measured seconds would end it elsewhere on a busy
+machine, and the same trajectories would give another model.
+"""
+
+from dataclasses import dataclass
+from math import comb
+
+from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
+
+OPERATIONS_A_SECOND = 2e9  # of one core on small matrices
+OVERHEAD, OVERHEAD_OF_A_STEP = 0.01, 2e-5  # seconds of a candidate, and of a time step of all folds
+STAGES_OF_A_STEP = 8  # evaluations of the right-hand side: Runge-Kutta of fourth order, two substeps
+
+
+@dataclass
+class Work:
+    """Estimated seconds of what has been done."""
+
+    seconds: float = 0.0
+
+
+def estimated_seconds(data: TrajectoryData, settings: OperatorInferenceSettings) -> float:
+    """Of the leave-one-out errors of one candidate: a regression and an integrated trajectory for each fold."""
+    n, n_t, r = data.n_points, len(data.t), settings.rank
+    known = 1 + 2 * len(settings.frequencies)
+    if settings.form in KERNEL:
+        rows = n * n_t
+        regression = float(rows**3) + n * rows * rows
+        features = float(rows)
+    else:
+        degrees = {"two-delays": 2 * r, "quadratic": comb(r + 2, 2), "cubic": comb(r + 3, 3)}
+        features = float(known + degrees.get(settings.form, r))
+        unknowns = comb(data.x.shape[1] + settings.degree, settings.degree) * features
+        regression = n * (unknowns**3 / 3 + unknowns**2 * r) + n * n_t * features**2
+    stages = 1 if settings.form in LINEAR else STAGES_OF_A_STEP
+    integration = n * n_t * stages * features * r
+    overhead = OVERHEAD + OVERHEAD_OF_A_STEP * n_t * stages
+    return overhead + (regression + integration) / OPERATIONS_A_SECOND

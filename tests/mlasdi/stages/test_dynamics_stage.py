@@ -1,0 +1,67 @@
+"""The stage of inferred dynamics: predictions, folds, standard deviations, and what happens where dynamics blow up."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mlasdi.interpolation import Kernel, Kriging
+from mlasdi.latent import LatentModel
+from mlasdi.operator_inference import OperatorInferenceModel, OperatorInferenceSettings, TrajectoryData
+from mlasdi.stages import DynamicsStage, StagedModel, unscaled
+
+KERNEL = Kernel(family="rbf", lengthscale=(1.0,))
+T = np.linspace(0, 1, 61)
+X = np.array([[0.0], [0.25], [0.5], [0.75], [1.0]])
+
+
+def spirals(x: np.ndarray) -> np.ndarray:
+    """Damped rotations whose frequency is linear in the parameter: `[point, time, 2]`."""
+    phase, size = (6 + 4 * x[:, :1]) * T, np.exp(-T)
+    return np.stack([size * np.cos(phase), size * np.sin(phase)], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def model() -> StagedModel:
+    data = TrajectoryData(X, X, spirals(X), T, KERNEL)
+    settings = OperatorInferenceSettings(form="continuous-linear", rank=2, degree=1, ridge=1e-10)
+    stage = DynamicsStage(OperatorInferenceModel.fit(data, settings), (0.0,), np.zeros(2), 0.0, KERNEL)
+    errors = 1e-3 * np.ones_like(spirals(X))
+    return StagedModel(LatentModel.trivial(X, KERNEL), (stage.with_errors(errors),))
+
+
+def test_dynamics_that_are_affine_in_the_parameter_are_predicted_between_the_points(model):
+    new = np.array([[0.1], [0.6]])
+    predicted = model.mean(new, torch.from_numpy(T)).numpy()
+    np.testing.assert_allclose(predicted, spirals(new), atol=2e-4)
+    between = 0.5 * (T[1:] + T[:-1])
+    predicted = model.mean(new, torch.from_numpy(between)).numpy()
+    exact = np.exp(-between) * np.cos((6 + 4 * new) * between)
+    np.testing.assert_allclose(predicted[..., 0], exact, atol=2e-4)
+
+
+def test_deviations_have_the_shape_of_the_errors_of_the_folds(model):
+    new = np.array([[0.1], [0.6]])
+    steps = model.deviations(new, torch.from_numpy(T)).numpy()
+    variance = Kriging(X, KERNEL).variance(new)
+    folds = [Kriging(np.delete(X, i, axis=0), KERNEL).variance(X[i : i + 1])[0] for i in range(5)]
+    expected = 1e-6 * variance[:, None] * np.mean(1 / np.array(folds))
+    np.testing.assert_allclose(np.square(steps[..., 0]).sum(axis=0), expected * np.ones(len(T)), rtol=1e-3)
+    at_training = model.deviations(X, torch.from_numpy(T)).numpy()
+    assert np.abs(at_training).max() < 0.5 * np.abs(steps).max()  # this kernel is nearly constant over the box
+
+
+def test_where_dynamics_blow_up_the_prediction_is_kriging(model):
+    (stage,) = model.stages
+    wild = replace(stage, model=replace(stage.model, operators=1e3 * stage.model.operators))
+    new = np.array([[0.3]])
+    predicted = StagedModel(model.latent, (wild,)).mean(new, torch.from_numpy(T)).numpy()
+    kriged = np.tensordot(Kriging(X, KERNEL).weights(new), spirals(X), axes=1)
+    np.testing.assert_allclose(predicted, kriged, atol=1e-6)  # the nugget
+
+
+def test_logarithmic_parameters_are_unscaled():
+    """Between 1 and 100, the middle of the logarithms is 10: a share 9 / 99 of the range."""
+    np.testing.assert_allclose(unscaled(np.array([[0.5, 0.5]]), (np.log(100.0), 0.0)), [[9 / 99, 0.5]])
+    np.testing.assert_allclose(unscaled(np.array([[0.0, 0.0], [1.0, 1.0]]), (np.log(100.0), 0.0)), [[0, 0], [1, 1]])
