@@ -42,6 +42,7 @@ lint: dev
 
 bench: dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python tests/benchmarks/unseen.py
 	$(BIN)/pytest -m bench tests/benchmarks -s
 
 # The documentation as a site in `site/`, which opens from disk.

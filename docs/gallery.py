@@ -22,7 +22,7 @@ from matplotlib.patches import Circle
 from mlasdi.agent.cli.plan import centre
 from mlasdi.agent.config import load_config
 from mlasdi.agent.figures import MAGNITUDE, OKABE_ITO, cell_edges, new_figure, point_text, save, styled
-from mlasdi.solvers import Snapshots, StateLayout
+from mlasdi.solvers import Snapshots, StateLayout, evenly_spread
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Settings of a solver, name of the problem -> options, in addition to those of the configuration.
@@ -50,7 +50,7 @@ def over_time(snapshots: Snapshots, layout: StateLayout, at: str, *, shown: Sequ
     left.spines[["top", "right"]].set_visible(False)
     left.legend(loc="upper left", handlelength=1.2, labelspacing=0.3)
     # Cells finer than the dots of the picture would only make the file larger.
-    keep = np.unique(np.linspace(0, snapshots.t.size - 1, 201).round().astype(int))
+    keep = evenly_spread(snapshots.t.size, 201)
     edges = cell_edges(x), cell_edges(snapshots.t[keep])
     mesh = right.pcolormesh(*edges, snapshots.u[keep], cmap=MAGNITUDE, rasterized=True)
     right.set(xlabel=axis, ylabel="t")

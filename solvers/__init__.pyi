@@ -15,6 +15,7 @@ from .contract import TabulatedModel as TabulatedModel
 from .imports import imported as imported
 from .parameters import Parameter as Parameter
 from .parameters import ParameterSpace as ParameterSpace
+from .parameters import Points as Points
 from .thinning import evenly_spread as evenly_spread
 from .verification import ContractReport as ContractReport
 from .verification import verify as verify

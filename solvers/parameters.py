@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -22,6 +22,20 @@ SHARE_POINTS = 2**12
 MIN_CORNER_DISTANCE = 0.05
 # Bisection steps between a feasible and an infeasible point: the boundary is found to 1e-6 of their distance.
 BISECTIONS = 20
+
+
+@runtime_checkable
+class Table(Protocol):
+    """Columns by name, as a DataFrame has them."""
+
+    @property
+    def columns(self) -> Any: ...
+
+    def __getitem__(self, name: Any) -> Any: ...
+
+
+Points: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, float]] | Table | ArrayLike
+"""One or many parameter points; see `ParameterSpace.as_array`."""
 
 
 @dataclass(frozen=True)
@@ -177,21 +191,36 @@ class ParameterSpace:
         """The values of each parameter, by name."""
         return dict(zip(self.names, mu.T, strict=True))
 
-    def as_array(
-        self, mu: Mapping[str, float] | Sequence[Mapping[str, float]] | ArrayLike
-    ) -> Float[np.ndarray, "n_mu n_params"]:
-        """Parameters from one or many mappings of names to values, or from one or many rows.
+    def as_array(self, mu: Points) -> Float[np.ndarray, "n_mu n_params"]:
+        """Parameters from one or many mappings of names to values, from columns by name, or from one or many rows.
+
+        Args:
+            mu: names to values or to arrays of them, as a mapping or a DataFrame; a list of mappings; or rows in the
+                order of the parameters.
 
         Raises:
             ValueError: a name is unknown or missing, a row has the wrong length, or a value is not finite.
         """
-        if isinstance(mu, Mapping):
-            mu = [mu]
+        if isinstance(mu, Mapping) or hasattr(mu, "columns"):
+            return self._of_columns(mu)
         if isinstance(mu, Sequence) and any(isinstance(point, Mapping) for point in mu):
             mu = [self._values(point) for point in mu]
         rows = np.atleast_2d(np.asarray(mu, dtype=float))
         if rows.ndim != 2 or rows.shape[1] != self.n_params:
             raise ValueError(f"parameters of shape {rows.shape} given; expected [n_mu, {self.n_params}] {self.names}")
+        if not np.isfinite(rows).all():
+            raise ValueError(f"parameters must be finite, got {rows[~np.isfinite(rows).all(axis=1)][0].tolist()}")
+        return rows
+
+    def _of_columns(self, mu: Any) -> Float[np.ndarray, "n_mu n_params"]:
+        """Rows from values by name, of which each may be one or many, whatever their order."""
+        if set(mu) != set(self.names):
+            raise ValueError(f"parameters {sorted(map(str, mu))} given; the model has {list(self.names)}")
+        columns = [np.atleast_1d(np.asarray(mu[name], dtype=float)) for name in self.names]
+        if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
+            sizes = {name: column.shape for name, column in zip(self.names, columns, strict=True)}
+            raise ValueError(f"parameters of sizes {sizes} given; each needs one value a point")
+        rows = np.stack(columns, axis=1)
         if not np.isfinite(rows).all():
             raise ValueError(f"parameters must be finite, got {rows[~np.isfinite(rows).all(axis=1)][0].tolist()}")
         return rows

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
 from mlasdi.preprocessing.noise import Denoised, denoised
-from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.solvers import ParameterSpace, StateLayout, evenly_spread
 
 # Of the automatic number of times: bounds, the error of interpolation in time that is aimed at, and the values of a
 # state on which it is measured. The tolerance lies below the error that models have on the development problems.
@@ -59,7 +59,7 @@ class TrainingData:
         tenth of its largest norm.
         """
         keep = self._spread_times(n_time)
-        rows = np.unique(np.linspace(0, self.u.shape[2] - 1, SAMPLED_VALUES).round().astype(int))
+        rows = evenly_spread(self.u.shape[2], SAMPLED_VALUES)
         largest = 0.0
         for run in self.u:
             values = run[:, rows]
@@ -95,4 +95,4 @@ class TrainingData:
         counts = np.array([steps // k for k in range(1, steps + 1) if steps % k == 0]) + 1
         near = counts[(counts >= 0.75 * n_time) & (counts <= 1.5 * n_time)]
         n = near[np.argmin(np.abs(near - n_time))] if len(near) else min(n_time, len(self.t))
-        return np.unique(np.linspace(0, steps, n).round().astype(int))
+        return evenly_spread(len(self.t), int(n))

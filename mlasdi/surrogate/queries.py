@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from mlasdi.latent import LatentModel
-from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.solvers import ParameterSpace, Points, StateLayout
 
 # Safety bounds, relative to the interval: ends that are off by rounding are inside.
 TIME_TOLERANCE, GRID_TOLERANCE = 1e-9, 1e-9
@@ -25,7 +25,7 @@ class ExtrapolationWarning(UserWarning):
     """A prediction outside the trained parameter box or time interval."""
 
 
-def checked_points(space: ParameterSpace, mu: Mapping[str, float] | ArrayLike) -> Float[np.ndarray, "param d"]:
+def checked_points(space: ParameterSpace, mu: Points) -> Float[np.ndarray, "param d"]:
     """Points of the unit cube.
 
     Raises:

@@ -103,6 +103,7 @@ class TrainingRecord:
             relative to those without it; only where both are known.
         candidates: name of each model that was trained -> its stages, leave-one-out error, error estimate and seconds.
         chosen: the name of this one among them.
+        findings: what is doubtful about the model, each with `kind`, `message` and `remedy`.
         calibration: errors and standard deviations of the folds, by which `Surrogate.relative_std` is calibrated; empty
             where they are not known.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
@@ -126,4 +127,5 @@ class TrainingRecord:
     noise_level: float = 0.0
     candidates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     chosen: str = ""
+    findings: tuple[Mapping[str, str], ...] = ()
     calibration: LocalCalibration = field(default_factory=LocalCalibration)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling, scaling_formulas
 from mlasdi.interpolation import CoefficientGP
 from mlasdi.preprocessing import PodBasis
-from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.surrogate import files as surrogate_files
 from mlasdi.surrogate import serialization
@@ -69,7 +69,7 @@ class Surrogate:
 
     def predict(
         self,
-        mu: Mapping[str, float] | ArrayLike,
+        mu: Points,
         t: ArrayLike | None = None,
         *,
         n_stages: int | None = None,
@@ -106,9 +106,7 @@ class Surrogate:
                     spread[rows][part] = np.hypot(basis.lift_std(steps[:, part]), left_out)
         return Prediction(times, mean, spread)
 
-    def probe(
-        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, probes: Probes, *, std: bool = True
-    ) -> ProbePrediction:
+    def probe(self, mu: Points, t: ArrayLike, probes: Probes, *, std: bool = True) -> ProbePrediction:
         """Single values in space and time: the k-th probe at the k-th time; arguments as for `predict`.
 
         Raises:
@@ -130,7 +128,7 @@ class Surrogate:
 
     def sample(
         self,
-        mu: Mapping[str, float] | ArrayLike,
+        mu: Points,
         n_samples: int,
         generator: np.random.Generator,
         t: ArrayLike | None = None,
@@ -162,15 +160,13 @@ class Surrogate:
         return Reconstruction(self.layout, self.basis, self.coordinate_scaling)
 
     def coordinates(
-        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None, n_stages: int | None = None
+        self, mu: Points, t: ArrayLike | None = None, n_stages: int | None = None
     ) -> Float[np.ndarray, "param time rank"]:
         """Predicted POD coordinates: the prediction before it is lifted to the mesh; arguments as for `predict`."""
         x, times = self._query(mu, t, n_stages)
         return self._mean(x, self.unit_times(times), n_stages)
 
-    def project(
-        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
-    ) -> Float[np.ndarray, "time rank"]:
+    def project(self, mu: Points, t: ArrayLike, u: Float[np.ndarray, "time state"]) -> Float[np.ndarray, "time rank"]:
         """POD coordinates of the states of one true trajectory.
 
         With rescaled coordinates, a grid may not cover all of the rescaled domain. There, the prediction takes the
@@ -201,7 +197,7 @@ class Surrogate:
         steps = self.time_scaling.at_rescaled_times(deviations, x, tau, axis=1).numpy()
         return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
 
-    def propagate(self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None = None) -> LatentPrediction:
+    def propagate(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
         x, times = self._query(mu, t)
         latent, tau = self.model.latent, self.unit_times(times)
@@ -214,7 +210,7 @@ class Surrogate:
         return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)), blew_up_at)
 
     def relative_std(
-        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
+        self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
         """Estimated relative error at `mu`.
 
@@ -241,7 +237,7 @@ class Surrogate:
         return FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors).maximum(x, tau)
 
     def acquisition_score(
-        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None, *, n_time: int | None = None
+        self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
         """Standard deviation of the field at `mu`, larger where errors of folds are larger than it says.
 
@@ -249,6 +245,35 @@ class Surrogate:
         """
         x = self.space.to_unit(self.space.as_array(mu))
         return self.record.calibration.score(x, self._uncalibrated_std(x, pending, n_time))
+
+    def describe(self) -> dict[str, Any]:
+        """What was trained, what was kept, and how good it is by its own account, as JSON.
+
+        Returns:
+            `chosen` and `candidates` (name -> stages, leave-one-out error, error estimate, seconds), `stages` (name and
+            leave-one-out error with all stages up to it), `error_estimate`, `scaling_laws`, `truncation_error`,
+            `noise_level`, `seconds`, `findings` (`kind`, `message`, `remedy`), and the numbers of points, times and POD
+            coordinates.
+        """
+        record = self.record
+        errors = record.stage_errors or (None,) * len(record.stage_names)
+        return {
+            "chosen": record.chosen,
+            "candidates": {name: {**one, "stages": list(one["stages"])} for name, one in record.candidates.items()},
+            "stages": [
+                {"name": name, "leave_one_out_error": error}
+                for name, error in zip(record.stage_names, errors, strict=True)
+            ],
+            "error_estimate": record.error_estimate,
+            "scaling_laws": dict(self.scaling_laws),
+            "truncation_error": record.truncation_error,
+            "noise_level": record.noise_level,
+            "seconds": record.fit_s,
+            "findings": [dict(finding) for finding in record.findings],
+            "n_points": len(self.model.latent.x),
+            "n_times": len(self.t),
+            "rank": self.basis.rank,
+        }
 
     @cached_property
     def parameter_effect(self) -> float:
@@ -261,14 +286,12 @@ class Surrogate:
         distance = self.basis.scale * np.linalg.norm(c - c.mean(axis=0), axis=-1)
         return float((distance / np.maximum(self.basis.norm(c), np.finfo(float).tiny)).max())
 
-    def coefficient_std(
-        self, mu: Mapping[str, float] | ArrayLike, pending: ArrayLike | None = None
-    ) -> Float[np.ndarray, " param"]:
+    def coefficient_std(self, mu: Points, pending: ArrayLike | None = None) -> Float[np.ndarray, " param"]:
         """Posterior standard deviation of the latent coefficients at `mu`, relative to the prior one; their mean."""
         return self._gp(pending).process_std(self.space.to_unit(self.space.as_array(mu)))
 
     def _query(
-        self, mu: Mapping[str, float] | ArrayLike, t: ArrayLike | None, n_stages: int | None = None
+        self, mu: Points, t: ArrayLike | None, n_stages: int | None = None
     ) -> tuple[Float[np.ndarray, "param d"], Float[np.ndarray, " time"]]:
         """Points of the unit cube, and times, checked."""
         if n_stages is not None and not 1 <= n_stages <= self.n_stages:

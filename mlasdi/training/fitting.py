@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
 from mlasdi.training.context import Progress, TrainingContext
 from mlasdi.training.race import RESCALED, STATES, Contender, run_race
 from mlasdi.training.settings import ModelSettings
-from mlasdi.validation import distance_correlations, latent_correlations, mean_errors, training_errors
+from mlasdi.validation import diagnose, distance_correlations, latent_correlations, mean_errors, training_errors
 
 __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
 
@@ -58,7 +58,7 @@ def fit(
     winner, finished = run_race(_contexts(data, settings, noise, seed, common))
     record = _record(winner, finished, noise)
     context = winner.selection.context
-    return Surrogate(
+    surrogate = Surrogate(
         space=data.space,
         layout=data.layout,
         t=data.t,
@@ -70,6 +70,8 @@ def fit(
         time_scaling=context.aligned.time_scaling,
         coordinate_scaling=context.aligned.coordinate_scaling,
     )
+    findings = tuple(asdict(finding) for finding in diagnose(surrogate))
+    return replace(surrogate, record=replace(surrogate.record, findings=findings))
 
 
 def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData, Denoised | None]:

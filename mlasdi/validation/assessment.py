@@ -1,6 +1,5 @@
 """Errors of a surrogate against full-order solutions that it was not trained on, and the coverage of its bands."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from scipy.stats import norm
 
 from mlasdi.solvers import Snapshots
+from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate, covered, relative_error
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
@@ -43,14 +43,11 @@ class Assessment:
 
     def save(self, path: Path) -> None:
         """Write as NPZ, complete or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
         arrays: dict[str, Any] = {"mu": self.mu, "errors": self.errors, "coverage": self.coverage}
         if self.reliability is not None:
             arrays["reliability"] = self.reliability
-        with open(partial, "wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> "Assessment":

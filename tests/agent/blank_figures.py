@@ -1,4 +1,4 @@
-"""The figures of a campaign, left blank: they are most of what a small campaign takes."""
+"""Replaces the figures of a campaign by blank ones, which take most of the time of a small campaign."""
 
 import pytest
 from matplotlib.figure import Figure

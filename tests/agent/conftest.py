@@ -1,4 +1,4 @@
-"""What several tests of the agent need: an MLflow database, and a small surrogate with the truth beside it."""
+"""Shared fixtures of the agent: an MLflow database, and a small surrogate with its truth."""
 
 import shutil
 from pathlib import Path
@@ -35,13 +35,13 @@ def root(tmp_path: Path, empty_store: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def burgers_surrogate() -> Surrogate:
-    """Two stages, trained hardly at all on a coarse Burgers problem, at the corners of the box and its centre."""
+    """Two stages, trained with few steps on a coarse Burgers problem, at the corners of the box and its centre."""
     return trained_on_burgers({"time_scaling": "off", "coordinate_scaling": "off"})
 
 
 @pytest.fixture(scope="session")
 def similar_surrogate() -> Surrogate:
-    """The same in the similarity variables of the problem."""
+    """The same in aligned variables."""
     return trained_on_burgers({"time_scaling": "learned", "coordinate_scaling": "learned"})
 
 

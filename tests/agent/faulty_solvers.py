@@ -1,4 +1,4 @@
-"""Solvers that misbehave on demand; a module of its own, so that worker processes can import them."""
+"""Solvers that fail on demand, in a separate module that worker processes can import."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from mlasdi.solvers import Snapshots, SolverError, StateLayout
 
 @dataclass(frozen=True)
 class Faulty:
-    """u(t, x; a) = a t x, unless `fault` asks for trouble; each call of `solve` adds a line to the file `log`."""
+    """u(t, x; a) = a t x, unless `fault` names a failure; each call of `solve` adds a line to the file `log`."""
 
     fault: str = ""
     log: str = ""

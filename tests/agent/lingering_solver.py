@@ -1,4 +1,4 @@
-"""A solver that takes its time, and says who is at it; a module of its own, so that worker processes can import it."""
+"""A slow solver that records its process, in a separate module that worker processes can import."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Campaigns of a second: an analytic solver, the fastest model, nothing published; and executors that obey."""
+"""Campaigns that take a second: an analytic solver, the fastest model, no publication, and executors for tests."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -52,11 +52,11 @@ def run_quick(
 
 
 class Shuffled(SerialExecutor):
-    """Finishes what is under way in a random order, as a cluster does.
+    """Finishes running tasks in a random order, as a cluster does.
 
     Args:
         seed: of the order.
-        watch: called before each result with all tasks under way, of which it may raise, or return one result of
+        watch: called before each result with all running tasks, of which it may raise, or return one result of
             its own making in place of the work.
     """
 

@@ -80,8 +80,8 @@ class Recorded:
                 grid = self.space.grid(self.config.validation.grid)
                 self.solve(ledger, 0, "validate", grid)
                 solved = [self._stored(point.address) for point in ledger.points("validate")]
-                judged = assess(surrogate, list(zip(grid, solved, strict=True)), len(grid))
-                judged.save(self.config.folder / "assessments" / "round-001.npz")
+                assessed = assess(surrogate, list(zip(grid, solved, strict=True)), len(grid))
+                assessed.save(self.config.folder / "assessments" / "round-001.npz")
             ledger.complete_step(1, "assess", {"error_estimate": surrogate.error_estimate, "diagnostics": []})
             add_seconds(ledger, "solve", 2.5)
             add_seconds(ledger, "train", 1.5)

@@ -1,4 +1,4 @@
-"""A solver that goes on from earlier solutions; a module of its own, so that worker processes can import it."""
+"""A solver that starts from earlier solutions, in a separate module that worker processes can import."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mlasdi.solvers import Snapshots, Start, StateLayout
 
 @dataclass(frozen=True)
 class Relay:
-    """u(t, x; a) = the number of solves on the way from one that began from nothing; goes on from the nearest `a`."""
+    """u(t, x; a) = the number of solves since one without a start; starts from the nearest `a`."""
 
     parameter_names = ("a",)
 

@@ -56,7 +56,7 @@ class CampaignServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # PyTorch's autograd cannot go on in a forked process where it has threads for accelerators.
+            # PyTorch's autograd does not work in a forked process if it has threads for accelerators.
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         )
         if self._answer() != "ready":
@@ -111,7 +111,7 @@ def _in_second_training() -> None:
 
 
 def _after(owner: type, step: str) -> None:
-    """Die when a step is done and nobody knows yet."""
+    """Die when a step is done and not yet recorded."""
     original = getattr(owner, step)
     setattr(owner, step, lambda *args, **kwargs: (original(*args, **kwargs), die()))
 

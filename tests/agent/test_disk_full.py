@@ -1,4 +1,4 @@
-"""No room left: for a solution, a model, the ledger; the campaign says so, and goes on when there is room again.
+"""A full disk, for a solution, a model or the ledger: the campaign says so, and resumes when there is space.
 
 The kernel enforces it, as a full disk would, by a limit on the size of files (RLIMIT_FSIZE) in a process of its own.
 """
@@ -42,7 +42,7 @@ FINE, COARSE = {"n_x": 401, "n_t": 201}, {"n_x": 401, "n_t": 5}
         (COARSE, 30_000, "room|database or disk is full|disk I/O error"),
     ],
 )
-def test_a_full_disk_ends_a_campaign_that_goes_on_when_there_is_room(
+def test_a_full_disk_ends_a_campaign_that_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, options: dict, limit: int, told: str
 ) -> None:
     problem = {"options": options, "parameters": {"a": [0.7, 0.9], "w": [0.9, 1.1]}}
@@ -55,7 +55,7 @@ def test_a_full_disk_ends_a_campaign_that_goes_on_when_there_is_room(
     if options is FINE:
         assert "free disk space, then rerun the same command to resume" in done.stdout
         with Ledger(config.folder / "ledger.db", read_only=True) as ledger:
-            assert ledger.failures() == 0  # it is nobody's failure, and costs no budget
+            assert ledger.failures() == 0  # it is no failure of a point, and costs no budget
             assert {attempt.status for attempt in ledger.attempts()} == {"interrupted"}
     report = run_quick(config, monkeypatch)
     assert (report["stop_reason"], report["solver_runs"], report["failed_runs"]) == ("solver-runs", 6, 0)

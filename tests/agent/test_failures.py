@@ -231,7 +231,7 @@ def test_a_folder_of_runs_becomes_a_surrogate_without_a_solver(campaign_root: Pa
     assert set(chosen) <= {tuple(p) for p in points.tolist()}
     assert report["max_relative_error"] < 0.2
     with Ledger(campaign_root / "mlruns/campaigns/program/ledger.db", read_only=True) as ledger:
-        assert len(ledger.points("validate")) == 26  # all that were no corners, when the first surrogate was judged
+        assert len(ledger.points("validate")) == 26  # all but the corners, when the first surrogate was assessed
     assessed = np.load(campaign_root / "mlruns/campaigns/program/assessments/round-002.npz")["mu"]
     assert len(assessed) == 22
     assert {tuple(mu) for mu in assessed.tolist()}.isdisjoint(chosen)

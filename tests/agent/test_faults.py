@@ -146,7 +146,7 @@ def assert_sound(config: Config, n_kills: int, n_repeated: int) -> None:
     store = SnapshotStore(Path(config.snapshot_root))
     assert sorted(store.addresses()) == sorted({point.address for point in points})
     assert all(store.get(name) is not None for name in store.addresses())
-    # A kill can cost the solve that was under way, and nothing else: one that is in the store is never repeated.
+    # A kill can cost only the running solve: one that is stored is never repeated.
     assert 0 <= n_repeated <= n_kills
     left = [path for path in config.folder.rglob("*") if "partial" in path.name or path.name.startswith(".round")]
     assert not left
@@ -263,5 +263,5 @@ def _a_solving_worker(folder: Path) -> int:
         for path in folder.glob("*.solving"):
             path.unlink(missing_ok=True)
             return int(path.stem)
-        assert time.monotonic() < deadline, "nobody solves"
+        assert time.monotonic() < deadline, "no process solves"
         time.sleep(0.01)

@@ -76,10 +76,10 @@ def test_constraints_hold_for_all_points(tmp_path: Path, acquisition: str) -> No
     sampling = {"acquisition": acquisition, "candidates": 32, "batch": 2}
     config = campaign(tmp_path, problem, 8, sampling=sampling, validation={"grid": 5})
     report = run_campaign(config)
-    chosen, judged = points_of(config, "train"), points_of(config, "validate")
+    chosen, validated = points_of(config, "train"), points_of(config, "validate")
     assert len(chosen) == report["solver_runs"] == 8
-    assert (np.concatenate([chosen, judged]).sum(axis=1) <= 3 + 1e-8).all()
-    assert len(judged) == 5 * 6 / 2
+    assert (np.concatenate([chosen, validated]).sum(axis=1) <= 3 + 1e-8).all()
+    assert len(validated) == 5 * 6 / 2
     # Three corners, and the fourth on the limit.
     np.testing.assert_array_equal(chosen[:3], [[1, 1], [1, 2], [2, 1]])
     assert chosen[3].sum() == pytest.approx(3, abs=1e-5)
@@ -146,11 +146,11 @@ def test_eight_parameters(tmp_path: Path) -> None:
     problem = waves(names, constraints=[{"a": 1, "b": -1, "max": 0}])
     config = campaign(tmp_path, problem, 22, sampling={"batch": 2}, validation={"sobol": 20})
     report = run_campaign(config)
-    chosen, judged = points_of(config, "train"), points_of(config, "validate")
-    assert (len(chosen), len(judged)) == (22, 20)
-    for points in (chosen, judged):
+    chosen, validated = points_of(config, "train"), points_of(config, "validate")
+    assert (len(chosen), len(validated)) == (22, 20)
+    for points in (chosen, validated):
         assert (points[:, 0] <= points[:, 1] + 1e-9).all()
     assert report["rounds"] == 1 + (22 - 18) // 2
     assert report["max_relative_error"] < 0.1
     known = {tuple(point) for point in chosen}
-    assert not known & {tuple(point) for point in judged}
+    assert not known & {tuple(point) for point in validated}

@@ -49,7 +49,7 @@ def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surr
 
 
 def test_a_server_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> None:
-    """Killed while it has one of two rounds: the campaign goes on, and its next run delivers."""
+    """Killed after the first of two rounds: the campaign continues, and its next run delivers the second."""
     port = free_port()
     config = quick_config(
         tmp_path, cluster={"mode": "synchronous"}, budget={"solver_runs": 7},
@@ -86,8 +86,8 @@ def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -
     np.testing.assert_allclose(found, expected)
 
 
-def test_a_version_needs_nothing_but_what_it_brings(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
-    """Where this project is not installed, the code that travels with the version is found."""
+def test_a_version_needs_only_its_own_files(tmp_path: Path, burgers_surrogate: Surrogate) -> None:
+    """If this project is not installed, the code that is saved with the version is used."""
     register(None, tmp_path, burgers_surrogate)
     folder = locate("models:/pulse/1", store=tmp_path)[1]
     code = """

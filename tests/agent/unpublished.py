@@ -1,4 +1,4 @@
-"""A publisher for campaigns of tests that look at something else."""
+"""A publisher for tests that do not concern publication."""
 
 from pathlib import Path
 

@@ -14,6 +14,7 @@ from markdown_page import table as markdown
 from scoring import Score
 from state_size import SizeTiming
 from targets import REFERENCES, SIZE_RATIO, TARGETS
+from unseen_page import unseen_sections
 
 PACKAGES = ("numpy", "scipy", "torch", "gpytorch", "botorch", "scikit-learn", "ezyrb", "PyDMD")
 
@@ -48,7 +49,14 @@ class Results:
 
 def page(results: Results) -> str:
     """The whole page."""
-    sections = [_header(), _targets(results), *_comparisons(results), _references(), _ablation(results)]
+    sections = [
+        _header(),
+        *unseen_sections(),
+        _targets(results),
+        *_comparisons(results),
+        _references(),
+        _ablation(results),
+    ]
     return "\n\n".join([*sections, _state_size(results)]) + "\n"
 
 

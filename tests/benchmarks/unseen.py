@@ -3,8 +3,8 @@
 Writes `unseen.json`, a problem at a time, which is the first part of RESULTS.md.
 """
 
+import argparse
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -66,14 +66,19 @@ def load() -> dict[str, dict]:
     return json.loads(FILE.read_text()) if FILE.exists() else {}
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("problems", nargs="*", help="names; all by default")
+    parser.add_argument("--methods", nargs="*", default=(), help="names; all by default")
+    parser.add_argument("--small", action="store_true", help="the smaller number of training points alone")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    for kind in [problem_named(name) for name in names] or [*HELD_OUT, *DEVELOPMENT]:
-        for n in kind.sizes:
-            scores = {name: asdict(one) for name, one in measure(kind, n).items()}
+    for kind in [problem_named(name) for name in given.problems] or [*HELD_OUT, *DEVELOPMENT]:
+        for n in kind.sizes[:1] if given.small else kind.sizes:
+            scores = {name: asdict(one) for name, one in measure(kind, n, given.methods).items()}
             entry = {"use": kind.use, "n": n, "measured": here_and_now(), "scores": scores}
             FILE.write_text(json.dumps(load() | {f"{kind.name}, {n} solves": entry}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,5 +1,6 @@
 """The Python face: `mlasdi.fit` on arrays, and what it refuses."""
 
+import json
 import subprocess
 import sys
 
@@ -63,6 +64,27 @@ def test_a_grid_of_two_axes_and_no_coordinates_at_all():
     on_plane = fitted(u={"u": u.reshape(len(MU), len(T), 4, 5)}, coordinates={"y": np.arange(4), "x": np.arange(5)})
     assert on_plane.layout.shape == (4, 5)
     assert fitted(u=u, coordinates=None).layout.shape == (20,)
+
+
+def test_points_are_taken_by_name_in_any_order(model):
+    expected = model.predict(MU[:2]).mean
+    np.testing.assert_array_equal(model.predict({"w": MU[:2, 1], "a": MU[:2, 0]}).mean, expected)
+    np.testing.assert_array_equal(model.predict([{"w": w, "a": a} for a, w in MU[:2]]).mean, expected)
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(model.predict(pandas.DataFrame({"w": MU[:2, 1], "a": MU[:2, 0]})).mean, expected)
+    with pytest.raises(ValueError, match=r"sizes .* each needs one value a point"):
+        model.predict({"w": [0.7, 0.8], "a": [1.1]})
+
+
+def test_the_description_is_json_and_complete(model, tmp_path):
+    found = json.loads(json.dumps(model.describe()))
+    assert found["stages"][0]["name"] == "kriging"
+    assert found["error_estimate"] == model.error_estimate
+    assert found["candidates"][found["chosen"]]["leave_one_out_error"] > 0
+    assert (found["n_points"], found["n_times"]) == (6, len(T))
+    assert found["seconds"] > 0
+    assert all(set(finding) == {"kind", "message", "remedy"} for finding in found["findings"])
+    assert mlasdi.load(model.save(tmp_path / "model")).describe() == model.describe()
 
 
 def test_load_reads_what_save_wrote(model, tmp_path):

@@ -1,4 +1,4 @@
-"""The types of the contract: errors, layouts, snapshots, and solvers that go on from others."""
+"""The types of the contract: errors, layouts, snapshots, and solvers that start from others."""
 
 import pickle
 from collections.abc import Mapping, Sequence

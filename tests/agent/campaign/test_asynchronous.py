@@ -28,7 +28,7 @@ class Listener(Monitor):
 
 
 class Watch:
-    """Keeps what was under way before each result."""
+    """Records the running tasks before each result."""
 
     def __init__(self) -> None:
         self.seen: list[Sequence[Task]] = []
@@ -47,7 +47,7 @@ def last_model(config: Config, report: dict[str, Any]) -> Surrogate:
 
 
 def assert_complete(config: Config, report: dict[str, Any], n: int = 10) -> None:
-    """Every point was solved once, and the last model knows them all."""
+    """Every point was solved once, and the last model is trained on all of them."""
     with ledger_of(config) as ledger:
         points = ledger.points("train")
         solved = [attempt.point_id for attempt in ledger.attempts() if attempt.status == "solved"]
@@ -70,7 +70,7 @@ def test_whatever_the_order_all_is_solved_once_and_learned(
     assert_complete(config, report)
     assert max(len(solves_of(tasks)) for tasks in watch.seen) == 3
     assert max(len(trainings_of(tasks)) for tasks in watch.seen) == 1
-    # Solves go on while a model is trained.
+    # Solves continue while a model is trained.
     assert any(solves_of(tasks) and trainings_of(tasks) for tasks in watch.seen)
 
 
@@ -82,11 +82,11 @@ def test_places_are_filled_before_there_is_a_model_and_by_the_model_afterwards(
     with ledger_of(config) as ledger:
         points = ledger.points("train")
     chosen = [point for point in points if point.score is not None]
-    assert 4 <= len(points) - len(chosen) <= 4 + 3  # the corners, and at most one spare point for each place
+    assert 4 <= len(points) - len(chosen) <= 4 + 3  # the corners, and at most one Sobol point for each slot
     assert len(chosen) >= 2
     x = config.problem.space.to_unit([[point.mu["a"], point.mu["w"]] for point in points])
     apart = np.abs(x[:, None] - x).max(axis=-1)[np.triu_indices(len(x), 1)]
-    assert apart.min() >= MIN_SEPARATION  # points under way count as known
+    assert apart.min() >= MIN_SEPARATION  # running points count as known
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_a_round_is_a_model_trained_on_what_was_solved_when_it_began(
 
 
 def test_solves_of_a_round_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One new solve for each model: between two trainings the other places stay free."""
+    """One new solve for each model: between two trainings the other slots stay free."""
     config, watch = quick_config(tmp_path, budget={"solver_runs_per_round": 1}), Watch()
     report = run_quick(config, monkeypatch, Shuffled(0, watch))
     assert_complete(config, report)
@@ -138,7 +138,7 @@ def test_a_core_hour_limit_ends_it_with_what_runs_in_the_last_model(
 # Stopped, killed and resumed
 
 
-def test_a_soft_stop_finishes_what_runs_and_the_next_run_goes_on(
+def test_a_graceful_stop_finishes_running_work_and_the_next_run_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = quick_config(tmp_path)
@@ -153,7 +153,7 @@ def test_a_soft_stop_finishes_what_runs_and_the_next_run_goes_on(
     report = run_quick(config, monkeypatch, Shuffled(0, interrupt), monitor)
     assert report["stop_reason"] == "interrupted"
     assert any("stopping: running work" in warning for warning in monitor.warnings)
-    assert under_way[6] > 0  # some were under way, and are solved
+    assert under_way[6] > 0  # some were running, and are solved
     with ledger_of(config) as ledger:
         assert {attempt.status for attempt in ledger.attempts()} == {"solved"}
     assert len(last_model(config, report).model.latent.x) == report["solver_runs"] < 10
@@ -254,4 +254,4 @@ def test_too_few_solutions_end_it_with_the_reason(tmp_path: Path, monkeypatch: p
     with pytest.raises(CampaignError, match=r"only 0 solves succeeded.*Newton stalls"):
         run_quick(config, monkeypatch, Shuffled(0, failing))
     with ledger_of(config) as ledger:
-        assert 5 <= ledger.failures("train") <= 5 + 2  # what was under way when the limit of failures was met
+        assert 5 <= ledger.failures("train") <= 5 + 2  # solves that were running at the limit of failures

@@ -1,4 +1,4 @@
-"""The campaign as a whole: what it leaves behind, and that a kill at any moment costs nothing."""
+"""The campaign as a whole: its results, and that it resumes without loss after a kill at any time."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ FIGURES = (
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The root of a campaign that runs from beginning to end: the server's own."""
+    """The root of a campaign that runs without interruption."""
     root = tmp_path_factory.mktemp("undisturbed")
     write_config(root)
     return root
@@ -93,7 +93,7 @@ def test_every_round_is_registered_and_the_best_is_champion(undisturbed: Path) -
 
 
 def test_training_points_are_never_validation_solves(undisturbed: Path) -> None:
-    """Validation solves are recorded apart, and the corners, which both sets hold, are solved for each."""
+    """Validation solves are recorded separately; the corners, which are in both sets, are solved twice."""
     with open_ledger(undisturbed) as ledger:
         train, validate = ledger.points("train"), ledger.points("validate")
         attempts = ledger.attempts()
@@ -128,7 +128,7 @@ def test_the_registered_model_predicts_without_the_solver(undisturbed: Path) -> 
 
 
 def test_a_cluster_gives_the_same_campaign(root: Path, server: CampaignServer, undisturbed: Path) -> None:
-    """Solves on Ray end in any order; points, models and errors do not depend on it."""
+    """With Ray, solves end in any order; points, models and errors do not depend on it."""
     write_config(root, cluster={"executor": "ray", "cpus": 2})
     assert server.run(root) == 0
     with open_ledger(root) as ledger:
@@ -239,7 +239,7 @@ def test_failing_solves_are_recorded_and_end_the_campaign_with_their_message(roo
 
 
 def test_failed_points_cost_budget_and_are_not_tried_again(root: Path, server: CampaignServer) -> None:
-    """The solver fails in a part of the box with two corners, where the agent is the least certain from then on."""
+    """The solver fails in a part of the box with two corners, where the model is the least certain from then on."""
     write_config(
         root, validation={}, budget={"solver_runs": 6}, sampling={"batch": 2, "candidates": 32},
         model={**SETTINGS["model"], "latent_dim": 2},

@@ -1,4 +1,4 @@
-"""Rounds on their way to MLflow: it may be away at the start, go away in between, and come back."""
+"""Delivery of rounds to MLflow, which may be unreachable at the start or later, and become reachable again."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ class Listener(Monitor):
 
 
 class Server:
-    """Stands for MLflow: reachable or not, and what has reached it."""
+    """A stand-in for MLflow: whether it is reachable, and what was delivered."""
 
     def __init__(self) -> None:
         self.is_up = True
@@ -119,7 +119,7 @@ def report_budget(solver_runs: int) -> Any:
     return BudgetSettings(solver_runs=solver_runs)
 
 
-def test_in_the_background_the_newest_round_is_delivered_and_judged_later(tmp_path: Path, server: Server) -> None:
+def test_in_the_background_the_newest_round_is_delivered_and_annotated_later(tmp_path: Path, server: Server) -> None:
     config = quick_config(tmp_path, validation={"grid": 2, "n_time": 6})
     report = run_campaign(config, Listener())
     steps = published(tmp_path)

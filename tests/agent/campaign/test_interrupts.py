@@ -1,4 +1,4 @@
-"""Requests to stop: soft first, at once the second time, and everything as before afterwards."""
+"""Requests to stop: graceful the first time, at once the second time; signal handlers are restored afterwards."""
 
 import os
 import signal

@@ -119,7 +119,7 @@ def test_a_round_is_a_nested_run_with_metrics_and_maps(
 def test_published_again_it_is_the_same_version(
     config: Config, burgers_surrogate: Surrogate, model: Path, assessment: Assessment
 ) -> None:
-    """By another process, which goes on after a kill."""
+    """By another process, which resumes after a kill."""
     first = publish(started(config), burgers_surrogate, model, assessment)
     assert publish(started(config), burgers_surrogate, model, assessment) == first
     assert len(find(store=config.root)) == len(round_runs(config)) == 1
@@ -154,11 +154,11 @@ def test_figures_and_numbers_of_the_whole_campaign(
     config: Config, burgers_surrogate: Surrogate, assessment: Assessment, validated: bool
 ) -> None:
     publisher = started(config)
-    judged = assessment if validated else None
+    assessed = assessment if validated else None
     worst = burgers_surrogate.space.as_dict(assessment.mu[np.argmax(assessment.final)])
     truth = Burgers1D(n_x=101, n_t=51).solve(worst) if validated else None
     split = None if truth is None else mean_split([error_split(burgers_surrogate, worst, truth.t, truth.u)])
-    drawn = publisher.draw([(burgers_surrogate, judged)], POINTS, truth, split)
+    drawn = publisher.draw([(burgers_surrogate, assessed)], POINTS, truth, split)
     always = {"uncertainty_map", "convergence", "latent_trajectories", "training_loss"}
     with_truth = {"error_map", "worst_point", "reliability", "error_split"}
     assert {path.stem for path in drawn} == always | (with_truth if validated else set())
@@ -177,7 +177,7 @@ def test_figures_and_numbers_of_the_whole_campaign(
     assert artifacts == {"config.yaml", *(path.name for path in drawn)}
 
 
-def test_what_could_not_be_judged_is_not_drawn(
+def test_what_was_not_assessed_is_not_drawn(
     config: Config, burgers_surrogate: Surrogate, assessment: Assessment
 ) -> None:
     """An assessment of an earlier version has no reliability, and a diverged surrogate no split."""

@@ -1,4 +1,4 @@
-"""The solves of a campaign: what the ledger knows and when, failures, and how solutions are found again."""
+"""The solves of a campaign: records in the ledger, failures, and how solutions are found again."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ NO_SCORES = [None, None, None]
 
 
 class Recorder(Monitor):
-    """Keeps what it is told."""
+    """Records its events."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
@@ -163,7 +163,7 @@ def test_an_interrupted_batch_goes_on_with_the_rest(solves: Solves, config: Conf
     assert solves.ledger.solver_runs("train") == 3
 
 
-def test_a_failed_solve_is_recorded_and_the_others_go_on(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_solve_is_recorded_and_the_others_continue(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_at(monkeypatch, 2.0)
     run(solves)
     assert [p.status for p in solves.ledger.points("train")] == ["solved", "failed", "solved"]

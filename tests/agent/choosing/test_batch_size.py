@@ -14,7 +14,7 @@ from mlasdi.agent.choosing.batch_size import MARGIN
 from mlasdi.agent.config import ConfigError
 
 
-def test_trainings_are_expected_to_take_as_long_for_a_point_as_until_now() -> None:
+def test_the_expected_training_time_per_point_is_the_measured_one() -> None:
     costs = Costs.measured([4, 6, 10], training_s=40.0, solve_s=1.0, n_slots=3)
     assert costs == Costs(n_points=10, train_s=pytest.approx(MARGIN * 20.0), solve_s=1.0, n_slots=3)
 
@@ -81,7 +81,7 @@ def test_no_rounds_lead_to_more_points_in_time(
 
 
 def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The solver takes milliseconds; a training, as the record is made to say, ten seconds."""
+    """The solver takes milliseconds; a training takes ten seconds, according to the record."""
     measured = Costs.measured
     monkeypatch.setattr(Costs, "measured", lambda **found: replace(measured(**found), train_s=10.0))
     config = quick_config(

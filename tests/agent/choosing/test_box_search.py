@@ -15,7 +15,7 @@ def free_box(n_params: int) -> ParameterSpace:
 
 
 def peak(space: ParameterSpace, top: np.ndarray):
-    """A smooth score with its maximum, 2, at a place of the unit cube, which may lie outside."""
+    """A smooth score with its maximum, 2, at a point that may lie outside of the unit cube."""
     return lambda mu: 2 - np.square(space.to_unit(mu) - top).sum(axis=1)
 
 
@@ -68,8 +68,8 @@ def test_taken_points_are_kept_clear_of() -> None:
     assert maximise(space, peak(space, top), full, 64, 0)[1] == 0
 
 
-def test_climbing_goes_to_the_top_of_a_batch_of_points_too() -> None:
-    """Two points that want to be 0.5 apart, one at the lower end."""
+def test_a_batch_of_points_is_refined_to_its_maximum() -> None:
+    """The maximum has two points at distance 0.5, one of them at the lower end."""
 
     def score(x: np.ndarray) -> np.ndarray:
         return 1 - x[:, 0] - np.square(x[:, 1] - x[:, 0] - 0.5)

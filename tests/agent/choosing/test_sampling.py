@@ -1,4 +1,4 @@
-"""Points that are chosen without a model: initial designs, candidate sets, and the Sobol control."""
+"""Points that are chosen without a model: initial designs, candidate sets, and the Sobol baseline."""
 
 from pathlib import Path
 

@@ -29,7 +29,7 @@ def reduction_of(surrogate: Surrogate, *pending: list[float]) -> VarianceReducti
 
 
 def integral(reduction: VarianceReduction, *solved: np.ndarray) -> float:
-    """The weighted variance that is left, by kriging with a constant mean, once more points are known."""
+    """The remaining weighted variance after further points, by kriging with a constant mean."""
     assert reduction.gp.kernel is not None
     points = np.concatenate([reduction.gp.x, *(np.atleast_2d(x) for x in solved)])
     return float(np.mean(reduction.weights * Kriging(points, reduction.gp.kernel).variance(reduction.x)))
@@ -129,7 +129,7 @@ def test_the_best_pair_is_symmetric_and_beats_one_after_the_other() -> None:
 
 
 def test_it_prefers_the_inside_to_the_face_that_is_most_uncertain() -> None:
-    """In one dimension, with one end known: the far end is the most uncertain point, but tells of one side only."""
+    """With one end of a line known, the other is the most uncertain point, but reduces the variance on one side only."""
     kernel = Kernel(family="matern52", lengthscale=(0.7,))
     reduction, x = uniform(np.array([[0.0], [0.05]]), kernel), np.linspace(0.1, 1, 91)
     assert x[np.argmax(Kriging(reduction.gp.x, kernel).variance(x[:, None]))] == 1

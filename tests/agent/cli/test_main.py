@@ -77,7 +77,7 @@ def process(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def complaint(result: Result) -> str:
-    """The error of a command that says nothing else."""
+    """The error message of a command that prints nothing else."""
     lines = result.stderr.splitlines()
     assert 1 <= len(lines) <= 2, result.stderr
     assert lines[0].startswith("error: ")
@@ -255,7 +255,7 @@ class Measured(Burgers1D):
 def test_check_of_a_noisy_solver(
     folder: Path, monkeypatch: pytest.MonkeyPatch, noise: str | None, exit_code: int, said: str, concerns: list[str]
 ) -> None:
-    """Where the configuration tells of noise, solves that differ are a fact; else they are a problem."""
+    """If the configuration allows noise, different solves are a fact; else they are a problem."""
     (folder / "noisy.py").write_text(NOISY)
     monkeypatch.syspath_prepend(folder)
     given = ["problem.solver=noisy:Measured", *([f"model.noise={noise}"] if noise else [])]
@@ -639,7 +639,7 @@ def test_run_shows_progress_and_the_report_in_plain_lines(campaign: Callable[...
         assert row in rows
 
 
-def test_run_without_validation_says_nothing_of_it(campaign: Callable[..., None]) -> None:
+def test_run_without_validation_does_not_mention_it(campaign: Callable[..., None]) -> None:
     unknown = {"max_relative_error": None, "mean_relative_error": None, "coverage": None, "validation_runs": 0}
     stages = [{"name": "kriging", "leave_one_out": None, "max_error": None, "mean_error": None}]
     report = REPORT | unknown | {"stages": stages, "error_estimate": None, "figures": [], "folder": "my state/c/pulse"}
@@ -744,7 +744,7 @@ def drawn(monitor: ConsoleMonitor) -> str:
     return plain.file.getvalue()
 
 
-def test_time_left_is_that_of_the_rounds_to_come_without_validation() -> None:
+def test_time_left_is_that_of_the_remaining_rounds_without_validation() -> None:
     now = [0.0]
     monitor = ConsoleMonitor(Console(file=io.StringIO()), batch=2, now=lambda: now[0])
     monitor.started("pulse", Path("folder"), 9, 0)

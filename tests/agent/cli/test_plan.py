@@ -1,4 +1,4 @@
-"""The plan of a campaign: what its solves cost on this machine, and what is doubtful about it."""
+"""The plan of a campaign: the cost of its solves on this machine, and warnings."""
 
 from math import ceil
 from pathlib import Path
@@ -44,7 +44,7 @@ def kinds(found: list[Finding]) -> list[str]:
         ({"cpus": 8, "solve_memory_mb": 10**9}, 1),
     ],
 )
-def test_solves_run_side_by_side_as_far_as_there_is_room(tmp_path: Path, cluster: dict, at_once: int) -> None:
+def test_solves_run_in_parallel_as_far_as_resources_allow(tmp_path: Path, cluster: dict, at_once: int) -> None:
     settings = config(tmp_path, cluster=cluster, sampling={"batch": 2}, validation={"grid": 5})
     found = plan(settings)
     assert (found.parallel_solves, found.rounds) == (at_once, 4)

@@ -39,7 +39,7 @@ def test_remedies_name_options_that_the_solver_has(solver):
     assert sections <= set(Config.model_fields)
 
 
-def test_the_same_breach_is_mended_in_the_code_or_in_the_configuration():
+def test_the_same_breach_has_a_remedy_in_the_code_or_in_the_configuration():
     problem = Problem("wrong-shape", "states have shape (3, 4)")
     (in_code,), (in_options,) = (with_remedies([problem], solver) for solver in ("mine:Mine", "callable"))
     assert in_code.kind == in_options.kind == "wrong-shape"

@@ -1,4 +1,4 @@
-"""What `mlasdi init` writes: configurations that are valid as they are, and solvers that keep the contract."""
+"""What `mlasdi init` writes: valid configurations, and solvers that satisfy the contract."""
 
 import json
 
@@ -14,7 +14,7 @@ from mlasdi.solvers import verify
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working directory of its own, where Python functions are looked for."""
+    """An empty working directory, from which Python functions are imported."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -30,7 +30,7 @@ def test_the_example_solver_keeps_the_contract(kind, folder):
 
 
 def test_both_example_solvers_agree_with_the_exact_mean(folder):
-    """The pulse keeps its mass, whatever it does, and travels at the given speed."""
+    """The pulse conserves its mass and travels at the given speed."""
     for kind in ("callable", "command"):
         settings = load_config(write_starter(f"{kind}_mass", kind, folder)[0])
         found = settings.problem.spec.build().solve({"speed": 1.0, "diffusivity": 0.003})

@@ -1,4 +1,4 @@
-"""Configurations: what is read, what is refused, and how the refusal reads."""
+"""Configurations: what is read, what is refused, and with which message."""
 
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ REFUSALS = {
         ["validation.grid=3", "validation.sobol=9"],
         "validation.sobol: give this or validation.grid, not both",
     ),
-    "a grid that nobody can solve": (
+    "a grid with too many points": (
         ["validation.grid=1000"],
         "validation.grid: 1000 means 1,000,000 solves for 2 parameters, more than 100,000; give fewer points, or",
     ),

@@ -36,7 +36,7 @@ def test_solutions_lie_in_the_campaign_unless_there_is_a_storage(tmp_path: Path)
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
 def test_solutions_may_lie_in_object_storage(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Solved by workers, and read again when all that this machine kept of them is gone."""
+    """Solved by workers, and read again when the local cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     storage = (tmp_path / "bucket").as_uri()
     cluster = {"storage": storage, "mode": mode, "executor": "ray", "cpus": 2}

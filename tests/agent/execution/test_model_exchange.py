@@ -1,4 +1,4 @@
-"""What is left at a place is found there by whoever reads it, whether it is a folder or a URL."""
+"""Exchange of models through a folder or a URL."""
 
 import uuid
 from pathlib import Path

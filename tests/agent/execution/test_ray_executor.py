@@ -1,4 +1,4 @@
-"""Executors: the same behaviour from both, and what only worker processes can do or suffer."""
+"""Executors: their common behaviour, and that of worker processes only."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def solve_task(task_id, solver, mu, folder, n_time=None):
 
 @pytest.fixture(scope="module", autouse=True)
 def environment():
-    """Test solvers that workers can import, and a RAY_ADDRESS that would lead local runs astray."""
+    """Test solvers that workers can import, and a RAY_ADDRESS that local runs must ignore."""
     here = str(Path(__file__).parents[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(here)
@@ -154,7 +154,7 @@ def test_a_solver_that_cannot_be_built_is_a_failure(executor, tmp_path):
 
 
 def test_a_solver_other_than_the_addressed_one_is_not_run(executor, tmp_path):
-    """As where a machine of the cluster has another version: its solution must not pass for ours."""
+    """As if a machine of the cluster had another version, whose solution must not be used."""
     meant = solve_task(0, faulty(), {"a": 1.0}, tmp_path)
     log = tmp_path / "log"
     task = SolveTask(0, faulty(log=str(log)), meant.mu, meant.address, meant.store_root)
@@ -304,12 +304,12 @@ def test_abandoning_a_run_stops_its_solves(ray_executor, tmp_path):
     run = ray_executor.run(tasks)
     assert next(run).task_id == 0
     run.close()
-    # Both cores would be taken for ten minutes by solves that go on.
+    # Solves that continued would occupy both cores for ten minutes.
     assert all(result.ok for result in ray_executor.run([solve_task(9, faulty(), {"a": 9.0}, tmp_path)]))
 
 
 def test_a_solve_that_hangs_is_ended_at_its_time_limit(ray_executor, tmp_path):
-    """Though it hangs in a library, where no signal handler of Python's would run; and the failure says where."""
+    """Even in a library, where no signal handler of Python runs; and the failure says where it hung."""
     hanging = replace(solve_task(0, faulty("sleep"), {"a": 0.0}, tmp_path), time_limit_s=1.0)
     within = replace(solve_task(1, faulty(), {"a": 1.0}, tmp_path), time_limit_s=60.0)
     results = {result.task_id: result for result in ray_executor.run([hanging, within])}

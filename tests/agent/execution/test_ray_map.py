@@ -1,4 +1,4 @@
-"""Pieces of a training in Ray workers: the same results, whatever becomes of the workers."""
+"""Parts of a training in Ray workers: the same results, even if workers are lost."""
 
 import os
 import signal

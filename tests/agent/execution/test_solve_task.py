@@ -1,4 +1,4 @@
-"""A solve as a task: where the solver can go on from earlier solutions, it is given those of the store."""
+"""A solve as a task: a solver that can start from earlier solutions gets those in the store."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def task(store: SnapshotStore, a: float, n_time: int | None = None) -> SolveTask
 
 
 def n_before(store: SnapshotStore, a: float, n_time: int | None = None) -> float:
-    """Solves one point; how many solves its solution went on from."""
+    """Solve one point; returns the number of solves before it from which its solution was continued."""
     given = task(store, a, n_time)
     result = execute(given)
     assert result.ok

@@ -1,4 +1,4 @@
-"""The figure of the workers' time: every piece of work where it was, one host or many, seconds or days."""
+"""The figure of the workers' activities: each at its place, for one or many hosts, seconds or days."""
 
 from pathlib import Path
 
@@ -33,7 +33,13 @@ def bars(figure) -> list[tuple[float, float, float]]:
 
 def test_each_piece_of_work_lies_in_its_workers_lane() -> None:
     figure = timeline(SPANS)
-    assert bars(figure) == [(0, 4, 0), (1, 3, 1), (2, 9, 2), (4, 10, 0), (9, 10, 2)]  # not that of nobody knows whom
+    assert bars(figure) == [
+        (0, 4, 0),
+        (1, 3, 1),
+        (2, 9, 2),
+        (4, 10, 0),
+        (9, 10, 2),
+    ]  # without that of the unknown worker
     above, below = figure.axes
     assert [label.get_text() for label in above.get_yticklabels()] == ["n1", "n2"]
     assert below.get_xlabel() == "time since the start [s]"

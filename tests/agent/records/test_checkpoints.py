@@ -57,7 +57,7 @@ def synchronous(root: Path, solver_runs: int, **changes: Any) -> Config:
 def test_a_damaged_model_is_set_aside_and_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: Callable[[Path], None]
 ) -> None:
-    """The campaign goes on from the very model that it had lost."""
+    """The campaign resumes with the same model that was damaged."""
     run_quick(synchronous(tmp_path, 6), monkeypatch)
     folder = tmp_path / "mlruns/campaigns/quick/models/round-001"
     before = Surrogate.load(folder).predict([[0.8, 1.0]])
@@ -92,7 +92,7 @@ def test_a_damaged_assessment_is_made_again(
     np.testing.assert_array_equal(Assessment.load(path).errors, before.errors)
 
 
-def test_a_truncated_solution_is_solved_again_and_the_campaign_goes_on(
+def test_a_truncated_solution_is_solved_again_and_the_campaign_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For training and for validation; no further solver run is charged."""

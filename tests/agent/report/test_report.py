@@ -75,8 +75,8 @@ def test_errors_with_a_validation_set(config: Config, ledger: Ledger, burgers_su
 
 
 def test_reliability_by_probability(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
-    judged = replace(ASSESSMENT, reliability=np.linspace(0, 1, len(LEVELS)))
-    report = build(config, ledger, burgers_surrogate, judged)
+    assessed = replace(ASSESSMENT, reliability=np.linspace(0, 1, len(LEVELS)))
+    report = build(config, ledger, burgers_surrogate, assessed)
     assert list(report["reliability"]) == [f"{level:g}" for level in LEVELS]
     assert (report["reliability"]["0.1"], report["reliability"]["0.6"], report["reliability"]["0.99"]) == (0, 0.5, 1)
     assert build(config, ledger, burgers_surrogate, ASSESSMENT)["reliability"] is None

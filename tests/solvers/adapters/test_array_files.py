@@ -1,4 +1,4 @@
-"""Files that solvers write: each format as it is written by its own library, and each way in which it can be spoilt."""
+"""Files that solvers write: each format as its own library writes it, and damaged files."""
 
 import h5py
 import numpy as np

@@ -1,4 +1,4 @@
-"""An external program as a solver: a C program compiled here, what it is given, and how its failures are told."""
+"""An external program as a solver: a C program compiled here, its input, and its failures."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The supervisor: how a command ends is told, and none of its processes is left, whoever dies."""
+"""The supervisor: it reports how a command ends and leaves none of its processes, whichever process dies."""
 
 import os
 import signal

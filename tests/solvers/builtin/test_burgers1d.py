@@ -85,7 +85,7 @@ def test_an_independent_dense_newton_agrees(mu):
 
 
 def test_the_pulse_wraps_around_the_domain():
-    """A domain so small, and a time so long, that the wrapped stencil decides the answer."""
+    """A domain so small, and a time so long, that the periodic boundary matters."""
     fom = Burgers1D(n_x=41, n_t=81, x_max=1.0, t_end=4.0, newton_tolerance=1e-13)
     u = fom.solve(CENTRE).u
     np.testing.assert_allclose(u, dense_newton(fom, **CENTRE), rtol=0, atol=1e-10)

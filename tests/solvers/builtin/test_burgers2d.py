@@ -28,7 +28,7 @@ def test_every_time_step_satisfies_the_scheme_to_the_tolerance():
 @pytest.mark.parametrize("reynolds", [1e4, 100.0, 1.0])
 @pytest.mark.parametrize("mu", [CENTRE, {"a": 2.0, "w": 4.0}])
 def test_a_general_sparse_newton_agrees(mu, reynolds):
-    """Down to Reynolds numbers at which diffusion rules, and to boundary values that matter."""
+    """Down to Reynolds numbers at which diffusion dominates, with boundary values that matter."""
     options = {"n_x": 13, "n_t": 11, "t_end": 0.4, "newton_tolerance": 1e-13, "max_sweeps": 2000}
     fom = Burgers2D(reynolds=reynolds, **options)
     np.testing.assert_allclose(fom.solve(mu).u, burgers2d_sparse(fom, mu), rtol=0, atol=1e-11)

@@ -1,4 +1,4 @@
-"""The wake of a cylinder: forces against published values, the phase lock, and going on from another viscosity."""
+"""The wake of a cylinder: forces against published values, the phase lock, and starts from another viscosity."""
 
 import math
 import sys
@@ -183,7 +183,7 @@ def test_near_the_cylinder_it_soon_does_not_matter_from_which_viscosity_the_flow
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_nowhere_does_it_matter_from_which_viscosity_the_flow_goes_on(ngsolve):
+def test_the_solution_does_not_depend_on_the_viscosity_of_the_start(ngsolve):
     """The defaults for the transients: vortices shed before them have left through the outlet."""
     fom = replace(COARSE, transient=Wake().transient)
     from_rest, nearby = (fom.solve({"nu": nu}) for nu in (NU, 1.1 * NU))

@@ -1,4 +1,4 @@
-"""The snapshot store: what goes in comes out bit for bit, or is reported as damaged; nothing is ever half written."""
+"""The snapshot store: solutions are read bit for bit or reported as damaged, and files are complete."""
 
 import hashlib
 import json
@@ -101,7 +101,7 @@ def test_a_second_put_replaces_the_first(store):
     assert store.addresses() == [name]
 
 
-# States to go on from
+# States from which other solves can start
 
 
 def with_restart(value: float) -> Snapshots:

@@ -1,4 +1,4 @@
-"""Common times: what is exact stays exact, the order of interpolation, and an error estimate to be trusted."""
+"""Common times: what is exact stays exact, the order of interpolation, and the error estimate."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_equal_times_are_left_as_they_are():
 
 
 def test_a_cubic_is_interpolated_exactly():
-    """Whatever the times; and the error is then known to be rounding."""
+    """For any times; the estimated error is then rounding."""
     times = [np.linspace(0, 1, 23), np.sort(np.random.default_rng(0).uniform(-0.1, 1.1, 60))]
     runs = [Snapshots(t, np.outer(1 - t + 3 * t**3, [1.0, -2.0])) for t in times]
     found = to_common_times(runs)
@@ -63,7 +63,7 @@ def test_the_estimated_error_is_near_the_true_one(n, frequency):
 
 
 def test_the_error_of_a_jump_is_not_extrapolated_away():
-    """A shock that passes: halving the step gains nothing, so the estimate stays what leaving snapshots out costs."""
+    """With a moving shock, halving the step gains nothing, so the estimate is the error of leaving snapshots out."""
     x = np.linspace(0, 1, 50)
     run = Snapshots(np.linspace(0, 1, 41), (x < np.linspace(0, 1, 41)[:, None]).astype(float))
     assert interpolation_error(run) > 0.02
@@ -94,5 +94,5 @@ def test_within_cuts_what_sticks_out():
     assert within(run, 0.0, 1.0 - 1e-13) is run
     cut = within(run, 0.1 + 1e-13, 0.85)
     np.testing.assert_allclose(cut.t, np.linspace(0.1, 0.8, 8))
-    assert cut.t[0] >= 0.1 + 1e-13  # within for whoever compares exactly
+    assert cut.t[0] >= 0.1 + 1e-13  # inside for an exact comparison
     np.testing.assert_array_equal(cut.u, run.u[1:9])
