@@ -16,6 +16,7 @@ from jaxtyping import Float
 from mlasdi.alignment import Aligned, ScalingExponents, alignment_candidates
 from mlasdi.interpolation import Kernels, Kriging, select_kernels
 from mlasdi.preprocessing import BasisSettings, TrainingData
+from mlasdi.solvers import ParameterSpace
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import relative, time_parts
 
@@ -68,7 +69,7 @@ def choose_alignment(
     candidates = alignment_candidates(
         data, settings, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, carried_over=carried_over
     )
-    points = box_points(data.space.n_params, data.space.unit_sobol(N_SOBOL, 0))
+    points = feasible_points(data.space, N_SOBOL, 0)
     estimates: dict[str, float] = {}
     leading: list[KrigedAlignment] = []
 
@@ -86,6 +87,12 @@ def choose_alignment(
         regression = aligned.continued_by("regression", leading[0].data.t.numpy())
         enter(replace(regression, name=f"{aligned.name}, regression"))
     return AlignmentChoice(leading[0].aligned, leading[0].data.kernels, estimates, tuple(exponents))
+
+
+def feasible_points(space: ParameterSpace, n_sobol: int, seed: int) -> Float[np.ndarray, "m d"]:
+    """`box_points` of so many Sobol points, as far as they may be solved."""
+    points = box_points(space.n_params, space.unit_sobol(n_sobol, seed))
+    return points[space.feasible(space.from_unit(points))] if space.is_restricted else points
 
 
 def box_points(d: int, sobol: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "m d"]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from mlasdi.operator_inference import OperatorInferenceModel, Probes, SelectionSettings, TrajectoryData, select
 from mlasdi.stages import DynamicsStage, StagedModel, unscaled
-from mlasdi.training.alignment_choice import box_points
+from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
 
 N_PROBES = 64  # Sobol points, beside corners and centres of faces, at which trajectories must stay near the others
@@ -28,7 +28,7 @@ def inferred_dynamics(context: TrainingContext, frequencies: tuple[float, ...]) 
         norm=basis.norm(c) / basis.scale,
         groups=data.held_out,
     )
-    probes = box_points(space.n_params, space.unit_sobol(N_PROBES, 0))
+    probes = feasible_points(space, N_PROBES, 0)
     settings = SelectionSettings(
         effort=context.settings.effort, frequencies=tuple(w * context.interval for w in frequencies) or None
     )

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from mlasdi.stages import StagedModel
 from mlasdi.surrogate import FieldStd, min_factor
-from mlasdi.training.alignment_choice import box_points
+from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
 from mlasdi.validation import LeaveOneOut, leave_one_out
 
@@ -37,7 +37,7 @@ def estimate_errors(model: StagedModel, context: TrainingContext) -> ErrorEstima
     )
     if loo is None:
         return ErrorEstimates(None, np.inf, None)
-    points = box_points(context.space.n_params, context.space.unit_sobol(ESTIMATE_POINTS, context.seed))
+    points = feasible_points(context.space, ESTIMATE_POINTS, context.seed)
     std = FieldStd(model, context.basis, time_scaling=data.time_scaling).maximum(points, data.t)
     largest = float(np.hypot(loo.calibration.estimate(points, std).max(), context.noise_error))
     return ErrorEstimates(

@@ -29,8 +29,8 @@ def brute_force_errors(surrogate: Surrogate, truths: Truths) -> np.ndarray:
         for k in range(surrogate.n_stages):
             prediction = surrogate.predict(mu, truth.t, n_stages=k + 1, std=False).mean[0]
             length = np.sqrt((truth.u**2).sum(axis=1))
-            # Where the state vanishes, relative to its largest norm.
-            length = np.where(length > 0, length, length.max())
+            # Small states count as a tenth of the largest one.
+            length = np.maximum(length, 0.1 * length.max())
             errors[k, i] = (np.sqrt(((prediction - truth.u) ** 2).sum(axis=1)) / length).max()
     return errors
 

@@ -129,7 +129,7 @@ def test_the_best_pair_is_symmetric_and_beats_one_after_the_other() -> None:
 
 
 def test_it_prefers_the_inside_to_the_face_that_is_most_uncertain() -> None:
-    """With one end of a line known, the other is the most uncertain point, but reduces the variance on one side only."""
+    """With one end of a line known, the other is most uncertain, but has only one side."""
     kernel = Kernel(family="matern52", lengthscale=(0.7,))
     reduction, x = uniform(np.array([[0.0], [0.05]]), kernel), np.linspace(0.1, 1, 91)
     assert x[np.argmax(Kriging(reduction.gp.x, kernel).variance(x[:, None]))] == 1
