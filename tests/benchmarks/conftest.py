@@ -7,7 +7,8 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "solvers")]
+SOLVERS = Path(__file__).parents[1] / "solvers"
+sys.path[:0] = [str(Path(__file__).parent), str(SOLVERS), str(SOLVERS / "builtin")]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

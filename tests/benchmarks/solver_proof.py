@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import burgers2d_measures
 import numpy as np
-import test_burgers
+import test_burgers1d
 import vlasov_measures
 import wake_measures
 from naive_solvers import burgers1d_banded, burgers2d_sparse, vlasov_numpy
@@ -86,7 +86,7 @@ class Timing:
 
 def burgers1d_checks() -> Iterator[Check]:
     n_cells = np.array([250, 500, 1000, 2000])
-    errors = [test_burgers.final_error(Burgers1D(n_x=n + 1, n_t=n + 1), PULSE) for n in n_cells.tolist()]
+    errors = [test_burgers1d.final_error(Burgers1D(n_x=n + 1, n_t=n + 1), PULSE) for n in n_cells.tolist()]
     order = float(-np.polyfit(np.log(n_cells), np.log(errors), 1)[0])
     characteristics = "characteristics, exact before the shock"
     yield Check("burgers1d", "relative L2 error at t = 1", errors[2], 0.0, characteristics, 3e-3)
