@@ -89,7 +89,11 @@ def test_in_aligned_variables_few_points_score_higher(similar_surrogate: Surroga
 
 
 def test_the_maximum_is_found_from_few_candidates_and_any_seed(surrogate: Surrogate) -> None:
-    """With eight candidates, fewer than the box of three parameters has faces and corners."""
+    """With eight candidates, fewer than the box of three parameters has faces and corners.
+
+    Scores have several maxima, since they are larger near points whose folds err more than expected: 0.969 of the
+    highest one was found. It was 0.98 and more with the deviation alone.
+    """
     found = [
         propose(surrogate, SamplingSettings(candidates=8), PointSets(trained_on(surrogate)), 1, seed)[1][0]
         for seed in range(2)
