@@ -172,7 +172,9 @@ class Asynchronous:
             if is_last and self.solves.n_running:  # the last training waits for all solves
                 return
             self.ledger.close_round(self._round)
-        task = self.solves.training_task(self._round, self.rounds.checkpoints.for_workers(self._round))
+        checkpoints = self.rounds.checkpoints
+        before = None if self.model is None else checkpoints.share(self.model)
+        task = self.solves.training_task(self._round, checkpoints.for_workers(self._round), before)
         self._training = self.ledger.activity_log.begin("train", worker="unknown", cores=self.config.cluster.train_cpus)
         self._tasks.append(task)
 

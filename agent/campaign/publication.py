@@ -71,7 +71,10 @@ class Publisher:
         tags |= _error_tags(assessment)
         estimate = float("inf") if surrogate.error_estimate is None else surrogate.error_estimate
         card = model_card(surrogate, tags)
+        found = surrogate.record.prequential.newest.errors
         with delivering():
+            if found:
+                self.tracker.tag_round(round - 1, {"found_error": repr(max(found))})
             self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
             return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
 
@@ -103,12 +106,14 @@ class Publisher:
         """
         surrogate, assessment = history[-1]
         drawn = self._maps(surrogate, assessment, solved)
+        tested = surrogate.record.prequential
         drawn["convergence"] = figures.convergence(
             [len(s.model.latent.x) for s, _ in history],
             [_by_stage(s, a) for s, a in history],
             [s.error_estimate for s, _ in history],
             self.config.budget.target_error,
             validated=assessment is not None,
+            found=list(zip(tested.n_points, tested.errors, strict=True)),
         )
         if assessment is not None and worst is not None:
             mu = assessment.mu[int(np.argmax(assessment.final))]
@@ -224,6 +229,8 @@ def _error_metrics(surrogate: Surrogate, assessment: Assessment | None) -> dict[
     if surrogate.error_estimate is not None:
         metrics["error_estimate"] = surrogate.error_estimate
         metrics["leave_one_out"] = max(surrogate.record.leave_one_out[-1])
+    if surrogate.record.prequential.newest.errors:
+        metrics["prequential_error"] = max(surrogate.record.prequential.newest.errors)
     if assessment is not None:
         metrics["max_relative_error"] = float(assessment.final.max())
         metrics["mean_relative_error"] = float(assessment.final.mean())

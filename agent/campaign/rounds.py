@@ -48,13 +48,14 @@ class Rounds:
 
     def stop_reason(self, round: int | None) -> StopReason | None:
         """Why to stop after the round of a model, or before the first model (`round` None); None to continue."""
-        estimate = None if round is None else self.surrogate(round).error_estimate
+        record = None if round is None else self.surrogate(round).record
         used = (
             self.runs(),
             self.ledger.activity_log.elapsed_s(),
-            estimate,
+            None if record is None else record.error_estimate,
             self.failed(),
             self.ledger.activity_log.core_seconds() / 3600,
+            () if record is None else record.prequential.errors,
         )
         reached = self.budget.stop_reason(*used)
         return reached or (StopReason.INTERRUPTED if self.stop.requested else None)
@@ -92,8 +93,7 @@ class Rounds:
             with self.timed("train"):
                 folder = self.checkpoints.model_folder(round)
                 if self.checkpoints.surrogate(round) is None:  # else the agent was killed between saving and recording
-                    task = self.solves.training_task(round, str(folder))
-                    self.solves.resolving_damaged(lambda: train(task, self.monitor.training, self.monitor.warning))
+                    self._train(round)
             self.ledger.complete_step(round, "train", {"folder": folder.name})
 
     def surrogate(self, round: int) -> Surrogate:
@@ -101,11 +101,18 @@ class Rounds:
         found = self.checkpoints.surrogate(round)
         if found is None:
             with self.timed("train"):
-                task = self.solves.training_task(round, str(self.checkpoints.model_folder(round)))
-                self.solves.resolving_damaged(lambda: train(task, self.monitor.training, self.monitor.warning))
+                self._train(round)
             found = self.checkpoints.surrogate(round)
             assert found is not None  # it has just been saved
         return found
+
+    def _train(self, round: int) -> None:
+        before = None
+        if round > 0:
+            self.surrogate(round - 1)  # trained again if it is damaged
+            before = str(self.checkpoints.model_folder(round - 1))
+        task = self.solves.training_task(round, str(self.checkpoints.model_folder(round)), before)
+        self.solves.resolving_damaged(lambda: train(task, self.monitor.training, self.monitor.warning))
 
     # Assessment
 
@@ -116,14 +123,19 @@ class Rounds:
             if validate:
                 self.validate([round])
             found = [asdict(finding) for finding in diagnose(surrogate, self.config.budget.target_error)]
-            self.ledger.complete_step(
-                round, "assess", {"error_estimate": surrogate.error_estimate, "diagnostics": found}
-            )
+            payload = {
+                "error_estimate": surrogate.error_estimate,
+                "prequential": surrogate.record.prequential.newest.described(self.space),
+                "diagnostics": found,
+            }
+            self.ledger.complete_step(round, "assess", payload)
         assessment = self.checkpoints.assessment(round)
         errors = surrogate.record.stage_errors if assessment is None else assessment.errors.max(axis=1).tolist()
         stages = dict(zip(surrogate.record.stage_names, errors or [None] * surrogate.n_stages, strict=True))
         worst = None if assessment is None else float(assessment.final.max())
-        self.monitor.assessed(round, self.runs(), surrogate.error_estimate, worst, stages)
+        newest = surrogate.record.prequential.newest
+        pairs = list(zip(newest.expected, newest.errors, strict=True))
+        self.monitor.assessed(round, self.runs(), surrogate.error_estimate, worst, stages, pairs)
 
     def validate(self, rounds: Sequence[int]) -> None:
         """Compute errors of models on the validation set, if there is one, unless they are known already."""

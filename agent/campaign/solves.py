@@ -196,8 +196,11 @@ class Solves:
             )
         return tuple(Solution(point.mu, point.address) for point in points)
 
-    def training_task(self, round: int, place: str) -> TrainTask:
+    def training_task(self, round: int, place: str, before: str | None) -> TrainTask:
         """The task of training a round's model and saving it at `place`, a folder or a URL.
+
+        Args:
+            before: folder or URL of the model of the round before; None for the first one.
 
         Raises:
             SolvesError: fewer than two solves succeeded.
@@ -214,6 +217,7 @@ class Solves:
             info={"problem": self.config.problem.solver, "campaign": self.config.name, "round": round},
             cpus=self.config.cluster.train_cpus,
             gpus=self.config.cluster.train_gpus,
+            before=before,
         )
 
     def _last_failure(self) -> str:

@@ -6,7 +6,7 @@ control codes.
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from types import TracebackType
@@ -130,12 +130,15 @@ class ConsoleMonitor(Monitor):
         error_estimate: float | None,
         max_error: float | None,
         stages: Mapping[str, Any],
+        found: Sequence[tuple[float, float]] = (),
     ) -> None:
         if self._validation_began:  # validation solves run in one round only, so they do not count in the estimate
             self._round_began += self._now() - self._validation_began
             self._validation_began = 0.0
         self._runs, self._error, self._stage = solver_runs, error_estimate, ""
         self._activity = "publishing"
+        for expected, error in found:
+            self._say(f"  the model before expected an error of {percent(expected)} here, and had {percent(error)}")
         validated = "" if max_error is None else f", validated {percent(max_error)}"
         by_stage = ", ".join(f"{name} {percent(error)}" for name, error in stages.items())
         self._say(f"  estimated error {percent(error_estimate)}{validated} (by stage: {by_stage})", style="bold")

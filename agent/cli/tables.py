@@ -39,6 +39,10 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
         table.add_row(stage["name"], *map(percent, (stage["leave_one_out"], *validated)))
     console.print(table)
     facts = {"error estimate": percent(report["error_estimate"])}
+    newest = report.get("predicted_before", ())[-2:]
+    if newest:
+        pairs = ", ".join(f"{percent(one['found'])} (expected {percent(one['expected'])})" for one in newest)
+        facts["found at newest solves"] = pairs
     if is_validated:
         facts |= {
             "validated error": f"max {percent(report['max_relative_error'])}, "

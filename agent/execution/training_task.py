@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from mlasdi.agent.execution.model_exchange import upload_to
+from mlasdi.agent.execution.model_exchange import download_from, upload_to
 from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, is_disk_full, this_worker
 from mlasdi.agent.execution.ray_map import TrainingWorkers
 from mlasdi.agent.execution.solve_task import SolverSpec
 from mlasdi.agent.execution.training_data import Solution, SolvesError, read_training_data
 from mlasdi.solvers import ParameterSpace
 from mlasdi.solvers.storage import DamagedSnapshot, open_store
+from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, Progress, fit
 from mlasdi.validation import use_workers
 
@@ -33,6 +34,7 @@ class TrainTask:
         info: JSON that is saved with the surrogate.
         cpus: number of cores.
         gpus: number of GPUs, if the machine has any.
+        before: folder or URL of the model of the round before, which the new solutions test; None for the first one.
     """
 
     task_id: int
@@ -46,6 +48,7 @@ class TrainTask:
     info: Mapping[str, Any]
     cpus: int = 1
     gpus: float = 0.0
+    before: str | None = None
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
         """The result if the worker was lost."""
@@ -92,9 +95,15 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
     data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
     info = {**task.info, "time_interpolation_error": time_error}
     device = _device(task.gpus, warn)
-    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device)
+    before = None if task.before is None else _load(task.before)
+    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device, before=before)
     with upload_to(task.place) as folder:
         surrogate.save(folder)
+
+
+def _load(place: str) -> Surrogate:
+    with download_from(place) as folder:
+        return Surrogate.load(folder)
 
 
 def _device(gpus: float, warn: Callable[[str], None]) -> str:

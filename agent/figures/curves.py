@@ -34,6 +34,7 @@ def convergence(
     estimates: Sequence[float | None],
     target: float | None,
     validated: bool,
+    found: Sequence[tuple[int, float]] = (),
 ) -> Figure:
     """Error against solver runs, one line per number of stages.
 
@@ -43,6 +44,7 @@ def convergence(
         estimates: the surrogate's own estimate of its largest error; None if unknown.
         target: error at which the campaign stops; None for no target.
         validated: whether `stage_errors` are errors at validation points; else they are leave-one-out errors.
+        found: errors at points that were solved later: number of solves that the model had, and its error there.
     """
     figure = new_figure(3.8)
     axes = figure.subplots()
@@ -57,6 +59,10 @@ def convergence(
     if np.isfinite(estimate).any():
         axes.plot(runs, estimate, "x--", color="0.35", label="estimate, without validation")
         drawn += estimate.tolist()
+    if found:
+        before, errors = np.array(found).T
+        axes.plot(before, 100 * errors, "d", mfc="none", color=OKABE_ITO[1], label="found at the next points")
+        drawn += (100 * errors).tolist()
     if target is not None:
         axes.axhline(100 * target, color="black", lw=0.9, ls=":", label=f"target {100 * target:.3g} %")
     log_error_axis(axes, drawn)

@@ -1,6 +1,6 @@
 """Progress events of a campaign."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ class Monitor:
         error_estimate: float | None,
         max_error: float | None,
         stages: Mapping[str, Any],
+        found: Sequence[tuple[float, float]] = (),
     ) -> None:
         """The round's surrogate has been assessed.
 
@@ -43,6 +44,7 @@ class Monitor:
             max_error: largest relative error on the validation set; None without one.
             stages: name of each stage kept -> error with the stages up to it (on the validation set if there is one,
                 else leave-one-out; None if unknown).
+            found: at the points of this round, the errors that the model before expected, and that it had.
         """
 
     def published(self, round: int, version: str | None) -> None:

@@ -21,8 +21,9 @@ from mlasdi.surrogate import Surrogate
 
 # Tags that queries and resumed campaigns use.
 _OWN_TAGS = {
-    *("error_estimate", "max_error", "mean_error", "coverage", "solver_runs", "parameter_box", "problem", "campaign"),
-    *("round", "data_hash", "solver_identity", "packages", "fields", "n_state", "stages", "size_bytes"),
+    *("error_estimate", "found_error", "max_error", "mean_error", "coverage", "solver_runs", "parameter_box"),
+    *("problem", "campaign", "round", "data_hash", "solver_identity", "packages", "fields", "n_state", "stages"),
+    "size_bytes",
 }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from mlasdi.agent.registry.champion import CAMPAIGN_TAG, known_error
 from mlasdi.agent.registry.package import SURROGATE
 from mlasdi.agent.registry.store import AnyStore, Store, all_pages, connect, database_file, quiet
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
-CAMPAIGN_TAG, ROUND_TAG = "mlasdi.campaign_id", "mlasdi.round"
 ARCHIVED_TAG = "mlasdi.archived"
 
 Sort = Literal["error", "newest", "solver_runs", "name"]
@@ -36,6 +36,7 @@ class ModelVersionInfo:
         aliases: of the version.
         uri: for `Surrogate.load`: with an alias if there is one, else with the version.
         error_estimate: the model's own estimate of its relative error, a fraction.
+        found_error: largest relative error that solves after the training have found, a fraction; `None` without any.
         max_error: largest relative error on a validation set, a fraction; `None` if it was not validated.
         solver_runs: number of full-order solves.
         parameter_box: name -> (low, high) of the trained box.
@@ -50,6 +51,7 @@ class ModelVersionInfo:
     aliases: tuple[str, ...]
     uri: str
     error_estimate: float
+    found_error: float | None
     max_error: float | None
     solver_runs: int | None
     parameter_box: Mapping[str, tuple[float, float]]
@@ -60,8 +62,8 @@ class ModelVersionInfo:
 
     @property
     def error(self) -> float:
-        """The validated error if there is one, else the estimate."""
-        return self.error_estimate if self.max_error is None else self.max_error
+        """The validated error if there is one; else the larger one of the estimate and of what later solves found."""
+        return known_error(self.tags)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ def find(
 
     Args:
         problem: name of the registered model, of the campaign, or the version's tag `problem`.
-        max_error: upper limit of the validated error or, without validation, of the estimate; a fraction.
+        max_error: upper limit of `ModelVersionInfo.error`, a fraction.
         covers: parameter name -> value or `[low, high]` that the trained box must contain.
         archived: whether to include archived versions.
         sort: `error`, `newest` (first), `solver_runs` (fewest first), or `name`.
@@ -212,6 +214,7 @@ def _info(version: "ModelVersion", aliases: tuple[str, ...]) -> ModelVersionInfo
         aliases=aliases,
         uri=f"models:/{version.name}@{aliases[0]}" if aliases else f"models:/{version.name}/{version.version}",
         error_estimate=float(tags.get("error_estimate", "nan")),
+        found_error=float(tags["found_error"]) if "found_error" in tags else None,
         max_error=float(tags["max_error"]) if "max_error" in tags else None,
         solver_runs=int(tags["solver_runs"]) if "solver_runs" in tags else None,
         parameter_box={name: (float(low), float(high)) for name, (low, high) in box.items()},

@@ -8,14 +8,15 @@ import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from math import inf, isnan
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG, is_better, known_error
 from mlasdi.agent.registry.package import Documents, packages, save_model
-from mlasdi.agent.registry.registry import CAMPAIGN_TAG, CHAMPION, ROUND_TAG
+from mlasdi.agent.registry.registry import CHAMPION
 from mlasdi.agent.registry.runs import find_run, log_metrics, log_params, unless_it_exists, where
 from mlasdi.agent.registry.store import all_pages, check_uri, connect, is_database, quiet, store_uri
 
@@ -160,14 +161,14 @@ class Tracker:
     ) -> str:
         """Register the saved surrogate of a round as a version of the registered model, and return the version.
 
-        The alias `champion` moves to it if there is no champion, or if `error_estimate` is less than the champion's. A
-        round that is registered already keeps its version.
+        The alias `champion` moves to it if it is better (see `is_better`). A round that is registered already keeps its
+        version.
 
         Args:
             surrogate_folder: with the files of `Surrogate.save`.
             tags: version tags, of which `parameter_box` is required: JSON `{name: [low, high]}` in the order of the
                 model's input columns.
-            error_estimate: the model's own estimate of its relative error, a fraction.
+            error_estimate: the model's own estimate of its relative error, a fraction; infinite if it is not known.
             card: the model card, Markdown; MLflow shows it as the description of the version.
             figures: files that are saved with the model, besides the card and the campaign's configuration.
 
@@ -176,12 +177,8 @@ class Tracker:
         """
         if "parameter_box" not in tags:
             raise ValueError(f"version tags need 'parameter_box', got {sorted(tags)}")
-        this_round = where({CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)})
-        query = f"name = '{self.registered_model}' and {this_round}"
-        found = all_pages(self._client.search_model_versions, filter_string=query)
-        if found:
-            version = found[0]
-        else:
+        version = self._version_of(round)
+        if version is None:
             documents = Documents(card, self._config_text, tuple(figures))
             model = self._log_model(round, surrogate_folder, json.loads(tags["parameter_box"]), documents)
             own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
@@ -191,9 +188,28 @@ class Tracker:
 
     @quiet()
     def tag_version(self, version: str, tags: Mapping[str, str]) -> None:
-        """Add tags that become known after the registration, such as a validated `max_error`."""
+        """Add tags that become known after the registration, such as a validated `max_error`.
+
+        The alias `champion` moves to the version if it is better now.
+        """
         for name, value in tags.items():
             self._client.set_model_version_tag(self.registered_model, version, name, value)
+        self._promote(self._client.get_model_version(self.registered_model, version))
+
+    @quiet()
+    def tag_round(self, round: int, tags: Mapping[str, str]) -> None:
+        """Add tags to the version of a round, if it is registered; the champion stays."""
+        version = self._version_of(round)
+        if version is None:
+            return
+        for name, value in tags.items():
+            self._client.set_model_version_tag(self.registered_model, version.version, name, value)
+
+    def _version_of(self, round: int) -> "ModelVersion | None":
+        this_round = where({CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)})
+        query = f"name = '{self.registered_model}' and {this_round}"
+        found = all_pages(self._client.search_model_versions, filter_string=query)
+        return found[0] if found else None
 
     @quiet()
     def finish(
@@ -272,36 +288,29 @@ class Tracker:
         return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def _promote(self, version: "ModelVersion") -> None:
-        """Move the alias `champion` to `version` if there is no champion or it is better."""
+        """Move the alias `champion` to `version` if it is better than the present champion."""
         from mlflow.exceptions import MlflowException
 
-        if not self._is_best(version):
+        if not self._is_better(version):
             return
         try:
             self._set_champion(version)
         except MlflowException:
             # If two campaigns set the first champion at the same time, MLflow rejects one, which then compares again.
-            if self._is_best(version):
+            if self._is_better(version):
                 self._set_champion(version)
 
     def _set_champion(self, version: "ModelVersion") -> None:
         self._client.set_registered_model_alias(self.registered_model, CHAMPION, version.version)
 
-    def _is_best(self, version: "ModelVersion") -> bool:
-        """Whether there is no champion, or `version` has the smaller error estimate."""
+    def _is_better(self, version: "ModelVersion") -> bool:
+        """Whether there is no champion and the error of `version` is known, or it is better than the champion."""
         champion = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
         if champion is None:
-            return True
-        # A champion that a user chose may have no estimate; then it stays.
-        best = self._client.get_model_version(self.registered_model, champion).tags.get("error_estimate", "-inf")
-        return _or_inf(version.tags["error_estimate"]) < _or_inf(best)
+            return isfinite(known_error(version.tags))
+        return is_better(version.tags, self._client.get_model_version(self.registered_model, champion).tags)
 
 
 def _size(folder: Path) -> int:
     """Bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _or_inf(error: str) -> float:
-    """An error from its tag; NaN counts as infinite."""
-    return inf if isnan(float(error)) else float(error)

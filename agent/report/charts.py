@@ -20,7 +20,8 @@ def convergence(rounds: Sequence[Mapping[str, Any]], target: float | None) -> Ch
     """Error against solver runs; None before the first error is known.
 
     Args:
-        rounds: `solver_runs`, `estimate`, `max_error` and `mean_error` of each assessed round; errors may be None.
+        rounds: `solver_runs`, `estimate`, `max_error`, `mean_error` and `found` (at points that were solved next) of
+            each assessed round; errors may be None.
         target: error at which the campaign stops.
     """
     runs = [round["solver_runs"] for round in rounds]
@@ -28,10 +29,11 @@ def convergence(rounds: Sequence[Mapping[str, Any]], target: float | None) -> Ch
         "validated, largest": ("max_error", {"color": BLUE}, "circle"),
         "validated, mean": ("mean_error", {"color": SKY}, "square"),
         "estimate": ("estimate", {"color": ORANGE, "dash": "dash"}, "x"),
+        "found at the next points": ("found", {"color": VERMILION, "dash": "dot"}, "diamond"),
     }
     traces = []
     for name, (key, line, symbol) in lines.items():
-        percent = [_percent(round[key]) for round in rounds]
+        percent = [_percent(round.get(key)) for round in rounds]
         if any(value is not None for value in percent):
             traces.append(
                 {"type": "scatter", "mode": "lines+markers", "name": name, "x": runs, "y": percent, "line": line,

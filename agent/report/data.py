@@ -16,6 +16,8 @@ from mlasdi.solvers.storage import DamagedSnapshot, open_store, within
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment
 
+SAME_POINT = 1e-9  # distance in the unit cube
+
 
 class ReportData:
     """The contents of the HTML report of one campaign, which may still be running.
@@ -87,6 +89,7 @@ class ReportData:
                     "round": point.round,
                     "mu": self.space.as_array(point.mu)[0].tolist(),
                     "score": point.score,
+                    **self._predicted_before(point),
                     "status": point.status,
                     "attempts": len(own),
                     "solve_s": sum(attempt.solve_s or 0.0 for attempt in own),
@@ -94,6 +97,16 @@ class ReportData:
                 }
             )
         return rows
+
+    def _predicted_before(self, point: Point) -> dict[str, float | None]:
+        """Error at a point that was expected before its solve, and the one that was found; None where it was not."""
+        record = None if self.surrogate is None else self.surrogate.record.prequential
+        if record and point.purpose == "train":
+            known, x = np.array(record.x), self.space.to_unit(self.space.as_array(point.mu))
+            place = int(np.argmin(np.abs(known - x).max(axis=1)))
+            if np.abs(known[place] - x).max() < SAME_POINT:
+                return {"expected": record.expected[place], "found": record.errors[place]}
+        return {"expected": None, "found": None}
 
     @cached_property
     def uncertainty(self) -> dict[str, Any] | None:
@@ -115,10 +128,12 @@ class ReportData:
             if assessed is None:
                 continue
             assessment = self._assessment(k)
+            tested = (self.ledger.step_payload(k + 1, "assess") or {}).get("prequential", ())
             rounds.append(
                 {
                     "solver_runs": sum(point.status == "solved" and point.round <= k for point in self.points),
                     "estimate": assessed.get("error_estimate"),
+                    "found": max((one["found"] for one in tested), default=None),
                     "max_error": None if assessment is None else float(assessment.final.max()),
                     "mean_error": None if assessment is None else float(assessment.final.mean()),
                 }

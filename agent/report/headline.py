@@ -1,9 +1,11 @@
 """The headline of the HTML report: error, its place, coverage and cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
+from mlasdi.agent.config import Budget
 from mlasdi.agent.report.data import ReportData
 from mlasdi.agent.text import percent, point, seconds
 
@@ -39,15 +41,38 @@ def _error(data: ReportData) -> Card:
     if data.assessment is None:
         value = percent(estimate)
         remark = "largest error over the box, estimated by the model; not validated"
+        remark += _found(data.report.get("predicted_before", ()))
     else:
         largest, mean = data.report["max_relative_error"], data.report["mean_relative_error"]
         value = "not finite" if largest is None else percent(largest)
         remark = f"largest at {len(data.assessment.mu)} validation points; mean {percent(mean)}. "
         remark += f"Estimate without validation: {percent(estimate)}"
-    if target is not None and estimate is not None:
-        reached = "reached" if estimate <= target else "not reached"
-        remark += f". Target {percent(target)}, which the estimate has {reached}"
+    if target is not None:
+        remark += f". Target {percent(target)}: {_reached(data, target, estimate)}"
     return Card("Error", value, remark)
+
+
+def _found(predicted_before: Sequence[Mapping[str, Any]]) -> str:
+    """Errors at the newest two points, before they were solved, in words."""
+    newest = predicted_before[-2:]
+    if not newest:
+        return ""
+    pairs = " and ".join(f"{percent(one['found'])} (expected {percent(one['expected'])})" for one in newest)
+    return f". Found at the newest solves, by the model before them: {pairs}"
+
+
+def _reached(data: ReportData, target: float, estimate: float | None) -> str:
+    """Whether the target error is reached, and what says so."""
+    assert data.report is not None
+    n = data.config.budget.check_solves
+    found = [one["found"] for one in data.report.get("predicted_before", ())]
+    if estimate is None:
+        return "not known yet whether it is reached"
+    if estimate > target:
+        return "the estimate has not reached it"
+    if Budget(data.config.budget).reaches_target(estimate, found):
+        return "reached by the estimate" + (f", and confirmed by the newest {n} solves" if n else "")
+    return f"reached by the estimate, but the newest {n} solves do not confirm it"
 
 
 def _where(data: ReportData) -> Card:

@@ -54,6 +54,7 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "stages": _stages(surrogate, assessment),
         "dropped_stages": dict(record.dropped),
         "error_estimate": record.error_estimate,
+        "predicted_before": record.prequential.described(surrogate.space),
         "leave_one_out": max(record.leave_one_out[-1]) if record.leave_one_out else None,
         "max_relative_error": None if assessment is None else float(assessment.final.max()),
         "mean_relative_error": None if assessment is None else float(assessment.final.mean()),

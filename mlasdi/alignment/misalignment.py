@@ -17,7 +17,6 @@ from mlasdi.alignment.grid_splines import (
     is_within_reach,
     midpoint_round_trip,
     spline_coefficients,
-    tensor_product,
 )
 from mlasdi.alignment.missing_values import missing_patterns
 from mlasdi.alignment.scaling_exponents import ScalingExponents
@@ -189,15 +188,21 @@ class AlignmentObjective:
                 along.append(interpolation_matrix(nodes, at, of_node) + boundary)
                 inside = is_within_reach(nodes, at, of_node).reshape(n_points, -1)
             known = (known[:, :, None] & inside[:, None]).reshape(n_points, -1)
-        if len(along) == 1:
-            in_space = np.stack([along[0] @ one for one in self._in_space])
-            return in_space.reshape(self.n_fields, n_points, -1, in_space.shape[-1]), known
-        sizes = [len(rows) for rows in self.rows]
-        of_points = [
-            tensor_product(csr_array(one[i * m : (i + 1) * m]) for one, m in zip(along, sizes, strict=True))
-            for i in range(n_points)
-        ]
-        return np.stack([np.stack([matrix @ one for matrix in of_points]) for one in self._in_space]), known
+        return np.stack([self._along_axes(along, one) for one in self._in_space]), known
+
+    def _along_axes(
+        self, along: Sequence[csr_array], values: Float[np.ndarray, "state column"]
+    ) -> Float[np.ndarray, "point place column"]:
+        """One matrix along each axis, of all points one below the other, applied to values on the grid."""
+        n_points, n_columns = len(self.x), values.shape[-1]
+        first, *others = along
+        at = (first @ values.reshape(first.shape[1], -1)).reshape(n_points, first.shape[0] // n_points, -1)
+        for matrix in others:
+            n = matrix.shape[1]
+            of_points = matrix.toarray().reshape(n_points, 1, -1, n)
+            at = np.matmul(of_points, at.reshape(n_points, at.shape[1], n, -1))
+            at = at.reshape(n_points, at.shape[1] * at.shape[2], -1)
+        return at.reshape(n_points, -1, n_columns)
 
     def fit_residuals(self, exponents: ScalingExponents, kernel: Kernel) -> Float[np.ndarray, " residual"]:
         """Leave-one-out errors of kriging at equal rescaled times and coordinates, in the units of the states.

@@ -36,6 +36,7 @@ class SearchSettings:
         rough_length: kernel length scale of the first of two fits, in widths of the box. So short, kriging is little
             more than the mean of neighbouring trajectories, and the sum of squares has fewer local minima. With 0.05,
             twenty points of burgers1d in a wide box end in one of these.
+        as_good: root of the sum of squares without shifts, relative to that with them, up to which they are not needed.
         curvature_floor: of a diagonal entry of the Gauss-Newton matrix, relative to the largest one.
     """
 
@@ -46,6 +47,7 @@ class SearchSettings:
     damping_factor: float = 5.0
     min_decrease: float = 1e-2
     rough_length: float = 0.2
+    as_good: float = 1.05
     curvature_floor: float = 1e-6
 
 
@@ -112,7 +114,7 @@ def fit_group(
     """Exponents of a group, fitted from none with the smooth kernel of the prior.
 
     Where the group asks for it, they are first fitted with a rough kernel, and both results are given: the smooth one
-    starts from the rough one.
+    starts from the rough one. Exponents without shifts are given too, where these are not needed.
     """
     settings = settings or SearchSettings()
     d = objective.x.shape[1]
@@ -121,7 +123,31 @@ def fit_group(
         rough = smooth.model_copy(update={"lengthscale": (settings.rough_length,) * d})
         start = fit_exponents(objective, start, group.free, rough, settings)
         yield start
-    yield fit_exponents(objective, start, group.free, smooth, settings)
+    found = fit_exponents(objective, start, group.free, smooth, settings)
+    yield found
+    yield from _without_shifts(objective, found, group, smooth, settings)
+
+
+def _without_shifts(
+    objective: AlignmentObjective,
+    found: ScalingExponents,
+    group: ExponentGroup,
+    kernel: Kernel,
+    settings: SearchSettings,
+) -> Iterator[ScalingExponents]:
+    """Exponents without shifts, where scales about some centre do as well as those that were found.
+
+    To first order, a shift is the same as a scale about another centre, and with two levels of a parameter it is
+    exactly the same at the training points. Between them it is not.
+    """
+    if not (found.shifts.any() and found.scales.any()):
+        return
+    start = replace(found, shifts=np.zeros_like(found.shifts))
+    free = group.free & ~_which(found, shifts=np.ones((1, 1)))
+    simpler = fit_exponents(objective, start, free, kernel, settings)
+    limit = settings.as_good * np.linalg.norm(objective.fit_residuals(found, kernel))
+    if np.linalg.norm(objective.fit_residuals(simpler, kernel)) <= limit:
+        yield simpler
 
 
 def fit_exponents(

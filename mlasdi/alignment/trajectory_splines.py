@@ -22,6 +22,7 @@ Continuation: TypeAlias = Literal["kriging", "regression"]
 # e^(1/2), as a fraction of the interval. Chosen on the first benchmark problems (see `grid_splines`).
 RIDGE, MEMORY = 1e-4, 0.1
 MAX_MODES = 40  # leading coordinates to which the weights of the regression are fitted
+NEAR = 9  # times on each side by which the value of a cubic spline is decided
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class TrajectorySplines:
             past = tau <= rates[i] + ROUNDING
             if place and not past.all():
                 combined = self._combination(i, order[:place], tau - rates[i], resampled, slopes)
-                at_end = CubicSpline(tau, combined, axis=0)(rates[i])
+                near = _times_near(tau, int(past.sum()))
+                at_end = CubicSpline(tau[near], combined[near], axis=0)(rates[i])
                 resampled[i, ~past] = combined[~past] + (self.splines[i](1.0) - at_end)
             if slopes is not None:
                 slopes[i] = CubicSpline(tau, resampled[i], axis=0)(tau, 1)
@@ -112,6 +114,12 @@ class TrajectorySplines:
         back = [CubicSpline(t, one, axis=0)(rate * t) for one, rate in zip(sampled, rates, strict=True)]
         truth = [spline(t) for spline in self.splines]
         return float(np.sqrt(np.mean(np.sum((np.array(back) - np.array(truth)) ** 2, axis=-1))))
+
+
+def _times_near(tau: Float[np.ndarray, " time"], place: int) -> slice:
+    """Times by which the value of a spline near time number `place` is decided: the influence of others is 1e-5."""
+    first = min(max(place - NEAR, 0), max(len(tau) - 2 * NEAR, 0))
+    return slice(first, first + 2 * NEAR)
 
 
 def _extrapolation_weights(

@@ -110,6 +110,7 @@ class OperatorInferenceModel:
         t: Float[np.ndarray, " m"] | None = None,
         z0: Float[np.ndarray, "n rank"] | None = None,
         with_residual: bool = True,
+        forecast: Forecast | None = None,
     ) -> Float[np.ndarray, "n m full"]:
         """POD coordinates; of the leading ones alone `with_residual=False`; NaN where the integration fails.
 
@@ -118,9 +119,10 @@ class OperatorInferenceModel:
 
         Args:
             z0: known initial states, in the leading coordinates.
+            forecast: what `latent` returned for these points and times, if it was called before.
         """
         grid = self.grid(self.data.t if t is None else t)
-        forecast = self.latent(x, raw, grid, z0)
+        forecast = forecast or self.latent(x, raw, grid, z0)
         values = forecast.z
         if with_residual:
             kriged = np.tensordot(self.data.weights(x), self.residual, axes=1)

@@ -206,7 +206,9 @@ class PodBasis:
     def norm(self, c: Float[np.ndarray, "*batch rank"]) -> Float[np.ndarray, "*batch"]:
         """`state_norm` of the states of POD coordinates, without forming the states."""
         along_mean, rest = self._mean_parts
-        return np.sqrt(np.sum((along_mean + self.scale * c) ** 2, axis=-1) + rest)
+        along = self.scale * c
+        along += along_mean
+        return np.sqrt(np.einsum("...r,...r->...", along, along) + rest)
 
 
 def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:

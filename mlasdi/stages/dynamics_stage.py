@@ -15,6 +15,33 @@ from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
 from mlasdi.stages.kriging_stage import KrigingStage
 from mlasdi.stages.stage import Json, LatentSteps, Stage
 
+SAME_POINT = 1e-9  # distance in the unit cube
+MOST_REMEMBERED = 1 << 22  # values of a prediction that is kept
+
+
+@dataclass(frozen=True)
+class InitialStates:
+    """Initial states that are known.
+
+    Attributes:
+        x: points of the unit cube `[point, d]`.
+        c: POD coordinates of the states there `[point, rank]`.
+    """
+
+    x: Float[np.ndarray, "point d"]
+    c: Float[np.ndarray, "point rank"]
+
+    def put_into(self, z0: Float[np.ndarray, "n r"], x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n r"]:
+        """The states `z0` of points `x`, replaced where they are known."""
+        distance = np.abs(x[:, None] - self.x).max(axis=-1)
+        nearest = distance.argmin(axis=1)
+        is_known = distance[np.arange(len(x)), nearest] < SAME_POINT
+        return np.where(is_known[:, None], self.c[nearest, : z0.shape[1]], z0)
+
+    def with_more(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "InitialStates":
+        """With those of other points; of two at one point, the later one counts."""
+        return InitialStates(np.concatenate([x, self.x]), np.concatenate([c, self.c]))
+
 
 @dataclass(frozen=True)
 class DynamicsStage(Stage):
@@ -34,8 +61,10 @@ class DynamicsStage(Stage):
         mean_coordinates, mean_rest: the norm of a state with coordinates c, in their unit, is the root of
             `|mean_coordinates + c|^2 + mean_rest`.
         kernel: covariance over the parameters, for standard deviations.
+        initial_states: where they are known, beside the training points; None if predictions krige them.
         errors: of the folds, divided by `sqrt(variance_i(x_i))` `[point, time, rank]`; none before they are known.
         folds: models of folds that were fitted before, by their points.
+        recent: the last predictions, by their points and times: errors and deviations ask for the same ones.
     """
 
     kind: ClassVar[str] = "operator-inference"
@@ -46,16 +75,34 @@ class DynamicsStage(Stage):
     mean_coordinates: Float[np.ndarray, " rank"]
     mean_rest: float
     kernel: Kernel
+    initial_states: InitialStates | None = None
     errors: Float[np.ndarray, "point time rank"] | None = None
     folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
+    recent: dict[bytes, Float[np.ndarray, "param time rank"]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        x, t = along.x.numpy(), np.maximum(along.t.numpy(), self.model.data.t[0])
-        values = self.model.predict(x, unscaled(x, self.log_ratios), t)
+        x, t = along.x.numpy(), along.t.numpy()
+        key = x.tobytes() + t.tobytes()
+        values = self.recent.get(key)
+        if values is None:
+            values = self._predicted(x, np.maximum(t, self.model.data.t[0]))
+            if values.size <= MOST_REMEMBERED:
+                self.recent.clear()
+                self.recent[key] = values
+        return torch.from_numpy(values.copy())
+
+    def _predicted(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
+        z0 = None
+        if self.initial_states is not None:
+            data, rank = self.model.data, self.model.settings.rank
+            z0 = self.initial_states.put_into(data.weights(x, data.initial_kernel) @ data.c[:, 0, :rank], x)
+        values = self.model.predict(x, unscaled(x, self.log_ratios), t, z0)
         failed = ~np.isfinite(values).all(axis=(1, 2))
         if failed.any():
             values[failed] = self._plain_kriging(x[failed], t)
-        return torch.from_numpy(values)
+        return values
 
     def _plain_kriging(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
         data = self.model.data
@@ -75,6 +122,16 @@ class DynamicsStage(Stage):
             errors = CubicSpline(data.t, errors, axis=1)(t)
         directions = errors / np.sqrt(len(data.x))
         return before + torch.from_numpy(std[:, None, None] * directions[:, None])
+
+    def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "DynamicsStage":
+        """The stage with initial states at points `x`, as POD coordinates `c`.
+
+        Raises:
+            ValueError: it was trained to krige initial states.
+        """
+        if self.initial_states is None:
+            raise ValueError("the model was trained with first_stage.initial_state: kriged; train it with given")
+        return replace(self, initial_states=self.initial_states.with_more(x, c))
 
     def with_errors(self, errors: Float[np.ndarray, "point time rank"]) -> "DynamicsStage":
         """The stage with the errors of its folds.
@@ -121,6 +178,8 @@ class DynamicsStage(Stage):
         arrays |= {"mean_coordinates": self.mean_coordinates}
         if self.errors is not None:
             arrays |= {"fold_errors": self.errors}
+        if self.initial_states is not None:
+            arrays |= {"initial_x": self.initial_states.x, "initial_c": self.initial_states.c}
         return own, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     @classmethod
@@ -132,6 +191,7 @@ class DynamicsStage(Stage):
             mean_coordinates=arrays["mean_coordinates"],
             mean_rest=settings["mean_rest"],
             kernel=Kernel.model_validate(settings["kernel"]),
+            initial_states=InitialStates(arrays["initial_x"], arrays["initial_c"]) if "initial_x" in arrays else None,
             errors=arrays.get("fold_errors"),
         )
 

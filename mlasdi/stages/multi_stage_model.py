@@ -88,10 +88,15 @@ class StagedModel:
         fitted: list[Stage] = []
         predicted = torch.zeros_like(targets)
         for stage in self.stages:
+            if fitted:
+                predicted = fitted[-1].drift_weight * predicted + fitted[-1].evaluate(along)
             rows = slice(None) if stage.uses_anchors else slice(data.n_points)
             fitted.append(stage.refit(along[rows], targets[rows] - stage.drift_weight * predicted[rows]))
-            predicted = stage.drift_weight * predicted + fitted[-1].evaluate(along)
         return StagedModel(self.latent, tuple(fitted))
+
+    def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "StagedModel":
+        """The model with known initial states, in POD coordinates `c`, at points `x` of the unit cube."""
+        return StagedModel(self.latent, tuple(stage.starting_from(x, c) for stage in self.stages))
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
         """The model of the fold of training point `i`: latent coefficients and networks are kept, the rest refitted."""

@@ -81,6 +81,10 @@ class Stage(ABC):
         """Factor on the prediction of the stages before, at times `t`."""
         return self.drift_weight
 
+    def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "Stage":
+        """The stage with known initial states `c` at points `x`, of which most stages make no use."""
+        return self
+
     @abstractmethod
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
         """Contribution to the POD coordinates along latent trajectories."""

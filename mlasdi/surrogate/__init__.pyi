@@ -1,4 +1,5 @@
 from .error_norms import covered as covered
+from .error_norms import max_relative_error as max_relative_error
 from .error_norms import relative as relative
 from .error_norms import relative_error as relative_error
 from .files import SurrogateError as SurrogateError
@@ -6,6 +7,7 @@ from .local_calibration import LocalCalibration as LocalCalibration
 from .queries import ExtrapolationWarning as ExtrapolationWarning
 from .queries import Probes as Probes
 from .results import Prediction as Prediction
+from .results import PrequentialErrors as PrequentialErrors
 from .results import TrainingRecord as TrainingRecord
 from .surrogate import Surrogate as Surrogate
 from .uncertainty import MIN_FACTOR as MIN_FACTOR

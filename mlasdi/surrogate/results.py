@@ -8,7 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
 
+from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate.local_calibration import LocalCalibration
+
+N_RECENT = 5  # newest prequential errors that calibrate the error estimate: older ones are those of poorer models
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,68 @@ class LatentPrediction:
 
 
 @dataclass(frozen=True)
+class PrequentialErrors:
+    """Prequential errors: those of models at points that were solved after the model was trained, oldest first.
+
+    Each new solve tests the model that was there before it (Dawid, J. R. Stat. Soc. A 147, 1984). Unlike leave-one-out
+    errors, these have taken part in no choice of the model.
+
+    Attributes:
+        x: the points, in the unit cube `[point, d]`.
+        errors: relative error found at each, its maximum over time.
+        expected: estimate of that error by the model that was tested.
+        deviations: its relative standard deviation without calibration, the maximum over time.
+        n_points: number of training points of the model that was tested.
+    """
+
+    x: tuple[tuple[float, ...], ...] = ()
+    errors: tuple[float, ...] = ()
+    expected: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    n_points: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.errors)
+
+    def __add__(self, later: "PrequentialErrors") -> "PrequentialErrors":
+        return PrequentialErrors(
+            (*self.x, *later.x),
+            (*self.errors, *later.errors),
+            (*self.expected, *later.expected),
+            (*self.deviations, *later.deviations),
+            (*self.n_points, *later.n_points),
+        )
+
+    @property
+    def newest(self) -> "PrequentialErrors":
+        """Those of the last model that was tested."""
+        return self._rows([k for k, n in enumerate(self.n_points) if n == self.n_points[-1]])
+
+    def calibrating(self, calibration: LocalCalibration) -> LocalCalibration:
+        """A calibration by leave-one-out errors, with the newest of these errors too."""
+        recent = self._rows(range(len(self))[-N_RECENT:])
+        return calibration.with_pairs(recent.x, recent.errors, recent.deviations)
+
+    def described(self, space: ParameterSpace) -> list[dict[str, Any]]:
+        """Each point with the error that was expected and the one that was found, as JSON."""
+        points = space.from_unit(np.array(self.x).reshape(-1, space.n_params))
+        columns = zip(points, self.expected, self.errors, self.n_points, strict=True)
+        return [
+            {"mu": space.as_dict(mu), "expected": expected, "found": found, "n_points": n}
+            for mu, expected, found, n in columns
+        ]
+
+    def _rows(self, rows: Sequence[int]) -> "PrequentialErrors":
+        return PrequentialErrors(
+            tuple(self.x[k] for k in rows),
+            tuple(self.errors[k] for k in rows),
+            tuple(self.expected[k] for k in rows),
+            tuple(self.deviations[k] for k in rows),
+            tuple(self.n_points[k] for k in rows),
+        )
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
     """How the surrogate was trained, and its errors as estimated without test data.
 
@@ -88,8 +153,8 @@ class TrainingRecord:
         stage_errors: leave-one-out error with the first k stages: root mean square over the folds, weighted by
             `TrainingSet.fold_weights`.
         leave_one_out: errors of all folds `[stage][point]`; empty below three training points.
-        error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None below three
-            training points.
+        error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None where nothing
+            supports one (`mlasdi.training.scoring.supports_estimate`).
         std_factors, error_factors: see `LeaveOneOut`; in equal parts of the time interval.
         loss_history: stage name -> (step, loss) pairs.
         dropped: stages that were tried and not kept -> leave-one-out error with the stage; None where it is unknown.
@@ -104,8 +169,9 @@ class TrainingRecord:
         candidates: name of each model that was trained -> its stages, leave-one-out error, error estimate and seconds.
         chosen: the name of this one among them.
         findings: what is doubtful about the model, each with `kind`, `message` and `remedy`.
-        calibration: errors and standard deviations of the folds, by which `Surrogate.relative_std` is calibrated; empty
-            where they are not known.
+        calibration: errors and standard deviations of the folds and the newest prequential errors, by which
+            `Surrogate.relative_std` is calibrated; empty where they are not known.
+        prequential: errors of earlier models at points that were solved later.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
     """
 
@@ -129,3 +195,4 @@ class TrainingRecord:
     chosen: str = ""
     findings: tuple[Mapping[str, str], ...] = ()
     calibration: LocalCalibration = field(default_factory=LocalCalibration)
+    prequential: PrequentialErrors = field(default_factory=PrequentialErrors)

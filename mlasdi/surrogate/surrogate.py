@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,27 @@ class Surrogate:
         x, times = self._query(mu, t, n_stages)
         return self._mean(x, self.unit_times(times), n_stages)
 
+    def starting_from(self, mu: Points, u0: Float[np.ndarray, "param state"]) -> "Surrogate":
+        """This surrogate, which now knows the initial states at parameters `mu`; ask it for predictions there.
+
+        A model without latent dynamics makes no use of them.
+
+        Args:
+            mu: as for `predict`.
+            u0: the states at the first training time.
+
+        Raises:
+            ValueError: shapes do not fit, or the model was trained to krige initial states
+                (`first_stage.initial_state`).
+        """
+        points, states = self.space.as_array(mu), np.atleast_2d(u0)
+        if states.shape != (len(points), self.layout.n_state):
+            raise ValueError(
+                f"u0 has shape {states.shape}; expected [{len(points)}, {self.layout.n_state}]: a state at each point"
+            )
+        c = np.concatenate([self.project(point, self.t[:1], u[None]) for point, u in zip(points, states, strict=True)])
+        return replace(self, model=self.model.starting_from(self.space.to_unit(points), c))
+
     def project(self, mu: Points, t: ArrayLike, u: Float[np.ndarray, "time state"]) -> Float[np.ndarray, "time rank"]:
         """POD coordinates of the states of one true trajectory.
 
@@ -224,12 +245,13 @@ class Surrogate:
                 stay equidistant, which is several times cheaper.
         """
         x = self.space.to_unit(self.space.as_array(mu))
-        return self.record.calibration.estimate(x, self._uncalibrated_std(x, pending, n_time))
+        return self.record.calibration.estimate(x, self.uncalibrated_std(mu, pending, n_time=n_time))
 
-    def _uncalibrated_std(
-        self, x: Float[np.ndarray, "param d"], pending: ArrayLike | None, n_time: int | None
+    def uncalibrated_std(
+        self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
-        """Relative standard deviation in the L2 norm, maximum over time; arguments as for `relative_std`."""
+        """`relative_std` before it is calibrated by errors that are known; with the same arguments."""
+        x = self.space.to_unit(self.space.as_array(mu))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self.unit_times(self.t[::-stride][::-1])
         # Models of earlier versions, and those with too few points for folds, have factors over time alone.
@@ -244,7 +266,7 @@ class Surrogate:
         See `LocalCalibration.score`; arguments as for `relative_std`.
         """
         x = self.space.to_unit(self.space.as_array(mu))
-        return self.record.calibration.score(x, self._uncalibrated_std(x, pending, n_time))
+        return self.record.calibration.score(x, self.uncalibrated_std(mu, pending, n_time=n_time))
 
     def describe(self) -> dict[str, Any]:
         """What was trained, what was kept, and how good it is by its own account, as JSON.

@@ -75,7 +75,7 @@ def _(settings: NoLatentSettings, context: TrainingContext) -> tuple[Candidate |
 
 @first_stage.register
 def _(settings: InferredDynamicsSettings, context: TrainingContext) -> tuple[Candidate | None, LatentModel, Encoder]:
-    stage = inferred_dynamics(context, settings.frequencies)
+    stage = inferred_dynamics(context, settings)
     latent = context.trivial_latent
     if stage is None:
         return None, latent, _no_encoder(context)

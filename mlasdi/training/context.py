@@ -48,6 +48,7 @@ class TrainingContext:
         device: on which networks are trained, as torch names it.
         interval: length of the training interval, in the unit of time.
         noise_error: relative error that noise in the basis causes.
+        error_to_beat: leave-one-out error of the best other model so far.
         names: names of the stages that the model has so far.
     """
 
@@ -61,6 +62,7 @@ class TrainingContext:
     device: str = "cpu"
     interval: float = 1.0
     noise_error: float = 0.0
+    error_to_beat: float = np.inf
     names: list[str] = field(default_factory=list)
 
     @property

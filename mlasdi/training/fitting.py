@@ -11,12 +11,20 @@ from jaxtyping import Float
 
 from mlasdi.preprocessing import Denoised, TrainingData, noise_std
 from mlasdi.stages import Extrapolation, TrainingSet
-from mlasdi.surrogate import LocalCalibration, Surrogate, TrainingRecord, student_factor
+from mlasdi.surrogate import PrequentialErrors, Surrogate, TrainingRecord, student_factor
 from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
 from mlasdi.training.context import Progress, TrainingContext
 from mlasdi.training.race import RESCALED, STATES, Contender, run_race
+from mlasdi.training.scoring import supports_estimate
 from mlasdi.training.settings import ModelSettings
-from mlasdi.validation import diagnose, distance_correlations, latent_correlations, mean_errors, training_errors
+from mlasdi.validation import (
+    diagnose,
+    distance_correlations,
+    latent_correlations,
+    mean_errors,
+    prequential_errors,
+    training_errors,
+)
 
 __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
 
@@ -31,6 +39,7 @@ def fit(
     report: Callable[[Progress], None] = lambda progress: None,
     info: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    before: Surrogate | None = None,
 ) -> Surrogate:
     """Fit a surrogate to training trajectories.
 
@@ -42,11 +51,16 @@ def fit(
         info: JSON that is saved with the surrogate.
         device: on which networks are trained, as torch names it. All else is small or in double precision, and computed
             on the CPU.
+        before: a surrogate of fewer of these trajectories. Its errors at the others are kept, and calibrate the error
+            estimate together with leave-one-out errors.
 
     Raises:
-        ValueError: fewer than two different training points, or a latent dimension above the POD rank.
+        ValueError: fewer than two different training points, or `before` is a surrogate of another problem.
     """
     start = time.perf_counter()
+    prequential = PrequentialErrors()
+    if before is not None:
+        prequential = before.record.prequential + prequential_errors(before, data)
     data, noise = _prepared(data, settings)
     common = {
         "space": data.space,
@@ -56,7 +70,7 @@ def fit(
         "noise_error": noise.modes_error if noise else 0.0,
     }
     winner, finished = run_race(_contexts(data, settings, noise, seed, common))
-    record = _record(winner, finished, noise)
+    record = _record(winner, finished, noise, prequential)
     context = winner.selection.context
     surrogate = Surrogate(
         space=data.space,
@@ -155,15 +169,19 @@ def _within_rank(settings: ModelSettings, rank: int) -> ModelSettings:
     return settings.model_copy(update={"latent_dim": clamped if len(clamped) > 1 else clamped[0]})
 
 
-def _record(winner: Contender, finished: Mapping[str, Contender], noise: Denoised | None) -> TrainingRecord:
+def _record(
+    winner: Contender, finished: Mapping[str, Contender], noise: Denoised | None, prequential: PrequentialErrors
+) -> TrainingRecord:
     """The record of the training, but for the time that it took."""
+    calibration, estimate = winner.errors.calibrated_by(prequential)
+    known = supports_estimate(winner.selection.context.data.x, prequential)
     selection, model, loo = winner.selection, winner.model, winner.errors.loo
     data, basis = selection.context.data, selection.context.basis
     return TrainingRecord(
         stage_names=tuple(selection.names),
         stage_errors=tuple(mean_errors(loo.errors, data).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
-        error_estimate=winner.errors.error_estimate,
+        error_estimate=estimate if known else None,
         std_factors=loo.std_factors.values if loo else (student_factor(data.n_points),),
         error_factors=loo.error_factors.values if loo else (1.0,),
         loss_history={name: tuple(selection.losses[name]) for name in selection.names},
@@ -176,6 +194,7 @@ def _record(winner: Contender, finished: Mapping[str, Contender], noise: Denoise
         noise_level=noise.level if noise else 0.0,
         candidates={name: one.described() for name, one in finished.items()},
         chosen=winner.name,
-        calibration=loo.calibration if loo else LocalCalibration(),
+        calibration=calibration,
+        prequential=prequential,
         fit_s=0.0,
     )

@@ -3,19 +3,16 @@
 import numpy as np
 
 from mlasdi.operator_inference import OperatorInferenceModel, Probes, SelectionSettings, TrajectoryData, select
-from mlasdi.stages import DynamicsStage, StagedModel, unscaled
+from mlasdi.stages import DynamicsStage, InitialStates, StagedModel, unscaled
 from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
+from mlasdi.training.settings import InferredDynamicsSettings
 
 N_PROBES = 64  # Sobol points, beside corners and centres of faces, at which trajectories must stay near the others
 
 
-def inferred_dynamics(context: TrainingContext, frequencies: tuple[float, ...]) -> DynamicsStage | None:
-    """The dynamics with the smallest leave-one-out error, with the errors of its folds; None if kriging has less.
-
-    Args:
-        frequencies: angular ones of a known forcing, in radians per unit of time.
-    """
+def inferred_dynamics(context: TrainingContext, settings: InferredDynamicsSettings) -> DynamicsStage | None:
+    """The dynamics with the smallest leave-one-out error, with the errors of its folds; None if kriging has less."""
     data, basis, space = context.data, context.basis, context.space
     log_ratios = tuple(float(np.log(p.high / p.low)) if p.scale == "log" else 0.0 for p in space.parameters)
     c = data.c.numpy()
@@ -29,22 +26,30 @@ def inferred_dynamics(context: TrainingContext, frequencies: tuple[float, ...]) 
         groups=data.held_out,
     )
     probes = feasible_points(space, N_PROBES, 0)
-    settings = SelectionSettings(
-        effort=context.settings.effort, frequencies=tuple(w * context.interval for w in frequencies) or None
+    is_given = settings.initial_state == "given"
+    search = SelectionSettings(
+        effort=context.settings.effort,
+        frequencies=tuple(w * context.interval for w in settings.frequencies) or None,
+        known_start=is_given,
+        to_beat=context.error_to_beat,
     )
-    found = select(trajectories, Probes(probes, unscaled(probes, log_ratios)), settings)
+    found = select(trajectories, Probes(probes, unscaled(probes, log_ratios)), search)
     if found.model is None:
         return None
-    return _with_fold_errors(found.model, log_ratios, context)
+    starts = InitialStates(data.x, c[:, 0]) if is_given else None
+    return _with_fold_errors(found.model, log_ratios, starts, context)
 
 
 def _with_fold_errors(
-    model: OperatorInferenceModel, log_ratios: tuple[float, ...], context: TrainingContext
+    model: OperatorInferenceModel,
+    log_ratios: tuple[float, ...],
+    starts: InitialStates | None,
+    context: TrainingContext,
 ) -> DynamicsStage:
     data, basis = context.data, context.basis
     rest = basis.norm(-basis.mean_coordinates[None])[0] / basis.scale
     stage = DynamicsStage(
-        model, log_ratios, basis.mean_coordinates, float(rest**2), data.kernels.uncertainty or data.kernel
+        model, log_ratios, basis.mean_coordinates, float(rest**2), data.kernels.uncertainty or data.kernel, starts
     )
     alone = StagedModel(context.trivial_latent, (stage,))
     errors = np.zeros(data.c.shape)

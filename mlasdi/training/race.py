@@ -84,7 +84,8 @@ def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str,
     finished: dict[str, Contender] = {}
     for name, context, settings in _entries(contexts):
         if _is_worth_training(name, settings, finished):
-            contender = _trained(name, replace(context, settings=settings, names=[]))
+            best = min((one.errors.loo_error for one in finished.values()), default=np.inf)
+            contender = _trained(name, replace(context, settings=settings, names=[], error_to_beat=best))
             if contender is not None:
                 finished[name] = contender
     return _winner(finished), finished
@@ -100,7 +101,8 @@ def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, Traini
     for name, context in contexts.items():
         yield f"kriging ({name})", context, _with(settings, NoLatentSettings(), kriging_alone=True)
     if not few:
-        dynamics = InferredDynamicsSettings(frequencies=settings.first_stage.frequencies)
+        first = settings.first_stage
+        dynamics = InferredDynamicsSettings(frequencies=first.frequencies, initial_state=first.initial_state)
         for name, context in contexts.items():
             yield f"operator inference ({name})", context, _with(settings, dynamics, kriging_alone=False)
     if settings.effort != "quick":

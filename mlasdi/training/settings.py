@@ -44,6 +44,11 @@ class InferredDynamicsSettings(BaseModel, frozen=True, extra="forbid"):
     frequencies: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (), description="angular frequencies of a known forcing, in radians per unit of time"
     )
+    initial_state: Literal["kriged", "given"] = Field(
+        "kriged",
+        description="kriged: between the training points like the rest of the field; given: by "
+        "Surrogate.starting_from, and to the folds of leave-one-out errors",
+    )
 
 
 class ChosenSettings(BaseModel, frozen=True, extra="forbid"):
@@ -51,6 +56,7 @@ class ChosenSettings(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["chosen"] = "chosen"
     frequencies: tuple[Annotated[float, Field(gt=0)], ...] = Field((), description="as of operator-inference")
+    initial_state: Literal["kriged", "given"] = Field("kriged", description="as of operator-inference")
 
 
 FirstStageSettings = Annotated[

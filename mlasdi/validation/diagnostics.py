@@ -26,6 +26,9 @@ STALLED_ERROR = 0.05  # with a smaller training error, a first stage has not sta
 STALLED_PROGRESS = 0.95  # a loss is flat if its minimum in the last third exceeds this part of the minimum before
 FITS_BETTER = 0.5  # a stage fits much better if it lowers the training error below this part
 MIN_DRIFT_WEIGHT = 0.1  # with a smaller one, kriging hardly uses the stages before it
+REFUTED = 3.0  # found error over expected error, beyond which an estimate is refuted
+NOT_DESCRIBED = 0.5  # median leave-one-out error beyond which the model describes nothing
+TINY = float(np.finfo(float).tiny)
 N_CHECKED = 256  # points of the box at which the latent dynamics are checked
 # The setting that keeps the coefficients of each kind of first stage small or smooth over the parameters.
 STABILISERS = {
@@ -58,7 +61,12 @@ def diagnose(
         target_error: the relative error that is asked for, as a fraction.
         split: mean error split on a validation set, where there is one.
     """
-    findings = [*_few_points(surrogate), *_projection_floor(surrogate, target_error, split)]
+    findings = [
+        *_few_points(surrogate),
+        *_projection_floor(surrogate, target_error, split),
+        *_refuted_estimate(surrogate),
+        *_not_described(surrogate),
+    ]
     if surrogate.model.latent.has_dynamics:
         findings += [
             *_unstable_dynamics(surrogate),
@@ -72,7 +80,10 @@ def diagnose(
 def _few_points(surrogate: Surrogate) -> Iterator[Finding]:
     n = len(surrogate.model.latent.x)
     remedy = f"sampling.initial or budget.solver_runs: at least {MIN_FOLDS} points"
-    if surrogate.error_estimate is None:
+    if surrogate.error_estimate is None and n >= 3:
+        message = f"all {n} training points are corners of the box: nothing tells the error inside of it"
+        yield Finding("few-points", message, "budget.solver_runs: more points")
+    elif surrogate.error_estimate is None:
         message = f"{n} training points: the error estimate is unknown, and the standard deviation is not calibrated"
         yield Finding("few-points", message, remedy)
     elif n < MIN_FOLDS:
@@ -95,6 +106,33 @@ def _projection_floor(surrogate: Surrogate, target_error: float | None, split: E
             f"target is {target_error:.2g}: no stage can reach it"
         )
         yield Finding("projection-floor", message, "budget.solver_runs: more points, which extend the basis")
+
+
+def _refuted_estimate(surrogate: Surrogate) -> Iterator[Finding]:
+    """The newest solves have found errors that the model before them did not expect."""
+    newest = surrogate.record.prequential.newest
+    ratios = [found / max(expected, TINY) for found, expected in zip(newest.errors, newest.expected, strict=True)]
+    if ratios and max(ratios) > REFUTED:
+        worst = ratios.index(max(ratios))
+        point = surrogate.space.as_dict(surrogate.space.from_unit(np.array([newest.x[worst]]))[0])
+        message = (
+            f"at {', '.join(f'{name} = {value:.4g}' for name, value in point.items())} the model before expected an "
+            f"error of {newest.expected[worst]:.2g}, and the solve found {newest.errors[worst]:.2g}"
+        )
+        yield Finding("refuted-estimate", message, "budget.solver_runs: more points; do not rely on the estimate yet")
+
+
+def _not_described(surrogate: Surrogate) -> Iterator[Finding]:
+    """Leave-one-out errors of the size of the solution, which more points will hardly lower."""
+    errors = surrogate.record.leave_one_out[-1] if surrogate.record.leave_one_out else ()
+    typical = float(np.median(errors)) if errors else 0.0
+    if len(errors) >= MIN_FOLDS and typical > NOT_DESCRIBED:
+        message = (
+            f"at half of the training points a model without the point errs by {typical:.2g} of the solution or more: "
+            "it does not describe this solver over this box"
+        )
+        remedy = "problem.parameters: a smaller box, or several; more times, if the solver's are few"
+        yield Finding("not-described", message, remedy)
 
 
 def _unstable_dynamics(surrogate: Surrogate) -> Iterator[Finding]:

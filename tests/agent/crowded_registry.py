@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from mlasdi.agent.registry.registry import CAMPAIGN_TAG
+from mlasdi.agent.registry.champion import CAMPAIGN_TAG
 from mlasdi.agent.registry.store import connect, store_uri
 
 N_MODELS = 20

@@ -1,6 +1,7 @@
 """The campaign as a whole: its results, and that it resumes without loss after a kill at any time."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -88,7 +89,9 @@ def test_every_round_is_registered_and_the_best_is_champion(undisturbed: Path) -
     assert [version.tags["round"] for version in versions] == ["0", "1"]
     assert [version.solver_runs for version in versions] == [4, 5]
     (champion,) = (version for version in versions if "champion" in version.aliases)
-    assert champion.error_estimate == min(version.error_estimate for version in versions)
+    assert champion.error == min(version.error for version in versions)
+    (tested,) = report_of(undisturbed)["predicted_before"]
+    assert [version.found_error for version in versions] == [tested["found"], None]
     assert versions[-1].max_error == report_of(undisturbed)["max_relative_error"]
 
 
@@ -120,9 +123,12 @@ def test_the_registered_model_predicts_without_the_solver(undisturbed: Path) -> 
         "assert p.mean.shape == p.std.shape == (1, 26, 101), p.mean.shape\n"
         "print(float(abs(p.mean).max()))\n"
     )
+    # MLflow leaves the store that other tests of this process have used in the environment
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=undisturbed, capture_output=True, text=True, timeout=120, check=False
-    )
+        [sys.executable, "-c", code], cwd=undisturbed, env=environment, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.strip().splitlines()[-1]) == pytest.approx(0.8, rel=0.05)
 
@@ -205,15 +211,20 @@ def test_run_again_after_the_end_it_repeats_the_report(undisturbed: Path) -> Non
 
 
 def test_a_target_error_ends_a_campaign_and_none_continues_it(root: Path, server: CampaignServer) -> None:
-    write_config(root, validation={}, budget={"solver_runs": 5, "target_error": "90%"})
+    write_config(root, validation={}, budget={"solver_runs": 6, "target_error": "90%", "check_solves": 1})
     assert server.run(root) == 0
     first = report_of(root)
-    assert (first["stop_reason"], first["solver_runs"]) == ("target-error", 4)
-    write_config(root, validation={})
+    # with the corners alone the error is not known; the fifth solve has found that the model before it was good enough
+    assert (first["stop_reason"], first["solver_runs"]) == ("target-error", 5)
+    (tested,) = first["predicted_before"]
+    assert tested["mu"] == pytest.approx(first["points"][-1])
+    assert (tested["n_points"], tested["found"] < 0.9) == (4, True)
+    write_config(root, validation={}, budget={"solver_runs": 6})
     assert server.run(root) == 0
     longer = report_of(root)
-    assert (longer["stop_reason"], longer["solver_runs"]) == ("solver-runs", 5)
-    assert longer["points"][:4] == first["points"]
+    assert (longer["stop_reason"], longer["solver_runs"]) == ("solver-runs", 6)
+    assert longer["points"][:5] == first["points"]
+    assert longer["predicted_before"][:1] == first["predicted_before"]
     assert longer["run_id"] == first["run_id"]
     assert longer["max_relative_error"] is longer["coverage"] is None
 

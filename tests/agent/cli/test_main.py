@@ -52,9 +52,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small surrogate, saved."""
+    """A small surrogate of the corners of the box and its centre, saved."""
     fom = Burgers1D(n_x=51, n_t=21)
-    mu = SPACE.corners()
+    mu = np.concatenate([SPACE.corners(), SPACE.from_unit(np.array([[0.5, 0.5]]))])
     solved = [fom.solve(SPACE.as_dict(row)) for row in mu]
     data = TrainingData(SPACE, fom.layout, mu, solved[0].t, np.stack([s.u for s in solved]))
     settings = {"latent_dim": 2, "n_time": 11, "anchors": 2, "first_stage": {"iterations": 20}, "stages": []}

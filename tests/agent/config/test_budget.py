@@ -23,12 +23,30 @@ def test_goes_on_below_every_limit():
         ((9, 0.0, None, 0), StopReason.SOLVER_RUNS),
         ((10, 0.0, None, 0), StopReason.SOLVER_RUNS),
         ((0, 60.0, None, 0), StopReason.WALL_TIME),
-        ((4, 0.0, 0.003, 0), StopReason.TARGET_ERROR),
+        ((4, 0.0, 0.003, 0, 0.0, [0.1, 0.003, 0.003]), StopReason.TARGET_ERROR),
         ((4, 0.0, None, 2), StopReason.MAX_FAILURES),
     ],
 )
 def test_each_limit_alone(used, reason):
     assert FULL.stop_reason(*used) is reason
+
+
+@pytest.mark.parametrize(
+    ("n", "estimate", "found", "reached"),
+    [
+        (2, 0.002, [], False),  # nothing has tested the estimate
+        (2, 0.002, [0.001], False),
+        (2, 0.002, [0.004, 0.001], False),
+        (2, 0.002, [0.004, 0.003, 0.001], True),
+        (2, 0.004, [0.001, 0.001], False),
+        (1, 0.002, [0.004, 0.001], True),
+        (0, 0.002, [0.4], True),
+        (0, None, [], False),
+    ],
+)
+def test_a_target_counts_as_reached_once_the_newest_solves_confirm_the_estimate(n, estimate, found, reached):
+    budget = Budget(BudgetSettings(solver_runs=9, target_error="0.3%", check_solves=n))
+    assert budget.reaches_target(estimate, found) is reached
 
 
 def test_core_hours_end_it_too_and_are_named_last():
@@ -45,7 +63,7 @@ def test_a_round_begins_what_it_wants_within_its_limit_and_the_total(most, used,
 
 
 def test_success_is_named_before_exhaustion():
-    assert FULL.stop_reason(9, 60.0, 0.001, 2) is StopReason.TARGET_ERROR
+    assert FULL.stop_reason(9, 60.0, 0.001, 2, found_errors=[0.003, 0.001]) is StopReason.TARGET_ERROR
     assert FULL.stop_reason(9, 60.0, 0.1, 2) is StopReason.MAX_FAILURES
     assert FULL.stop_reason(9, 60.0, 0.1, 0) is StopReason.SOLVER_RUNS
 
@@ -98,6 +116,7 @@ def test_target_error_forms(given, fraction):
         ("target_error", "x%", "not a percentage"),
         ("target_error", "small", "number"),
         ("target_error", math.nan, "finite"),
+        ("check_solves", -1, "greater than or equal to 0"),
         ("max_failures", 0, "greater than or equal to 1"),
         ("max_solves", 3, "Extra inputs"),
     ],

@@ -44,7 +44,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     client = connect(store_uri(None, folder))
     client.create_registered_model("foreign")
     client.create_model_version("foreign", source=str(folder / "nothing"))
-    client.set_registered_model_alias("burgers1d", "paper", "2")
+    for alias in ("champion", "paper"):
+        client.set_registered_model_alias("burgers1d", alias, "2")
     return folder
 
 

@@ -18,7 +18,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 from pydantic import ValidationError
 
-from mlasdi.agent.registry import Store, Tracker, TrackingSettings, resolve
+from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.registry.package import packages
 from mlasdi.agent.registry.store import connect, store_uri
 
@@ -274,16 +274,38 @@ def test_interrupted_registration_is_completed_not_duplicated(
 
 
 @pytest.mark.parametrize("unknown", [float("nan"), float("inf")])
-def test_champion_moves_only_when_the_estimate_improves(root: Path, surrogate: Path, unknown: float) -> None:
+def test_a_later_round_is_champion_unless_it_seems_twice_as_bad(root: Path, surrogate: Path, unknown: float) -> None:
     tracker = started(root)
     champions = []
-    for i, error in enumerate([unknown, 0.04, 0.05, 0.04, unknown, 0.01]):
+    for i, error in enumerate([unknown, 0.04, 0.05, 0.11, unknown, 0.01]):
         tracker.register(i, surrogate, TAGS, error)
         champions.append(champion(root))
-    assert champions == [1, 2, 2, 2, 2, 6]
+    assert champions == [None, 2, 3, 3, 3, 6]
     worse = started(root, "another campaign")
     assert worse.register(0, surrogate, TAGS, 0.02) == "7"
     assert champion(root) == 6
+
+
+def test_a_champion_whose_estimate_a_later_solve_refutes_is_replaced(root: Path, surrogate: Path) -> None:
+    tracker = started(root)
+    tracker.register(0, surrogate, TAGS, 0.01)
+    tracker.register(1, surrogate, TAGS, 0.1)
+    assert champion(root) == 1
+    tracker.tag_round(0, {"found_error": "0.3"})
+    tracker.tag_round(7, {"found_error": "0.3"})  # not registered: nothing to tag
+    assert tracker.register(2, surrogate, TAGS, 0.1) == "3"
+    assert champion(root) == 3
+    errors = {model.version: (model.found_error, model.error) for model in find(store=root)}
+    assert errors == {"1": (0.3, 0.3), "2": (None, 0.1), "3": (None, 0.1)}
+
+
+def test_a_version_that_turns_out_better_in_validation_becomes_champion(root: Path, surrogate: Path) -> None:
+    tracker = started(root)
+    for i, error in enumerate([0.2, 0.1]):
+        tracker.register(i, surrogate, TAGS, error)
+    for version, error in (("2", "0.15"), ("1", "0.12")):
+        tracker.tag_version(version, {"max_error": error})
+    assert champion(root) == 1
 
 
 @pytest.mark.parametrize(("error", "best"), [(0.1, 2), (0.3, 1)])

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from mlasdi.latent import LatentModel
 from mlasdi.stages import StagedModel
-from mlasdi.surrogate import Surrogate
+from mlasdi.surrogate import PrequentialErrors, Surrogate
 from mlasdi.training import ModelSettings, fit
 from mlasdi.validation import ErrorSplit, diagnose, diagnostics
 
@@ -67,10 +67,17 @@ def test_two_points_leave_the_error_unknown(burgers_data):
 
 
 def test_four_points_are_too_few_for_leave_one_out_errors(burgers_data, sound):
-    four = replace(burgers_data, mu=burgers_data.mu[:4], u=burgers_data.u[:4])
+    rows = [0, 1, 2, 4]
+    four = replace(burgers_data, mu=burgers_data.mu[rows], u=burgers_data.u[rows])
     (finding,) = [f for f in diagnose(fit(four, settings(**QUICK), seed=0)) if f.kind == "few-points"]
     assert "4 training points: leave-one-out" in finding.message
     assert "few-points" not in kinds(sound)
+
+
+def test_corners_leave_the_error_inside_of_the_box_unknown(burgers_data):
+    corners = replace(burgers_data, mu=burgers_data.mu[:4], u=burgers_data.u[:4])
+    (finding,) = [f for f in diagnose(fit(corners, settings(**QUICK), seed=0)) if f.kind == "few-points"]
+    assert "all 4 training points are corners of the box" in finding.message
 
 
 # Projection floor
@@ -262,6 +269,27 @@ def test_kriging_with_a_small_drift_weight(sound, drift_weight, is_found):
     found = diagnose(replace(sound, model=model))
     assert [finding.kind for finding in found] == ["unused-latent-stages"] * is_found
     assert all("model.kind: snapshot-gp" in finding.remedy for finding in found)
+
+
+@pytest.mark.parametrize(("found", "is_found"), [(0.02, False), (0.04, True)])
+def test_a_solve_that_refutes_the_estimate(sound, found, is_found):
+    """The point with the largest ratio of the last two is named; older ones are forgotten."""
+    x, expected = ((0.1, 0.1), (0.0, 0.5), (1.0, 0.5)), (0.01, 0.01, 0.01)
+    tested = PrequentialErrors(x, (9.0, 0.01, found), expected, (1.0, 1.0, 1.0), (4, 5, 5))
+    findings = diagnose(with_record(sound, prequential=tested))
+    assert ("refuted-estimate" in [finding.kind for finding in findings]) is is_found
+    if is_found:
+        point = sound.space.as_dict(sound.space.from_unit(np.array([[1.0, 0.5]]))[0])
+        (message,) = (finding.message for finding in findings if finding.kind == "refuted-estimate")
+        assert all(f"{name} = {value:.4g}" in message for name, value in point.items())
+
+
+@pytest.mark.parametrize(
+    ("errors", "is_found"), [((0.1, 0.1, 0.4, 2.0, 2.0), False), ((0.1, 0.6, 0.7, 2.0, 2.0), True)]
+)
+def test_a_model_that_does_not_describe_the_solver(sound, errors, is_found):
+    assert ("not-described" in kinds(with_record(sound, leave_one_out=(errors,)))) is is_found
+    assert "not-described" not in kinds(with_record(sound, leave_one_out=(errors[1:],)))  # too few folds to say so
 
 
 def test_without_latent_stages_there_is_no_finding_about_them(truncated):

@@ -1,0 +1,44 @@
+"""Which of two registered versions is the better champion."""
+
+from collections.abc import Mapping
+from math import inf, isfinite, isnan, nan
+
+CAMPAIGN_TAG, ROUND_TAG = "mlasdi.campaign_id", "mlasdi.round"
+# An error estimate is within a factor of two of the true error in nine of ten rounds. Of a campaign's versions, a later
+# one, which knows more solves, is taken to be better unless its error seems larger by more than this.
+UNCERTAIN = 2.0
+
+
+def known_error(tags: Mapping[str, str]) -> float:
+    """Error of a version by its tags: validated or, without validation, the larger one of estimate and found error.
+
+    The found error is the largest one at points that were solved after the version was trained. NaN if nothing is
+    known.
+    """
+    if "max_error" in tags:
+        return float(tags["max_error"])
+    estimate = float(tags.get("error_estimate", nan))
+    return max(estimate, float(tags.get("found_error", estimate)))
+
+
+def is_better(new: Mapping[str, str], present: Mapping[str, str]) -> bool:
+    """Whether a version with the tags `new` is a better champion than the one with the tags `present`.
+
+    One whose error is not known is never better. Validated errors decide where both have them. Else a later version of
+    the same campaign is better, unless its error seems `UNCERTAIN` times larger: the smallest of several estimates is
+    often a lucky one.
+    """
+    error, other = _or_inf(known_error(new)), known_error(present)
+    if not isfinite(error) or isnan(other):  # a version without any error was chosen by a user, and stays
+        return False
+    both_validated = "max_error" in new and "max_error" in present
+    is_later = _is_of_same_campaign(new, present) and int(new[ROUND_TAG]) > int(present[ROUND_TAG])
+    return error < other * (UNCERTAIN if is_later and not both_validated else 1.0)
+
+
+def _is_of_same_campaign(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    return CAMPAIGN_TAG in one and one[CAMPAIGN_TAG] == other.get(CAMPAIGN_TAG)
+
+
+def _or_inf(error: float) -> float:
+    return inf if isnan(error) else error

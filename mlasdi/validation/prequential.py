@@ -1,0 +1,42 @@
+"""Errors of a model at points that were solved after it was trained."""
+
+import numpy as np
+
+from mlasdi.preprocessing import TrainingData
+from mlasdi.surrogate import PrequentialErrors, Surrogate, max_relative_error
+
+SAME_POINT = 1e-9  # distance in the unit cube
+FAR_OFF = 1e6  # error of a prediction that is not finite
+
+
+def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialErrors:
+    """Errors at those points of `data` at which the surrogate was not trained.
+
+    Args:
+        data: trajectories of the same problem, the new ones after the others.
+
+    Raises:
+        ValueError: parameters, fields or grid are those of another problem.
+    """
+    if surrogate.space != data.space or surrogate.layout != data.layout:
+        raise ValueError("the earlier surrogate has other parameters, fields or another grid than the trajectories")
+    x, known = data.space.to_unit(data.mu), surrogate.model.latent.x
+    distance = np.abs(x[:, None] - known).max(axis=-1).min(axis=-1)
+    new = np.flatnonzero(distance > SAME_POINT)
+    if not len(new):
+        return PrequentialErrors()
+    inside = (data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1])
+    errors = [_error(surrogate, data.mu[i], data.t[inside], data.u[i, inside]) for i in new]
+    return PrequentialErrors(
+        x=tuple(map(tuple, x[new].tolist())),
+        errors=tuple(errors),
+        expected=tuple(surrogate.relative_std(data.mu[new]).tolist()),
+        deviations=tuple(surrogate.uncalibrated_std(data.mu[new]).tolist()),
+        n_points=(len(known),) * len(new),
+    )
+
+
+def _error(surrogate: Surrogate, mu: np.ndarray, t: np.ndarray, u: np.ndarray) -> float:
+    """Largest relative error over time at one point; a prediction that is not finite counts as `FAR_OFF`."""
+    error = float(max_relative_error(u[None], surrogate.predict(mu, t, std=False).mean)[0])
+    return error if np.isfinite(error) else FAR_OFF
