@@ -43,6 +43,8 @@ lint: dev
 bench: dev
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python tests/benchmarks/unseen.py
+	$(BIN)/python tests/benchmarks/trust.py
+	$(BIN)/python tests/benchmarks/trust_page.py
 	$(BIN)/pytest -m bench tests/benchmarks -s
 
 # The documentation as a site in `site/`, which opens from disk.

@@ -40,7 +40,9 @@ One YAML file describes a campaign. Only `problem.solver`, `problem.parameters` 
 Unknown keys are errors that name the nearest known key; keys of earlier versions are errors that name the new one.
 
 - On the command line, `KEY=VALUE` after the file replaces a setting: keys are dotted, values are YAML
-  (`budget.solver_runs=12 "model.stages=[{kind: kriging}]"`).
+  (`budget.solver_runs=12 "model.stages=[{kind: kriging}]"`); of two values for one key the later counts.
+- Values are those of YAML 1.2: `1e-3` is a number, `no` and `12:30` are text, and there are no merge keys (`<<`). A key
+  that comes twice in a mapping is an error, and a file has at most a megabyte.
 - A campaign that is resumed may change `budget`, `cluster` and `root` only; for anything else give it a new `name`.
 - `default` says *required* where a key must be given, and *preset* where `model.kind` chooses it
   ([presets](#presets)).

@@ -64,7 +64,8 @@ def fit(
         The surrogate; `predict` gives trajectories at other parameters.
 
     Raises:
-        ValueError: arrays do not fit together, hold values that are not finite, or a setting is unknown.
+        ValueError: arrays do not fit together, hold values that are not finite, a setting is unknown, or runs at equal
+            parameters differ by more than white noise while no `noise` is given.
 
     Examples:
         >>> import numpy as np

@@ -16,6 +16,13 @@ from .imports import imported as imported
 from .parameters import Parameter as Parameter
 from .parameters import ParameterSpace as ParameterSpace
 from .parameters import Points as Points
+from .repeated_runs import differ_by_white_noise as differ_by_white_noise
+from .repeated_runs import not_averaged as not_averaged
+from .tables import Table as Table
+from .tables import read_columns as read_columns
+from .tables import read_matrix as read_matrix
+from .tables import read_table as read_table
 from .thinning import evenly_spread as evenly_spread
+from .user_code import contained as contained
 from .verification import ContractReport as ContractReport
 from .verification import verify as verify

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mlasdi.solvers.contract import FullOrderModel
+from mlasdi.solvers.contract import FullOrderModel, SolverError
 from mlasdi.solvers.imports import imported
+from mlasdi.solvers.user_code import contained
 
 # "module:Class", imported when built: a configuration can be checked without loading every solver's dependencies.
 # Each class is a frozen dataclass whose fields are its options.
@@ -43,7 +44,10 @@ def build_solver(name: str, options: Mapping[str, Any]) -> FullOrderModel:
         if option not in known:
             raise ValueError(f"solver '{name}' has no option '{option}'; {nearest(option, known)}")
     try:
-        return TypeAdapter(solver_class).validate_python(dict(options))
+        with contained():
+            return TypeAdapter(solver_class).validate_python(dict(options))
+    except SolverError as error:
+        raise ValueError(f"solver '{name}': {error}") from error
     except ValidationError as error:
         raise ValueError(f"solver '{name}': {_first_reason(error)}") from error
 

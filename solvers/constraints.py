@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from mlasdi.solvers.contract import SolverError
 from mlasdi.solvers.imports import imported
+from mlasdi.solvers.user_code import contained
 
 # Tolerance of a limit, relative to the sum of the absolute terms: rounding must not make a point on the limit
 # infeasible.
@@ -131,7 +133,11 @@ class Predicate:
         rows = zip(*(columns[name].tolist() for name in names), strict=True)
         n = len(next(iter(columns.values())))
         points = (dict(zip(names, row, strict=True)) for row in rows) if names else ({} for _ in range(n))
-        return np.array([self._answer(point) for point in points], dtype=bool)
+        try:
+            with contained():
+                return np.array([self._answer(point) for point in points], dtype=bool)
+        except SolverError as error:
+            raise ValueError(f"constraint '{self}' fails: {error}") from error
 
     def _answer(self, point: Mapping[str, float]) -> bool:
         try:

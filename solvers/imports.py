@@ -5,6 +5,8 @@ import os
 import sys
 from typing import Any
 
+from mlasdi.solvers.user_code import contained
+
 
 def imported(name: str) -> Any:
     """What `package.module:name` stands for.
@@ -22,6 +24,7 @@ def imported(name: str) -> Any:
     if folder not in sys.path:
         sys.path.append(folder)  # last, so that nothing installed is hidden by a file that happens to lie here
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with contained():
+            return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # the user's module may fail in its own ways
         raise ValueError(f"'{name}' cannot be loaded: {error}") from error

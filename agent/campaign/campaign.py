@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from mlasdi.agent.campaign.asynchronous import Asynchronous
 from mlasdi.agent.campaign.delivery import Delivery
 from mlasdi.agent.campaign.interrupts import StopRequest
@@ -170,12 +172,26 @@ class Campaign:
         if begun is None:
             self.ledger.set_meta("campaign_id", uuid.uuid4().hex)
             self.ledger.set_meta("settings", settings)
-        elif begun != settings:
+        elif (begun := self._with_new_keys(begun)) != settings:
             changed = ", ".join(_differences(begun, settings))
             raise CampaignError(
                 f"campaign '{self.config.name}' was started with other settings ({changed}): choose another name, "
                 f"or delete {self.config.folder}"
             )
+
+    def _with_new_keys(self, begun: dict[str, Any]) -> dict[str, Any]:
+        """Settings of an existing campaign, with defaults of keys that are new since it was begun.
+
+        They stay as they are where this version cannot read them; their differences say why.
+        """
+        present = self.config.model_dump(mode="json", include=set(MAY_CHANGE))
+        problem = begun["problem"]
+        by_name = {p["name"]: {key: p[key] for key in p if key != "name"} for p in problem["parameters"]}
+        try:
+            filled = Config.model_validate(begun | present | {"problem": problem | {"parameters": by_name}})
+        except ValidationError:
+            return begun
+        return filled.model_dump(mode="json", exclude=set(MAY_CHANGE))
 
     def _sweep(self) -> None:
         """Remove incomplete files of killed agents and their workers."""

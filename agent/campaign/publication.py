@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from mlasdi.agent import figures
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
-from mlasdi.agent.registry import Tracker, delivering, model_card
+from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
 from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
 from mlasdi.solvers import Snapshots
 from mlasdi.surrogate import Surrogate
@@ -151,15 +151,26 @@ class Publisher:
             self.tracker.finish({}, [], status)
 
     def identity(self, version: str | None) -> dict[str, str | None]:
-        """Version, URIs and ids of the campaign and its last model in MLflow; None while it has no version."""
+        """Version, URIs and ids of the campaign and its last model in MLflow, and the version that is champion now.
+
+        None while it has no version.
+        """
         if version is None:
-            return dict.fromkeys(("version", "model_uri", "run_id", "browse"))
+            return dict.fromkeys(("version", "champion", "model_uri", "run_id", "browse"))
         return {
             "version": version,
+            "champion": self._champion(),
             "model_uri": f"models:/{self.tracker.registered_model}/{version}",
             "run_id": self.tracker.run_id,
             "browse": self.tracker.browse_hint,
         }
+
+    def _champion(self) -> str | None:
+        try:
+            with delivering():
+                return self.tracker.champion()
+        except Undelivered:
+            return None
 
     def _maps(self, surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
         """Maps of the surrogate's own error estimate and, if it was validated, of the error."""

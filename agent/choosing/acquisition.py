@@ -14,6 +14,7 @@ from mlasdi.agent.choosing.box_search import MIN_SCORE, Score, are_separated, be
 from mlasdi.agent.choosing.sampling import SAME_POINT, AcquisitionName, SamplingSettings, is_near, next_sobol
 from mlasdi.agent.choosing.variance_reduction import VarianceReduction
 from mlasdi.interpolation import Kernel, Kriging
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate import Surrogate
 
@@ -75,6 +76,7 @@ class PointSets:
     available: Float[np.ndarray, "m n_params"] | None = None
 
 
+@limited_threads()
 def propose(
     surrogate: Surrogate, settings: SamplingSettings, points: PointSets, n: int, seed: int
 ) -> tuple[Float[np.ndarray, "n n_params"], Float[np.ndarray, " n"]]:

@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, Field
 
-from mlasdi.agent.text import read_columns
-from mlasdi.solvers import ParameterSpace
+from mlasdi.solvers import ParameterSpace, read_columns
 
 AcquisitionName = Literal["field-std", "coefficient-std", "integrated-variance", "sobol"]
 InitialDesign = Literal["corners", "sobol", "corners+sobol", "all"]
@@ -39,7 +38,9 @@ class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
         "per second, of which `batch` are solved in parallel",
     )  # fmt: skip
     candidates: int = Field(256, ge=8, description="Sobol points from which the acquisition function is maximised")
-    candidate_set: Path | None = Field(None, description="CSV or Parquet table of the only points that may be chosen")
+    candidate_set: Path | None = Field(
+        None, description="CSV, JSON or Parquet table of the only points that may be chosen"
+    )
 
     def design_of(self, space: ParameterSpace) -> InitialDesign:
         """The kind of initial design; by default the one for this number of parameters."""

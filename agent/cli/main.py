@@ -246,9 +246,10 @@ def _answer_run(settings: "Config", answer: Answer) -> None:
     from mlasdi.agent.cli.tables import show_report
     from mlasdi.agent.config import StopReason
     from mlasdi.agent.records import LedgerError
+    from mlasdi.preprocessing import limited_threads
 
     try:
-        with ConsoleMonitor(progress_output(), settings.sampling.batch) as monitor:
+        with limited_threads(1), ConsoleMonitor(progress_output(), settings.sampling.batch) as monitor:
             report = run_campaign(settings, monitor)
     except (CampaignError, LedgerError) as error:
         raise WorkFailed(str(error)) from error

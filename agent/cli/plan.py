@@ -14,7 +14,7 @@ from mlasdi.agent.config import Config
 from mlasdi.agent.execution import ClusterSettings, n_cores
 from mlasdi.agent.report import campaign_status
 from mlasdi.agent.text import seconds, size
-from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots
+from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, contained
 from mlasdi.solvers.adapters import Command
 from mlasdi.validation import Finding
 
@@ -180,7 +180,8 @@ def measured_plan(config: Config) -> Plan:
 
 def _timed_solve(fom: FullOrderModel, mu: Mapping[str, float]) -> tuple[Snapshots, float]:
     start = time.perf_counter()
-    snapshots = fom.solve(mu)
+    with contained():
+        snapshots = fom.solve(mu)
     return snapshots, time.perf_counter() - start
 
 

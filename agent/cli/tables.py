@@ -59,9 +59,7 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     }
     if report.get("core_seconds"):  # absent in reports of earlier versions
         facts["core time of workers"] = _by_activity(report["core_seconds"])
-    facts |= {
-        "model": report["model_uri"],
-    }
+    facts |= {"model": report["model_uri"]} | _champion(report)
     print_facts(console, facts)
     _print_findings(console, report.get("diagnostics", ()))
     root = Path(report["folder"]).parent.parent
@@ -76,6 +74,16 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     if report["figures"]:
         following["figures"] = str(Path(report["figures"][0]).parent)
     print_facts(console, following)
+
+
+def _champion(report: Mapping[str, Any]) -> dict[str, str]:
+    """Which version is champion, in words; nothing where there is no registry."""
+    if report["version"] is None:
+        return {}
+    champion = report.get("champion")  # absent in reports of earlier versions
+    if champion is None:
+        return {"champion": "none: the error of no version is known yet"}
+    return {"champion": "this version" if champion == report["version"] else f"version {champion}"}
 
 
 def show_plan(console: Console, plan: "Plan", concerns: "Sequence[Finding]") -> None:

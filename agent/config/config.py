@@ -1,20 +1,27 @@
 """The configuration of a campaign: a YAML file, which is validated completely before anything starts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from mlasdi.agent.choosing import SamplingSettings, initial_design, read_candidates
 from mlasdi.agent.config.budget import BudgetSettings
 from mlasdi.agent.config.problem import ProblemSettings
 from mlasdi.agent.execution import ClusterSettings
 from mlasdi.agent.registry import TrackingSettings
-from mlasdi.agent.text import VARIABLES, redacted, where_credentials_are
+from mlasdi.agent.text import (
+    MAX_DEPTH,
+    VARIABLES,
+    dump_yaml,
+    parse_yaml,
+    read_yaml,
+    redacted,
+    where_credentials_are,
+)
 from mlasdi.solvers import nearest
 from mlasdi.solvers.storage import is_url
 from mlasdi.training import ModelSettings
@@ -56,6 +63,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     validation: ValidationSettings = ValidationSettings()
     cluster: ClusterSettings = ClusterSettings()
     tracking: TrackingSettings = TrackingSettings()
+    # The working directory may change later; written out, the configuration keeps `root` as it was given.
+    _loaded_in: Path = PrivateAttr(default_factory=Path.cwd)
 
     @field_validator("root", mode="before")
     @classmethod
@@ -65,6 +74,20 @@ class Config(BaseModel, frozen=True, extra="forbid"):
                 f"'{root}' is a URL; give a folder, and the URLs of stores as tracking.uri and cluster.storage"
             )
         return root
+
+    @model_validator(mode="before")
+    @classmethod
+    def _noisy_runs_are_averaged(cls, given: Any) -> Any:
+        """The level of noise in `model.noise` is the consent to the mean of a data set's runs at equal parameters."""
+        if not isinstance(given, Mapping):
+            return given
+        problem, model = given.get("problem"), given.get("model")
+        if not (isinstance(problem, Mapping) and isinstance(model, Mapping) and problem.get("solver") == "data-set"):
+            return given
+        options = problem.get("options")
+        if isinstance(model.get("noise"), int | float) and isinstance(options, Mapping):
+            return {**given, "problem": {**problem, "options": {"mean_of_runs": True, **options}}}
+        return given
 
     @model_validator(mode="after")
     def _feasible(self) -> "Config":
@@ -147,7 +170,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         storage = self.cluster.storage
         if storage is not None and is_url(storage):
             return f"{storage.rstrip('/')}/{self.name}/snapshots"
-        return str((self.folder if storage is None else Path(storage) / self.name).absolute() / "snapshots")
+        place = self.folder if storage is None else Path(storage) / self.name
+        return str(self._loaded_in / place / "snapshots")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -158,17 +182,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overrides: `dotted.key=value`, with values in YAML.
 
     Raises:
-        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
+        ConfigError: the file is missing, refused by `read_yaml`, or a key or value is not allowed.
     """
     path = Path(path)
     try:
-        given = yaml.safe_load(path.read_text())
+        given = read_yaml(path)
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"{path}: no such file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {redacted(' '.join(str(error).split()))}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: {redacted(str(error))}") from None
     if not isinstance(given, dict):
         raise ConfigError(f"{path}: expected a mapping of sections, got {type(given).__name__}")
     given.setdefault("name", path.stem)
@@ -186,7 +210,7 @@ def dump_config(config: Config) -> str:
     """The complete configuration, defaults included, as YAML that `load_config` reads."""
     plain = config.model_dump(mode="json")
     plain["problem"]["parameters"] = {p.pop("name"): p for p in plain["problem"]["parameters"]}
-    return yaml.safe_dump(plain, sort_keys=False)
+    return dump_yaml(plain)
 
 
 def _apply(given: dict[str, Any], override: str) -> None:
@@ -194,15 +218,17 @@ def _apply(given: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError(f"override '{redacted(override)}': write dotted.key=value, for example budget.solver_runs=12")
     *sections, last = key.split(".")
+    if len(sections) > MAX_DEPTH:
+        raise ConfigError(f"override '{redacted(key[:40])}...': its key has {len(sections):,} sections")
     target: Any = given
     for section in sections:
         target = target.setdefault(section, {}) if isinstance(target, dict) else None
         if not isinstance(target, dict):
             raise ConfigError(f"override '{redacted(override)}': {section} is not a section")
     try:
-        target[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"override '{redacted(override)}': {redacted(' '.join(str(error).split()))}") from None
+        target[last] = parse_yaml(value)
+    except ValueError as error:
+        raise ConfigError(f"override '{redacted(override)}': {redacted(str(error))}") from None
 
 
 def _messages(error: ValidationError) -> Iterator[str]:

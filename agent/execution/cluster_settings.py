@@ -1,5 +1,6 @@
 """Settings of the section `cluster`: where tasks run, and the resources that each needs."""
 
+from math import ceil
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,7 +15,8 @@ class ClusterSettings(BaseModel):
     """Where tasks run, in which order, and the resources that each needs.
 
     Attributes:
-        executor: `ray` runs solves in parallel; `serial` runs one after the other in the agent's process.
+        executor: `ray` runs solves in parallel; `serial` runs one after the other in the agent's process,
+            which a solver that crashes in compiled code ends.
         mode: `synchronous` solves the points of a round, then trains, then chooses the next points; the same settings
             give the same campaign. `asynchronous` keeps `sampling.batch` solves running while models are trained, each
             on all points solved by then.
@@ -25,14 +27,16 @@ class ClusterSettings(BaseModel):
         storage: where snapshots are stored: a folder that all machines can access under this path, or a URL that fsspec
             understands, such as `s3://bucket/prefix`; None for the campaign's own folder.
         cpus: cores for solves on this machine; None for all. Only for `address: local`.
-        solve_cpus: cores that one solve uses; with a fraction, several solves share a core.
+        solve_cpus: cores that one solve uses, and threads of its linear algebra; with a fraction, several solves share
+            a core.
         solve_gpus: GPUs that one solve uses, likewise.
         solve_memory_mb: memory that one solve needs, in MB; it limits the number of concurrent solves, not the memory
             that a solve may use.
         solve_resources: other resources that one solve needs, by the names with which the nodes of the cluster were
             started.
         solve_time_limit_s: seconds after which a solve is ended and counts as failed; None for no limit.
-        train_cpus: cores of a training, in asynchronous mode, for parallel leave-one-out folds.
+        train_cpus: cores of a training: threads of its linear algebra and, in asynchronous mode, parallel leave-one-out
+            folds of one thread each.
         train_gpus: GPUs of a training, for the networks of `autoencoder` and `decoder` stages, if the machine has one;
             in asynchronous mode, solves and trainings share a GPU by fractions.
         retries: how often a point is tried again after a failure of a kind in `TRANSIENT`.
@@ -82,6 +86,11 @@ class ClusterSettings(BaseModel):
         if self.runtime_env and (self.executor == "serial" or self.address == "local"):
             raise ValueError("runtime_env is for a cluster; on this machine, workers use the agent's: remove it")
         return self
+
+    @property
+    def solve_threads(self) -> int:
+        """Number of threads of one solve."""
+        return ceil(self.solve_cpus)
 
     @property
     def solve_needs(self) -> dict[str, float]:

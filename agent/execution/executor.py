@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
+from mlasdi.agent.execution.cluster_settings import ClusterSettings
 from mlasdi.agent.execution.proposal_task import ProposeResult, ProposeTask, execute_proposal
 from mlasdi.agent.execution.solve_task import SolveResult, SolveTask, execute
 from mlasdi.agent.execution.training_task import TrainResult, TrainTask, execute_training
@@ -58,9 +59,16 @@ def run_all(executor: Executor, tasks: Sequence[SolveTask]) -> Iterator[SolveRes
 
 
 class SerialExecutor:
-    """Runs one task after the other in this process; a solver that crashes the process also ends the agent."""
+    """Runs one task after the other in this process.
 
-    def __init__(self) -> None:
+    A solver that leaves by `sys.exit` or `os._exit` has failed; compiled code that ends the process ends the agent.
+
+    Args:
+        settings: of which `solve_cpus` counts.
+    """
+
+    def __init__(self, settings: ClusterSettings | None = None) -> None:
+        self._solve_threads = (settings or ClusterSettings()).solve_threads
         self._waiting = deque[Task]()
 
     def submit(self, task: Task) -> None:
@@ -71,7 +79,7 @@ class SerialExecutor:
             return []
         task = self._waiting.popleft()
         if isinstance(task, SolveTask):
-            return [execute(task)]
+            return [execute(task, self._solve_threads)]
         return [execute_training(task) if isinstance(task, TrainTask) else execute_proposal(task)]
 
     def run(self, tasks: Sequence[SolveTask]) -> Iterator[SolveResult]:

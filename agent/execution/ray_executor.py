@@ -31,7 +31,7 @@ _PREFIX = "mlasdi-"
 
 def make_executor(settings: ClusterSettings) -> Executor:
     """The executor that the settings name; it starts nothing before the first task."""
-    return SerialExecutor() if settings.executor == "serial" else RayExecutor(settings)
+    return SerialExecutor(settings) if settings.executor == "serial" else RayExecutor(settings)
 
 
 class RayExecutor:
@@ -57,7 +57,8 @@ class RayExecutor:
         """
         if not self._remote:
             self._start()
-        self._pending[self._remote[type(task)].remote(task)] = (task, time.time())
+        threads = (self.settings.solve_threads,) if isinstance(task, SolveTask) else ()
+        self._pending[self._remote[type(task)].remote(task, *threads)] = (task, time.time())
 
     def wait(self, timeout_s: float | None = None) -> list[Result]:
         if not self._pending:

@@ -5,10 +5,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mlasdi.preprocessing import limited_threads
 from mlasdi.validation import serial_map
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
+
+
+def _map_in_one_thread(work: Callable[[Item], Found], items: Sequence[Item]) -> list[Found]:
+    """One share of the items; the shares together use the cores, so each has one thread."""
+    with limited_threads(1):
+        return serial_map(work, items)
 
 
 class TrainingWorkers:
@@ -34,7 +41,7 @@ class TrainingWorkers:
         shares = [[items[k] for k in share] for share in np.array_split(np.arange(len(items)), n)]
         shared = ray.put(work)
         references = [self._remote_map.remote(shared, share) for share in shares[1:]]
-        own = serial_map(work, shares[0])
+        own = _map_in_one_thread(work, shares[0])
         try:
             return own + [found for share in ray.get(references) for found in share]
         except ray.exceptions.RayError:  # a worker was lost, or `work` fails: run it here, which shows its error
@@ -49,5 +56,7 @@ class TrainingWorkers:
             here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 ray.get_runtime_context().get_node_id(), soft=False
             )
-            self._remote_map = ray.remote(serial_map).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
+            self._remote_map = ray.remote(_map_in_one_thread).options(
+                num_cpus=0, max_retries=0, scheduling_strategy=here
+            )
         return True

@@ -2,6 +2,7 @@
 
 import faulthandler
 import logging
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, is_disk_full, this_worker
-from mlasdi.solvers import Continuable, FullOrderModel, Snapshots, SolverError, build_solver
+from mlasdi.preprocessing import limited_threads
+from mlasdi.solvers import Continuable, FullOrderModel, Snapshots, SolverError, build_solver, contained
 from mlasdi.solvers.storage import DamagedSnapshot, SnapshotStore, address, open_store
 
 _log = logging.getLogger(__name__)
+
+# Which programs read their number of threads from these: OpenMP and the libraries of linear algebra.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,14 @@ class SolveResult:
         return self.failure is None
 
 
-def execute(task: SolveTask) -> SolveResult:
+def execute(task: SolveTask, threads: int = 1) -> SolveResult:
     """Solve, check and store in a worker, unless the solution is stored already.
 
-    A damaged file at the address is set aside. Every exception becomes a failure; only KeyboardInterrupt and SystemExit
-    pass through.
+    A damaged file at the address is set aside. Every exception becomes a failure, and so does the attempt to end this
+    process (`contained`); only KeyboardInterrupt passes through.
+
+    Args:
+        threads: number of threads of the solver and of programs that it starts.
     """
     started_at, solve_s, cached = time.time(), 0.0, False
     failure: TaskFailure | None = None
@@ -103,7 +111,7 @@ def execute(task: SolveTask) -> SolveResult:
         store = open_store(task.store_root)
         cached = _holds(store, task.address)
         if not cached:
-            with _limited(task):
+            with _limited(task), limited_threads(threads), _environment_of_programs(threads):
                 solve_s = _solve_into(store, task)
     except SolverError as error:
         failure = TaskFailure(error.kind, str(error))
@@ -135,6 +143,20 @@ def _limited(task: SolveTask) -> Iterator[None]:
     task.timeout_traceback.unlink(missing_ok=True)
 
 
+@contextmanager
+def _environment_of_programs(threads: int) -> Iterator[None]:
+    """Programs that the body starts use this number of threads, unless the solver's options say otherwise."""
+    kept = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
 def _holds(store: SnapshotStore, name: str) -> bool:
     try:
         return store.get(name) is not None
@@ -150,15 +172,17 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
         SolverError: the solve failed, or its output breaks the contract.
         ValueError: the solver cannot be built, or differs from the one for which the task was made.
     """
-    fom = task.solver.build()
-    identity = fom.identity()
+    with contained():
+        fom = task.solver.build()
+        identity = fom.identity()
     if address(identity, task.mu, task.n_time) != task.address:
         raise ValueError(
             f"solver '{task.solver.name}' is {identity} on {socket.gethostname()} and differs where the task was made: "
             "install the same versions on every machine"
         )
     start = time.perf_counter()
-    snapshots = _solution(fom, task.mu, store)
+    with contained():
+        snapshots = _solution(fom, task.mu, store)
     solve_s = time.perf_counter() - start
     if not isinstance(snapshots, Snapshots):
         raise SolverError("bad-output", f"solve returned {type(snapshots).__name__}; expected Snapshots")

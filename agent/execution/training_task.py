@@ -12,6 +12,7 @@ from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, i
 from mlasdi.agent.execution.ray_map import TrainingWorkers
 from mlasdi.agent.execution.solve_task import SolverSpec
 from mlasdi.agent.execution.training_data import Solution, SolvesError, read_training_data
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import ParameterSpace
 from mlasdi.solvers.storage import DamagedSnapshot, open_store
 from mlasdi.surrogate import Surrogate
@@ -96,7 +97,8 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
     info = {**task.info, "time_interpolation_error": time_error}
     device = _device(task.gpus, warn)
     before = None if task.before is None else _load(task.before)
-    surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device, before=before)
+    with limited_threads(task.cpus):
+        surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device, before=before)
     with upload_to(task.place) as folder:
         surrogate.save(folder)
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from mlasdi.preprocessing import limited_threads
 from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
 
 Result = TypeVar("Result")
@@ -60,8 +61,8 @@ class Batcher:
         self._thread.shutdown(cancel_futures=True)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Run a function in the thread of the surrogate."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Run a function in the thread of the surrogate, which starts no others."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, limited_threads(1)(work))
 
     async def probe(self, probe: Probe) -> tuple[float, float | None]:
         """Mean and standard deviation at one probe.

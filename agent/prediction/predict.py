@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.agent.prediction.files import Block, Contents, check_suffix, opened
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
 
@@ -102,6 +103,7 @@ def check_target(path: Path | None) -> None:
         raise ValueError(f"--out {path}: there is no folder {path.parent}")
 
 
+@limited_threads()
 def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dict[str, Any]:
     """Predict for a request, write the values to a file if `path` is given, and return a summary as JSON.
 

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.agent.prediction.predict import Request, Selection
-from mlasdi.agent.text import levels, read_columns, time_points, values
+from mlasdi.agent.text import levels, time_points, values
 from mlasdi.agent.text import sensors as sensor_places
+from mlasdi.solvers import read_columns
 from mlasdi.surrogate import Surrogate
 
 

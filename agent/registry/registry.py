@@ -1,5 +1,6 @@
 """The model registry: finds registered surrogates and their files."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -261,11 +262,15 @@ def _local(location: str) -> Path | None:
 
 
 def _downloaded(location: str, label: str, store: Store) -> Path:
-    """The local copy of a version, downloaded if necessary; versions never change."""
+    """The local copy of a version, downloaded if necessary; versions never change.
+
+    Its name tells the store: another one may have a version of the same name, at the same `mlflow-artifacts:` path.
+    """
     from mlflow.artifacts import download_artifacts
 
     downloads = store.root.resolve() / "downloads"
-    target = downloads / label
+    origin = hashlib.sha256(f"{store.address} {location}".encode()).hexdigest()[:16]
+    target = downloads / f"{label}-{origin}"
     if not target.exists():
         downloads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads, prefix=".partial-") as folder:

@@ -212,6 +212,12 @@ class Tracker:
         return found[0] if found else None
 
     @quiet()
+    def champion(self) -> str | None:
+        """The version that has the alias `champion`, or None."""
+        found = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
+        return None if found is None else str(found)
+
+    @quiet()
     def finish(
         self,
         metrics: Mapping[str, float],

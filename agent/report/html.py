@@ -21,6 +21,7 @@ from mlasdi.agent.report.headline import headline
 from mlasdi.agent.report.report import read_report
 from mlasdi.agent.report.status import campaign_status
 from mlasdi.agent.text import percent, point, seconds
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers.storage import atomic_write
 
 # Largest number of solves in the table: with more, the page would be slow to open. The ledger contains them all.
@@ -31,6 +32,7 @@ class NothingToReport(Exception):
     """The campaign has not started."""
 
 
+@limited_threads()
 def write_html_report(config: Config, out: Path | None = None, report: Mapping[str, Any] | None = None) -> Path:
     """Write the HTML report of a campaign, which may still be running; returns its path.
 

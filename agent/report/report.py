@@ -10,7 +10,7 @@ from mlasdi.agent.config import Config, StopReason
 from mlasdi.agent.records import Ledger
 from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate
-from mlasdi.validation import LEVELS, Assessment, ErrorSplit, diagnose
+from mlasdi.validation import LEVELS, Assessment, ErrorSplit, Finding, diagnose
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,15 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "truncation_error": record.truncation_error,
         "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),
-        "diagnostics": [asdict(finding) for finding in diagnose(surrogate, config.budget.target_error, split)],
+        "diagnostics": [asdict(finding) for finding in _findings(config, model)],
         "seconds": ledger.seconds(),
     }
     return {name: _finite(value) for name, value in report.items()}
+
+
+def _findings(config: Config, model: AssessedModel) -> tuple[Finding, ...]:
+    worst = None if model.assessment is None else float(model.assessment.final.max())
+    return diagnose(model.surrogate, config.budget.target_error, model.split, worst)
 
 
 def failures(ledger: Ledger) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Parsing and formatting of text: numbers, points, tables of points, and URLs with passwords."""
+"""Parsing and formatting of text: numbers, points, YAML, and URLs with passwords."""
 
 import lazy_loader
 

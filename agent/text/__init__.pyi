@@ -13,4 +13,7 @@ from .formatting import percent as percent
 from .formatting import point as point
 from .formatting import seconds as seconds
 from .formatting import size as size
-from .point_table import read_columns as read_columns
+from .yaml_text import MAX_DEPTH as MAX_DEPTH
+from .yaml_text import dump_yaml as dump_yaml
+from .yaml_text import parse_yaml as parse_yaml
+from .yaml_text import read_yaml as read_yaml

@@ -129,13 +129,17 @@ class AlignmentObjective:
         return sampled
 
     @cached_property
-    def _boundaries(self) -> list[tuple[Int[np.ndarray, " _"], csr_array]]:
+    def _boundaries(self) -> list[tuple[Int[np.ndarray, " _"], csr_array] | None]:
         """For each axis, which of `rows` is the nearest interior one; and the differences of boundary nodes from it.
 
-        The differences are repeated for all trajectories.
+        The differences are repeated for all trajectories. None for axes that cannot be scaled, which may be too short
+        to have interior nodes.
         """
-        boundaries = []
-        for rows, n in zip(self.rows, self.grid[1], strict=True):
+        boundaries: list[tuple[Int[np.ndarray, " _"], csr_array] | None] = []
+        for along, rows, n in zip(self.nodes, self.rows, self.grid[1], strict=True):
+            if along is None:
+                boundaries.append(None)
+                continue
             nearest = np.searchsorted(rows, np.clip(rows, *interior_range(n)))
             boundaries.append((nearest, csr_array(vstack([boundary_differences(n)[rows]] * len(self.x)))))
         return boundaries
@@ -177,13 +181,14 @@ class AlignmentObjective:
     ) -> tuple[Float[np.ndarray, "field point place column"], Bool[np.ndarray, "point place"]]:
         """Mean state and modes at places of each trajectory, and which of the places lie in the grid."""
         n_points, along, known = len(self.x), [], np.ones((len(self.x), 1), dtype=bool)
-        for nodes, rows, n, place, (nearest, boundary) in zip(
+        for nodes, rows, n, place, at_ends in zip(
             self.nodes, self.rows, self.grid[1], places, self._boundaries, strict=True
         ):
-            if nodes is None or place is None:
+            if nodes is None or place is None or at_ends is None:
                 along.append(csr_array(vstack([eye_array(n, format="csr")[rows]] * n_points)))
                 inside = np.ones((n_points, len(rows)), dtype=bool)
             else:
+                nearest, boundary = at_ends
                 at, of_node = place[:, nearest].ravel(), np.tile(rows[nearest], n_points)
                 along.append(interpolation_matrix(nodes, at, of_node) + boundary)
                 inside = is_within_reach(nodes, at, of_node).reshape(n_points, -1)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
 from mlasdi.preprocessing.noise import Denoised, denoised
-from mlasdi.solvers import ParameterSpace, StateLayout, evenly_spread
+from mlasdi.solvers import ParameterSpace, StateLayout, differ_by_white_noise, evenly_spread, not_averaged
 
 # Of the automatic number of times: bounds, the error of interpolation in time that is aimed at, and the values of a
 # state on which it is measured. The tolerance lies below the error that models have on the development problems.
@@ -79,15 +79,35 @@ class TrainingData:
         found = denoised(self.u, self.t, std, keep)
         return replace(self, t=self.t[keep], u=found.u), found
 
+    def check_repeated_runs(self) -> None:
+        """Check that runs at equal parameters differ by white noise alone, so that they may be averaged.
+
+        The states must be those of the solver: noise that is left after filtering is not white.
+
+        Raises:
+            ValueError: runs differ by more; the message names the rows of `mu`.
+        """
+        first, group, _ = self._groups()
+        for k, row in enumerate(first):
+            rows = np.flatnonzero(group == k)
+            if len(rows) > 1 and not differ_by_white_noise(self.u[rows], len(self.layout.fields)):
+                where = str(self.space.as_dict(self.mu[row]))
+                raise ValueError(not_averaged([f"row {i}" for i in rows], where))
+
     def averaged(self) -> tuple["TrainingData", Int[np.ndarray, " param"]]:
         """Each point once, with the mean of the runs there; and how many these are."""
-        x = self.space.to_unit(self.mu).round(12)
-        _, first, group, counts = np.unique(x, axis=0, return_index=True, return_inverse=True, return_counts=True)
-        if len(first) == len(x):
+        first, group, counts = self._groups()
+        if len(first) == len(self.mu):
             return self, counts
         order = np.argsort(first)
-        u = np.stack([self.u[group.ravel() == k].mean(axis=0) for k in order])
+        u = np.stack([self.u[group == k].mean(axis=0) for k in order])
         return replace(self, mu=self.mu[first[order]], u=u), counts[order]
+
+    def _groups(self) -> tuple[Int[np.ndarray, " group"], Int[np.ndarray, " param"], Int[np.ndarray, " group"]]:
+        """Of each set of equal points the first row and their number; and to which set each row belongs."""
+        x = self.space.to_unit(self.mu).round(12)
+        _, first, group, counts = np.unique(x, axis=0, return_index=True, return_inverse=True, return_counts=True)
+        return first, group.ravel(), counts
 
     def _spread_times(self, n_time: int) -> Int[np.ndarray, " n"]:
         """About `n_time` indices, equidistant where a divisor of the number of steps is near; first and last are in."""

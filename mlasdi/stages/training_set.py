@@ -123,14 +123,16 @@ class TrainingSet:
         In rescaled time it ends with the trajectory that reaches furthest.
         """
         if self.extrapolation.uses_other_points:
+            if i not in self._folds:
+                self._folds[i] = self._extrapolated_without(i)
             return self._folds[i]
         keep = np.delete(np.arange(self.n_points), self.held_out[i])
         return replace(self, x=self.x[keep], c=self.c[keep], kernels=self.kernels.without_folds())
 
     @cached_property
-    def _folds(self) -> list["TrainingSet"]:
-        """The training sets of all folds, extrapolated in time and space without the points that are left out."""
-        return [self._extrapolated_without(i) for i in range(self.n_points)]
+    def _folds(self) -> dict[int, "TrainingSet"]:
+        """The training sets of folds, extrapolated in time and space without the points that are left out."""
+        return {}
 
     def _extrapolated_without(self, i: int) -> "TrainingSet":
         splines, missing = self.extrapolation.trajectory_splines, self.extrapolation.missing

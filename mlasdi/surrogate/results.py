@@ -166,7 +166,8 @@ class TrainingRecord:
         distance_correlations: the same for the distance correlation.
         dropped_ratios: stages that were tried and not kept -> training error and leave-one-out error with the stage,
             relative to those without it; only where both are known.
-        candidates: name of each model that was trained -> its stages, leave-one-out error, error estimate and seconds.
+        candidates: name of each model that was tried -> its stages, leave-one-out error, error estimate and seconds,
+            and `failure`, the reason, if it could not be trained.
         chosen: the name of this one among them.
         findings: what is doubtful about the model, each with `kind`, `message` and `remedy`.
         calibration: errors and standard deviations of the folds and the newest prequential errors, by which

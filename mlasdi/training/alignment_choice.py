@@ -16,7 +16,7 @@ from jaxtyping import Float
 from mlasdi.alignment import Aligned, ScalingExponents, alignment_candidates
 from mlasdi.interpolation import Kernels, Kriging, select_kernels
 from mlasdi.preprocessing import BasisSettings, TrainingData
-from mlasdi.solvers import ParameterSpace
+from mlasdi.solvers import ParameterSpace, evenly_spread
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import relative, time_parts
 
@@ -27,6 +27,7 @@ MAX_CORNERS = 64
 WEIGHT = 0.25
 N_LEADING = 3  # candidates that are also continued by regression, and carried over to the next fit
 
+MAX_FOLDS = 16  # of those that calibrate a candidate: each continues all trajectories again
 SMALLEST_DEVIATION = 1e-10  # relative; smaller ones are rounding errors
 
 
@@ -147,12 +148,13 @@ class KrigedAlignment:
         return estimate if np.isfinite(estimate) else np.inf
 
     def _factors(self, share: Float[np.ndarray, "param time"]) -> Float[np.ndarray, "param time"]:
-        """Root mean square over the folds of error over deviation, by parts of each point's interval of time.
+        """Root mean square over folds of error over deviation, by parts of each point's interval of time.
 
         Args:
             share: of the interval that has passed.
         """
-        ratios = np.array([self._fold_ratios(i) for i in range(self.data.n_points)])
+        folds = evenly_spread(self.data.n_points, MAX_FOLDS)
+        ratios = np.array([self._fold_ratios(i) for i in folds.tolist()])
         known = ~np.isnan(ratios)
         squares = np.where(known, ratios, 0.0) ** 2
         factors = np.sqrt(squares.sum(axis=0) / np.maximum(known.sum(axis=0), 1))

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mlasdi.preprocessing import Denoised, TrainingData, noise_std
+from mlasdi.preprocessing import Denoised, TrainingData, limited_threads, noise_std
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import PrequentialErrors, Surrogate, TrainingRecord, student_factor
 from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
 from mlasdi.training.context import Progress, TrainingContext
-from mlasdi.training.race import RESCALED, STATES, Contender, run_race
+from mlasdi.training.race import RESCALED, STATES, Contender, Failure, run_race
 from mlasdi.training.scoring import supports_estimate
 from mlasdi.training.settings import ModelSettings
 from mlasdi.validation import (
@@ -31,6 +31,7 @@ __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
 NOISY_TIMES = 101  # of noisy trajectories, where the error of interpolation in time cannot be measured
 
 
+@limited_threads()
 def fit(
     data: TrainingData,
     settings: ModelSettings,
@@ -41,7 +42,7 @@ def fit(
     device: str = "cpu",
     before: Surrogate | None = None,
 ) -> Surrogate:
-    """Fit a surrogate to training trajectories.
+    """Fit a surrogate to training trajectories, in one thread or as many as `limited_threads` around it allows.
 
     Args:
         data: trajectories at two or more training points; several runs at one point are averaged.
@@ -69,8 +70,8 @@ def fit(
         "device": device,
         "noise_error": noise.modes_error if noise else 0.0,
     }
-    winner, finished = run_race(_contexts(data, settings, noise, seed, common))
-    record = _record(winner, finished, noise, prequential)
+    winner, tried = run_race(_contexts(data, settings, noise, seed, common))
+    record = _record(winner, tried, noise, prequential)
     context = winner.selection.context
     surrogate = Surrogate(
         space=data.space,
@@ -92,8 +93,11 @@ def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData
     """The trajectories at few times, denoised and averaged over repeated runs; and what was found of the noise, if any.
 
     Raises:
-        ValueError: fewer than two different points.
+        ValueError: fewer than two different points, or repeated runs that differ by more than white noise, and no
+            level of noise was given.
     """
+    if isinstance(settings.noise, str):
+        data.check_repeated_runs()
     std = noise_std(data.u, len(data.layout.fields), settings.noise)
     if std.any():
         thinned, noise = data.denoised(std, NOISY_TIMES if settings.n_time == "auto" else settings.n_time)
@@ -170,7 +174,10 @@ def _within_rank(settings: ModelSettings, rank: int) -> ModelSettings:
 
 
 def _record(
-    winner: Contender, finished: Mapping[str, Contender], noise: Denoised | None, prequential: PrequentialErrors
+    winner: Contender,
+    tried: Mapping[str, Contender | Failure],
+    noise: Denoised | None,
+    prequential: PrequentialErrors,
 ) -> TrainingRecord:
     """The record of the training, but for the time that it took."""
     calibration, estimate = winner.errors.calibrated_by(prequential)
@@ -192,7 +199,7 @@ def _record(
         distance_correlations=distance_correlations(model, data),
         dropped_ratios=selection.dropped_ratios,
         noise_level=noise.level if noise else 0.0,
-        candidates={name: one.described() for name, one in finished.items()},
+        candidates={name: one.described() for name, one in tried.items()},
         chosen=winner.name,
         calibration=calibration,
         prequential=prequential,

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
+from linear_operator.utils.errors import NanError, NotPSDError
 
 from mlasdi.decoders import VariableProjectionSettings
 from mlasdi.preprocessing import PodBasis
@@ -33,6 +35,8 @@ LARGE_ERROR = 0.02
 # Score of kriging in rescaled variables, relative to that in the variables of the states, below which dynamics are
 # inferred in them, too. On bar and heat4, where the ratio is larger, they were worse there.
 MUCH_BETTER = 0.5
+# Size of the variation of states, relative to the states, up to which it is rounding errors.
+ROUNDING = 1e-12
 STATES, RESCALED = "states", "rescaled"  # names of variables
 
 
@@ -75,20 +79,49 @@ class Contender:
         return float(np.sqrt(error * estimate)) if estimate is not None else np.inf
 
 
-def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str, Contender]]:
-    """The chosen model, and all that were finished, by name.
+@dataclass(frozen=True)
+class Failure:
+    """A model that could not be trained.
+
+    Attributes:
+        reason: one line for people.
+        seconds: that it took.
+    """
+
+    reason: str
+    seconds: float = 0.0
+
+    def described(self) -> dict[str, Any]:
+        """As `Contender.described`, with the reason as `failure`."""
+        unknown = {"stages": (), "leave_one_out_error": None, "error_estimate": None}
+        return {**unknown, "seconds": round(self.seconds, 3), "failure": self.reason}
+
+
+def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str, Contender | Failure]]:
+    """The chosen model, and all that were tried, by name.
+
+    Models that cannot be trained are passed over. If there is no other, kriging is trained.
 
     Args:
         contexts: name of the variables -> what models are fitted with in them; the preferred ones last.
     """
     finished: dict[str, Contender] = {}
+    failed: dict[str, Failure] = {}
     for name, context, settings in _entries(contexts):
         if _is_worth_training(name, settings, finished):
             best = min((one.errors.loo_error for one in finished.values()), default=np.inf)
-            contender = _trained(name, replace(context, settings=settings, names=[], error_to_beat=best))
-            if contender is not None:
-                finished[name] = contender
-    return _winner(finished), finished
+            tried = _trained(name, replace(context, settings=settings, names=[], error_to_beat=best))
+            if isinstance(tried, Contender):
+                finished[name] = tried
+            elif tried is not None:
+                failed[name] = tried
+    if not finished:
+        variables, context = next(iter(contexts.items()))
+        settings = _with(context.settings, NoLatentSettings(), kriging_alone=True)
+        settings = settings.model_copy(update={"interpolation": "field"})  # there are no coefficients to interpolate
+        name = f"kriging ({variables})"
+        finished[name] = _fitted(name, replace(context, settings=settings, names=[]))
+    return _winner(finished), {**finished, **failed}
 
 
 def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, TrainingContext, ModelSettings]]:
@@ -135,14 +168,47 @@ def _is_worth_training(name: str, settings: ModelSettings, finished: dict[str, C
     return few or best.errors.loo_error > LARGE_ERROR
 
 
-def _trained(name: str, context: TrainingContext) -> Contender | None:
+def _trained(name: str, context: TrainingContext) -> Contender | Failure | None:
+    """The model, or why it cannot be trained; None if none of its stages is kept."""
+    is_kriging = isinstance(context.settings.first_stage, NoLatentSettings)
+    if not is_kriging and _is_constant(context):
+        return Failure("the solutions are the same at all times and points, so there are no dynamics")
+    began = time.perf_counter()
+    try:
+        contender = _fitted(name, context)
+    except (np.linalg.LinAlgError, ArithmeticError, RuntimeError, ValueError) as error:
+        if is_kriging or not _is_numerical(error):
+            raise
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", time.perf_counter() - began)
+    return contender if contender.model.stages else None
+
+
+def _is_constant(context: TrainingContext) -> bool:
+    """Whether the states differ by rounding errors only."""
+    largest = context.basis.scale * float(context.data.c.norm(dim=-1).max())
+    return largest <= ROUNDING * float(context.basis.state_norm(context.basis.mean))
+
+
+def _is_numerical(error: Exception) -> bool:
+    """Whether numbers are the cause of an error: a singular matrix, an overflow, values that are not finite."""
+    if isinstance(error, np.linalg.LinAlgError | torch.linalg.LinAlgError | ArithmeticError | NanError | NotPSDError):
+        return True
+    return any(word in str(error).lower() for word in ("infs or nan", "nans or inf", "singular", "not finite"))
+
+
+def _fitted(name: str, context: TrainingContext) -> Contender:
+    """The model with its errors.
+
+    Raises:
+        FloatingPointError: its trajectories are not finite.
+    """
     began = time.perf_counter()
     selection = StageSelection(context)
     first, encoder = selection.first_stage()
     model = selection.add_stages(first)
-    if not model.stages:
-        return None
-    errors = estimate_errors(model, context)
+    if model.stages and not bool(model.mean(context.data.x, context.data.t).isfinite().all()):
+        raise FloatingPointError("its trajectories at the training points are not finite")
+    errors = estimate_errors(model, context) if model.stages else ErrorEstimates(None, np.inf, None)
     return Contender(name, selection, model, encoder, errors, time.perf_counter() - began)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import norm
 
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots
 from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate, covered, relative_error
@@ -77,6 +78,7 @@ class Assessment:
         return self.errors[-1]
 
 
+@limited_threads()
 def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]], n_truths: int) -> Assessment:
     """Compare a surrogate with true solutions, one at a time: they need not fit in memory together.
 

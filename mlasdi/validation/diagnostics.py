@@ -27,6 +27,7 @@ STALLED_PROGRESS = 0.95  # a loss is flat if its minimum in the last third excee
 FITS_BETTER = 0.5  # a stage fits much better if it lowers the training error below this part
 MIN_DRIFT_WEIGHT = 0.1  # with a smaller one, kriging hardly uses the stages before it
 REFUTED = 3.0  # found error over expected error, beyond which an estimate is refuted
+TOO_SMALL = 1.5  # validated error over estimate, beyond which the estimate is too small
 NOT_DESCRIBED = 0.5  # median leave-one-out error beyond which the model describes nothing
 TINY = float(np.finfo(float).tiny)
 N_CHECKED = 256  # points of the box at which the latent dynamics are checked
@@ -53,18 +54,24 @@ class Finding:
 
 
 def diagnose(
-    surrogate: Surrogate, target_error: float | None = None, split: ErrorSplit | None = None
+    surrogate: Surrogate,
+    target_error: float | None = None,
+    split: ErrorSplit | None = None,
+    validated_error: float | None = None,
 ) -> tuple[Finding, ...]:
     """All findings about a surrogate; none where nothing is wrong.
 
     Args:
         target_error: the relative error that is asked for, as a fraction.
         split: mean error split on a validation set, where there is one.
+        validated_error: largest relative error on that set.
     """
     findings = [
         *_few_points(surrogate),
+        *_untrained(surrogate),
         *_projection_floor(surrogate, target_error, split),
         *_refuted_estimate(surrogate),
+        *_small_estimate(surrogate, validated_error),
         *_not_described(surrogate),
     ]
     if surrogate.model.latent.has_dynamics:
@@ -89,6 +96,14 @@ def _few_points(surrogate: Surrogate) -> Iterator[Finding]:
     elif n < MIN_FOLDS:
         message = f"{n} training points: leave-one-out errors cannot yet rank models"
         yield Finding("few-points", message, remedy)
+
+
+def _untrained(surrogate: Surrogate) -> Iterator[Finding]:
+    record = surrogate.record
+    for name, one in record.candidates.items():
+        if "failure" in one:
+            message = f"{name} cannot be trained ({one['failure']}); the model is {record.chosen}"
+            yield Finding("not-trained", message, "model.first_stage.kind: none, if this is as it should be")
 
 
 def _projection_floor(surrogate: Surrogate, target_error: float | None, split: ErrorSplit | None) -> Iterator[Finding]:
@@ -120,6 +135,13 @@ def _refuted_estimate(surrogate: Surrogate) -> Iterator[Finding]:
             f"error of {newest.expected[worst]:.2g}, and the solve found {newest.errors[worst]:.2g}"
         )
         yield Finding("refuted-estimate", message, "budget.solver_runs: more points; do not rely on the estimate yet")
+
+
+def _small_estimate(surrogate: Surrogate, validated_error: float | None) -> Iterator[Finding]:
+    estimate = surrogate.error_estimate
+    if estimate is not None and validated_error is not None and not validated_error <= TOO_SMALL * estimate:
+        message = f"the validated error is {validated_error:.2g}, the estimate without validation {estimate:.2g}"
+        yield Finding("small-estimate", message, "budget.solver_runs: more points; rely on the validated error")
 
 
 def _not_described(surrogate: Surrogate) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mlasdi.latent import Trajectories, best_trajectory
+from mlasdi.preprocessing import limited_threads
 from mlasdi.stages import KrigingStage, Stage
 from mlasdi.surrogate import Surrogate, relative_error
 
@@ -62,6 +63,7 @@ class DifferenceFields:
     interpolation: Float[np.ndarray, "stage time rank"]
 
 
+@limited_threads()
 def error_split(
     surrogate: Surrogate, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
 ) -> ErrorSplit:

@@ -1,7 +1,7 @@
 """Reads named arrays from the files that solvers write: HDF5, NetCDF, NPZ, and tables as NPY or CSV."""
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 from scipy.io import netcdf_file
 
-from mlasdi.solvers import SolverError
+from mlasdi.solvers import SolverError, read_matrix
+from mlasdi.solvers.adapters.cf_attributes import decoded
 from mlasdi.solvers.adapters.named_arrays import NamedArrays
 
 Arrays = dict[str, np.ndarray]
@@ -18,7 +19,8 @@ Arrays = dict[str, np.ndarray]
 def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
     """The arrays of a solution file by name, as `NamedArrays.snapshots` takes them.
 
-    HDF5, NetCDF and NPZ hold arrays by name; names in HDF5 may contain groups ("run/u"). CSV and NPY hold a table with
+    HDF5, NetCDF and NPZ hold arrays by name; names in HDF5 may contain groups ("run/u"). Values of HDF5 and NetCDF are
+    decoded by the attributes of their variables (`cf_attributes.decoded`). CSV and NPY hold a table with
     one row for each time; the first column is the time, unless `naming.times` is given. In a CSV file with a header,
     the columns of field `u` are called `u` or begin with `u_`; numbers as column names are the coordinates of a single
     field, if `naming.coordinates` names one. An NPY file with more than two axes is one field, and needs
@@ -51,10 +53,13 @@ def check_suffix(path: str) -> None:
 
 
 def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays by name of an HDF5, NetCDF or NPZ file, and its attributes.
+    """Arrays by name of an HDF5, NetCDF or NPZ file, decoded by their attributes; and the attributes of the file.
 
     Args:
         names: the arrays to read; None for all at the top level of the file. Absent names are left out.
+
+    Raises:
+        OSError, ValueError: the file is damaged, or an attribute of an array cannot be decoded.
     """
     if path.suffix.lower() == ".npz":
         # Opened here, because NumPy does not close the file of a damaged archive.
@@ -64,14 +69,36 @@ def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays,
         classic = stream.read(3) == b"CDF"  # NetCDF 3; NetCDF 4 is HDF5
     if classic:
         with netcdf_file(path, mmap=False) as file:
-            held = {
-                name: _native(file.variables[name][()]) for name in names or file.variables if name in file.variables
-            }
+            found = {name: file.variables[name] for name in names or file.variables if name in file.variables}
+            held = {name: _decoded(name, _native(one[()]), one._attributes) for name, one in found.items()}
             return held, {name: _plain(value) for name, value in file._attributes.items()}
     with h5py.File(path, "r", locking=False) as file:
-        found = {name: file[name] for name in names or file if name in file}
-        arrays = {name: np.asarray(item) for name, item in found.items() if isinstance(item, h5py.Dataset)}
-        return arrays, {name: _plain(value) for name, value in file.attrs.items()}
+        return read_group(file, names), {name: _plain(value) for name, value in file.attrs.items()}
+
+
+def read_group(group: h5py.Group, names: Sequence[str] | None = None) -> Arrays:
+    """Arrays of a group of an HDF5 file by name, decoded by their attributes.
+
+    Args:
+        names: the arrays to read, which may lie in groups below ("grid/x"); None for all of the group itself. Absent
+            names are left out.
+
+    Raises:
+        ValueError: an attribute of an array cannot be decoded.
+    """
+    found = {name: group[name] for name in names or group if name in group}
+    return {
+        name: _decoded(name, np.asarray(item), item.attrs)
+        for name, item in found.items()
+        if isinstance(item, h5py.Dataset)
+    }
+
+
+def _decoded(name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray:
+    try:
+        return decoded(values, attributes)
+    except ValueError as error:
+        raise ValueError(f"variable '{name}': {error}") from error
 
 
 def _reader(path: Path) -> Callable[[Path, NamedArrays], Arrays]:
@@ -93,21 +120,9 @@ def _npy(path: Path, naming: NamedArrays) -> Arrays:
 
 
 def _csv(path: Path, naming: NamedArrays) -> Arrays:
-    with path.open(encoding="utf-8") as stream:
-        lines = (line.strip() for line in stream)
-        first = next((line for line in lines if line.lstrip("# ")), "")
-    delimiter = next((mark for mark in ",;\t" if mark in first), None)
-    header = [name.strip(' "') for name in first.lstrip("# ").split(delimiter)]
-    named = not all(map(_is_number, header)) or first.startswith("#")
     # Every line below the header must consist of numbers: a truncated or garbled line is an error, not a shorter table.
-    with path.open(encoding="utf-8") as stream:
-        rows = [line for line in map(str.strip, stream) if line and not line.startswith("#")]
-    if named and not first.startswith("#"):
-        rows = rows[1:]
-    if not rows:
-        raise ValueError("it has no rows of numbers")
-    values = np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None)
-    return _columns(values, naming, header if named and len(header) == values.shape[1] else None)
+    header, values = read_matrix(path)
+    return _columns(values, naming, header)
 
 
 def _columns(values: np.ndarray, naming: NamedArrays, header: list[str] | None) -> Arrays:

@@ -128,6 +128,7 @@ class Command(NamedArrays):
             )
             self._check(ending, folder)
             snapshots = self.snapshots(read_snapshot_arrays(folder / self.output, self))
+            self.check_finite(snapshots, self.output)
             snapshots.check(None)  # before the working folder is removed, so that it can be inspected
             succeeded = True
             return snapshots

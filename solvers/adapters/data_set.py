@@ -1,6 +1,5 @@
 """Existing solutions in files as a full-order model that has solutions at their parameters only."""
 
-import csv
 import hashlib
 import json
 import zipfile
@@ -14,8 +13,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.solvers import Json, Snapshots, SolverError
-from mlasdi.solvers.adapters.array_files import READERS, TABLES, read_arrays, read_snapshot_arrays
+from mlasdi.solvers import Json, Snapshots, SolverError, Table, differ_by_white_noise, not_averaged, read_table
+from mlasdi.solvers.adapters.array_files import READERS, TABLES, read_arrays, read_group, read_snapshot_arrays
 from mlasdi.solvers.adapters.named_arrays import NamedArrays
 
 # A requested point is that of a run if no parameter differs by more than this fraction of the range of its values.
@@ -32,12 +31,19 @@ class Run:
         file: file that contains it.
         group: group in an HDF5 file that has one group for each run; else empty.
         index: index along the first axis of arrays that contain all runs; else None.
+        row: its row in the table of the runs; None without a table.
     """
 
     mu: tuple[float, ...]
     file: Path
     group: str = ""
     index: int | None = None
+    row: int | None = None
+
+    def __str__(self) -> str:
+        """Where the run is, for messages."""
+        places = {"group": self.group or None, "run": self.index, "row": self.row}
+        return ", ".join([str(self.file), *(f"{name} {one}" for name, one in places.items() if one is not None)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +56,8 @@ class DataSet(NamedArrays):
     - one HDF5, NetCDF or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
       `[run, time, ...]`, and times `[time]` or `[run, time]`
 
-    If several runs have the same parameters, the solution is their mean.
+    If several runs have the same parameters, the solution is their mean if they differ by white noise alone; other
+    differences are an error, because the parameters do not say which run is meant.
 
     Stored solutions are found again by the parameters of all runs, the names and sizes of their files, and `version`.
 
@@ -59,6 +66,8 @@ class DataSet(NamedArrays):
         parameters: names of the parameters.
         table: table of the runs, if it is not in the folder under its usual name.
         version: of the data.
+        mean_of_runs: whether runs at equal parameters are averaged whatever they differ by; a configuration that gives
+            the level of the noise as `model.noise` sets it.
 
     Raises:
         ValueError: the files or the table cannot be read.
@@ -68,6 +77,7 @@ class DataSet(NamedArrays):
     parameters: tuple[str, ...]
     table: str = ""
     version: str = ""
+    mean_of_runs: bool = False
 
     layout = None  # each solution brings its own
 
@@ -94,25 +104,39 @@ class DataSet(NamedArrays):
 
         Raises:
             SolverError: there is no run at these parameters (`bad-parameters`), its file cannot be used, or several
-                runs there have different times or shapes (`bad-output`).
+                runs there have different times or shapes (`bad-output`), or differ by more than white noise
+                (`bad-parameters`).
         """
-        first, *others = (self._read(run) for run in self._runs_at(mu))
+        runs = self._runs_at(mu)
+        first, *others = (self._read(run) for run in runs)
         for other in others:
             if first.u.shape != other.u.shape or not np.array_equal(first.t, other.t):
-                raise SolverError("bad-output", f"runs at {dict(mu)} have different times or shapes: no mean of them")
-        return replace(first, u=np.mean([first.u, *(other.u for other in others)], axis=0)) if others else first
+                reason = "they have different times or shapes"
+                raise SolverError("bad-output", not_averaged(runs, str(dict(mu)), reason))
+        if not others or first.layout is None:
+            return first
+        u = np.stack([first.u, *(other.u for other in others)])
+        if not (self.mean_of_runs or differ_by_white_noise(u, len(first.layout.fields))):
+            raise SolverError("bad-parameters", not_averaged(runs, str(dict(mu))))
+        return replace(first, u=u.mean(axis=0))
 
     def _read(self, run: Run) -> Snapshots:
         try:
             if run.group:
-                arrays = _group(run.file, run.group)
+                with h5py.File(run.file, "r", locking=False) as content:
+                    arrays = read_group(content[run.group], self.wanted())
             elif run.index is not None:
                 arrays = self._slice(run)
             else:
                 arrays = read_snapshot_arrays(run.file, self)
         except (OSError, ValueError, KeyError, IndexError) as error:
-            raise SolverError("bad-output", f"{run.file} cannot be read: {error}") from error
-        return self.snapshots({name: values for name, values in arrays.items() if name not in self.parameters})
+            raise SolverError("bad-output", f"{run} cannot be read: {error}") from error
+        try:
+            snapshots = self.snapshots({name: one for name, one in arrays.items() if name not in self.parameters})
+        except SolverError as error:
+            raise SolverError(error.kind, f"{run}: {error}") from error
+        self.check_finite(snapshots, str(run), () if run.index is None else (run.index,))
+        return snapshots
 
     @cached_property
     def all_runs(self) -> tuple[Run, ...]:
@@ -168,8 +192,7 @@ def _index(
 def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> Iterator[Run]:
     table = table or next((root / name for name in _TABLE_NAMES if (root / name).is_file()), None)
     if table is not None:
-        for row in _rows(table):
-            yield Run(_point(row, parameters, str(table)), root / str(row["file"]))
+        yield from _in_table(root, read_table(table), parameters)
         return
     for file in sorted(path for path in root.iterdir() if path.suffix.lower() in READERS):
         if file.suffix.lower() in TABLES:
@@ -181,21 +204,32 @@ def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> I
         yield Run(_point({**attributes, **values}, parameters, str(file)), file)
 
 
+def _in_table(root: Path, table: Table, parameters: tuple[str, ...]) -> Iterator[Run]:
+    columns = table.cells("file"), table.numbers(parameters).tolist(), table.row_numbers
+    for (where, name), mu, row in zip(*columns, strict=True):
+        file = root / str(name)
+        if not file.is_file():
+            raise ValueError(f"{where}: there is no file {file}")
+        yield Run(tuple(mu), file, row=row)
+
+
 def _in_file(file: Path, parameters: tuple[str, ...]) -> Iterator[Run]:
     if not file.is_file():
         raise ValueError("no such file or folder")
     columns, _ = read_arrays(file, parameters)
     if set(columns) == set(parameters):
         rows = np.stack([np.atleast_1d(columns[name]).astype(float) for name in parameters], axis=-1)
-        yield from (Run(tuple(row), file, index=i) for i, row in enumerate(rows.tolist()))
+        for i, row in enumerate(rows):
+            numbers = dict(zip(parameters, row, strict=True))
+            yield Run(_point(numbers, parameters, f"{file}, run {i}"), file, index=i)
         return
     if not h5py.is_hdf5(file):
         raise ValueError(f"has no arrays {sorted(set(parameters) - set(columns))}, one number for each run")
     with h5py.File(file, "r", locking=False) as content:
         for name, group in content.items():
             if isinstance(group, h5py.Group):
-                numbers = {key: group[key][()] for key in parameters if key in group}
-                yield Run(_point({**group.attrs, **numbers}, parameters, f"{file}:{name}"), file, group=name)
+                row = {**group.attrs, **read_group(group, parameters)}
+                yield Run(_point(row, parameters, f"{file}, group {name}"), file, group=name)
 
 
 def _point(row: Mapping[str, Any], parameters: tuple[str, ...], where: str) -> tuple[float, ...]:
@@ -203,20 +237,8 @@ def _point(row: Mapping[str, Any], parameters: tuple[str, ...], where: str) -> t
     if missing:
         has = ", ".join(map(str, row)) or "nothing"
         raise ValueError(f"{where} has no parameter {missing[0]}; it has {has}")
-    return tuple(float(np.asarray(row[name], dtype=float).item()) for name in parameters)
-
-
-def _group(file: Path, group: str) -> dict[str, np.ndarray]:
-    with h5py.File(file, "r", locking=False) as content:
-        return {name: np.asarray(item) for name, item in content[group].items() if isinstance(item, h5py.Dataset)}
-
-
-def _rows(table: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV or JSON table, each with the column `file`."""
-    text = table.read_text()
-    rows = (
-        json.loads(text) if table.suffix == ".json" else list(csv.DictReader(text.splitlines(), skipinitialspace=True))
-    )
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "file" in row for row in rows):
-        raise ValueError(f"{table} must be a table with a column `file` and one for each parameter")
-    return rows
+    point = tuple(float(np.asarray(row[name], dtype=float).item()) for name in parameters)
+    for name, value in zip(parameters, point, strict=True):
+        if not np.isfinite(value):
+            raise ValueError(f"{where}: parameter '{name}' = {value} must be finite")
+    return point

@@ -76,6 +76,33 @@ class NamedArrays:
         points = [value.reshape(t.size, -1) if mask is None else value[:, mask] for value in values.values()]
         return Snapshots(t, np.concatenate(points, axis=1), layout)
 
+    def check_finite(self, snapshots: Snapshots, source: str, leading: tuple[int, ...] = ()) -> None:
+        """Check that a trajectory that `snapshots` made has no value that is infinite or not a number.
+
+        Args:
+            source: where the arrays come from, for the message.
+            leading: indices of the arrays before those of the trajectory, as of a run in an array of all runs.
+
+        Raises:
+            SolverError: it has one (`not-finite`); the message names source, array and index.
+        """
+        layout, bad = snapshots.layout, ~np.isfinite(snapshots.u)
+        if layout is None or not bad.any():
+            return
+        row, column = divmod(int(np.argmax(bad)), snapshots.u.shape[1])
+        field_number, point = divmod(column, layout.n_points)
+        if layout.mask is not None:
+            point = int(np.flatnonzero(layout.mask)[point])
+        index = [int(i) for i in np.unravel_index(point, layout.shape)]
+        index.insert(self.time_axis % (len(index) + 1), row)
+        never = bad[:, column].all() and not self.masked
+        remedy = "; for points outside the domain, which are never finite, set the option masked" if never else ""
+        raise SolverError(
+            "not-finite",
+            f"{source}: '{layout.fields[field_number]}' is missing or not finite at index {[*leading, *index]} "
+            f"({int(bad.sum()):,} of {bad.size:,} values are){remedy}",
+        )
+
     def _field(self, name: str, arrays: Mapping[str, object]) -> Float[np.ndarray, "time ..."]:
         value = numbers(name, arrays)
         if value.ndim < 2:

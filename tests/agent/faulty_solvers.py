@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from mlasdi.solvers import Snapshots, SolverError, StateLayout
 
@@ -54,8 +57,26 @@ class Faulty:
                 return Snapshots(good.t, good.u[:, :-1])
             case "type":
                 return {"t": good.t, "u": good.u}
-            case "exit":
-                os._exit(1)
+            case "sys.exit":
+                sys.exit(0)
+            case "os._exit":
+                os._exit(0)
+            case "BaseException":
+                raise BaseException("out of it")
+            case "chdir":
+                os.chdir("/")
+                return good
+            case "close":
+                sys.stdout.close()
+                os.close(2)
+                return good
+            case "print":
+                print("stray", flush=True)
+                os.system("echo stray")
+                return good
+            case "fork":
+                os.fork()
+                return good
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "sleep":
@@ -78,3 +99,20 @@ class Meeting(Faulty):
                 raise SolverError("alone", "the others did not come")
             time.sleep(0.01)
         return super().solve(mu)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """A constant state: the smallest and largest number of threads of libraries, and that of programs."""
+
+    parameter_names = ("a",)
+    layout = StateLayout(fields=("u",), coordinates={"x": np.arange(3.0)})
+
+    def identity(self) -> dict[str, Any]:
+        return {"solver": "threads"}
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        of_libraries = [library["num_threads"] for library in threadpool_info()]
+        program = subprocess.run(["sh", "-c", "echo $OMP_NUM_THREADS"], capture_output=True, check=True)
+        state = [min(of_libraries), max(of_libraries), int(program.stdout)]
+        return Snapshots(np.array([0.0, 1.0]), np.array([state, state], dtype=float))

@@ -234,6 +234,17 @@ def test_other_settings_under_the_same_name_are_refused(undisturbed: Path) -> No
         run_campaign(load_config(undisturbed / "small.yaml", ["model.latent_dim=2"]))
 
 
+def test_a_campaign_of_a_version_without_a_key_goes_on_with_its_default(undisturbed: Path) -> None:
+    config = load_config(undisturbed / "small.yaml")
+    with Ledger(config.folder / "ledger.db") as ledger:
+        settings = ledger.get_meta("settings")
+        del settings["model"]["effort"], settings["sampling"]["batch"]
+        ledger.set_meta("settings", settings)
+    assert run_campaign(config) == report_of(undisturbed)
+    with pytest.raises(CampaignError, match=r"model\.effort: normal, now quick"):
+        run_campaign(load_config(undisturbed / "small.yaml", ["model.effort=quick"]))
+
+
 def test_a_second_agent_is_refused(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path))
     with CampaignLock(config.folder), pytest.raises(LedgerError, match="being worked on"):

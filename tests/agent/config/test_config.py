@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from mlasdi.agent.config import Config, ConfigError, dump_config, load_config
+from mlasdi.solvers import SolverError
 
 SHIPPED = sorted(Path(__file__).parents[3].glob("configs/*.yaml"))
 PROBLEM = {"solver": "burgers1d", "options": {"n_x": 51}, "parameters": {"a": [0.7, 0.9], "w": [0.9, 1.1]}}
@@ -158,7 +159,13 @@ REFUSALS = {
     "name that is a path": (["name=a/b"], "name: string should match pattern"),
     "override without a value": (["budget.solver_runs"], "override 'budget.solver_runs': write dotted.key=value"),
     "override through a value": (["seed.deep.er=1"], "override 'seed.deep.er=1': seed is not a section"),
-    "override that is not YAML": (["seed=[1"], "override 'seed=[1': while parsing a flow sequence"),
+    "override that is not YAML": (["seed=[1"], "override 'seed=[1': not YAML: while parsing a flow"),
+    "override with a key twice": (
+        ["model={kind: mlasdi, kind: gplasdi}"],
+        "override 'model={kind: mlasdi, kind: gplasdi}': line 1: key 'kind' comes twice, first in line 1",
+    ),
+    "override that contains itself": (["problem.options=&a {b: *a}"], "line 1: the alias *a contains itself"),
+    "override with very many sections": ([f"a{'.a' * 5000}=1"], "...': its key has 5,000 sections"),
 }
 
 
@@ -175,6 +182,10 @@ def test_what_is_refused_is_named_with_what_is_allowed(base: Path, overrides: li
     ("text", "message"),
     [
         ("a: [", "pulse.yaml: not YAML: while parsing a flow node"),
+        ("seed: 1\nbudget: {}\nseed: 2\n", "pulse.yaml: line 3: key 'seed' comes twice, first in line 1"),
+        ("a: &a [*a]", "pulse.yaml: line 1: the alias *a contains itself"),
+        ("[" * 10_000, "pulse.yaml: line 1: lists and mappings are nested more than 100 levels deep"),
+        ("#" * 1_000_001, "pulse.yaml: the file is larger than 1,000,000 bytes"),
         ("- 1\n", "expected a mapping of sections, got list"),
         ("", "expected a mapping of sections, got NoneType"),
         ("problem: {}\n", "problem.solver: is required; problem.parameters: is required; budget: is required"),
@@ -212,6 +223,25 @@ def test_constraints_survive_being_written_out(base: Path, tmp_path: Path) -> No
         assert config.problem.space.feasible([[0.8, 1.0], [0.88, 0.9], [0.8, 1.1]]).tolist() == [True, False, False]
 
 
+def test_free_settings_have_the_types_of_yaml_1_2_in_files_and_overrides(base: Path, tmp_path: Path) -> None:
+    """And keep them when the configuration is written out."""
+    (tmp_path / "typed_solver.py").write_text("def solve(a, w, **settings): raise TypeError\n")
+    written = "{nu: 1e-3, scheme: no, at: 12:30, label: '1e-3'}"
+    wanted = {"nu": 1e-3, "scheme": "no", "at": "12:30", "label": "1e-3"}
+    problem = PROBLEM | {"solver": "callable", "options": {"function": "typed_solver:solve"}}
+    text = yaml.safe_dump(BASE | {"problem": problem})
+    copy = tmp_path / "copy.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        base.write_text(text)
+        by_override = load_config(base, [f"problem.options.arguments={written}"])
+        base.write_text(text.replace("    function:", f"    arguments: {written}\n    function:"))
+        for config in (by_override, load_config(base)):
+            assert config.problem.options["arguments"] == wanted
+            copy.write_text(dump_config(config))
+            assert load_config(copy).problem == config.problem
+
+
 def test_a_data_set_has_no_candidate_set(base: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "runs.npz", a=[0.7, 0.8], w=[1.1, 0.9], t=[0.0, 1.0], u=np.ones((2, 2, 3)))
     options = {"path": str(tmp_path / "runs.npz"), "parameters": ["a", "w"], "fields": ["u"]}
@@ -220,6 +250,21 @@ def test_a_data_set_has_no_candidate_set(base: Path, tmp_path: Path) -> None:
         load_config(base, ["sampling.candidate_set=points.csv"])
     with pytest.raises(ConfigError, match=r"validation\.sobol: a data set has solutions at its own points only"):
         load_config(base, ["validation.sobol=3"])
+
+
+def test_known_noise_is_the_consent_to_the_mean_of_runs(base: Path, tmp_path: Path) -> None:
+    u = np.ones((4, 2, 3))
+    u[3] += 1
+    np.savez(tmp_path / "runs.npz", a=[0.7, 0.8, 0.9, 0.9], w=[1.1, 0.9, 1.0, 1.0], t=[0.0, 1.0], u=u)
+    options = {"path": str(tmp_path / "runs.npz"), "parameters": ["a", "w"], "fields": ["u"]}
+    base.write_text(yaml.safe_dump(BASE | {"problem": PROBLEM | {"solver": "data-set", "options": options}}))
+    for noise, is_mean in (("estimate", False), ("none", False), ("0.1", True)):
+        solver = load_config(base, ["sampling.initial=all", f"model.noise={noise}"]).problem.spec.build()
+        if is_mean:
+            np.testing.assert_allclose(solver.solve({"a": 0.9, "w": 1.0}).u, 1.5)
+        else:
+            with pytest.raises(SolverError, match=r"runs\.npz, run 2; .*runs\.npz, run 3; give .* model\.noise"):
+                solver.solve({"a": 0.9, "w": 1.0})
 
 
 def test_a_configuration_does_not_change(base: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
 from mlasdi.agent.execution import (
+    TRANSIENT,
     ClusterSettings,
     ProposeTask,
     Solution,
@@ -28,6 +29,7 @@ from mlasdi.agent.execution import (
 from mlasdi.agent.execution.executor import SerialExecutor
 from mlasdi.agent.execution.ray_executor import RayExecutor
 from mlasdi.agent.execution.ray_executor import _failure_of as failure_of
+from mlasdi.agent.execution.solve_task import THREAD_VARIABLES
 from mlasdi.solvers import Parameter, ParameterSpace, catalog
 from mlasdi.solvers.storage import SnapshotStore, address
 from mlasdi.surrogate import Surrogate
@@ -106,6 +108,61 @@ def test_a_stored_solution_is_not_computed_again(executor, tmp_path):
     first, again = (next(executor.run([task])) for _ in range(2))
     assert (first.cached, again.cached, again.ok, again.solve_s) == (False, True, True, 0)
     assert (tmp_path / "log").read_text() == "2.0\n"
+
+
+LEAVING = {
+    "sys.exit": "the code called sys.exit(0) at ",
+    "os._exit": "the code called os._exit(0) at ",
+    "BaseException": "the code raised BaseException: out of it at ",
+}
+
+
+@pytest.mark.parametrize("fault", LEAVING)
+def test_a_solver_that_leaves_is_one_failed_point(executor, tmp_path, fault):
+    log = tmp_path / "log"
+    tasks = [solve_task(0, faulty(fault, log=str(log)), {"a": 1.0}, tmp_path)]
+    tasks += [solve_task(1, faulty(), {"a": 2.0}, tmp_path)]
+    results = {result.task_id: result for result in executor.run(tasks)}
+    failure = results[0].failure
+    assert failure.kind == "exception"
+    assert failure.kind not in TRANSIENT
+    assert failure.message.startswith(LEAVING[fault])
+    assert log.read_text() == "1.0\n"
+    assert results[1].ok
+
+
+@pytest.mark.parametrize("fault", ["chdir", "close", "print", "fork"])
+def test_what_a_solver_does_to_its_process_does_not_matter(executor, tmp_path, fault, capfd):
+    """The solutions of this solver and of the next one lie where they should, and each is there once."""
+    folder, log = os.getcwd(), tmp_path / "log"
+    tasks = [solve_task(0, faulty(fault, log=str(log)), {"a": 1.0}, tmp_path)]
+    tasks += [solve_task(1, faulty(), {"a": 2.0}, tmp_path)]
+    results = {result.task_id: result for result in executor.run(tasks)}
+    assert [results[i].failure for i in range(2)] == [None, None]
+    assert len(SnapshotStore(tmp_path / "store").addresses()) == 2
+    assert log.read_text() == "1.0\n"
+    assert os.getcwd() == folder
+    print("result")
+    assert capfd.readouterr().out == "result\n"
+
+
+def test_a_solve_has_as_many_threads_as_cores(tmp_path):
+    """In its process and in programs that it starts, whatever the environment says; afterwards all is as before."""
+    settings = ClusterSettings(executor="serial", solve_cpus=2)
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    task = solve_task(0, SolverSpec("faulty_solvers:Threads", {}), {"a": 1.0}, tmp_path)
+    with make_executor(settings) as serial:
+        (result,) = serial.run([task])
+    assert result.failure is None
+    assert SnapshotStore(tmp_path / "store").get(task.address).u[0].tolist() == [2, 2, 2]
+    assert {name: os.environ.get(name) for name in THREAD_VARIABLES} == before
+
+
+def test_a_solve_in_a_worker_has_as_many_threads_as_cores(ray_executor, tmp_path):
+    task = solve_task(0, SolverSpec("faulty_solvers:Threads", {}), {"a": 1.0}, tmp_path)
+    (result,) = ray_executor.run([task])
+    assert result.failure is None
+    assert SnapshotStore(tmp_path / "store").get(task.address).u[0].tolist() == [1, 1, 1]
 
 
 def test_a_damaged_solution_is_set_aside_and_computed_again(executor, tmp_path):
@@ -276,11 +333,10 @@ def test_solves_run_at_the_same_time(ray_executor, tmp_path):
     assert len({result.worker for result in results} | {f"{os.uname().nodename}:{os.getpid()}"}) == 3
 
 
-@pytest.mark.parametrize("fault", ["exit", "kill"])
-def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path, fault):
+def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path):
     log = tmp_path / "log"
     tasks = [solve_task(i, faulty(), {"a": float(i)}, tmp_path) for i in range(4)]
-    tasks.insert(1, solve_task(9, faulty(fault, log=str(log)), {"a": 9.0}, tmp_path))
+    tasks.insert(1, solve_task(9, faulty("kill", log=str(log)), {"a": 9.0}, tmp_path))
     results = {result.task_id: result for result in ray_executor.run(tasks)}
     lost = results.pop(9)
     assert lost.failure.kind == "worker-lost"
@@ -293,7 +349,7 @@ def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path, fa
 
 
 def test_a_lost_worker_does_not_write_on_standard_output(ray_executor, tmp_path, capfd):
-    list(ray_executor.run([solve_task(0, faulty("exit"), {"a": 1.0}, tmp_path)]))
+    list(ray_executor.run([solve_task(0, faulty("kill"), {"a": 1.0}, tmp_path)]))
     time.sleep(1)  # Ray's announcement would come from a thread, after the result
     assert capfd.readouterr().out == ""
 

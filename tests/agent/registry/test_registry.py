@@ -14,7 +14,8 @@ import pytest
 from crowded_registry import fill
 from mlflow import MlflowClient
 
-from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry.registry import _downloaded
 from mlasdi.agent.registry.store import connect, store_uri
 
 BOX = {"a": [0.7, 0.9], "w": [0.9, 1.1]}
@@ -184,3 +185,15 @@ def _counted(name: str, original: Callable, calls: list[str]) -> Callable:
         return original(self, *rest, **more)
 
     return counted
+
+
+def test_downloads_of_two_servers_are_kept_apart(tmp_path: Path) -> None:
+    """Both have a version 1 of the same name, at the same path below `mlflow-artifacts:`."""
+    version, root = tmp_path / "artifacts", tmp_path / "mlruns"
+    version.mkdir()
+    found = []
+    for server in ("http://127.0.0.1:1", "http://127.0.0.1:2"):
+        (version / "model").write_text(server)
+        found.append(_downloaded(version.as_uri(), "small-1", Store(server, root)))
+    assert [(folder / "model").read_text() for folder in found] == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    assert _downloaded(version.as_uri(), "small-1", Store("http://127.0.0.1:1", root)) == found[0]

@@ -129,3 +129,32 @@ def test_several_runs_at_a_point_are_averaged(burgers_data, burgers_truth):
         assert len(surrogate.model.latent.x) == len(burgers_data.mu)
         errors[n_runs] = max_relative_error(truth, surrogate.predict(mu).mean).mean()
     assert errors[4] < 0.7 * errors[1]
+
+
+def test_several_runs_that_differ_by_more_than_white_noise_are_refused(burgers_data):
+    """Other initial conditions, say, beside white noise or not; with the level of the noise their mean is taken."""
+    repeated = TrainingData(
+        burgers_data.space,
+        burgers_data.layout,
+        np.concatenate([burgers_data.mu, burgers_data.mu[1:2]]),
+        burgers_data.t,
+        np.concatenate([burgers_data.u, np.roll(burgers_data.u[1:2], 3, axis=-1)]),
+    )
+    last = len(burgers_data.mu)
+    quick = COMMON | {"latent_dim": 2, "n_time": 11, "first_stage": {"iterations": 5, "n_sine": 10}, "anchors": 4}
+    for data in (repeated, replace(repeated, u=noisy(repeated.u, 0.01))):
+        for noise in ("estimate", "none"):
+            with pytest.raises(ValueError, match=f"more than white noise: row 1; row {last}; give what") as refused:
+                fit(data, ModelSettings.model_validate(quick | {"noise": noise}), seed=0)
+        assert str(data.space.as_dict(data.mu[1])) in str(refused.value)
+        assert "model.noise" in str(refused.value)
+    averaged = fit(repeated, ModelSettings.model_validate(quick | {"noise": 0.1}), seed=0)
+    assert len(averaged.model.latent.x) == last
+
+
+def test_equal_runs_are_one(burgers_data):
+    doubled = replace(burgers_data, mu=np.repeat(burgers_data.mu, 2, axis=0), u=np.repeat(burgers_data.u, 2, axis=0))
+    doubled.check_repeated_runs()
+    once, n_runs = doubled.averaged()
+    np.testing.assert_allclose(once.u, burgers_data.u)
+    assert (n_runs == 2).all()

@@ -46,10 +46,23 @@ def test_deviations_have_the_shape_of_the_errors_of_the_folds(model):
     steps = model.deviations(new, torch.from_numpy(T)).numpy()
     variance = Kriging(X, KERNEL).variance(new)
     folds = [Kriging(np.delete(X, i, axis=0), KERNEL).variance(X[i : i + 1])[0] for i in range(5)]
-    expected = 1e-6 * variance[:, None] * np.mean(1 / np.array(folds))
+    power = model.stages[0].power
+    expected = 1e-6 * np.mean((variance[:, None] / np.array(folds)) ** power, axis=1, keepdims=True)
     np.testing.assert_allclose(np.square(steps[..., 0]).sum(axis=0), expected * np.ones(len(T)), rtol=1e-3)
     at_training = model.deviations(X, torch.from_numpy(T)).numpy()
-    assert np.abs(at_training).max() < 0.5 * np.abs(steps).max()  # this kernel is nearly constant over the box
+    assert np.abs(at_training).max() < np.abs(steps).max()  # not by much: this kernel is nearly constant over the box
+
+
+@pytest.mark.parametrize(("slope", "power"), [(1.0, 0.95), (0.0, 0.5), (0.6, 0.64), (3.0, 1.0)])
+def test_errors_vary_over_the_box_as_those_of_the_folds_do(model, slope, power):
+    """The slope is drawn to 3/4, with the weight of one unit of squared logarithms."""
+    (stage,) = model.stages
+    folds = [Kriging(np.delete(X, i, axis=0), KERNEL).variance(X[i : i + 1])[0] for i in range(5)]
+    errors = np.sqrt(folds)[:, None, None] ** slope * np.ones_like(spirals(X))
+    spread = np.var(np.log(np.sqrt(folds))) * len(folds)
+    expected = np.clip((slope * spread + 0.75) / (spread + 1), 0.5, 1.0)
+    assert stage.with_errors(errors).power == pytest.approx(expected)
+    assert expected == pytest.approx(power, abs=0.2)
 
 
 def test_where_dynamics_blow_up_the_prediction_is_kriging(model):

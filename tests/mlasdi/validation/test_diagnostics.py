@@ -284,6 +284,12 @@ def test_a_solve_that_refutes_the_estimate(sound, found, is_found):
         assert all(f"{name} = {value:.4g}" in message for name, value in point.items())
 
 
+@pytest.mark.parametrize(("validated", "is_found"), [(1.4, False), (1.6, True), (float("nan"), True), (None, False)])
+def test_an_estimate_that_validation_shows_to_be_too_small(sound, validated, is_found):
+    error = None if validated is None else validated * sound.error_estimate
+    assert ("small-estimate" in kinds(sound, None, None, error)) is is_found
+
+
 @pytest.mark.parametrize(
     ("errors", "is_found"), [((0.1, 0.1, 0.4, 2.0, 2.0), False), ((0.1, 0.6, 0.7, 2.0, 2.0), True)]
 )

@@ -96,6 +96,15 @@ def test_csv_with_and_without_header(tmp_path, header, delimiter):
     np.testing.assert_array_equal(found.u, U)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_first_time(tmp_path, encoding):
+    rows = "\n".join(",".join(map(repr, row)) for row in table(U).tolist())
+    (tmp_path / "u.csv").write_text(rows, encoding=encoding)
+    found = read(tmp_path / "u.csv", NamedArrays())
+    np.testing.assert_array_equal(found.t, T)
+    np.testing.assert_array_equal(found.u, U)
+
+
 def test_csv_columns_belong_to_fields_by_their_names(tmp_path):
     rows = "\n".join(",".join(map(repr, row)) for row in np.column_stack([U[:, :2], T, U[:, 2:]]).tolist())
     (tmp_path / "u.csv").write_text(f"v_0,v_1,t,u_0,u_1\n{rows}")
@@ -138,8 +147,8 @@ def test_spoilt_files_are_failures(tmp_path, name, spoilt):
     ("name", "content", "told"),
     [
         ("u.csv", "t,u\n", "no rows of numbers"),
-        ("u.csv", "0,1,2\n1,2\n", "changed from 3 to 2"),
-        ("u.csv", "0,1\n1,**\n", "'**'"),
+        ("u.csv", "0,1,2\n1,2\n", "row 2 has 2 cells, the first row of numbers 3"),
+        ("u.csv", "0,1\n1,**\n", "row 2, column 2: '**' is not a number"),
         ("u.dat", "0,1\n1,2\n", "its format is unknown; allowed: .h5, "),
     ],
 )

@@ -114,7 +114,7 @@ def test_runs_are_kept_as_asked() -> None:
         ("touch u.csv", {}, "bad-output", "is empty"),
         ("echo 0,1,2 > u.csv; echo 1,2 >> u.csv", {}, "bad-output", "cannot be read"),
         ("echo 0,1 > u.csv; echo 0,1 >> u.csv", {}, "bad-times", "strictly increase"),
-        ("echo 0,1 > u.csv; echo 1,nan >> u.csv", {}, "not-finite", "states are not finite from time index 1"),
+        ("echo 0,1 > u.csv; echo 1,nan >> u.csv", {}, "not-finite", "'u' is missing or not finite at index [1, 0]"),
         ("echo 0,1 > u.csv; echo 1,1 >> u.csv", {"coordinates": {"x": [0, 1], "y": [0, 1]}, "fields": ["u"],
           "times": [0, 1], "time_axis": 2}, "wrong-shape", "no axis 2"),
         ("exit 0", {"argv": ["no-such-program", "script"]}, "exception", "no-such-program cannot be started"),

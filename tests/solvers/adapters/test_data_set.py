@@ -145,10 +145,15 @@ def test_a_damaged_run_is_a_failure_of_its_point(tmp_path: Path) -> None:
         ({}, {}, "there are no runs; formats: .h5"),
         ({}, {"path": "nowhere"}, "nowhere: no such file or folder"),
         ({}, {"parameters": []}, "must name at least one"),
-        ({"parameters.csv": "run,a,b\nx,1,2"}, {}, "with a column `file`"),
-        ({"parameters.csv": "file,a\nx.npz,1"}, {}, "has no parameter b; it has file, a"),
-        ({"parameters.csv": "file,a,b\nx.npz,1,one"}, {}, "could not convert string to float"),
+        ({"parameters.csv": "run,a,b\nx,1,2"}, {}, "column 'file' is missing; it has run, a, b"),
+        ({"parameters.csv": "file,a\nx.npz,1"}, {}, "column 'b' is missing; it has file, a"),
+        ({"parameters.csv": "file,a,b\nx.npz,1,one"}, {}, "parameters.csv, row 2, column 'b': 'one' is not a number"),
+        ({"parameters.csv": "file;a;b\nx.npz;1;2\nx.npz;1;"}, {}, "csv, row 3, column 'b': the cell is empty"),
+        ({"parameters.csv": "file\ta\tb\nx.npz\t1\tnan"}, {}, "csv, row 2, column 'b': 'nan' must be finite"),
+        ({"parameters.csv": "\ufefffile,a,b\n,1,2"}, {}, "parameters.csv, row 2, column 'file': the cell is empty"),
+        ({"parameters.csv": "file,a,b\ngone.npz,1,2"}, {}, "row 2, column 'file': there is no file "),
         ({"parameters.json": '{"file": 3}'}, {}, "must be a table"),
+        ({"parameters.json": '[{"file": "x.npz", "a": 1}]'}, {}, "column 'b' is missing; it has file, a"),
         ({"run.csv": "0,1\n1,2"}, {}, "run.csv cannot contain its parameters: add parameters.csv"),
         ({"all.csv": "0,1"}, {"path": "all.csv"}, "all.csv"),
     ],
@@ -164,16 +169,65 @@ def test_unusable_data_sets_are_refused(
     assert told in str(caught.value)
 
 
-def test_several_runs_at_one_point_count_as_their_mean(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, encoding: str, mark: str) -> None:
     options = folder_with_csv_table(tmp_path)
     table = tmp_path / "parameters.csv"
+    table.write_text(table.read_text().replace(", ", mark), encoding=encoding)
+    np.testing.assert_array_equal(build_solver("data-set", {"parameters": ["a", "b"], **options}).available(), POINTS)
+
+
+def test_a_parameter_in_a_file_must_be_finite(tmp_path: Path) -> None:
+    np.savez(tmp_path / "all.npz", a=[1.0, np.nan], t=T, u=np.ones((2, 5, 3)))
+    with pytest.raises(ValueError, match=r"all\.npz, run 1: parameter 'a' = nan must be finite"):
+        build_solver("data-set", {"parameters": ["a"], "path": str(tmp_path / "all.npz")})
+
+
+def with_another_run(root: Path, u: np.ndarray, t: np.ndarray = T) -> dict:
+    """A fourth run at the parameters of the first, in row 5 of the table."""
+    options = folder_with_csv_table(root)
+    table = root / "parameters.csv"
     table.write_text(table.read_text() + "\nagain.npz, 10.0, 0.1")
-    np.savez(tmp_path / "again.npz", t=T, u=solution(0.1, 10.0) + 1)
-    fom = build_solver("data-set", {"parameters": ["a", "b"], **options})
+    np.savez(root / "again.npz", t=t, u=u)
+    return {"parameters": ["a", "b"], **options}
+
+
+def test_runs_at_one_point_that_differ_by_white_noise_count_as_their_mean(tmp_path: Path) -> None:
+    t, rough = np.linspace(0, 1, 30), 0.3 * np.random.default_rng(0).standard_normal((3, 30, 8))
+    u = np.sin(t)[:, None] * np.ones(8) + rough
+    np.savez(tmp_path / "all.npz", a=[0.1, 0.3, 0.1], t=t, u=u)
+    fom = build_solver("data-set", {"parameters": ["a"], "path": str(tmp_path / "all.npz")})
     assert isinstance(fom, TabulatedModel)
-    np.testing.assert_array_equal(fom.available(), POINTS)
-    np.testing.assert_allclose(fom.solve({"a": 0.1, "b": 10.0}).u, solution(0.1, 10.0) + 0.5)
-    np.testing.assert_array_equal(fom.solve({"a": 0.3, "b": 20.0}).u, solution(0.3, 20.0))
-    np.savez(tmp_path / "again.npz", t=2 * T, u=solution(0.1, 10.0))
-    with pytest.raises(SolverError, match="different times or shapes"):
+    np.testing.assert_array_equal(fom.available(), [[0.1], [0.3]])
+    np.testing.assert_array_equal(fom.solve({"a": 0.3}).u, u[1])
+    np.testing.assert_allclose(fom.solve({"a": 0.1}).u, (u[0] + u[2]) / 2)
+
+
+def test_equal_runs_at_one_point_count_once(tmp_path: Path) -> None:
+    fom = build_solver("data-set", with_another_run(tmp_path, solution(0.1, 10.0)))
+    np.testing.assert_allclose(fom.solve({"a": 0.1, "b": 10.0}).u, solution(0.1, 10.0))
+
+
+def test_other_differences_of_runs_at_one_point_are_refused(tmp_path: Path) -> None:
+    """The rows are named with what helps; with `mean_of_runs` the mean is wanted."""
+    options = with_another_run(tmp_path, solution(0.1, 10.0) + 1)
+    fom = build_solver("data-set", options)
+    with pytest.raises(SolverError, match="differ by more than white noise") as caught:
         fom.solve({"a": 0.1, "b": 10.0})
+    for told in ("{'a': 0.1, 'b': 10.0}", "run0.npz, row 2; ", "again.npz, row 5; ", "as a parameter", "model.noise"):
+        assert told in caught.value.message
+    np.testing.assert_array_equal(fom.solve({"a": 0.3, "b": 20.0}).u, solution(0.3, 20.0))
+    agreed = build_solver("data-set", options | {"mean_of_runs": True})
+    np.testing.assert_allclose(agreed.solve({"a": 0.1, "b": 10.0}).u, solution(0.1, 10.0) + 0.5)
+    np.savez(tmp_path / "again.npz", t=2 * T, u=solution(0.1, 10.0))
+    with pytest.raises(SolverError, match=r"different times or shapes: .*run0\.npz, row 2; .*again\.npz, row 5"):
+        agreed.solve({"a": 0.1, "b": 10.0})
+
+
+def test_runs_of_one_file_are_named_by_their_place(tmp_path: Path) -> None:
+    u = np.stack([solution(0.1, 10.0), solution(0.3, 20.0), solution(0.1, 10.0) + np.outer(T, X)])
+    np.savez(tmp_path / "all.npz", a=[0.1, 0.3, 0.1], t=T, u=u, x=X)
+    fom = build_solver("data-set", {"parameters": ["a"], "path": str(tmp_path / "all.npz"), "coordinates": {"x": "x"}})
+    with pytest.raises(SolverError, match=r"all\.npz, run 0; .*all\.npz, run 2; give"):
+        fom.solve({"a": 0.1})

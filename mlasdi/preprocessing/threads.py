@@ -1,0 +1,88 @@
+"""How many threads linear algebra uses: BLAS and OpenMP (threadpoolctl), and torch.
+
+Models are fitted by many small matrix products, in which threads spend most of the time waiting for each other, the
+more so if other programs use the cores, as solves beside a training do. The variable OMP_NUM_THREADS cannot limit them:
+it is read when a library is loaded, and it belongs to the user.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+
+@dataclass(frozen=True, eq=False)
+class _Limit:
+    """A limit that holds, and the thread of the program that asked for it."""
+
+    n: int
+    thread: int
+
+
+class _Process:
+    """The limits that hold in this process, and the settings before the first of them.
+
+    OpenMP and torch have one number for each thread of the program, BLAS has one for the process. A limit that begins
+    while that of another thread holds finds that one's number, and must not leave it behind. So the last limit to end
+    restores what the first one found.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limits: list[_Limit] = []
+        self._before: Any = None  # threadpoolctl's record of the settings
+        self._torch_before = 1
+
+    def of_thread(self, thread: int) -> int | None:
+        """The limit that a thread of the program asked for last."""
+        return next((limit.n for limit in reversed(self._limits) if limit.thread == thread), None)
+
+    @contextmanager
+    def limited(self, limit: _Limit) -> Iterator[None]:
+        """Apply a limit in the body."""
+        with self._lock:
+            if not self._limits:
+                self._before, self._torch_before = ThreadpoolController().limit(limits=None), torch.get_num_threads()
+            self._limits.append(limit)
+        try:
+            with threadpool_limits(limit.n):
+                torch.set_num_threads(limit.n)
+                yield
+        finally:
+            with self._lock:
+                self._limits.remove(limit)
+                if not self._limits:
+                    with self._before:
+                        pass  # leaving it restores the settings
+                torch.set_num_threads(self.of_thread(limit.thread) or self._torch_before)
+
+
+_process = _Process()
+
+
+@contextmanager
+def limited_threads(n: int | None = None) -> Iterator[None]:
+    """Use at most `n` threads in the body, whatever the environment says; afterwards the settings are as before.
+
+    It also decorates functions.
+
+    Args:
+        n: number of threads; by default that of the limit around this one, or 1 where there is none.
+
+    Raises:
+        ValueError: `n` is less than 1.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"{n} threads given; at least 1 is needed")
+    thread = threading.get_ident()
+    held = _process.of_thread(thread)
+    wanted = n or held or 1
+    if wanted == held:
+        yield
+        return
+    with _process.limited(_Limit(wanted, thread)):
+        yield

@@ -1,0 +1,103 @@
+"""Limits of threads: they hold in the body, and the settings of the caller come back."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import mlasdi
+from mlasdi.preprocessing import TrainingData, limited_threads
+from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
+from mlasdi.training import ModelSettings, fit
+
+CALLER = 3  # threads that the caller has set
+
+
+def in_use() -> set[int]:
+    """The numbers of threads of all libraries in this thread of the program."""
+    return {library["num_threads"] for library in threadpool_info()} | {torch.get_num_threads()}
+
+
+@pytest.fixture(autouse=True)
+def caller() -> Iterator[None]:
+    before = torch.get_num_threads()
+    with threadpool_limits(CALLER):
+        torch.set_num_threads(CALLER)
+        yield
+    torch.set_num_threads(before)
+
+
+def test_the_limit_holds_in_the_body_alone() -> None:
+    assert in_use() == {CALLER}
+    with limited_threads(2):
+        assert in_use() == {2}
+    assert in_use() == {CALLER}
+
+
+def test_a_failure_in_the_body_ends_the_limit() -> None:
+    with pytest.raises(ZeroDivisionError), limited_threads(1):
+        raise ZeroDivisionError
+    assert in_use() == {CALLER}
+
+
+def test_without_a_number_it_is_that_of_the_limit_around_it_or_one() -> None:
+    with limited_threads():
+        assert in_use() == {1}
+    with limited_threads(2):
+        with limited_threads():
+            assert in_use() == {2}
+        with limited_threads(1):
+            assert in_use() == {1}
+        assert in_use() == {2}
+
+
+def test_zero_threads_are_refused() -> None:
+    with pytest.raises(ValueError, match="0 threads given"), limited_threads(0):
+        pass
+
+
+def test_limits_of_several_threads_may_overlap() -> None:
+    """The first to begin is the first to end; afterwards all is as the caller has set it."""
+    began, ended = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with limited_threads(1):
+            began.set()
+            ended.wait(60)
+
+    thread = threading.Thread(target=other)
+    with limited_threads(1):
+        thread.start()
+        began.wait(60)
+    ended.set()
+    thread.join()
+    assert in_use() == {CALLER}
+
+
+def trajectories() -> TrainingData:
+    a, t, x = np.linspace(1, 2, 4), np.linspace(0, 1, 9), np.linspace(0, 1, 7)
+    u = np.exp(-a[:, None, None] * t[:, None]) * np.sin(np.pi * x)
+    return TrainingData(ParameterSpace((Parameter("a", 1.0, 2.0),)), StateLayout(("u",), {"x": x}), a[:, None], t, u)
+
+
+def threads_of_a_fit() -> set[int]:
+    used = set[int]()
+    settings = ModelSettings.model_validate({"kind": "snapshot-gp"})
+    fit(trajectories(), settings, seed=0, report=lambda progress: used.update(in_use()))
+    return used
+
+
+def test_a_fit_has_one_thread_or_as_many_as_it_is_given() -> None:
+    assert threads_of_a_fit() == {1}
+    with limited_threads(2):
+        assert threads_of_a_fit() == {2}
+    assert in_use() == {CALLER}
+
+
+def test_the_python_face_gives_the_threads_back() -> None:
+    data = trajectories()
+    mlasdi.fit(data.mu, data.t, data.u, parameters={"a": (1, 2)}, kind="snapshot-gp")
+    assert in_use() == {CALLER}
