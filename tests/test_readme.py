@@ -1,5 +1,6 @@
 """The README, executed in a small form: its Python, its configuration and its commands; its table and its links."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from blank_figures import leave_figures_blank
 from executed_page import Page, give, succeeds
-from results_table import RESULTS, largest_errors, with_table
+from results_table import RESULTS, UNSEEN, largest_errors, with_table
 from typer.testing import Result
 
 from mlasdi.agent.report import read_report
@@ -65,7 +66,7 @@ def test_the_python_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_table_is_that_of_the_benchmark() -> None:
-    assert with_table(PAGE.text, RESULTS.read_text()) == PAGE.text
+    assert with_table(PAGE.text, RESULTS.read_text(), json.loads(UNSEEN.read_text())) == PAGE.text
     errors = largest_errors(RESULTS.read_text())
     assert len(errors) >= 8
     assert all("mlasdi" in methods and "snapshot-gp" in methods for methods in errors.values())

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 
@@ -44,6 +43,8 @@ class _Process:
     @contextmanager
     def limited(self, limit: _Limit) -> Iterator[None]:
         """Apply a limit in the body."""
+        import torch  # takes seconds; commands that list models load this module, but apply no limit
+
         with self._lock:
             if not self._limits:
                 self._before, self._torch_before = ThreadpoolController().limit(limits=None), torch.get_num_threads()

@@ -56,7 +56,8 @@ class DynamicsStage(Stage):
     The steps of one standard deviation are the errors E_i of the folds, each of which predicts the trajectory at a
     training point x_i without it: `(std(x) / std_i(x_i))^p E_i / sqrt(n)`, where the kriging standard deviation is that
     from all points, and that from the points of fold i. So they have the shape of the errors that the dynamics make, in
-    time and in state, and vanish at the training points. The power p is the slope of `log |E_i|` over `log std_i(x_i)`.
+    time and in state, and vanish at the training points. The power p is the slope of `log |E_i|` over `log std_i(x_i)`;
+    for error estimates, which are tempered themselves (`LocalCalibration`), it is 1.
 
     Attributes:
         model: fitted to the training trajectories.
@@ -66,7 +67,8 @@ class DynamicsStage(Stage):
             `|mean_coordinates + c|^2 + mean_rest`.
         kernel: covariance over the parameters, for standard deviations.
         initial_states: where they are known, beside the training points; None if predictions krige them.
-        errors: of the folds, divided by `std_i(x_i)^p` `[point, time, rank]`; none before they are known.
+        errors: of the folds, divided by `std_i(x_i)` `[point, time, rank]`; none before they are known.
+        fold_std: `std_i(x_i)` `[point]`; none if p is 1.
         power: the exponent p.
         folds: models of folds that were fitted before, by their points.
         recent: the last predictions, by their points and times: errors and deviations ask for the same ones.
@@ -82,6 +84,7 @@ class DynamicsStage(Stage):
     kernel: Kernel
     initial_states: InitialStates | None = None
     errors: Float[np.ndarray, "point time rank"] | None = None
+    fold_std: Float[np.ndarray, " point"] | None = None
     power: float = 1.0
     folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
     recent: dict[bytes, Float[np.ndarray, "param time rank"]] = field(
@@ -126,8 +129,12 @@ class DynamicsStage(Stage):
         t = np.clip(steps.t.numpy(), data.t[0], data.t[-1])
         if len(t) != len(data.t) or not np.array_equal(t, data.t):
             errors = CubicSpline(data.t, errors, axis=1)(t)
+        power = 1.0
+        if self.fold_std is not None and not steps.for_estimate:
+            power = self.power
+            errors = errors * self.fold_std[:, None, None] ** (1 - power)
         directions = errors / np.sqrt(len(data.x))
-        return before + torch.from_numpy(std[:, None, None] ** self.power * directions[:, None])
+        return before + torch.from_numpy(std[:, None, None] ** power * directions[:, None])
 
     def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "DynamicsStage":
         """The stage with initial states at points `x`, as POD coordinates `c`.
@@ -149,14 +156,15 @@ class DynamicsStage(Stage):
         variances = np.array(
             [Kriging(np.delete(data.x, i, axis=0), self.kernel).variance(x[None])[0] for i, x in enumerate(data.x)]
         )
-        power = _growth_of_errors(np.linalg.norm(errors, axis=(1, 2)), np.sqrt(variances))
-        scaled = errors / variances[:, None, None] ** (power / 2)
+        std = np.sqrt(variances)
+        power = _growth_of_errors(np.linalg.norm(errors, axis=(1, 2)), std)
+        scaled = errors / std[:, None, None]
         for fold in self.folds.values():  # what a fold knows of errors: those at its own points
             rows = _rows(fold.model.data.x, data.x)
             n = len(fold.model.data.t)
-            object.__setattr__(fold, "errors", scaled[rows, :n])
-            object.__setattr__(fold, "power", power)
-        return replace(self, errors=scaled, power=power)
+            for name, value in (("errors", scaled[rows, :n]), ("fold_std", std[rows]), ("power", power)):
+                object.__setattr__(fold, name, value)
+        return replace(self, errors=scaled, fold_std=std, power=power)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "DynamicsStage":
         x = np.ascontiguousarray(along.x.numpy())
@@ -173,7 +181,7 @@ class DynamicsStage(Stage):
         data = TrajectoryData(
             x=x, raw=unscaled(x, self.log_ratios), c=c, t=t, kernel=old.kernel, norm=norm, start_kernel=old.start_kernel
         )
-        return replace(self, model=self.model.refit(data), folds={}, errors=None)
+        return replace(self, model=self.model.refit(data), folds={}, errors=None, fold_std=None)
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:
         settings, arrays = self.model.state()
@@ -187,6 +195,8 @@ class DynamicsStage(Stage):
         arrays |= {"mean_coordinates": self.mean_coordinates}
         if self.errors is not None:
             arrays |= {"fold_errors": self.errors}
+        if self.fold_std is not None:
+            arrays |= {"fold_std": self.fold_std}
         if self.initial_states is not None:
             arrays |= {"initial_x": self.initial_states.x, "initial_c": self.initial_states.c}
         return own, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -199,10 +209,11 @@ class DynamicsStage(Stage):
             log_ratios=tuple(settings["log_ratios"]),
             mean_coordinates=arrays["mean_coordinates"],
             mean_rest=settings["mean_rest"],
-            power=settings.get("power", 1.0),  # missing in models saved by earlier versions
+            power=settings.get("power", 1.0),
             kernel=Kernel.model_validate(settings["kernel"]),
             initial_states=InitialStates(arrays["initial_x"], arrays["initial_c"]) if "initial_x" in arrays else None,
             errors=arrays.get("fold_errors"),
+            fold_std=arrays.get("fold_std"),  # missing in models saved by earlier versions
         )
 
 

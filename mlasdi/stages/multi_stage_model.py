@@ -48,6 +48,8 @@ class StagedModel:
         t: Float[Tensor, " time"],
         gp: CoefficientGP | None = None,
         time_scaling: TimeScaling = COMMON_TIMES,
+        *,
+        for_estimate: bool = False,
     ) -> Float[Tensor, "direction param time rank"]:
         """Steps of one standard deviation of the prediction; the covariance is the sum of their outer products.
 
@@ -58,13 +60,14 @@ class StagedModel:
             gp: the GPs whose uncertainty counts, conditioned on pending points for example; those of the latent model
                 by default.
             time_scaling: of the times `t`, up to which some training trajectories are extrapolated.
+            for_estimate: see `LatentSteps`.
         """
         gp = gp or self.latent.gp
         smooth, others = _split(self.stages)
         steps = torch.zeros(1).double()
         if smooth:
             steps = self._at_times(lambda times: _deviations(smooth, LatentSteps(self.latent, x, times, gp)), t)
-        steps = _deviations(others, LatentSteps(self.latent, x, t, gp), steps)
+        steps = _deviations(others, LatentSteps(self.latent, x, t, gp, for_estimate), steps)
         if time_scaling.is_common or gp.kernel is None:
             return steps
         inflation = _std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling)

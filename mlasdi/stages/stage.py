@@ -33,12 +33,15 @@ class LatentSteps:
         x: points of the unit cube `[param, d]`.
         t: times in units of the training interval `[time]`.
         gp: the Gaussian processes of the coefficients, which give the directions.
+        for_estimate: whether they are for error estimates, which are calibrated for standard deviations proportional to
+            those of kriging, and not for bands.
     """
 
     latent: LatentModel
     x: Float[np.ndarray, "param d"]
     t: Float[Tensor, " time"]
     gp: CoefficientGP
+    for_estimate: bool = False
 
     @cached_property
     def mean(self) -> Trajectories:

@@ -135,7 +135,7 @@ class FieldStd:
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]
     ) -> Float[np.ndarray, "param time"]:
         """Values at points of the unit cube and rescaled times, without the factors."""
-        steps = self.model.deviations(x, t, self.gp, self.time_scaling)
+        steps = self.model.deviations(x, t, self.gp, self.time_scaling, for_estimate=True)
         std = self.basis.scale * steps.square().sum(dim=(0, -1)).sqrt().numpy()
         return relative(std, self.basis.norm(self.model.mean(x, t).numpy()))
 

@@ -79,15 +79,19 @@ def load() -> dict[str, dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problems", nargs="*", help="names; all by default")
-    parser.add_argument("--methods", nargs="*", default=(), help="names; all by default")
+    parser.add_argument(
+        "--methods", nargs="*", default=(), help="names; all by default, else scores of others are kept"
+    )
     parser.add_argument("--small", action="store_true", help="the smaller number of training points alone")
     given = parser.parse_args()
     torch.set_num_threads(1)
     for kind in [problem_named(name) for name in given.problems] or [*HELD_OUT, *DEVELOPMENT]:
         for n in kind.sizes[:1] if given.small else kind.sizes:
+            label = f"{kind.name}, {n} solves"
             scores = {name: asdict(one) for name, one in measure(kind, n, given.methods).items()}
-            entry = {"use": kind.use, "n": n, "measured": here_and_now(), "scores": scores}
-            FILE.write_text(json.dumps(load() | {f"{kind.name}, {n} solves": entry}, indent=1) + "\n")
+            known = load().get(label, {}).get("scores", {}) if given.methods else {}
+            entry = {"use": kind.use, "n": n, "measured": here_and_now(), "scores": known | scores}
+            FILE.write_text(json.dumps(load() | {label: entry}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

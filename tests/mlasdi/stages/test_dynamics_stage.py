@@ -49,6 +49,9 @@ def test_deviations_have_the_shape_of_the_errors_of_the_folds(model):
     power = model.stages[0].power
     expected = 1e-6 * np.mean((variance[:, None] / np.array(folds)) ** power, axis=1, keepdims=True)
     np.testing.assert_allclose(np.square(steps[..., 0]).sum(axis=0), expected * np.ones(len(T)), rtol=1e-3)
+    proportional = model.deviations(new, torch.from_numpy(T), for_estimate=True).numpy()
+    expected = 1e-6 * variance[:, None] * np.mean(1 / np.array(folds))
+    np.testing.assert_allclose(np.square(proportional[..., 0]).sum(axis=0), expected * np.ones(len(T)), rtol=1e-3)
     at_training = model.deviations(X, torch.from_numpy(T)).numpy()
     assert np.abs(at_training).max() < np.abs(steps).max()  # not by much: this kernel is nearly constant over the box
 
