@@ -1,4 +1,6 @@
 from .agent.registry import find as find
+from .agent.study import Study as Study
+from .agent.study import build as build
 from .arrays import Parameter as Parameter
 from .arrays import fit as fit
 from .arrays import load as load

@@ -12,6 +12,7 @@ from .contract import SolverError as SolverError
 from .contract import Start as Start
 from .contract import StateLayout as StateLayout
 from .contract import TabulatedModel as TabulatedModel
+from .imports import give as give
 from .imports import imported as imported
 from .parameters import Parameter as Parameter
 from .parameters import ParameterSpace as ParameterSpace

@@ -32,6 +32,7 @@ def test_every_problem_has_a_small_picture() -> None:
         assert (IMAGES / f"gallery-{name}.png").stat().st_size < 150_000
 
 
+@pytest.mark.slow
 def test_the_script_draws_every_problem(tmp_path: Path) -> None:
     drawn = gallery.write(tmp_path, COARSE)
     expected = SOLVERS.keys() - ({"wake"} if importlib.util.find_spec("ngsolve") is None else set())

@@ -89,6 +89,7 @@ def is_whole(study: str, folder: Path) -> None:
 LONG = {"noise", "stages", "stability"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "study", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in SMALLEST]

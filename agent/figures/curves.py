@@ -61,7 +61,7 @@ def convergence(
         drawn += estimate.tolist()
     if found:
         before, errors = np.array(found).T
-        axes.plot(before, 100 * errors, "d", mfc="none", color=OKABE_ITO[1], label="found at the next points")
+        axes.plot(before, 100 * errors, "d", mfc="none", color="black", label="found at the next points")
         drawn += (100 * errors).tolist()
     if target is not None:
         axes.axhline(100 * target, color="black", lw=0.9, ls=":", label=f"target {100 * target:.3g} %")

@@ -18,9 +18,9 @@ class NamedArrays:
     Attributes:
         time: name of the array of times.
         fields: names of the arrays that make the state, in this order; if empty, all but times and coordinates.
-        coordinates: axis -> name of the array with its coordinates, or [first, last] of equidistant coordinates; in
-            the order of the fields' axes. If empty, axes are called x, y, z and their coordinates are point numbers.
-            Several names for fields with a single axis are the coordinates of scattered points.
+        coordinates: axis -> name of the array with its coordinates, or [first, last] of equidistant coordinates, or all
+            of them; in the order of the fields' axes. If empty, axes are called x, y, z and their coordinates are point
+            numbers. Several names for fields with a single axis are the coordinates of scattered points.
         times: [first, last] of equidistant times, if no array contains them.
         time_axis: which axis of a field is time.
         masked: whether points that are never finite lie outside the domain, for example in a body; else they are an
@@ -30,7 +30,7 @@ class NamedArrays:
 
     time: str = "t"
     fields: tuple[str, ...] = ()
-    coordinates: Mapping[str, str | tuple[float, float]] = field(default_factory=dict)
+    coordinates: Mapping[str, str | tuple[float, ...]] = field(default_factory=dict)
     times: tuple[float, float] | None = None
     time_axis: int = 0
     masked: bool = False
@@ -143,7 +143,10 @@ class NamedArrays:
         lengths = grid * len(axes) if scattered else grid
         found = {}
         for (axis, source), n in zip(axes.items(), lengths, strict=True):
-            found[axis] = numbers(source, arrays) if isinstance(source, str) else np.linspace(*source, n)
+            if isinstance(source, str):
+                found[axis] = numbers(source, arrays)
+            else:
+                found[axis] = np.linspace(*source, n) if len(source) == 2 else np.array(source, dtype=float)
             if found[axis].shape != (n,):
                 raise SolverError(
                     "wrong-shape", f"coordinate '{axis}' has shape {found[axis].shape}; the fields need ({n},)"

@@ -17,6 +17,7 @@ MODEL = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_quadratic_dynamics_are_a_choice_of_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes: dict[str, Any] = {
         "model": MODEL, "budget": {"solver_runs": 6}, "sampling": {"batch": 2, "acquisition": "field-std"},

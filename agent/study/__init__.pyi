@@ -1,0 +1,2 @@
+from .campaigns import Study as Study
+from .campaigns import build as build
