@@ -44,8 +44,8 @@ GAIN, GAIN_OF_FEW, FEW = 0.9, 0.5, 5
 MOST_SCORE = 0.5  # dynamics that miss by half of the solution are none, however bad kriging is
 # A score within this factor of the best one is as good: the least complex candidate of these is taken.
 AS_GOOD = 1.1
-# Beyond this many times the error to beat, what the starts reach is not worth more than the search of effort "quick":
-# the rest of a search lowered the error of the best start by a factor of at most 7 on the development problems.
+# Beyond this many times the error to beat, what the starts reach is not worth more than the search of effort "quick". A
+# guess that saves time; it was not measured how often a longer search would win after all.
 FAR = 10.0
 FINALISTS = 6
 # At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
