@@ -5,8 +5,8 @@ from math import inf, isfinite, isnan, nan
 
 CAMPAIGN_TAG, ROUND_TAG = "mlasdi.campaign_id", "mlasdi.round"
 # Of a campaign's versions, a later one, which knows more solves, is taken to be better unless its error seems larger by
-# more than this. An estimate with prequential errors was within a factor of two of the truth in 93 % of rounds with plain
-# kriging (`LocalCalibration`); for the default model that has not been measured.
+# more than this. Estimates with prequential errors were within a factor of two of the truth in 93 % of rounds
+# with plain kriging (`LocalCalibration`); for the default model that has not been measured.
 UNCERTAIN = 2.0
 
 

@@ -22,7 +22,7 @@ N_CHECKED_TIMES = 11  # at which the error of resampling in space is measured
 SMALLEST_MODE = 1e-10  # singular value of a function of time, relative to the largest: smaller ones are rounding
 MAX_POINTS = 32  # whose trajectories the exponents are fitted to: more do not improve so few numbers
 # Residual of the least squares, relative to the smallest one, up to which a candidate is tried. On fisher,
-# kdv, bar and burgers1d the best candidate had at most 1.4. With 4, fits take longer; on kdv (9 points) the error is less.
+# kdv, bar and burgers1d the best candidate had at most 1.4.
 MAX_RESIDUAL_RATIO = 2.0
 SAME_EXPONENTS = 1e-3  # difference below which two sets of exponents are the same candidate
 
