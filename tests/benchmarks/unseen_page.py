@@ -14,8 +14,8 @@ DEFAULT, PLAIN = "mlasdi", "kriging"
 TITLES = {"held out": "Held-out problems", "development": "Development problems"}
 NOTES = {
     "held out": "Fixed before any tuning; no method was chosen by their errors. Two things were seen before a constant "
-    "was set: the time of a fit of front2d (`MAX_RESIDUAL_RATIO` of `mlasdi.alignment`, then lowered from 4 to 2), and the "
-    "coverage of their bands (`POWERS` of `mlasdi.stages`, then chosen on other problems).",
+    "was set: the time of a fit of front2d (`MAX_RESIDUAL_RATIO` of `mlasdi.alignment`, then lowered from 4 to 2), and "
+    "the coverage of their bands (`POWERS` of `mlasdi.stages`, then chosen on other problems).",
     "development": "Methods and constants were chosen by looking at these.",
 }
 
