@@ -11,4 +11,4 @@ from .runs import delivering as delivering
 from .store import Store as Store
 from .store import StoreUnreachable as StoreUnreachable
 from .tracking import Tracker as Tracker
-from .tracking import TrackingSettings as TrackingSettings
+from .tracking_settings import TrackingSettings as TrackingSettings

@@ -12,13 +12,12 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG, is_better, known_error
 from mlasdi.agent.registry.package import Documents, packages, save_model
 from mlasdi.agent.registry.registry import CHAMPION
 from mlasdi.agent.registry.runs import find_run, log_metrics, log_params, unless_it_exists, where
-from mlasdi.agent.registry.store import all_pages, check_uri, connect, is_database, quiet, store_uri
+from mlasdi.agent.registry.store import all_pages, connect, is_database, quiet, store_uri
+from mlasdi.agent.registry.tracking_settings import TrackingSettings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,29 +26,6 @@ if TYPE_CHECKING:
 
 _KIND_TAG = "mlasdi.kind"
 _MAX_DESCRIPTION = 5000  # of a version, in MLflow's databases
-
-
-class TrackingSettings(BaseModel):
-    """Settings of the section `tracking`: where a campaign is recorded.
-
-    Attributes:
-        uri: MLflow tracking URI, a database or a server; `None`: an SQLite database, `mlflow.db` in the root.
-        experiment: MLflow experiment; `None`: the campaign's name.
-        registered_model: name in the model registry; `None`: the campaign's name.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)  # a URI may contain a password
-
-    uri: str | None = None
-    experiment: str | None = Field(default=None, min_length=1)
-    registered_model: str | None = Field(default=None, pattern=r"^[^/:']+$")
-
-    @field_validator("uri")
-    @classmethod
-    def _known_scheme(cls, uri: str | None) -> str | None:
-        if uri is not None:
-            check_uri(uri)
-        return uri
 
 
 class Tracker:
