@@ -13,8 +13,7 @@ UNCERTAIN = 2.0
 def known_error(tags: Mapping[str, str]) -> float:
     """Error of a version by its tags: validated or, without validation, the larger one of estimate and found error.
 
-    The found error is the largest one at points that were solved after the version was trained. NaN if nothing is
-    known.
+    The found error is the largest one at the points that were solved next. NaN if nothing is known.
     """
     if "max_error" in tags:
         return float(tags["max_error"])

@@ -37,7 +37,7 @@ class ModelVersionInfo:
         aliases: of the version.
         uri: for `Surrogate.load`: with an alias if there is one, else with the version.
         error_estimate: the model's own estimate of its relative error, a fraction.
-        found_error: largest relative error that solves after the training have found, a fraction; `None` without any.
+        found_error: largest relative error at the points that were solved next, a fraction; `None` without any.
         max_error: largest relative error on a validation set, a fraction; `None` if it was not validated.
         solver_runs: number of full-order solves.
         parameter_box: name -> (low, high) of the trained box.
@@ -63,7 +63,7 @@ class ModelVersionInfo:
 
     @property
     def error(self) -> float:
-        """The validated error if there is one; else the larger one of the estimate and of what later solves found."""
+        """The validated error if there is one; else the larger one of the estimate and of what the next solves found."""
         return known_error(self.tags)
 
     @property
