@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.agent.choosing.box_search import MIN_SCORE, Score, are_separated, best_of, maximise, refine_lbfgs
-from mlasdi.agent.choosing.sampling import SAME_POINT, AcquisitionName, SamplingSettings, is_near, next_sobol
+from mlasdi.agent.choosing.sampling import AcquisitionName, SamplingSettings, is_near, next_sobol
 from mlasdi.agent.choosing.variance_reduction import VarianceReduction
 from mlasdi.interpolation import Kernel, Kriging
-from mlasdi.preprocessing import limited_threads
+from mlasdi.preprocessing import SAME_POINT, limited_threads
 from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate import Surrogate
 

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
 
-from mlasdi.agent.choosing.sampling import SAME_POINT, is_near
+from mlasdi.agent.choosing.sampling import is_near
+from mlasdi.preprocessing import SAME_POINT
 from mlasdi.solvers import ParameterSpace
 
 Score = Callable[[np.ndarray], np.ndarray]

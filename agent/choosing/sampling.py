@@ -7,13 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, Field
 
+from mlasdi.preprocessing import SAME_POINT
 from mlasdi.solvers import ParameterSpace, read_columns
 
 AcquisitionName = Literal["field-std", "coefficient-std", "integrated-variance", "sobol"]
 InitialDesign = Literal["corners", "sobol", "corners+sobol", "all"]
 
-# Points of the unit cube that differ by less than this are equal up to rounding.
-SAME_POINT = 1e-9
 # Up to this number of parameters the default initial design is the corners; with more, corners are many and contain
 # little information about the interior, so it is Sobol points.
 MAX_PARAMS_OF_CORNERS = 4

@@ -63,7 +63,7 @@ class ModelVersionInfo:
 
     @property
     def error(self) -> float:
-        """The validated error if there is one; else the larger one of the estimate and of what the next solves found."""
+        """The validated error if there is one; else the larger one of the estimate and what the next solves found."""
         return known_error(self.tags)
 
     @property

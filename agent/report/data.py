@@ -12,11 +12,10 @@ from mlasdi.agent.records import Ledger, Point, spans
 from mlasdi.agent.report import charts, maps
 from mlasdi.agent.report.report import AssessedModel, build_report
 from mlasdi.agent.report.trajectories import ShownTrajectory, trajectories
+from mlasdi.preprocessing import places_among
 from mlasdi.solvers.storage import DamagedSnapshot, open_store, within
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment
-
-SAME_POINT = 1e-9  # distance in the unit cube
 
 
 class ReportData:
@@ -102,9 +101,8 @@ class ReportData:
         """Error at a point that was expected before its solve, and the one that was found; None where it was not."""
         record = None if self.surrogate is None else self.surrogate.record.prequential
         if record and point.purpose == "train":
-            known, x = np.array(record.x), self.space.to_unit(self.space.as_array(point.mu))
-            place = int(np.argmin(np.abs(known - x).max(axis=1)))
-            if np.abs(known[place] - x).max() < SAME_POINT:
+            (place,) = places_among(self.space.to_unit(self.space.as_array(point.mu)), np.array(record.x)).tolist()
+            if place >= 0:
                 return {"expected": record.expected[place], "found": record.errors[place]}
         return {"expected": None, "found": None}
 

@@ -15,6 +15,7 @@ from mlasdi.agent.campaign import run_campaign
 from mlasdi.agent.config import Config
 from mlasdi.agent.records import Monitor
 from mlasdi.agent.text import percent
+from mlasdi.preprocessing import places_among
 from mlasdi.solvers import give
 from mlasdi.surrogate import Surrogate
 
@@ -54,14 +55,14 @@ class Study:
         """
         import pandas as pd
 
-        names = self.config.problem.space.names
-        rows, tested = [dict(point) for point in self.report["points"]], self.report["predicted_before"]
-        known = np.array([[one["mu"][name] for name in names] for one in tested]).reshape(-1, len(names))
-        for row in rows:
-            same = np.isclose(known, [row[name] for name in names], rtol=1e-9, atol=0).all(axis=1)
-            place = int(np.argmax(same)) if same.any() else None
-            row |= {key: np.nan if place is None else tested[place][key] for key in ("expected", "found")}
-        return pd.DataFrame(rows, columns=[*names, "expected", "found"])
+        space, tested = self.config.problem.space, self.report["predicted_before"]
+        table = pd.DataFrame(self.report["points"], columns=[*space.names, "expected", "found"])
+        known = [space.to_unit(space.as_array(one["mu"]))[0] for one in tested]
+        x = space.to_unit(space.as_array(table[list(space.names)]))
+        for row, place in enumerate(places_among(x, np.array(known).reshape(-1, space.n_params)).tolist()):
+            if place >= 0:
+                table.loc[row, ["expected", "found"]] = tested[place]["expected"], tested[place]["found"]
+        return table
 
     @property
     def figures(self) -> dict[str, Path]:

@@ -4,5 +4,7 @@ from .noise import denoised as denoised
 from .noise import noise_std as noise_std
 from .pod import BasisSettings as BasisSettings
 from .pod import PodBasis as PodBasis
+from .same_points import SAME_POINT as SAME_POINT
+from .same_points import places_among as places_among
 from .threads import limited_threads as limited_threads
 from .training_data import TrainingData as TrainingData

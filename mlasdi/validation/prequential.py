@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from mlasdi.preprocessing import TrainingData
+from mlasdi.preprocessing import TrainingData, places_among
 from mlasdi.surrogate import PrequentialErrors, Surrogate, max_relative_error
 
-SAME_POINT = 1e-9  # distance in the unit cube
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
 
@@ -21,8 +20,7 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     if surrogate.space != data.space or surrogate.layout != data.layout:
         raise ValueError("the earlier surrogate has other parameters, fields or another grid than the trajectories")
     x, known = data.space.to_unit(data.mu), surrogate.model.latent.x
-    distance = np.abs(x[:, None] - known).max(axis=-1).min(axis=-1)
-    new = np.flatnonzero(distance > SAME_POINT)
+    new = np.flatnonzero(places_among(x, known) < 0)
     if not len(new):
         return PrequentialErrors()
     inside = (data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1])
