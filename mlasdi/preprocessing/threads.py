@@ -3,8 +3,11 @@
 Models are fitted by many small matrix products, in which threads spend most of the time waiting for each other, the
 more so if other programs use the cores, as solves beside a training do. The variable OMP_NUM_THREADS cannot limit them:
 it is read when a library is loaded, and it belongs to the user.
+
+torch is limited where it is loaded. A solve does not load it, which would take seconds and memory.
 """
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +37,7 @@ class _Process:
         self._lock = threading.Lock()
         self._limits: list[_Limit] = []
         self._before: Any = None  # threadpoolctl's record of the settings
-        self._torch_before = 1
+        self._torch_before: int | None = None
 
     def of_thread(self, thread: int) -> int | None:
         """The limit that a thread of the program asked for last."""
@@ -43,15 +46,13 @@ class _Process:
     @contextmanager
     def limited(self, limit: _Limit) -> Iterator[None]:
         """Apply a limit in the body."""
-        import torch  # takes seconds; commands that list models load this module, but apply no limit
-
         with self._lock:
             if not self._limits:
-                self._before, self._torch_before = ThreadpoolController().limit(limits=None), torch.get_num_threads()
+                self._before, self._torch_before = ThreadpoolController().limit(limits=None), _threads_of_torch()
             self._limits.append(limit)
         try:
             with threadpool_limits(limit.n):
-                torch.set_num_threads(limit.n)
+                _limit_torch(limit.n)
                 yield
         finally:
             with self._lock:
@@ -59,10 +60,23 @@ class _Process:
                 if not self._limits:
                     with self._before:
                         pass  # leaving it restores the settings
-                torch.set_num_threads(self.of_thread(limit.thread) or self._torch_before)
+                _limit_torch(self.of_thread(limit.thread) or self._torch_before)
 
 
 _process = _Process()
+
+
+def _threads_of_torch() -> int | None:
+    """How many threads torch uses; None where it is not loaded."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def _limit_torch(n: int | None) -> None:
+    """Let torch use `n` threads if it is loaded; None: leave it as it is."""
+    torch = sys.modules.get("torch")
+    if torch is not None and n is not None and torch.get_num_threads() != n:
+        torch.set_num_threads(n)
 
 
 @contextmanager
@@ -83,6 +97,7 @@ def limited_threads(n: int | None = None) -> Iterator[None]:
     held = _process.of_thread(thread)
     wanted = n or held or 1
     if wanted == held:
+        _limit_torch(wanted)  # it may have been loaded since
         yield
         return
     with _process.limited(_Limit(wanted, thread)):

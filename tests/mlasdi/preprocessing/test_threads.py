@@ -1,5 +1,7 @@
 """Limits of threads: they hold in the body, and the settings of the caller come back."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -101,3 +103,18 @@ def test_the_python_face_gives_the_threads_back() -> None:
     data = trajectories()
     mlasdi.fit(data.mu, data.t, data.u, parameters={"a": (1, 2)}, kind="snapshot-gp")
     assert in_use() == {CALLER}
+
+
+def test_a_limit_loads_no_torch_and_holds_for_one_that_is_loaded_later() -> None:
+    """A solve needs no torch; a command that has set a limit loads it when it fits a model."""
+    code = (
+        "import sys\n"
+        "from mlasdi.preprocessing import limited_threads\n"
+        "with limited_threads(1):\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    import torch\n"
+        "    torch.set_num_threads(2)\n"
+        "    with limited_threads():\n"
+        "        assert torch.get_num_threads() == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
