@@ -122,16 +122,22 @@ class Publisher:
             compared = figures.Comparison(surrogate.layout, worst.t, worst.u, prediction.mean[0], prediction.std[0])
             drawn["worst_point"] = figures.worst_point(compared, self.space, mu)
         drawn |= _validation_figures(surrogate, assessment, split)
-        shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
-        latent = surrogate.propagate(shown)
-        labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
-        drawn["latent_trajectories"] = figures.latent_trajectories(
-            latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
-        )
-        drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
+        if surrogate.model.latent.has_dynamics:
+            drawn["latent_trajectories"] = self._latent_trajectories(surrogate)
+        if any(len(losses) > 1 for losses in surrogate.record.loss_history.values()):  # not in closed form alone
+            drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
         if spans:
             drawn["timeline"] = figures.timeline(spans)
         return [self._save(figure, name) for name, figure in drawn.items()]
+
+    def _latent_trajectories(self, surrogate: Surrogate) -> Figure:
+        """Latent states at three points on the diagonal of the box."""
+        shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
+        latent = surrogate.propagate(shown)
+        labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
+        return figures.latent_trajectories(
+            latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
+        )
 
     def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
         """Close the campaign's run with the numbers of the report, and write the HTML report.

@@ -18,7 +18,10 @@ from mlasdi.agent.config import Config, load_config
 from mlasdi.agent.records import Point
 from mlasdi.agent.registry import find, resolve
 from mlasdi.agent.registry.store import connect, store_uri
+from mlasdi.interpolation import Kernel
+from mlasdi.latent import LatentModel
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.stages import StagedModel
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment, assess, error_split, mean_split
 
@@ -147,6 +150,17 @@ def test_a_surrogate_that_cannot_judge_itself_never_ousts_a_champion(
     by_version = {found.version: found for found in find(store=config.root)}
     assert [by_version[v].aliases for v in versions] == [(), ("champion",), ()]
     assert by_version[versions[0]].error_estimate == inf
+
+
+def test_kriging_has_no_figures_of_latent_states_and_iterations(config: Config, burgers_surrogate: Surrogate) -> None:
+    model = burgers_surrogate.model
+    kriging = replace(
+        burgers_surrogate,
+        model=StagedModel(LatentModel.trivial(model.latent.x, Kernel(lengthscale=(1.0, 1.0))), model.stages[-1:]),
+        record=replace(burgers_surrogate.record, loss_history={"kriging": ((0, 1e-17),)}),
+    )
+    drawn = {path.stem for path in started(config).draw([(kriging, None)], POINTS, None)}
+    assert drawn == {"uncertainty_map", "convergence"}
 
 
 @pytest.mark.parametrize("validated", [True, False])
