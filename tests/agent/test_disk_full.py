@@ -39,7 +39,7 @@ FINE, COARSE = {"n_x": 401, "n_t": 201}, {"n_x": 401, "n_t": 5}
     ("options", "limit", "told"),
     [
         (FINE, 300_000, "the disk is full: the solution at"),
-        (COARSE, 30_000, "room|database or disk is full|disk I/O error"),
+        pytest.param(COARSE, 30_000, "room|database or disk is full|disk I/O error", marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_ends_a_campaign_that_can_be_resumed(

@@ -165,6 +165,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, float]:
     return undisturbed(tmp_path_factory.mktemp("reference") / "undisturbed", SYNCHRONOUS)
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_as_if_undisturbed(tmp_path: Path, reference: tuple[Config, float]) -> None:
     expected, seconds = reference
     config, n_repeated = killed(tmp_path / "killed", SYNCHRONOUS, 2, 0.4 * seconds, seed=1)

@@ -108,6 +108,7 @@ def test_a_model_keeps_its_constraints(root: Path) -> None:
     np.testing.assert_array_equal(model_of(config).predict(mu).mean, surrogate.predict(mu).mean)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpublished")
 def test_whole_numbers_and_a_predicate(tmp_path: Path, module: str) -> None:
     problem = {
@@ -139,6 +140,7 @@ def test_only_candidates_are_chosen_and_every_one_may_be(tmp_path: Path) -> None
     assert report["validation_runs"] == 9
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unpublished")
 def test_eight_parameters(tmp_path: Path) -> None:
     """The wave depends on their mean alone, so few points are enough."""

@@ -27,6 +27,7 @@ def fitted(request: pytest.FixtureRequest, burgers_data: TrainingData) -> Surrog
     return fit(burgers_data, settings(dynamics=request.param, forcing=[1.5]), seed=0)
 
 
+@pytest.mark.slow
 def test_predictions_are_as_accurate_as_with_affine_dynamics(
     fitted: Surrogate, burgers_data: TrainingData, burgers_truth: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -45,8 +45,8 @@ budget: {{solver_runs: 2}}
 """
 
 
-@pytest.mark.parametrize("python_path", [None, "."])
-@pytest.mark.parametrize("folder", ["solvers", "agent"])
+@pytest.mark.parametrize("python_path", [pytest.param(None, marks=pytest.mark.slow), "."])
+@pytest.mark.parametrize("folder", ["solvers", pytest.param("agent", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("solver", "options"),
     [("{folder}.heat:Heat", "{{}}"), ("callable", "{{function: '{folder}.heat:heat', coordinates: {{x: x}}}}")],

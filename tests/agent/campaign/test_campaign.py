@@ -133,6 +133,7 @@ def test_the_registered_model_predicts_without_the_solver(undisturbed: Path) -> 
     assert float(done.stdout.strip().splitlines()[-1]) == pytest.approx(0.8, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_campaign(root: Path, server: CampaignServer, undisturbed: Path) -> None:
     """With Ray, solves end in any order; points, models and errors do not depend on it."""
     write_config(root, cluster={"executor": "ray", "cpus": 2})
@@ -176,12 +177,12 @@ def solved_attempts(root: Path) -> list[Attempt]:
     [
         ("in a solve", 1, 2, 0),
         ("in training", 7, 14, 1),
-        ("after saving", 2, 4, 0),
-        ("in registration", 4, 13, 0),
-        ("before promotion", 4, 13, 1),
-        ("after registration", 4, 13, 1),
-        ("after recording points", 5, 13, 1),
-        ("in finishing", 10, 14, 2),
+        pytest.param("after saving", 2, 4, 0, marks=pytest.mark.slow),
+        pytest.param("in registration", 4, 13, 0, marks=pytest.mark.slow),
+        pytest.param("before promotion", 4, 13, 1, marks=pytest.mark.slow),
+        pytest.param("after registration", 4, 13, 1, marks=pytest.mark.slow),
+        pytest.param("after recording points", 5, 13, 1, marks=pytest.mark.slow),
+        pytest.param("in finishing", 10, 14, 2, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_run_again_it_ends_as_if_undisturbed(

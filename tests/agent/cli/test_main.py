@@ -197,6 +197,7 @@ PLAN = {
 }
 
 
+@pytest.mark.slow
 def test_dry_run_tells_the_plan_and_writes_nothing(folder: Path) -> None:
     result = mlasdi("run", "pulse.yaml", "--dry-run", "--json")
     assert (result.exit_code, result.stderr) == (0, "")

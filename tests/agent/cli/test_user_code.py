@@ -64,7 +64,7 @@ def mlasdi(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
-@pytest.mark.parametrize("function", ["exits", "leaves"])
+@pytest.mark.parametrize("function", [pytest.param("exits", marks=pytest.mark.slow), "leaves"])
 def test_a_solver_that_leaves_at_one_point_costs_that_point(function: str) -> None:
     result = mlasdi("run", configured(function), "--json")
     assert result.returncode == 0, result.stderr
@@ -77,6 +77,7 @@ def test_a_solver_that_leaves_at_one_point_costs_that_point(function: str) -> No
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_what_a_solver_does_to_its_process_does_not_matter(folder: Path) -> None:
     result = mlasdi("run", configured("misbehaves"))
     assert result.returncode == 0, result.stderr
@@ -85,7 +86,7 @@ def test_what_a_solver_does_to_its_process_does_not_matter(folder: Path) -> None
     assert len(list((folder / "mlruns/campaigns/own/snapshots").glob("*.h5"))) == 4
 
 
-@pytest.mark.parametrize("command", [["check"], ["run", "--dry-run"]])
+@pytest.mark.parametrize("command", [["check"], pytest.param(["run", "--dry-run"], marks=pytest.mark.slow)])
 def test_a_trial_solve_that_leaves_is_an_error(command: list[str]) -> None:
     result = mlasdi(*command, configured("always_leaves"))
     assert result.returncode == 1
@@ -93,7 +94,10 @@ def test_a_trial_solve_that_leaves_is_an_error(command: list[str]) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("leave", ["sys.exit(0)", "os._exit(0)", "raise GeneratorExit"])
+@pytest.mark.parametrize(
+    "leave",
+    ["os._exit(0)", *(pytest.param(one, marks=pytest.mark.slow) for one in ("sys.exit(0)", "raise GeneratorExit"))],
+)
 def test_a_module_that_leaves_is_an_error_of_the_configuration(leave: str) -> None:
     Path("leaving_module.py").write_text(f"import os, sys\n{leave}\n")
     result = mlasdi("run", configured("decays", options={"function": "leaving_module:solve"}))

@@ -410,6 +410,7 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_abandoning_a_run_ends_its_programs(ray_executor, tmp_path, program):
     task, working = program
     run = ray_executor.run([solve_task(1, faulty(), {"a": 0.0}, tmp_path), task])
@@ -509,6 +510,7 @@ print("ray" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_ray_is_not_even_imported_without_a_task():
     assert run_script(UNUSED) == "False\n"
 
@@ -548,6 +550,7 @@ print(json.dumps(reports))
 """
 
 
+@pytest.mark.slow
 def test_close_leaves_no_process_and_no_folder(tmp_path):
     script = CLEAN.replace("sys.argv[1]", repr(str(tmp_path)))
     for n_started, *left in json.loads(run_script(script)):
@@ -569,6 +572,7 @@ with RayExecutor(ClusterSettings(address="auto")) as executor:
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_is_joined_and_left_running(ray_executor, tmp_path):
     assert next(ray_executor.run([solve_task(0, faulty(), {"a": 1.0}, tmp_path)])).ok
     cluster = ray.get_runtime_context().gcs_address
@@ -638,6 +642,7 @@ def test_settings_choose_the_executor():
     assert isinstance(make_executor(ClusterSettings()), RayExecutor)
 
 
+@pytest.mark.slow
 def test_a_solver_listed_in_the_catalog_can_be_used(tmp_path, monkeypatch):
     monkeypatch.setitem(catalog.SOLVERS, "mine", "faulty_solvers:Faulty")
     (result,) = SerialExecutor().run([solve_task(0, SolverSpec("mine", {}), {"a": 1.0}, tmp_path)])

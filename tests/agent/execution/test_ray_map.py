@@ -36,6 +36,7 @@ def killed_elsewhere(home: int) -> int:
     return home
 
 
+@pytest.mark.slow
 def test_shares_go_to_processes_of_their_own_and_come_back_in_order(connected: None) -> None:
     found = TrainingWorkers(3)(who, range(7))
     assert [item for item, _ in found] == list(range(7))

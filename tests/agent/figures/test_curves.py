@@ -109,7 +109,15 @@ def numbers_in(axes):
 
 
 @pytest.mark.parametrize(
-    ("n_params", "scattered"), [(1, False), (1, True), (2, False), (2, True), (3, False), (3, True), (5, False)]
+    ("n_params", "scattered"),
+    [
+        (1, False),
+        (2, True),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in ((1, True), (2, False), (3, False), (3, True), (5, False))
+        ),
+    ],
 )
 def test_maps_are_readable_and_labelled(n_params, scattered, monkeypatch):
     space = space_of(n_params)
@@ -224,7 +232,7 @@ def test_scattered_points_colour_what_is_nearest():
     assert np.isfinite(image).all()
 
 
-@pytest.mark.parametrize("n_params", [1, 2, 3])
+@pytest.mark.parametrize("n_params", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 @pytest.mark.parametrize("bad", [0.02, 1.0])
 def test_values_that_are_not_finite_are_left_blank(n_params, bad, monkeypatch):
     space = space_of(n_params)
@@ -322,7 +330,7 @@ def test_convergence_has_a_line_for_each_number_of_stages():
     assert low < 0.2 < 5 < high
 
 
-@pytest.mark.parametrize("size", [(2, 2), (22, 4), (3, 14)])
+@pytest.mark.parametrize("size", [(22, 4), *(pytest.param(one, marks=pytest.mark.slow) for one in ((2, 2), (3, 14)))])
 def test_two_space_coordinates_keep_their_proportions(size, monkeypatch):
     x, y = (np.linspace(-length / 2, length / 2, 30) for length in size)
     layout = StateLayout(("u", "v"), {"x": x, "y": y}, coordinate_units={"x": "m", "y": "m"})
@@ -336,8 +344,10 @@ def test_two_space_coordinates_keep_their_proportions(size, monkeypatch):
         assert is_inside(axes.yaxis.label.get_window_extent(), figure.bbox)
 
 
-@pytest.mark.parametrize("n_axes", [1, 2, 3])
-@pytest.mark.parametrize("n_fields", [1, 2])
+@pytest.mark.parametrize(
+    ("n_axes", "n_fields"),
+    [(1, 1), (2, 2), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1, 2), (2, 1), (3, 1), (3, 2)))],
+)
 def test_worst_point_is_readable_and_labelled(n_axes, n_fields, monkeypatch):
     layout, space = state_layout(n_axes, n_fields), space_of(3)
     figure = figures.worst_point(
@@ -477,7 +487,10 @@ def test_error_split_is_readable_and_tells_every_number(names, size, monkeypatch
     assert groups == [f"{k} stage{'s' * (k > 1)} ({'+ ' * (k > 1)}{name})" for k, name in enumerate(names, start=1)]
 
 
-@pytest.mark.parametrize(("n_latents", "n_points"), [(1, 1), (3, 16), (4, 3), (5, 3), (8, 9)])
+@pytest.mark.parametrize(
+    ("n_latents", "n_points"),
+    [(1, 1), (4, 3), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((3, 16), (5, 3), (8, 9)))],
+)
 def test_latent_trajectories(n_latents, n_points, monkeypatch):
     t = np.linspace(0, 2, 30)
     mean = np.cos(t)[None, :, None] * np.linspace(1, 2, n_points)[:, None, None] * np.ones(n_latents)

@@ -373,6 +373,7 @@ tracker.finish({}, [])
 """
 
 
+@pytest.mark.slow
 def test_processes_share_a_new_store_silently_and_touch_nothing_else(tmp_path: Path, surrogate: Path) -> None:
     root, cwd = tmp_path / "root", tmp_path / "cwd"
     (cwd / "mlruns" / "0").mkdir(parents=True)  # what makes MLflow's own default fall back to its file store

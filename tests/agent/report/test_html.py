@@ -465,7 +465,9 @@ def test_scattered_points_stay_points_and_a_scattered_line_is_put_in_order() -> 
 # That it is safe, and complete in itself
 
 
-@pytest.mark.parametrize("campaign", ["finished", "running", "unvalidated", "begun", "many"])
+@pytest.mark.parametrize(
+    "campaign", ["finished", "running", "unvalidated", "begun", pytest.param("many", marks=pytest.mark.slow)]
+)
 def test_nothing_is_fetched_and_only_our_scripts_run(request: pytest.FixtureRequest, campaign: str) -> None:
     recorded: Recorded = request.getfixturevalue(campaign)
     page = page_of(recorded)

@@ -152,6 +152,7 @@ def surrogates() -> dict[str, Surrogate]:
     }
 
 
+@pytest.mark.slow
 def test_travelling_pulses_are_predicted_an_order_better(surrogates):
     test = pulses(SPACE.grid(5)[1::2])
     rescaled, common = (

@@ -31,6 +31,7 @@ def test_the_autoencoder_reconstructs_plane_data(trained, points):
     assert latent.kernel is None
 
 
+@pytest.mark.slow
 def test_propagation_in_the_loss_lowers_the_error_of_predictions(oscillator, points):
     """Integrated trajectories decode better, with the other terms of the loss and the steps unchanged."""
     data = oscillator.training_set(points, np.empty((0, 1)))

@@ -55,6 +55,7 @@ def test_kappa_is_unknown_where_nothing_changes_in_time():
     assert chosen.network.kappa == 1.0
 
 
+@pytest.mark.slow
 def test_left_out_trajectories_reject_a_kappa_that_overfits():
     """The residual depends on the phase alone, which all radii share. Fast features separate the radii."""
     along = circles()

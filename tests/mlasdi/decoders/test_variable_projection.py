@@ -66,6 +66,7 @@ def test_the_loss_falls_from_step_to_step(fitted):
     assert values[-1] < 1e-3 * values[0]
 
 
+@pytest.mark.slow
 def test_training_succeeds_from_each_first_guess(oscillator, points):
     """The first guesses differ, and the loss falls by five orders of magnitude from each."""
     data, losses = oscillator.training_set(points, ANCHORS), {}

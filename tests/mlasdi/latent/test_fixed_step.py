@@ -183,6 +183,7 @@ def error_of(dynamics: str, points: np.ndarray) -> float:
     return float((model.mean(x, FEW) - truth).norm() / (truth - truth.mean(dim=1, keepdim=True)).norm())
 
 
+@pytest.mark.slow
 def test_a_quadratic_system_is_found_where_an_affine_one_does_not_fit(points: np.ndarray) -> None:
     quadratic, affine = error_of("quadratic", points), error_of("affine", points)
     assert quadratic < 0.02

@@ -103,6 +103,7 @@ def test_a_surrogate_of_noisy_data_is_one_of_the_truth(burgers_data, burgers_tru
     assert kept.n_stages == 3
 
 
+@pytest.mark.slow
 def test_clean_data_give_the_same_surrogate_to_the_last_digit(burgers_data):
     quick = COMMON | {"latent_dim": 2, "n_time": 11, "first_stage": {"iterations": 5, "n_sine": 10}, "anchors": 4}
     estimated, none = (

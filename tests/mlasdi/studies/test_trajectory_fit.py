@@ -27,6 +27,7 @@ def damped_oscillators() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return z[..., :2], *form.matrices(coefficients)
 
 
+@pytest.mark.slow
 def test_a_second_order_system_is_recovered():
     q, stiffness, damping = damped_oscillators()
     settings = TrajectoryFitSettings(iterations=15, substeps=2, roughness=1e-8)
@@ -38,6 +39,7 @@ def test_a_second_order_system_is_recovered():
     assert (solved - q).norm() < 5e-3 * q.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [FreeQuadratic(2, (6.0,)), BoundedQuadratic(2, (6.0,))])
 def test_a_forced_quadratic_system_is_fitted(form):
     """A system of the bounded form, which the free form contains."""

@@ -97,6 +97,7 @@ def burgers(space: ParameterSpace, mu: np.ndarray) -> AlignmentChoice:
     return choose_alignment(data, BasisSettings(), time_scaling=True, coordinate_scaling=True)
 
 
+@pytest.mark.slow
 def test_scaling_laws_are_found_where_trajectories_are_far_out_of_step():
     """Burgers over a box twice as wide either way: its solutions are functions of x / w, a t / w, and u / a."""
     box = ParameterSpace((Parameter("a", 0.5, 1.2), Parameter("w", 0.5, 1.1)))
@@ -107,6 +108,7 @@ def test_scaling_laws_are_found_where_trajectories_are_far_out_of_step():
     np.testing.assert_allclose(found.coordinate_scaling.axes[0].log_scales, [0, -widths], atol=0.05)
 
 
+@pytest.mark.slow
 def test_boundary_effects_do_not_hide_scaling_laws():
     """Burgers at corners and scattered points; the domain is periodic, and the pulses end in a kink there."""
     box = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1)))
@@ -126,6 +128,7 @@ def surrogates() -> dict[str, Surrogate]:
     }
 
 
+@pytest.mark.slow
 def test_a_surrogate_in_rescaled_variables_errs_less_by_orders(surrogates):
     mu = SPACE.grid(4)
     errors = {

@@ -66,6 +66,7 @@ def test_burgers_estimates_its_own_error(surrogate, burgers_truth):
     assert inside.mean() > 0.6
 
 
+@pytest.mark.slow
 def test_multiscale_at_unseen_amplitudes():
     """Linear in its parameter, so three amplitudes determine all others. The fine scale is a tenth of the field: an
     error of a fiftieth says that most of it is there."""

@@ -15,6 +15,7 @@ TIME = T[:, None]
 # Few steps: how good the networks are does not matter here.
 PAPER = {"kind": "mlasdi-paper", "first_stage": {"steps": 10}, "stages": [{"kind": "decoder", "steps": 10}]}
 MODELS = {"default": {}, "kriging": {"kind": "snapshot-gp"}, "published": PAPER}
+EACH_MODEL = pytest.mark.parametrize("model", ["default", "kriging", pytest.param("published", marks=pytest.mark.slow)])
 
 FIELDS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "wave": lambda a, x: a * np.exp(-(((x - 0.3 - 0.3 * a * TIME) / 0.2) ** 2)),
@@ -33,9 +34,9 @@ def fitted(field: str, n_points: int, n_x: int, model: str) -> tuple[Surrogate, 
     return surrogate, a[:, None], u
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("n_x", [1, 2, 9])
-@pytest.mark.parametrize("n_points", [2, 3, 4, 5])
+@EACH_MODEL
+@pytest.mark.parametrize("n_x", [1, 9, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_points", [2, 4, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 5))])
 @pytest.mark.parametrize("field", ["constant", "zero", "constant but for rounding"])
 def test_solutions_that_do_not_change(field: str, n_points: int, n_x: int, model: str) -> None:
     surrogate, mu, u = fitted(field, n_points, n_x, model)
@@ -47,8 +48,11 @@ def test_solutions_that_do_not_change(field: str, n_points: int, n_x: int, model
         assert "not-trained" in {finding["kind"] for finding in surrogate.record.findings}
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("n_points", "n_x"), [(2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (5, 9)])
+@EACH_MODEL
+@pytest.mark.parametrize(
+    ("n_points", "n_x"),
+    [(2, 1), (3, 1), *(pytest.param(*n, marks=pytest.mark.slow) for n in ((2, 2), (3, 2), (4, 1), (5, 9)))],
+)
 @pytest.mark.parametrize("field", ["wave", "separable", "steady"])
 def test_few_points_short_axes_and_low_ranks(field: str, n_points: int, n_x: int, model: str) -> None:
     surrogate, mu, u = fitted(field, n_points, n_x, model)
@@ -59,8 +63,10 @@ def test_few_points_short_axes_and_low_ranks(field: str, n_points: int, n_x: int
         np.testing.assert_allclose(surrogate.predict(mu).mean, u, atol=5e-3 * np.abs(u).max())
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2), (2, 1)])
+@EACH_MODEL
+@pytest.mark.parametrize(
+    "shape", [(1, 5), (2, 1), *(pytest.param(one, marks=pytest.mark.slow) for one in ((1, 1), (5, 1), (2, 2)))]
+)
 def test_grids_with_axes_of_one_and_two_points(shape: tuple[int, int], model: str) -> None:
     a = np.linspace(1, 2, 4)
     coordinates = {"x": np.linspace(0, 1, shape[0]), "z": np.linspace(0, 1, shape[1])}
@@ -102,8 +108,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, but: str) -> None
     monkeypatch.setattr(race, "_fitted", fitted_or_not)
 
 
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("model", ["default", "published"])
+@pytest.mark.parametrize("error", [*ERRORS[:2], *(pytest.param(one, marks=pytest.mark.slow) for one in ERRORS[2:])])
+@pytest.mark.parametrize("model", ["default", pytest.param("published", marks=pytest.mark.slow)])
 def test_a_model_that_cannot_be_trained_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch, error: Exception, model: str
 ) -> None:

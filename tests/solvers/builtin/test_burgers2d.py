@@ -11,6 +11,7 @@ from mlasdi.solvers.builtin.burgers2d import Burgers2D
 CENTRE = {"a": 0.8, "w": 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu", [CENTRE, EARLIEST_SHOCK])
 def test_the_scheme_is_of_first_order_before_the_shock(mu):
     assert observed_order((100, 200, 400), mu) == pytest.approx(1, abs=0.1)

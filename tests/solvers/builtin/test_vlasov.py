@@ -36,6 +36,7 @@ def test_the_computed_roots_are_the_published_ones():
     assert growth_root() == pytest.approx(0.6742, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_landau_damping(scheme):
     wave = landau_wave(Vlasov(n_x=32, n_v=64, n_t=251, t_end=25.0, v_max=6.0, steps=2, scheme=scheme))

@@ -149,6 +149,7 @@ def test_the_steady_forces_are_the_published_ones(ngsolve):
     assert lift == pytest.approx(0.01061895, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_the_inflow_is_the_parabola(from_rest):
     y = COARSE.layout.coordinates["y"]
     inflow = COARSE.layout.split(from_rest.u)["speed"][:, 0]
@@ -173,6 +174,7 @@ def test_recording_starts_at_the_same_phase_whenever_the_transient_ends(from_res
     assert near_field_distance(later, from_rest) < 1e-3 * swing
 
 
+@pytest.mark.slow
 def test_near_the_cylinder_it_soon_does_not_matter_from_which_viscosity_the_flow_goes_on(from_rest):
     nearby = replace(COARSE, transient_continued=0.5).solve_from({"nu": 1.1 * NU}, [start(NU, from_rest)])
     back = replace(COARSE, transient_continued=1.5).solve_from({"nu": NU}, [start(1.1 * NU, nearby)])
