@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from mlasdi.surrogate import Surrogate
+from mlasdi.validation import describe_dynamics
 
 # MLflow keeps 5,000 characters of a description, so a long identity of a solver is shortened.
 _MAX_IDENTITY = 800
@@ -87,11 +88,11 @@ def _errors(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
 
 
 def _origin(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
-    identity = tags.get("solver_identity", "")
+    identity, dynamics = tags.get("solver_identity", ""), describe_dynamics(surrogate)
     facts = {
         "solver runs": tags.get("solver_runs"),
         "training points": str(len(surrogate.model.latent.x)),
-        "latent states": f"{surrogate.model.latent.n_latent}, dynamics: {surrogate.model.latent.kind}",
+        "latent dynamics": f"`{dynamics['equation']}`" if dynamics else "none",
         "scaling laws": "; ".join(f"{what} `{law}`" for what, law in surrogate.scaling_laws.items()),
         "POD modes": f"{surrogate.basis.rank}, truncation error {_percent(surrogate.record.truncation_error)}",
         "solver": f"`{identity[:_MAX_IDENTITY]}`" + (" (shortened)" if len(identity) > _MAX_IDENTITY else "")

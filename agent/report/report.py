@@ -10,7 +10,7 @@ from mlasdi.agent.config import Config, StopReason
 from mlasdi.agent.records import Ledger
 from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate
-from mlasdi.validation import LEVELS, Assessment, ErrorSplit, Finding, diagnose
+from mlasdi.validation import LEVELS, Assessment, ErrorSplit, Finding, describe_dynamics, diagnose
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "coverage": None if assessment is None else assessment.coverage,
         "reliability": _reliability(assessment),
         "scaling_laws": surrogate.scaling_laws,
+        "latent_dynamics": describe_dynamics(surrogate),
         "truncation_error": record.truncation_error,
         "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),

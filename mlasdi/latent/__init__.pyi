@@ -9,6 +9,7 @@ from .initial_guess import first_guesses as first_guesses
 from .initial_guess import with_clamped_growth as with_clamped_growth
 from .latent_model import LatentModel as LatentModel
 from .latent_model import Trajectories as Trajectories
+from .modes import Modes as Modes
 from .parametrisations import BoundedQuadratic as BoundedQuadratic
 from .refit import best_trajectory as best_trajectory
 from .weak_form import WeakForm as WeakForm

@@ -83,6 +83,11 @@ class SteppedDynamics:
         blew_up_at = torch.stack([outcome.blew_up_at for outcome in outcomes]).amin(dim=0)
         return Outcome(_interpolated(torch.cat(states, dim=-1), t * self.n_steps), blew_up_at)
 
+    @property
+    def equation(self) -> str:
+        """Of each of the systems."""
+        return self.forms[0].equation
+
     def growth_rates(self, xi: Float[Tensor, "*batch coefficient"]) -> Float[Tensor, "*batch rate"]:
         """Real parts of the eigenvalues of the linear parts, about the centre."""
         rates = []

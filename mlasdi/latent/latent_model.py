@@ -14,7 +14,10 @@ from torch import Tensor
 from mlasdi.interpolation import CoefficientGP, Kernel, Kriging
 from mlasdi.latent.affine import growth_rates, propagate
 from mlasdi.latent.fixed_step import SteppedDynamics
+from mlasdi.latent.modes import Modes
 from mlasdi.latent.quadratic import Outcome
+
+N_MODE_TIMES = 201  # of the trajectories along which the shares of modes are computed
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,25 @@ class LatentModel:
     def growth_rates(self, xi: Float[Tensor, "param ..."]) -> Float[Tensor, "param rate"]:
         """Real parts of the eigenvalues of the linear part of the dynamics with these coefficients."""
         return self.dynamics.growth_rates(xi) if self.dynamics else growth_rates(xi)
+
+    @property
+    def equation(self) -> str:
+        """The dynamics as a formula; empty where there are none."""
+        if not self.has_dynamics:
+            return ""
+        return self.dynamics.equation if self.dynamics else "dz/dt = b + A z"
+
+    def modes(self, x: Float[np.ndarray, "param d"]) -> list[Modes]:
+        """Modes of affine dynamics at points, per unit of time; none of others."""
+        if not self.has_dynamics or self.dynamics:
+            return []
+        t = torch.linspace(0, 1, N_MODE_TIMES, dtype=torch.float64)
+        matrices = self.split(self.mean_coefficients(x))[0][..., 1:].numpy()
+        states = self.trajectories(x, t).z.numpy()
+        return [
+            Modes.along(*np.linalg.eig(matrix), along, t.numpy(), len(matrix))
+            for matrix, along in zip(matrices, states, strict=True)
+        ]
 
     def split(
         self, flat: Float[np.ndarray, "param output"]

@@ -30,6 +30,8 @@ class Form(ABC):
     n_observed: int
     frequencies: tuple[float, ...] = ()
 
+    equation: ClassVar[str] = ""
+    """The dynamics as a formula."""
     energy_stable: ClassVar[bool] = True
     """Whether `solve` uses the energy-stable scheme (see `integrate`)."""
 
@@ -136,6 +138,7 @@ class BoundedQuadratic(Form):
         eps: safety bound: smallest rate of damping, per training interval; it only matters far from the centre.
     """
 
+    equation: ClassVar[str] = "dz/dt = b + A z + H (z x z), bounded"
     eps: float = 0.05
 
     @property
@@ -173,6 +176,7 @@ class SecondOrder(Form):
         eps: safety bound: smallest eigenvalue of K, per squared training interval.
     """
 
+    equation: ClassVar[str] = "d2z/dt2 = b - K z - C dz/dt"
     eps: float = 1e-3
 
     @property

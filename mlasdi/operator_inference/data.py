@@ -16,6 +16,15 @@ LINEAR: tuple[Form, ...] = ("linear", "two-delays", "continuous-linear")
 DISCRETE: tuple[Form, ...] = ("linear", "two-delays")
 KERNEL: tuple[Form, ...] = ("kernel-quadratic", "kernel-cubic")
 POWER: dict[Form, int] = {"quadratic": 2, "cubic": 3, "kernel-quadratic": 2, "kernel-cubic": 3}
+EQUATIONS: dict[Form, str] = {
+    "linear": "z[k+1] - z[k] = b + A z[k]",
+    "two-delays": "z[k+1] - 2 z[k] + z[k-1] = b + A z[k] + B (z[k] - z[k-1])",
+    "continuous-linear": "dz/dt = b + A z",
+    "quadratic": "dz/dt = b + A z + H (z x z)",
+    "cubic": "dz/dt = b + A z + H (z x z) + C (z x z x z)",
+    "kernel-quadratic": "dz/dt = a quadratic polynomial of z, as an expansion in kernels",
+    "kernel-cubic": "dz/dt = a cubic polynomial of z, as an expansion in kernels",
+}
 
 MIN_POINTS_FOR_KERNEL = 4  # fewer points select none of their own
 
@@ -30,6 +39,11 @@ class OperatorInferenceSettings(BaseModel, frozen=True, extra="forbid"):
     ridge: float = Field(1e-7, gt=0)
     frequencies: tuple[float, ...] = Field((), description="angular, of a forcing by sin and cos of the time")
     start: Literal["kriged", "rest"] = Field("kriged", description="first increment of the form two-delays")
+
+    @property
+    def equation(self) -> str:
+        """The latent dynamics as a formula: z are the leading POD coordinates, k numbers the times."""
+        return EQUATIONS[self.form] + (" + F [sin(w t), cos(w t)]" if self.frequencies else "")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Float
 from scipy.linalg import expm
 
+from mlasdi.latent import Modes
 from mlasdi.operator_inference.data import OperatorInferenceSettings
 from mlasdi.operator_inference.forms import forcing, monomials, polynomial_features
 from mlasdi.operator_inference.regression import kernel_values
@@ -81,12 +82,18 @@ class LinearRates:
             return eye + on_z, known
         return on_z, known
 
-    def growth_rates(self) -> Complex[np.ndarray, "batch s"]:
-        """Eigenvalues per unit of the problem's time; real parts are growth rates, imaginary parts frequencies."""
-        values = np.linalg.eigvals(self._blocks[0]).astype(complex)
+    def modes(self, z: Float[np.ndarray, "batch time rank"], t: Float[np.ndarray, " time"]) -> list[Modes]:
+        """The modes along trajectories of these dynamics, with rates per unit of `t`."""
+        values, vectors = np.linalg.eig(self.clipped()[0])
         if self.settings.form == "continuous-linear":
-            return values / self.unit
-        return np.log(np.where(np.abs(values) > 0, values, np.finfo(float).tiny)) / self.dt
+            rates = values.astype(complex) / self.unit
+        else:
+            rates = np.log(np.where(np.abs(values) > 0, values, np.finfo(float).tiny).astype(complex)) / self.dt
+        states = np.concatenate([z[:, 1:], np.diff(z, axis=1)], axis=2)[:, :, : vectors.shape[1]]
+        return [
+            Modes.along(rate, vector, state, t[1:], self.settings.rank)
+            for rate, vector, state in zip(rates, vectors, states, strict=True)
+        ]
 
     def clipped(self) -> "tuple[np.ndarray, np.ndarray]":
         """The same with eigenvalues of at most `CLIPPED` growth over the training interval."""

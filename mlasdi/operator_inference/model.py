@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
 from mlasdi.interpolation import Kernel
+from mlasdi.latent import Modes
 from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.dynamics import Regression, initial, integrate, regression_of, shared_rates
 from mlasdi.operator_inference.integration import Forecast, LinearRates
@@ -146,21 +147,18 @@ class OperatorInferenceModel:
         return np.concatenate([own, own[-1] + step * np.arange(1, n + 1)])
 
     def describe(self) -> Json:
-        """Form, hyperparameters and, at the centre of the box, the rates of a linear form, as JSON."""
+        """Form and hyperparameters as JSON."""
         own = self.settings.model_dump(mode="json")
         terms = int(np.prod(self.operators.shape[:2]))
-        found = {**own, "residual_weight": self.residual_weight, "n_terms": terms, "seconds": self.seconds}
-        if self.settings.form in LINEAR:
-            centre = np.full((1, self.data.x.shape[1]), 0.5)
-            rates = shared_rates(
-                self.settings, self.data, self.operators, model_coordinates(self.settings, centre, centre)
-            )
-            assert isinstance(rates, LinearRates)
-            values = rates.growth_rates()[0]
-            order = np.argsort(-values.real)[:10]
-            found["damping_rates"] = (-values.real[order]).tolist()
-            found["frequencies_rad"] = np.abs(values.imag[order]).tolist()
-        return found
+        return {**own, "residual_weight": self.residual_weight, "n_terms": terms, "seconds": self.seconds}
+
+    def modes(self, x: Float[np.ndarray, "n d"], raw: Float[np.ndarray, "n d"]) -> list[Modes]:
+        """The modes at points, in units of the times of the training data; none of a form that is not linear."""
+        if self.settings.form not in LINEAR:
+            return []
+        rates = shared_rates(self.settings, self.data, self.operators, model_coordinates(self.settings, x, raw))
+        assert isinstance(rates, LinearRates)
+        return rates.modes(self.latent(x, raw, self.data.t).z, self.data.t)
 
     def state(self) -> tuple[Json, dict[str, np.ndarray]]:
         """Settings as JSON, and arrays: all that `from_state` needs."""

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from mlasdi.interpolation import Kernel, Kriging
-from mlasdi.latent import Trajectories
+from mlasdi.latent import Modes, Trajectories
 from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
 from mlasdi.preprocessing import places_among
 from mlasdi.stages.kriging_stage import KrigingStage
@@ -110,6 +110,13 @@ class DynamicsStage(Stage):
         if failed.any():
             values[failed] = self._plain_kriging(x[failed], t)
         return values
+
+    @property
+    def equation(self) -> str:
+        return self.model.settings.equation
+
+    def modes(self, x: Float[np.ndarray, "n d"]) -> list[Modes]:
+        return self.model.modes(x, unscaled(x, self.log_ratios))
 
     def _plain_kriging(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
         data = self.model.data

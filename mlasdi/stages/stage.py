@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.interpolation import CoefficientGP
-from mlasdi.latent import LatentModel, Trajectories
+from mlasdi.latent import LatentModel, Modes, Trajectories
 
 Json = dict[str, Any]
 
@@ -83,6 +83,15 @@ class Stage(ABC):
     def drift_weight_at(self, t: Float[Tensor, " n"]) -> Float[Tensor, "#n 1"] | float:
         """Factor on the prediction of the stages before, at times `t`."""
         return self.drift_weight
+
+    @property
+    def equation(self) -> str:
+        """Of latent dynamics that the stage integrates itself; empty where it integrates none."""
+        return ""
+
+    def modes(self, x: Float[np.ndarray, "n d"]) -> list[Modes]:
+        """Modes of these dynamics at points of the unit cube, per training interval; none where they are not linear."""
+        return []
 
     def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "Stage":
         """The stage with known initial states `c` at points `x`, of which most stages make no use."""

@@ -14,6 +14,7 @@ from .diagnostics import diagnose as diagnose
 from .error_sources import ErrorSplit as ErrorSplit
 from .error_sources import error_split as error_split
 from .error_sources import mean_split as mean_split
+from .latent_dynamics import describe_dynamics as describe_dynamics
 from .mapping import parallel_map as parallel_map
 from .mapping import serial_map as serial_map
 from .mapping import use_workers as use_workers

@@ -77,9 +77,9 @@ def test_operators_of_a_parametric_linear_system():
     operators = np.tensordot(theta, model.operators, axes=1)[:, 1:] / T[-1]
     assert np.allclose(operators, [generator(p).T for p in new], atol=1e-6)
     assert np.allclose(model.predict(new, new), linear(new, T), atol=1e-6)
-    rates = model.describe()
-    assert np.allclose(rates["damping_rates"], 0.2, atol=1e-5)
-    assert np.allclose(rates["frequencies_rad"], 2.5, atol=1e-5)
+    for p, modes in zip(new, model.modes(new, new), strict=True):
+        assert np.allclose(modes.rates, max(np.linalg.eigvals(generator(p)), key=np.imag), atol=1e-5)
+        assert np.allclose(modes.shares.sum(), 1)
 
 
 @pytest.mark.parametrize("form", ["quadratic", "kernel-quadratic"])
