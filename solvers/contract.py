@@ -5,9 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
-
-from mlasdi.solvers.thinning import evenly_spread
+from jaxtyping import Bool, Float, Int
 
 Json = dict[str, Any]
 
@@ -280,3 +278,10 @@ class TabulatedModel(Protocol):
     def available(self) -> Float[np.ndarray, "point n_params"]:
         """These points, the parameters in the order of `parameter_names`."""
         ...
+
+
+def evenly_spread(n: int, k: int) -> Int[np.ndarray, " kept"]:
+    """At most `k` of the indices 0, ..., n - 1, evenly spread, the first and (from `k` = 2 on) the last included."""
+    if k >= n:
+        return np.arange(n)
+    return np.unique(np.linspace(0, n - 1, k).round().astype(int))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from mlasdi.solvers.constraints import Constraint, LinearConstraint, parse_constraint
+from mlasdi.solvers.points import Points, rows_of
 
 # The search for feasible points ends after this many points of a Sobol sequence: a feasible region that contains none
 # of them is too small to be sampled.
@@ -22,20 +23,6 @@ SHARE_POINTS = 2**12
 MIN_CORNER_DISTANCE = 0.05
 # Bisection steps between a feasible and an infeasible point: the boundary is found to 1e-6 of their distance.
 BISECTIONS = 20
-
-
-@runtime_checkable
-class Table(Protocol):
-    """Columns by name, as a DataFrame has them."""
-
-    @property
-    def columns(self) -> Any: ...
-
-    def __getitem__(self, name: Any) -> Any: ...
-
-
-Points: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, float]] | Table | ArrayLike
-"""One or many parameter points; see `ParameterSpace.as_array`."""
 
 
 @dataclass(frozen=True)
@@ -201,36 +188,7 @@ class ParameterSpace:
         Raises:
             ValueError: a name is unknown or missing, a row has the wrong length, or a value is not finite.
         """
-        if isinstance(mu, Mapping) or hasattr(mu, "columns"):
-            return self._of_columns(mu)
-        if isinstance(mu, Sequence) and any(isinstance(point, Mapping) for point in mu):
-            mu = [self._values(point) for point in mu]
-        rows = np.atleast_2d(np.asarray(mu, dtype=float))
-        if rows.ndim != 2 or rows.shape[1] != self.n_params:
-            raise ValueError(f"parameters of shape {rows.shape} given; expected [n_mu, {self.n_params}] {self.names}")
-        if not np.isfinite(rows).all():
-            raise ValueError(f"parameters must be finite, got {rows[~np.isfinite(rows).all(axis=1)][0].tolist()}")
-        return rows
-
-    def _of_columns(self, mu: Any) -> Float[np.ndarray, "n_mu n_params"]:
-        """Rows from values by name, of which each may be one or many, whatever their order."""
-        if set(mu) != set(self.names):
-            raise ValueError(f"parameters {sorted(map(str, mu))} given; the model has {list(self.names)}")
-        columns = [np.atleast_1d(np.asarray(mu[name], dtype=float)) for name in self.names]
-        if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
-            sizes = {name: column.shape for name, column in zip(self.names, columns, strict=True)}
-            raise ValueError(f"parameters of sizes {sizes} given; each needs one value a point")
-        rows = np.stack(columns, axis=1)
-        if not np.isfinite(rows).all():
-            raise ValueError(f"parameters must be finite, got {rows[~np.isfinite(rows).all(axis=1)][0].tolist()}")
-        return rows
-
-    def _values(self, mu: Any) -> list[float]:
-        """The values of a mapping in the order of the parameters."""
-        if not isinstance(mu, Mapping) or set(mu) != set(self.names):
-            given = sorted(mu) if isinstance(mu, Mapping) else mu
-            raise ValueError(f"parameters {given} given; the model has {list(self.names)}")
-        return [float(mu[name]) for name in self.names]
+        return rows_of(mu, self.names)
 
     def as_dict(self, mu: Sequence[float] | np.ndarray) -> dict[str, float]:
         """One point as a mapping of names to plain numbers, whole ones for integer parameters."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.solvers.thinning import evenly_spread
+from mlasdi.solvers.contract import evenly_spread
 
 MIN_LEVEL = 1e-6  # smaller differences, relative to the standard deviation of a field, do not change a model
 ROUNDING = 1e-12  # relative to the values
