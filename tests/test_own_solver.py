@@ -74,6 +74,7 @@ def test_every_kind_of_block_is_known() -> None:
     assert set(files(run=True)) == written
 
 
+@pytest.mark.slow
 def test_each_way_ends_in_a_surrogate(folder: Path) -> None:
     from mlasdi import Surrogate
 
@@ -86,6 +87,7 @@ def test_each_way_ends_in_a_surrogate(folder: Path) -> None:
         assert any(predicted[name].shape[-1] == 101 for name in predicted.files if predicted[name].ndim)
 
 
+@pytest.mark.slow
 def test_the_archive_is_chosen_from_and_validated_by_the_rest(folder: Path) -> None:
     table = np.loadtxt(folder / "runs/parameters.csv", delimiter=",", skiprows=1, usecols=(1, 2))
     points = [(p["rate"], p["diffusivity"]) for p in report(folder, "archive")["points"]]
@@ -95,6 +97,7 @@ def test_the_archive_is_chosen_from_and_validated_by_the_rest(folder: Path) -> N
     assert len(report(folder, "everything")["points"]) == 30
 
 
+@pytest.mark.slow
 def test_runs_fail_as_the_page_tells(folder: Path) -> None:
     found = report(folder, "rapids")
     assert found["stop_reason"] == "solver-runs"
@@ -109,6 +112,7 @@ def test_runs_fail_as_the_page_tells(folder: Path) -> None:
     assert "failed at mixing=0.0175 speed=0.6: exit-code: " in status.stdout
 
 
+@pytest.mark.slow
 def test_the_shown_dialogue_is_what_happens(folder: Path) -> None:
     assert len(EXCHANGES) == 2
     for line, answer in EXCHANGES:

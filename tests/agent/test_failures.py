@@ -161,6 +161,7 @@ def left_behind(root: Path) -> list[psutil.Process]:
             and p.pid != psutil.Process().pid]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_crashes_and_lies(campaign_root: Path) -> None:
     """Three of the four corners fail, each in its way; the campaign finishes, and says so."""
     report = run_campaign(load_config(write_config(campaign_root, budget={"solver_runs": 9})))

@@ -70,7 +70,10 @@ def model_of(config: Config) -> Surrogate:
 
 
 @pytest.mark.usefixtures("unpublished")
-@pytest.mark.parametrize("acquisition", ["field-std", "integrated-variance", "sobol"])
+@pytest.mark.parametrize(
+    "acquisition",
+    ["field-std", *(pytest.param(one, marks=pytest.mark.slow) for one in ("integrated-variance", "sobol"))],
+)
 def test_constraints_hold_for_all_points(tmp_path: Path, acquisition: str) -> None:
     problem = waves(("p", "q"), constraints=[{"p": 1, "q": 1, "max": 3}])
     sampling = {"acquisition": acquisition, "candidates": 32, "batch": 2}
@@ -88,6 +91,7 @@ def test_constraints_hold_for_all_points(tmp_path: Path, acquisition: str) -> No
     assert 0 < report["error_estimate"] < model_of(config).relative_std([[2.0, 2.0]])[0]
 
 
+@pytest.mark.slow
 def test_a_model_keeps_its_constraints(root: Path) -> None:
     constraints = [{"p": 1, "q": 1, "max": 3}]
     config = campaign(root, waves(("p", "q"), constraints=constraints), 4, validation={"grid": 3})

@@ -73,6 +73,7 @@ def test_earlier_times_are_refused_and_later_ones_extrapolated(fitted: Surrogate
     assert np.isfinite(z).all()
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_error_add_up(
     fitted: Surrogate, burgers_data: TrainingData, burgers_truth: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -187,6 +187,7 @@ def test_serving_needs_a_free_address(model: Path) -> None:
     assert "cannot listen at 192.0.2.1:8000 (Cannot assign requested address)" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_served_model_answers_until_it_is_interrupted(model: Path) -> None:
     command = [
         sys.executable,

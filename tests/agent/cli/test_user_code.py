@@ -64,7 +64,8 @@ def mlasdi(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
 
 
-@pytest.mark.parametrize("function", [pytest.param("exits", marks=pytest.mark.slow), "leaves"])
+@pytest.mark.slow
+@pytest.mark.parametrize("function", ["exits", "leaves"])
 def test_a_solver_that_leaves_at_one_point_costs_that_point(function: str) -> None:
     result = mlasdi("run", configured(function), "--json")
     assert result.returncode == 0, result.stderr

@@ -34,7 +34,8 @@ def test_solutions_lie_in_the_campaign_unless_there_is_a_storage(tmp_path: Path)
     assert Path(shared.snapshot_root) == tmp_path / "disk" / "quick" / "snapshots"
 
 
-@pytest.mark.parametrize("mode", ["synchronous", pytest.param("asynchronous", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
 def test_solutions_may_lie_in_object_storage(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Solved by workers, and read again when the local cache is empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

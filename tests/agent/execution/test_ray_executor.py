@@ -269,6 +269,7 @@ def training(tmp_path, model, **changes):
     return replace(task, **changes)
 
 
+@pytest.mark.slow
 def test_a_training_does_without_a_gpu_where_there_is_none(executor, tmp_path):
     """With Ray it would wait for ever, if it went on asking for one."""
     executor.submit(training(tmp_path, {}, gpus=1.0))

@@ -164,6 +164,7 @@ def crowded(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_find_asks_a_crowded_registry_a_few_times(crowded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One query for all versions, and one for the aliases of each model that has any: nothing a version."""
     calls: list[str] = []

@@ -96,6 +96,7 @@ def test_a_kappa_without_a_sine_layer_is_refused():
         assert failure.value.error_count() == 1
 
 
+@pytest.mark.slow
 def test_the_choice_is_part_of_a_model(burgers_data):
     stage = {"kind": "decoder", "steps": 20, "kappa": "spectrum"}
     given = {"kind": "mlasdi-paper", "latent_dim": 2, "n_time": 21, "first_stage": {"steps": 20}, "stages": [stage]}

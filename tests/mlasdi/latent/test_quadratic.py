@@ -80,6 +80,7 @@ def test_trajectories_obey_the_energy_inequality_at_any_step_size(substeps, seed
     assert (y.norm(dim=-1).diff(dim=-1) <= 1e-9 * y.norm(dim=-1).max()).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(**COEFFICIENTS)
 def test_oscillators_do_not_gain_energy(seed, n, size, forced):

@@ -75,6 +75,7 @@ def test_training_points_are_certain(surrogate):
     assert (surrogate.relative_std(data.mu) < 0.1 * surrogate.relative_std(middle)).all()
 
 
+@pytest.mark.slow
 def test_what_is_smooth_over_the_parameters_is_kriged():
     mu = np.concatenate([BOX.corners(), BOX.sobol(3, seed=0)])
     smooth = (mu[:, :1, None] + mu[:, 1:, None] ** 2) * np.sin(np.pi * X) * np.ones((len(T), 1))

@@ -52,6 +52,7 @@ def test_landau_damping_at_the_default_resolution(scheme):
     assert wave.imag == pytest.approx(landau_root().imag, rel=3e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_growth_of_the_two_stream_instability(scheme):
     fom = Vlasov(n_x=32, n_v=64, n_t=251, t_end=10.0, steps=3, scheme=scheme)
