@@ -1,6 +1,7 @@
 """The pages on the user's own solver, executed: every file is written and every command given, in their order.
 
-Campaigns use the fastest model, except in the slow test, which compares the pages' numbers with those of real runs.
+Campaigns are slow tests. They use the fastest model, except in the test that compares the pages' numbers with those of
+real runs.
 """
 
 import json
