@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlasdi.agent.config import StopReason
+from mlasdi.agent.report import answer
 from mlasdi.agent.text import percent, point, seconds, size
 
 if TYPE_CHECKING:  # both import torch, which lists of models do not need
@@ -30,7 +31,8 @@ _REASONS = {
 def show_report(console: Console, report: Mapping[str, Any], example: Mapping[str, float]) -> None:
     """The report of a campaign, and the next commands; `example` is a point for a prediction."""
     is_validated = report["max_relative_error"] is not None
-    console.print(f"{report['campaign']}: relative error with the stages up to each one", style="bold")
+    console.print(answer(report), style="bold")
+    console.print(f"{report['campaign']}: relative error with the stages up to each one")
     table = Table("stage")
     for heading in ("leave-one-out", *(("validated max", "validated mean") if is_validated else ())):
         table.add_column(heading, justify="right")

@@ -1,3 +1,4 @@
+from .first_sentence import answer as answer
 from .html import NothingToReport as NothingToReport
 from .html import write_html_report as write_html_report
 from .maps import feasible_values as feasible_values

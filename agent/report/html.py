@@ -17,6 +17,7 @@ from markupsafe import Markup
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.report.data import ReportData
+from mlasdi.agent.report.first_sentence import answer
 from mlasdi.agent.report.headline import headline
 from mlasdi.agent.report.report import read_report
 from mlasdi.agent.report.status import campaign_status
@@ -74,6 +75,7 @@ def _page(config: Config, data: ReportData, *, is_finished: bool) -> str:
         report=data.report,
         is_finished=is_finished,
         round=data.round,
+        answer=answer(data.report) if data.report is not None else "",
         headline=headline(data, spent),
         spent=dict(sorted(spent.items(), key=lambda item: -item[1])),
         solves=rows[:MAX_ROWS],

@@ -72,8 +72,10 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
 
 
 def _findings(config: Config, model: AssessedModel) -> tuple[Finding, ...]:
-    worst = None if model.assessment is None else float(model.assessment.final.max())
-    return diagnose(model.surrogate, config.budget.target_error, model.split, worst)
+    target, assessment = config.budget.target_error, model.assessment
+    if assessment is None:
+        return diagnose(model.surrogate, target, model.split)
+    return diagnose(model.surrogate, target, model.split, float(assessment.final.max()), assessment.coverage)
 
 
 def failures(ledger: Ledger) -> list[dict[str, Any]]:

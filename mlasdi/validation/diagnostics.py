@@ -28,6 +28,7 @@ FITS_BETTER = 0.5  # a stage fits much better if it lowers the training error be
 MIN_DRIFT_WEIGHT = 0.1  # with a smaller one, kriging hardly uses the stages before it
 REFUTED = 3.0  # found error over expected error, beyond which an estimate is refuted
 TOO_SMALL = 1.5  # validated error over estimate, beyond which the estimate is too small
+COVERAGES = (0.75, 0.98)  # of 90 % bands at validation points, outside of which the bands are wrong
 NOT_DESCRIBED = 0.5  # median leave-one-out error beyond which the model describes nothing
 TINY = float(np.finfo(float).tiny)
 N_CHECKED = 256  # points of the box at which the latent dynamics are checked
@@ -58,6 +59,7 @@ def diagnose(
     target_error: float | None = None,
     split: ErrorSplit | None = None,
     validated_error: float | None = None,
+    coverage: float | None = None,
 ) -> tuple[Finding, ...]:
     """All findings about a surrogate; none where nothing is wrong.
 
@@ -65,6 +67,7 @@ def diagnose(
         target_error: the relative error that is asked for, as a fraction.
         split: mean error split on a validation set, where there is one.
         validated_error: largest relative error on that set.
+        coverage: share of its values that lie in the 90 % bands.
     """
     findings = [
         *_few_points(surrogate),
@@ -72,6 +75,7 @@ def diagnose(
         *_projection_floor(surrogate, target_error, split),
         *_refuted_estimate(surrogate),
         *_small_estimate(surrogate, validated_error),
+        *_wrong_bands(coverage),
         *_not_described(surrogate),
     ]
     if surrogate.model.latent.has_dynamics:
@@ -142,6 +146,15 @@ def _small_estimate(surrogate: Surrogate, validated_error: float | None) -> Iter
     if estimate is not None and validated_error is not None and not validated_error <= TOO_SMALL * estimate:
         message = f"the validated error is {validated_error:.2g}, the estimate without validation {estimate:.2g}"
         yield Finding("small-estimate", message, "budget.solver_runs: more points; rely on the validated error")
+
+
+def _wrong_bands(coverage: float | None) -> Iterator[Finding]:
+    if coverage is None or COVERAGES[0] <= coverage <= COVERAGES[1]:
+        return
+    small = coverage < COVERAGES[0]
+    message = f"the 90 % bands hold {100 * coverage:.3g} % of the values at the validation points: they are too "
+    remedy = f"read standard deviations as {'lower' if small else 'upper'} bounds; budget.solver_runs: more points"
+    yield Finding("narrow-bands" if small else "wide-bands", message + ("narrow" if small else "wide"), remedy)
 
 
 def _not_described(surrogate: Surrogate) -> Iterator[Finding]:

@@ -324,3 +324,11 @@ def test_remedies_name_keys_that_exist(key):
 def defined(section: BaseModel, names: list[str]) -> bool:
     first, *rest = names
     return first in type(section).model_fields and (not rest or defined(getattr(section, first), rest))
+
+
+@pytest.mark.parametrize(
+    ("coverage", "found"), [(None, ""), (0.6, "narrow-bands"), (0.75, ""), (0.98, ""), (0.99, "wide-bands")]
+)
+def test_bands_that_validation_shows_to_be_wrong(sound, coverage, found):
+    bands = {kind for kind in kinds(sound, None, None, None, coverage) if kind.endswith("-bands")}
+    assert bands == ({found} if found else set())
