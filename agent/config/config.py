@@ -22,6 +22,7 @@ from mlasdi.agent.text import (
     redacted,
     where_credentials_are,
 )
+from mlasdi.agent.tracking_store import store_uri
 from mlasdi.solvers import nearest
 from mlasdi.solvers.storage import is_url
 from mlasdi.training import ModelSettings
@@ -88,6 +89,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if isinstance(model.get("noise"), int | float) and isinstance(options, Mapping):
             return {**given, "problem": {**problem, "options": {"mean_of_runs": True, **options}}}
         return given
+
+    @model_validator(mode="after")
+    def _usable_root(self) -> "Config":
+        try:
+            store_uri(self.tracking.uri, self.root)
+        except ValueError as error:
+            raise ValueError(f"root: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _feasible(self) -> "Config":

@@ -17,7 +17,7 @@ from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import Config, load_config
 from mlasdi.agent.records import Point
 from mlasdi.agent.registry import find, resolve
-from mlasdi.agent.registry.store import connect, store_uri
+from mlasdi.agent.tracking_store import connect, store_uri
 from mlasdi.interpolation import Kernel
 from mlasdi.latent import LatentModel
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
@@ -156,7 +156,9 @@ def test_kriging_has_no_figures_of_latent_states_and_iterations(config: Config, 
     model = burgers_surrogate.model
     kriging = replace(
         burgers_surrogate,
-        model=StagedModel(LatentModel.trivial(model.latent.x, Kernel(family="rbf", lengthscale=(1.0, 1.0))), model.stages[-1:]),
+        model=StagedModel(
+            LatentModel.trivial(model.latent.x, Kernel(family="rbf", lengthscale=(1.0, 1.0))), model.stages[-1:]
+        ),
         record=replace(burgers_surrogate.record, loss_history={"kriging": ((0, 1e-17),)}),
     )
     drawn = {path.stem for path in started(config).draw([(kriging, None)], POINTS, None)}
