@@ -182,6 +182,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         place = self.folder if storage is None else Path(storage) / self.name
         return str(self._loaded_in / place / "snapshots")
 
+    @property
+    def shared_solutions(self) -> str | None:
+        """Folder of the solutions that all campaigns of `root` or `cluster.storage` share; None without."""
+        storage = self.cluster.storage
+        if not self.cluster.share_solutions or (storage is not None and is_url(storage)):
+            return None
+        return str(self._loaded_in / (self.root if storage is None else Path(storage)) / "solutions")
+
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read and validate a configuration.
