@@ -30,7 +30,8 @@ CONFINED = {
     "ray": {"mlasdi.agent.execution.ray_executor", "mlasdi.agent.execution.ray_map"},
     "mlflow": {
         *(f"mlasdi.agent.registry.{name}" for name in ("tracking", "registry", "curation", "package", "pyfunc_model")),
-        *("mlasdi.agent.registry.store", "mlasdi.agent.registry.runs", "mlasdi.surrogate.files"),
+        *("mlasdi.agent.tracking_store.connection", "mlasdi.agent.tracking_store.embedded"),
+        *("mlasdi.agent.registry.runs", "mlasdi.surrogate.files"),
     },
     "pickle": {"mlasdi.solvers.verification"},
     "cloudpickle": set(),

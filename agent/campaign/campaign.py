@@ -139,6 +139,7 @@ class Campaign:
     def _deliver_report(self, report: dict[str, Any], undelivered: list[int]) -> None:
         """Write the report, and log it to MLflow; if that fails, the next run tries again."""
         round = report["rounds"] - 1
+        self.delivery.open()
         report |= self.publisher.identity(self.delivery.version(round)) | {"undelivered": undelivered}
         report["model_uri"] = report.get("model_uri") or str(self.checkpoints.model_folder(round))
         path = write_report(self.config.folder, report)
@@ -152,7 +153,8 @@ class Campaign:
     def _repeat_report(self) -> dict[str, Any]:
         """The report of a finished campaign; delivers to MLflow what could not be delivered before."""
         report = read_report(self.config.folder)
-        if not self.ledger.get_meta("delivered", True):
+        self.delivery.restore()
+        if self.delivery.pending() or not self.ledger.get_meta("delivered", True):
             self.delivery.open()
             self._deliver_report(report, self.delivery.finish())
             self.delivery.close()

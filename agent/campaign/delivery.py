@@ -4,7 +4,7 @@ The ledger serves as the queue: a round is pending while its step `assess` is fi
 The published files are in the campaign's folder.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from warnings import catch_warnings, filterwarnings
@@ -44,14 +44,34 @@ class Delivery:
                 filterwarnings("ignore", module=package)
         self._in_flight: tuple[int, Future[str]] | None = None
         self._is_open = False
+        self._restored: set[int] = set()  # rounds that were registered in a store that has lost them
 
     def open(self) -> None:
-        """Open the campaign's MLflow run, if the store can be reached."""
+        """Open the campaign's MLflow run, if the store can be reached; rounds that it has lost are pending again."""
+        if self._is_open:
+            return
+        self.restore()
         try:
             self.publisher.start()
             self._is_open = True
         except Undelivered as error:
             self.monitor.warning(f"{error}: records are kept and will be delivered when the store can be reached")
+
+    def restore(self) -> None:
+        """Set a damaged database aside, and find rounds that were registered and are not known to the store."""
+        damaged = self.publisher.set_damaged_aside()
+        if damaged is not None:
+            self.monitor.warning(f"MLflow's database is damaged and made again; the damaged file is kept as {damaged}")
+        published = [k for k in range(self.ledger.last_round("publish") + 1) if self.version(k) is not None]
+        if published and self.publisher.is_lost():
+            with self.ledger.transaction():
+                for round in published:
+                    self.ledger.reopen_step(round, "publish")
+            self._restored |= set(published)
+            self.monitor.warning(
+                f"MLflow has no record of this campaign: {len(published)} models are registered again from its folder; "
+                "aliases and tags that people had set are lost"
+            )
 
     def pending(self) -> list[int]:
         """Rounds that are finished and not delivered, the earliest first."""
@@ -73,8 +93,7 @@ class Delivery:
         if not self._is_open:
             self.open()
         if self._is_open:
-            for skipped in waiting[:-1]:
-                self.ledger.complete_step(skipped, "publish", {"version": None})
+            self._skip(waiting[:-1])
             arguments = self._publish_args(waiting[-1])
             self._in_flight = (waiting[-1], self._thread.submit(self.publisher.publish_round, *arguments))
 
@@ -84,8 +103,7 @@ class Delivery:
             if self._in_flight is not None:
                 self._in_flight[1].exception()  # waits
                 self._collect()
-            for skipped in self.pending()[:-1]:
-                self.ledger.complete_step(skipped, "publish", {"version": None})
+            self._skip(self.pending()[:-1])
         self._deliver_all()
         return self.pending()
 
@@ -113,6 +131,10 @@ class Delivery:
         """The registered version of a round's model; None if it is not registered."""
         payload = self.ledger.step_payload(round, "publish")
         return None if payload is None else payload["version"]
+
+    def _skip(self, rounds: Sequence[int]) -> None:
+        for round in set(rounds) - self._restored:
+            self.ledger.complete_step(round, "publish", {"version": None})
 
     def _deliver_all(self) -> None:
         waiting = self.pending()

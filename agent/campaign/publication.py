@@ -30,6 +30,18 @@ class Publisher:
         self.tracker = Tracker(config.tracking, config.root, config.name, campaign_id)
         self.folder = config.folder / "figures"
 
+    def set_damaged_aside(self) -> Path | None:
+        """Rename MLflow's database if it is damaged; returns its new path, or None."""
+        return self.tracker.set_damaged_aside()
+
+    def is_lost(self) -> bool:
+        """Whether MLflow's database has no record of the campaign; False if it cannot be reached."""
+        try:
+            with delivering():
+                return self.tracker.is_lost()
+        except Undelivered:
+            return False
+
     def start(self) -> None:
         """Open the campaign's run.
 
@@ -159,24 +171,16 @@ class Publisher:
     def identity(self, version: str | None) -> dict[str, str | None]:
         """Version, URIs and ids of the campaign and its last model in MLflow, and the version that is champion now.
 
-        None while it has no version.
+        None while it has no version, and for what only MLflow knows while it cannot be reached.
         """
+        known: dict[str, str | None] = dict.fromkeys(("version", "champion", "model_uri", "run_id", "browse"))
         if version is None:
-            return dict.fromkeys(("version", "champion", "model_uri", "run_id", "browse"))
-        return {
-            "version": version,
-            "champion": self._champion(),
-            "model_uri": f"models:/{self.tracker.registered_model}/{version}",
-            "run_id": self.tracker.run_id,
-            "browse": self.tracker.browse_hint,
-        }
-
-    def _champion(self) -> str | None:
-        try:
-            with delivering():
-                return self.tracker.champion()
-        except Undelivered:
-            return None
+            return known
+        known |= {"version": version, "model_uri": f"models:/{self.tracker.registered_model}/{version}"}
+        with suppress(Undelivered), delivering():
+            known |= {"run_id": self.tracker.run_id, "browse": self.tracker.browse_hint}
+            known["champion"] = self.tracker.champion()
+        return known
 
     def _maps(self, surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
         """Maps of the surrogate's own error estimate and, if it was validated, of the error."""

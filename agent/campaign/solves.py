@@ -123,8 +123,10 @@ class Solves:
         return len(failed) <= self.config.cluster.retries and failed[-1].failure_kind in TRANSIENT
 
     def _task(self, purpose: Purpose, point: Point) -> SolveTask:
-        root, limit = str(self.store.root.resolve()), self.config.cluster.solve_time_limit_s
-        return SolveTask(point.id, self.spec, point.mu, point.address, root, self._n_time[purpose], limit)
+        # Not the folder of the store, which for a URL is the cache of this machine.
+        root, limit = self.config.snapshot_root, self.config.cluster.solve_time_limit_s
+        shared = self.config.shared_solutions
+        return SolveTask(point.id, self.spec, point.mu, point.address, root, self._n_time[purpose], limit, shared)
 
     def resolving_damaged(self, read: Callable[[], _Read]) -> _Read:
         """Call `read`; if it finds damaged solutions, solve these again and repeat it."""

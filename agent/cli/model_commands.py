@@ -38,7 +38,7 @@ def add_model_commands(app: typer.Typer) -> None:
 @contextmanager
 def _user_errors() -> Iterator[None]:
     """Turn errors of the registry and of surrogates into `BadInput` and `WorkFailed`."""
-    from mlasdi.agent.registry import StoreUnreachable
+    from mlasdi.agent.tracking_store import StoreUnreachable
 
     try:
         yield
@@ -78,7 +78,8 @@ def list_models(
         with _user_errors():
             limit = None if max_error is None else fraction(max_error)
             box = None if covers is None else ranges(covers)
-            from mlasdi.agent.registry import Store, find
+            from mlasdi.agent.registry import find
+            from mlasdi.agent.tracking_store import Store
 
             found = find(problem, limit, box, archived, sort, Store(uri, root))  # type: ignore[arg-type]  # checks sort
         from mlasdi.agent.cli.console import output
@@ -106,8 +107,8 @@ def compare(
     Example: mlasdi models compare models:/burgers1d/5 models:/burgers1d@champion
     """
     with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import compare as compared
+        from mlasdi.agent.tracking_store import Store
 
         with _user_errors():
             found = compared(first, second, Store(uri, root))
@@ -131,8 +132,8 @@ def promote(
     Example: mlasdi models promote models:/burgers1d/5 --alias champion
     """
     with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import promote as promoted
+        from mlasdi.agent.tracking_store import Store
 
         with _user_errors():
             before = promoted(model, alias, Store(uri, root))
@@ -155,9 +156,9 @@ def tag(
     Example: mlasdi models tag models:/burgers1d/5 reviewed=yes --remove draft
     """
     with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import tag as tagged
         from mlasdi.agent.text import texts
+        from mlasdi.agent.tracking_store import Store
 
         with _user_errors():
             found = tagged(model, texts(tags or []), remove or [], Store(uri, root))
@@ -179,8 +180,8 @@ def archive(
     Example: mlasdi models archive models:/burgers1d/1
     """
     with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.registry import Store
         from mlasdi.agent.registry import archive as archived
+        from mlasdi.agent.tracking_store import Store
 
         with _user_errors():
             archived(model, undo, Store(uri, root))
@@ -300,6 +301,7 @@ def load_surrogate(model: str, uri: str | None, root: Path) -> "Surrogate":
 
     if not model.startswith("models:/"):
         return Surrogate.load(model)
-    from mlasdi.agent.registry import Store, resolve
+    from mlasdi.agent.registry import resolve
+    from mlasdi.agent.tracking_store import Store
 
     return Surrogate.load(resolve(model, Store(uri, root)))

@@ -22,6 +22,7 @@ from mlasdi.agent.text import (
     redacted,
     where_credentials_are,
 )
+from mlasdi.agent.tracking_store import store_uri
 from mlasdi.solvers import nearest
 from mlasdi.solvers.storage import is_url
 from mlasdi.training import ModelSettings
@@ -88,6 +89,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         if isinstance(model.get("noise"), int | float) and isinstance(options, Mapping):
             return {**given, "problem": {**problem, "options": {"mean_of_runs": True, **options}}}
         return given
+
+    @model_validator(mode="after")
+    def _usable_root(self) -> "Config":
+        try:
+            store_uri(self.tracking.uri, self.root)
+        except ValueError as error:
+            raise ValueError(f"root: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _feasible(self) -> "Config":
@@ -172,6 +181,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             return f"{storage.rstrip('/')}/{self.name}/snapshots"
         place = self.folder if storage is None else Path(storage) / self.name
         return str(self._loaded_in / place / "snapshots")
+
+    @property
+    def shared_solutions(self) -> str | None:
+        """Folder of the solutions that all campaigns of `root` or `cluster.storage` share; None without."""
+        storage = self.cluster.storage
+        if not self.cluster.share_solutions or (storage is not None and is_url(storage)):
+            return None
+        return str(self._loaded_in / (self.root if storage is None else Path(storage)) / "solutions")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:

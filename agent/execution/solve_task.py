@@ -14,7 +14,7 @@ from typing import Any
 from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, is_disk_full, this_worker
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Continuable, FullOrderModel, Snapshots, SolverError, build_solver, contained
-from mlasdi.solvers.storage import DamagedSnapshot, SnapshotStore, address, open_store
+from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions, SnapshotStore, address, open_store
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class SolveTask:
         store_root: folder of the snapshot store, as the worker accesses it, or its URL.
         n_time: number of times that are kept; None for all.
         time_limit_s: seconds after which the process of the solve is ended, so only for worker processes.
+        shared: folder of the solutions that campaigns share; None without.
     """
 
     task_id: int
@@ -57,6 +58,7 @@ class SolveTask:
     store_root: str
     n_time: int | None = None
     time_limit_s: float | None = None
+    shared: str | None = None
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "SolveResult":
         """The result if the worker was lost."""
@@ -112,7 +114,7 @@ def execute(task: SolveTask, threads: int = 1) -> SolveResult:
         cached = _holds(store, task.address)
         if not cached:
             with _limited(task), limited_threads(threads), _environment_of_programs(threads):
-                solve_s = _solve_into(store, task)
+                solve_s, cached = _solve_into(store, task)
     except SolverError as error:
         failure = TaskFailure(error.kind, str(error))
     except MemoryError as error:
@@ -165,8 +167,8 @@ def _holds(store: SnapshotStore, name: str) -> bool:
         return False
 
 
-def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
-    """Solve and store; returns the seconds that the solver took.
+def _solve_into(store: SnapshotStore, task: SolveTask) -> tuple[float, bool]:
+    """Solve and store; returns the seconds that the solver took, and whether another campaign had solved it.
 
     Raises:
         SolverError: the solve failed, or its output breaks the contract.
@@ -180,6 +182,9 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
             f"solver '{task.solver.name}' is {identity} on {socket.gethostname()} and differs where the task was made: "
             "install the same versions on every machine"
         )
+    shared = SharedSolutions.of(task.shared, fom)
+    if shared is not None and shared.fetch(store, task.address):
+        return 0.0, True
     start = time.perf_counter()
     with contained():
         snapshots = _solution(fom, task.mu, store)
@@ -188,7 +193,9 @@ def _solve_into(store: SnapshotStore, task: SolveTask) -> float:
         raise SolverError("bad-output", f"solve returned {type(snapshots).__name__}; expected Snapshots")
     snapshots.check(fom.layout)
     store.put(task.address, snapshots.thinned(task.n_time), identity=identity, mu=task.mu, solve_s=solve_s)
-    return solve_s
+    if shared is not None:
+        shared.add(store, task.address)
+    return solve_s, False
 
 
 def _solution(fom: FullOrderModel, mu: Mapping[str, float], store: SnapshotStore) -> Snapshots:

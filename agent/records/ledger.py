@@ -223,6 +223,11 @@ class Ledger:
             if self._file.value("SELECT payload FROM steps WHERE round = ? AND step = ?", (round, step)) != text:
                 raise LedgerError(f"step '{step}' of round {round} is finished already, with another payload")
 
+    def reopen_step(self, round: int, step: Step) -> None:
+        """Forget that a step is finished, so that it is repeated."""
+        with self._file.transaction() as db:
+            db.execute("DELETE FROM steps WHERE round = ? AND step = ?", (round, step))
+
     def step_payload(self, round: int, step: Step) -> dict[str, Any] | None:
         """The data of a finished step; None while it is not finished."""
         text = self._file.value("SELECT payload FROM steps WHERE round = ? AND step = ?", (round, step))

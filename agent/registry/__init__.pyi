@@ -8,7 +8,5 @@ from .registry import find as find
 from .registry import resolve as resolve
 from .runs import Undelivered as Undelivered
 from .runs import delivering as delivering
-from .store import Store as Store
-from .store import StoreUnreachable as StoreUnreachable
 from .tracking import Tracker as Tracker
 from .tracking_settings import TrackingSettings as TrackingSettings

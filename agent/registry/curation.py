@@ -16,7 +16,7 @@ from mlasdi.agent.registry.registry import (
     surrogate_folder,
 )
 from mlasdi.agent.registry.runs import flattened
-from mlasdi.agent.registry.store import AnyStore, quiet
+from mlasdi.agent.tracking_store import AnyStore, quiet
 from mlasdi.surrogate import Surrogate
 
 # Tags that queries and resumed campaigns use.

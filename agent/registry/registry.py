@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG, known_error
 from mlasdi.agent.registry.package import SURROGATE
-from mlasdi.agent.registry.store import AnyStore, Store, all_pages, connect, database_file, quiet
+from mlasdi.agent.tracking_store import AnyStore, Store, all_pages, connect, database_file, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -23,11 +23,13 @@ def delivering() -> Iterator[None]:
 
     A full disk does end it, because it affects the solves too.
     """
+    from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, OSError) as error:  # OSError: no connection, or one that breaks
+    except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:  # OSError: no connection, or it breaks
         if is_disk_full(error):
             raise
         raise Undelivered(f"MLflow: {type(error).__name__}: {' '.join(str(error).split())[:500]}") from error
@@ -52,6 +54,13 @@ def where(tags: Mapping[str, str]) -> str:
 def find_run(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
     runs = client.search_runs([experiment_id], where(tags), order_by=["attributes.start_time ASC"], max_results=1)
     return runs[0] if runs else None
+
+
+def has_run(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> bool:
+    """Whether there is a run with the tags, deleted ones included."""
+    from mlflow.entities import ViewType
+
+    return bool(client.search_runs([experiment_id], where(tags), run_view_type=ViewType.ALL, max_results=1))
 
 
 def log_params(client: "MlflowClient", run: "Run", params: Mapping[str, Any]) -> None:

@@ -15,9 +15,26 @@ from typing import TYPE_CHECKING, Any, Literal
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG, is_better, known_error
 from mlasdi.agent.registry.package import Documents, packages, save_model
 from mlasdi.agent.registry.registry import CHAMPION
-from mlasdi.agent.registry.runs import find_run, log_metrics, log_params, unless_it_exists, where
-from mlasdi.agent.registry.store import all_pages, connect, is_database, quiet, store_uri
+from mlasdi.agent.registry.runs import (
+    Undelivered,
+    find_run,
+    has_run,
+    log_metrics,
+    log_params,
+    unless_it_exists,
+    where,
+)
 from mlasdi.agent.registry.tracking_settings import TrackingSettings
+from mlasdi.agent.tracking_store import (
+    ARTIFACTS,
+    all_pages,
+    connect,
+    database_file,
+    is_database,
+    quiet,
+    set_damaged_aside,
+    store_uri,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +46,7 @@ _MAX_DESCRIPTION = 5000  # of a version, in MLflow's databases
 
 
 class Tracker:
-    """Records one campaign in MLflow, from one process; `start` must be called first.
+    """Records one campaign in MLflow, from one process; before `start`, other methods raise `Undelivered`.
 
     Args:
         settings: the store, and names other than the campaign's.
@@ -45,7 +62,8 @@ class Tracker:
         self.campaign, self.campaign_id = campaign, campaign_id
         self.experiment = settings.experiment or campaign
         self.registered_model = settings.registered_model or campaign
-        self._artifacts = root.resolve() / "artifacts"
+        self._tags = {CAMPAIGN_TAG: campaign_id, _KIND_TAG: "campaign"}
+        self._artifacts = root.resolve() / ARTIFACTS
         self._config_text = ""
         self._opened: tuple[MlflowClient, str, str] | None = None
 
@@ -72,8 +90,22 @@ class Tracker:
     @property
     def _session(self) -> "tuple[MlflowClient, str, str]":
         if self._opened is None:
-            raise RuntimeError("Tracker.start() must be called first")
+            raise Undelivered("MLflow: the campaign's run is not open")
         return self._opened
+
+    def set_damaged_aside(self) -> Path | None:
+        """Rename an SQLite database that is damaged; returns its new path, or None if it is sound."""
+        file = database_file(self.uri)
+        return None if file is None else set_damaged_aside(file)
+
+    @quiet()
+    def is_lost(self) -> bool:
+        """Whether the store is a database that has no run of the campaign, not even a deleted one."""
+        if not is_database(self.uri):
+            return False
+        client = connect(self.uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        return experiment is None or not has_run(client, experiment.experiment_id, self._tags)
 
     @quiet()
     def start(self, config_text: str, params: Mapping[str, Any]) -> str:
@@ -85,10 +117,9 @@ class Tracker:
         """
         client = connect(self.uri)
         experiment_id = self._open_experiment(client)
-        tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "campaign"}
-        run = find_run(client, experiment_id, tags)
+        run = find_run(client, experiment_id, self._tags)
         if run is None:
-            run = client.create_run(experiment_id, tags=tags, run_name=self.campaign)
+            run = client.create_run(experiment_id, tags=self._tags, run_name=self.campaign)
         elif run.info.status != "RUNNING":
             client.update_run(run.info.run_id, status="RUNNING")
         log_params(client, run, params)

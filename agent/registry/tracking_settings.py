@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mlasdi.agent.registry.store import check_uri
+from mlasdi.agent.tracking_store import check_uri
 
 
 class TrackingSettings(BaseModel):

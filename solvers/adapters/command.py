@@ -104,6 +104,10 @@ class Command(NamedArrays):
             **self.naming(),
         }
 
+    def source(self) -> Path | None:
+        """The files of a program are not known."""
+        return None
+
     def solve(self, mu: Mapping[str, float]) -> Snapshots:
         """Run the program and read its output.
 

@@ -99,6 +99,10 @@ class DataSet(NamedArrays):
         digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()
         return {"solver": "data-set", "runs": digest, "version": self.version, **self.naming()}
 
+    def source(self) -> Path | None:
+        """Its solutions are not shared, as reading them costs nothing."""
+        return None
+
     def solve(self, mu: Mapping[str, float]) -> Snapshots:
         """The solution at one of the available points.
 

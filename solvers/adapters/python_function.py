@@ -1,8 +1,10 @@
 """A user's Python function as a full-order model."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mlasdi.solvers import Json, Snapshots, SolverError, imported
@@ -57,6 +59,13 @@ class PythonFunction(NamedArrays):
             "version": self.version,
             **self.naming(),
         }
+
+    def source(self) -> Path | None:
+        """The file of the module; None for a function of this process."""
+        self._load()
+        module = sys.modules.get(self.function.partition(":")[0])
+        file = getattr(module, "__file__", None)
+        return None if file is None else Path(file)
 
     def solve(self, mu: Mapping[str, float]) -> Snapshots:
         """Call the function and convert what it returns.

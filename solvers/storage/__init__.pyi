@@ -3,6 +3,7 @@ from .object_store import cache_folder as cache_folder
 from .object_store import check_protocol as check_protocol
 from .object_store import is_url as is_url
 from .object_store import open_store as open_store
+from .shared_solutions import SharedSolutions as SharedSolutions
 from .snapshot_store import DamagedSnapshot as DamagedSnapshot
 from .snapshot_store import SnapshotStore as SnapshotStore
 from .snapshot_store import address as address

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlasdi.agent.registry.store import connect
+from mlasdi.agent.tracking_store import connect
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace
 from mlasdi.solvers.builtin.burgers1d import Burgers1D

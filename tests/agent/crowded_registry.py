@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG
-from mlasdi.agent.registry.store import connect, store_uri
+from mlasdi.agent.tracking_store import connect, store_uri
 
 N_MODELS = 20
 

@@ -15,8 +15,9 @@ from servers import free_port, mlflow_server
 
 from mlasdi.agent.campaign import run_campaign
 from mlasdi.agent.records import Monitor
-from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.registry.registry import locate
+from mlasdi.agent.tracking_store import Store
 from mlasdi.surrogate import Surrogate
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,9 @@ import pytest
 from servers import mlflow_server, postgresql, postgresql_programs, s3_store
 from small_campaign import SETTINGS, write_config
 
-from mlasdi.agent.registry import Store, find, resolve
+from mlasdi.agent.registry import find, resolve
 from mlasdi.agent.registry.registry import locate
+from mlasdi.agent.tracking_store import Store
 from mlasdi.surrogate import Surrogate
 
 PROGRAMS = postgresql_programs()

@@ -8,6 +8,12 @@ from mlasdi.agent.campaign.publication import Publisher
 class Unpublished(Publisher):
     """Draws and registers nothing, which takes longer than these campaigns."""
 
+    def set_damaged_aside(self) -> None:
+        pass
+
+    def is_lost(self) -> bool:
+        return False
+
     def start(self) -> None:
         pass
 

@@ -9,9 +9,11 @@ from unpublished import Unpublished
 
 import mlasdi.agent.campaign.campaign
 from mlasdi.agent.campaign import run_campaign
+from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.records import Ledger, Monitor
-from mlasdi.agent.registry import StoreUnreachable, Undelivered, delivering
+from mlasdi.agent.registry import Undelivered, delivering, find
 from mlasdi.agent.report import read_report
+from mlasdi.agent.tracking_store import StoreUnreachable
 
 
 class Listener(Monitor):
@@ -128,6 +130,39 @@ def test_in_the_background_the_newest_round_is_delivered_and_annotated_later(tmp
     assert server.rounds[-1] == report["rounds"] - 1
     assert report["version"] == steps[-1]["version"]
     assert set(server.annotated) == {step["version"] for step in steps} - {None}
+
+
+@pytest.mark.slow
+def test_a_database_that_refuses_is_lost_or_damaged_ends_no_campaign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, nothing in (("draw", []), ("_maps", {}), ("_page", [])):
+        monkeypatch.setattr(Publisher, name, lambda *args, nothing=nothing, **extra: nothing)
+    database, config = tmp_path / "mlruns" / "mlflow.db", synchronous(tmp_path)
+    report = run_campaign(config)
+    assert (report["version"], report["undelivered"]) == ("2", [])
+
+    database.rename(tmp_path / "kept.db")
+    database.mkdir()  # cannot be opened
+    longer = config.model_copy(update={"budget": report_budget(10)})
+    report = run_campaign(longer, monitor := Listener())
+    assert (report["solver_runs"], report["version"], report["undelivered"]) == (10, None, [2])
+    assert any("mlflow.db cannot be used" in warning for warning in monitor.warnings)
+
+    database.rmdir()
+    content = (tmp_path / "kept.db").read_bytes()
+    database.write_bytes(content[: len(content) // 2])
+    report = run_campaign(longer, monitor := Listener())
+    assert (report["version"], report["undelivered"]) == ("3", [])
+    assert "the damaged file is kept as" in monitor.warnings[0]
+    assert "2 models are registered again" in monitor.warnings[1]
+    assert [model.version for model in find(store=config.root, sort="name")] == ["1", "2", "3"]
+
+    database.unlink()
+    assert run_campaign(longer, monitor := Listener())["version"] == "3"
+    assert "3 models are registered again" in monitor.warnings[0]
+    assert run_campaign(longer, monitor := Listener())["undelivered"] == []
+    assert not monitor.warnings
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import Config, load_config
 from mlasdi.agent.records import Point
 from mlasdi.agent.registry import find, resolve
-from mlasdi.agent.registry.store import connect, store_uri
+from mlasdi.agent.tracking_store import connect, store_uri
 from mlasdi.interpolation import Kernel
 from mlasdi.latent import LatentModel
 from mlasdi.solvers.builtin.burgers1d import Burgers1D

@@ -16,6 +16,7 @@ from mlasdi.agent.config import Config, load_config
 from mlasdi.agent.execution import TRANSIENT, SolveResult, SolveTask
 from mlasdi.agent.execution.executor import SerialExecutor
 from mlasdi.agent.execution.outcomes import TaskFailure
+from mlasdi.agent.execution.solve_task import execute
 from mlasdi.agent.execution.training_data import read_training_data
 from mlasdi.agent.records import Ledger, Monitor
 from mlasdi.preprocessing import TrainingData
@@ -314,3 +315,19 @@ def test_an_agent_killed_between_two_attempts_makes_the_second_one(solves: Solve
     assert solves.ledger.points("train")[0].status == "failed"
     solves.run("train", solves.ledger.points("train"))
     assert solves.ledger.points("train")[0].status == "solved"
+
+
+def test_a_worker_with_another_cache_stores_solutions_where_the_agent_finds_them(
+    config: Config, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = config.cluster.model_copy(update={"storage": (tmp_path / "bucket").as_uri()})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "agent"))
+    solves = Solves(config.model_copy(update={"cluster": cluster}), ledger, SerialExecutor(), Recorder())
+    solves.record(0, "train", MUS, NO_SCORES)
+    tasks = solves.begin("train", ledger.points("train"))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "worker"))
+        results = [execute(task) for task in tasks]
+    for result in results:
+        solves.record_result(result)
+    assert [float(solves.snapshots(point).u.max()) for point in ledger.points("train")] == [1.0, 2.0, 3.0]

@@ -13,9 +13,9 @@ from small_campaign import write_config
 from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import load_config
 from mlasdi.agent.records import Point
-from mlasdi.agent.registry import StoreUnreachable, curation, find
+from mlasdi.agent.registry import curation, find
 from mlasdi.agent.registry.registry import locate
-from mlasdi.agent.registry.store import connect, quiet, store_uri
+from mlasdi.agent.tracking_store import StoreUnreachable, connect, quiet, store_uri
 from mlasdi.surrogate import Surrogate
 
 ONE, TWO = "models:/small/1", "models:/small/2"

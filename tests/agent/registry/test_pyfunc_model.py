@@ -14,7 +14,7 @@ from small_campaign import write_config
 from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import load_config
 from mlasdi.agent.records import Point
-from mlasdi.agent.registry.store import quiet, store_uri
+from mlasdi.agent.tracking_store import quiet, store_uri
 from mlasdi.surrogate import Surrogate
 
 if TYPE_CHECKING:

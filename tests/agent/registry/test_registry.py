@@ -14,9 +14,9 @@ import pytest
 from crowded_registry import fill
 from mlflow import MlflowClient
 
-from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.registry.registry import _downloaded
-from mlasdi.agent.registry.store import connect, store_uri
+from mlasdi.agent.tracking_store import Store, connect, store_uri
 
 BOX = {"a": [0.7, 0.9], "w": [0.9, 1.1]}
 SMALL = {"a": [0.75, 0.8], "w": [0.9, 1.1]}

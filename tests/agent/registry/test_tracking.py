@@ -18,9 +18,9 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 from pydantic import ValidationError
 
-from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.registry import Tracker, TrackingSettings, Undelivered, find, resolve
 from mlasdi.agent.registry.package import packages
-from mlasdi.agent.registry.store import connect, store_uri
+from mlasdi.agent.tracking_store import Store, connect, store_uri
 
 BOX = {"w": [0.9, 1.1], "a": [0.7, 0.9]}
 TAGS = {"parameter_box": json.dumps(BOX), "solver_runs": "4", "data_hash": "beef", "problem": "burgers1d"}
@@ -350,7 +350,7 @@ def test_deleted_experiment_is_restored(root: Path) -> None:
 
 def test_start_comes_first(tmp_path: Path) -> None:
     tracker = Tracker(TrackingSettings(), tmp_path, "burgers1d", "c1")
-    with pytest.raises(RuntimeError, match=r"start\(\) must be called first"):
+    with pytest.raises(Undelivered, match="the campaign's run is not open"):
         tracker.log_round(0, {}, {}, [])
 
 

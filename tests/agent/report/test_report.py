@@ -128,3 +128,16 @@ def test_scaling_laws_are_named(config: Config, ledger: Ledger, burgers_surrogat
     assert build(config, ledger, burgers_surrogate, None)["scaling_laws"] == {}
     assert "- scaling laws: rate of time `a^1`" in model_card(scaled, {})
     assert "similarity" not in model_card(burgers_surrogate, {})
+
+
+def test_the_paths_of_a_report_follow_its_folder(tmp_path: Path) -> None:
+    was, now = tmp_path / "runs" / "small", tmp_path / "elsewhere"
+    was.mkdir(parents=True)
+    report = {"folder": str(was), "figures": [f"{was}/figures/a.png", "/other/b.png"], "solver_runs": 5}
+    write_report(was, report | {"model_uri": f"{was}/models/round-001"})
+    was.rename(now)
+    found = read_report(now)
+    assert found["figures"] == [f"{now}/figures/a.png", "/other/b.png"]
+    assert (found["folder"], found["model_uri"], found["solver_runs"]) == (str(now), f"{now}/models/round-001", 5)
+    write_report(now, report | {"model_uri": "models:/small/2"})
+    assert read_report(now)["model_uri"] == "models:/small/2"

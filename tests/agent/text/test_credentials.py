@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from mlasdi.agent.cli.main import app
 from mlasdi.agent.config import ConfigError, load_config
-from mlasdi.agent.registry import Store, Tracker, TrackingSettings, find, resolve
-from mlasdi.agent.registry.store import store_uri
+from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.text import redacted, refuse_credentials
 from mlasdi.agent.text.credentials import holds_credentials
+from mlasdi.agent.tracking_store import Store, store_uri
 
 PASSWORD = "hunter2"
 WITH_PASSWORD = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from mlasdi.agent.registry.store import connect, database_file, is_database, quiet, store_uri
+from mlasdi.agent.tracking_store import connect, database_file, is_database, quiet, store_uri
 
 
 class Killed(BaseException):

@@ -1,0 +1,13 @@
+from .addresses import ARTIFACTS as ARTIFACTS
+from .addresses import AnyStore as AnyStore
+from .addresses import Store as Store
+from .addresses import check_uri as check_uri
+from .addresses import database_file as database_file
+from .addresses import is_database as is_database
+from .addresses import store_uri as store_uri
+from .connection import StoreUnreachable as StoreUnreachable
+from .connection import all_pages as all_pages
+from .connection import connect as connect
+from .connection import quiet as quiet
+from .embedded import damage as damage
+from .embedded import set_damaged_aside as set_damaged_aside

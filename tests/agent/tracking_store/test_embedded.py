@@ -1,0 +1,117 @@
+"""The database in a root folder: moved, copied and damaged."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
+from mlasdi.agent.tracking_store import StoreUnreachable, connect, damage, set_damaged_aside, store_uri
+
+BOX = {"parameter_box": json.dumps({"a": [0.7, 0.9]})}
+
+
+def register(root: Path, round: int, campaign: str = "c1") -> str:
+    """Register a model of a round, whose file says which one it is."""
+    saved = root.parent / f"saved-{round}"
+    saved.mkdir()
+    (saved / "surrogate.json").write_text(json.dumps({"round": round}))
+    tracker = Tracker(TrackingSettings(), root, "pulse", campaign)
+    tracker.start("seed: 0", {})
+    tracker.log_round(round, {"error": 0.1}, {}, [saved / "surrogate.json"])
+    return tracker.register(round, saved, BOX, 0.1 / (1 + round))
+
+
+def files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_moved_root_is_read_and_written_where_it_is(root: Path) -> None:
+    register(root / "mlruns", 0)
+    moved = root / "else where" / "runs"
+    moved.parent.mkdir()
+    (root / "mlruns").rename(moved)
+    folder = resolve("models:/pulse@champion", moved)
+    assert folder.is_relative_to(moved)
+    assert json.loads((folder / "surrogate.json").read_text()) == {"round": 0}
+    assert register(moved, 1, "c2") == "2"  # MLflow itself remembers for a process where a run is
+    assert resolve("models:/pulse/2", moved).is_relative_to(moved)
+    assert not (root / "mlruns").exists()
+
+
+def test_a_copied_root_and_its_original_do_not_touch_each_other(root: Path) -> None:
+    original, copy = root / "mlruns", root / "copy"
+    register(original, 0)
+    shutil.copytree(original, copy)
+    before = files(original)
+    register(copy, 1, "c2")
+    assert files(original) == before
+    assert [model.version for model in find(store=original)] == ["1"]
+    assert {model.version for model in find(store=copy)} == {"1", "2"}
+    shutil.rmtree(original)
+    assert (resolve("models:/pulse/1", copy) / "surrogate.json").exists()
+
+
+def test_artifacts_of_another_root_that_uses_the_database_stay_where_they_are(root: Path) -> None:
+    uri, other = store_uri(None, root / "mlruns"), root / "other"
+    Tracker(TrackingSettings(uri=uri), other, "wake", "c2").start("seed: 0", {})
+    register(root / "mlruns", 0)
+    (experiment,) = [e for e in connect(uri).search_experiments() if e.name == "wake"]
+    assert experiment.artifact_location == (other / "artifacts").as_uri()
+
+
+@pytest.mark.parametrize("name", ["a b", "äé", "a+b&c=d~", "a:b@c"])
+def test_a_root_may_have_an_unusual_name(root: Path, name: str) -> None:
+    there = root / name
+    (root / "mlruns").rename(there)
+    register(there, 0)
+    assert (resolve("models:/pulse@champion", there) / "surrogate.json").is_relative_to(there)
+    assert {path.name for path in root.iterdir()} == {name, "saved-0"}
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%b", "a%20b", "a#b"])
+def test_names_that_mlflow_takes_for_uris_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match=f"because of the '{re.escape(name[1])}' in its name: choose a root without"):
+        store_uri(None, tmp_path / name / "mlruns")
+    with pytest.raises(ValueError, match="choose a root without"):
+        store_uri(f"sqlite:///{tmp_path}/{name}.db")
+
+
+@pytest.mark.parametrize("keep", [0, 40, 100, 4096, 0.5])
+def test_a_truncated_database_is_found_damaged_and_set_aside(root: Path, keep: float) -> None:
+    file = root / "mlruns" / "mlflow.db"
+    assert damage(file) is None
+    content = file.read_bytes()
+    file.write_bytes(content[: int(keep if keep >= 1 else keep * len(content))])
+    assert damage(file)
+    with pytest.raises(StoreUnreachable, match=r"mlflow\.db cannot be used|mlflow\.db is"):
+        connect(store_uri(None, root / "mlruns"))
+    assert set_damaged_aside(file) == root / "mlruns" / "mlflow.db.damaged"
+    assert set_damaged_aside(file) is None
+    file.write_bytes(b"no database at all")
+    aside = set_damaged_aside(file)
+    assert aside is not None
+    assert aside.name == "mlflow.db.damaged-2"
+
+
+def test_a_locked_database_is_not_damaged(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlasdi.agent.tracking_store.embedded._LOCKED_S", 0)
+    file = root / "mlruns" / "mlflow.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        assert damage(file) is None
+
+
+def test_what_a_killed_creation_left_is_removed(tmp_path: Path) -> None:
+    old, running = tmp_path / ".new-store-old", tmp_path / ".new-store-running"
+    for folder in (old, running):
+        folder.mkdir()
+    os.utime(old, (time.time() - 3600,) * 2)
+    connect(store_uri(None, tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", running.name}
