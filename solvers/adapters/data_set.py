@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.solvers import Json, Snapshots, SolverError, Table, differ_by_white_noise, not_averaged, read_table
-from mlasdi.solvers.adapters.array_files import READERS, TABLES, read_arrays, read_group, read_snapshot_arrays
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers.adapters.array_files import ARRAY_SUFFIXES, NO_PARAMETERS, read_group
+from mlasdi.solvers.adapters.file_arrays import FileArrays, named_columns
+from mlasdi.solvers.formats import is_series, members
 
 # A requested point is that of a run if no parameter differs by more than this fraction of the range of its values.
 _TOLERANCE = 1e-9
@@ -28,7 +30,7 @@ class Run:
 
     Attributes:
         mu: its parameters.
-        file: file that contains it.
+        file: file that contains it, or a pattern of the names of files with one time each.
         group: group in an HDF5 file that has one group for each run; else empty.
         index: index along the first axis of arrays that contain all runs; else None.
         row: its row in the table of the runs; None without a table.
@@ -47,13 +49,14 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet(NamedArrays):
+class DataSet(FileArrays):
     """Existing runs of a solver, in one of these forms.
 
     - a folder with one file for each run, and a table `parameters.csv` or `parameters.json` with a column `file` and
-      one column for each parameter; without a table, each file contains its parameters as attributes or scalars
+      one column for each parameter; in the column, a pattern such as `run_1/u_*.vtu` stands for files with one time
+      each; without a table, each file contains its parameters as attributes or scalars
     - one HDF5 file with a group for each run, which contains its parameters as attributes or scalars
-    - one HDF5, NetCDF or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
+    - one HDF5, NetCDF, Zarr, MATLAB or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
       `[run, time, ...]`, and times `[time]` or `[run, time]`
 
     If several runs have the same parameters, the solution is their mean if they differ by white noise alone; other
@@ -95,7 +98,7 @@ class DataSet(NamedArrays):
         return np.array(list(dict.fromkeys(run.mu for run in self.all_runs)))
 
     def identity(self) -> Json:
-        runs = [[*run.mu, run.file.name, run.file.stat().st_size, run.group, run.index] for run in self.all_runs]
+        runs = [[*run.mu, run.file.name, _size(run.file), run.group, run.index] for run in self.all_runs]
         digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()
         return {"solver": "data-set", "runs": digest, "version": self.version, **self.naming()}
 
@@ -128,7 +131,7 @@ class DataSet(NamedArrays):
             elif run.index is not None:
                 arrays = self._slice(run)
             else:
-                arrays = read_snapshot_arrays(run.file, self)
+                arrays = self.read_files(Path(self.path), os.path.relpath(run.file, self.path))
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise SolverError("bad-output", f"{run} cannot be read: {error}") from error
         try:
@@ -143,7 +146,7 @@ class DataSet(NamedArrays):
         """All runs, in the order of the table or of the file names."""
         root, table = Path(self.path), Path(self.table) if self.table else None
         try:
-            return _index(root, table, self.parameters, _stamps(root, table))
+            return _index(root, table, self.parameters, self.reader, _stamps(root, table))
         except SolverError as error:
             raise ValueError(f"option path: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -161,9 +164,9 @@ class DataSet(NamedArrays):
 
     def _slice(self, run: Run) -> dict[str, np.ndarray]:
         """Arrays of one run from a file that contains all runs."""
-        arrays, _ = read_arrays(run.file, self.wanted())
+        arrays, _ = named_columns(run.file, self.wanted(), self.reader)
         shared = {*self.coordinate_names(), *self.parameters}
-        if self.time in arrays and arrays[self.time].ndim == 1:
+        if self.time in arrays and 1 in (arrays[self.time].ndim, *arrays[self.time].shape):  # MATLAB's vectors
             shared.add(self.time)
         return {name: values if name in shared else values[run.index] for name, values in arrays.items()}
 
@@ -174,33 +177,47 @@ def _stamps(*paths: Path | None) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
 
 
+def _size(path: Path) -> int:
+    """Bytes of a file, of all files of a folder, or of the files of a series."""
+    if is_series(str(path)) and not path.exists():
+        return sum(map(_size, members(Path(path.anchor), str(path.relative_to(path.anchor)))))
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
+
+
 @lru_cache(maxsize=8)
 def _index(
-    root: Path, table: Path | None, parameters: tuple[str, ...], stamps: tuple[tuple[str, int, int], ...]
+    root: Path,
+    table: Path | None,
+    parameters: tuple[str, ...],
+    reader: str,
+    stamps: tuple[tuple[str, int, int], ...],
 ) -> tuple[Run, ...]:
     """All runs of a data set; cached, because the solver is built for every solve and opening all files takes long.
 
     Args:
         stamps: `_stamps` of the files, by which a changed file makes the cached value invalid.
     """
-    runs = tuple(_in_folder(root, table, parameters) if root.is_dir() else _in_file(root, parameters))
+    is_folder = root.is_dir() and root.suffix.lower() != ".zarr"
+    runs = tuple(_in_folder(root, table, parameters, reader) if is_folder else _in_file(root, parameters, reader))
     if not runs:
-        raise ValueError(f"there are no runs; formats: {', '.join(READERS)}")
+        raise ValueError(f"there are no runs; formats: {', '.join(ARRAY_SUFFIXES)}, or the option reader")
     return runs
 
 
-def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> Iterator[Run]:
+def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...], reader: str) -> Iterator[Run]:
     table = table or next((root / name for name in _TABLE_NAMES if (root / name).is_file()), None)
     if table is not None:
         yield from _in_table(root, read_table(table), parameters)
         return
-    for file in sorted(path for path in root.iterdir() if path.suffix.lower() in READERS):
-        if file.suffix.lower() in TABLES:
+    for file in sorted(path for path in root.iterdir() if reader or path.suffix.lower() in ARRAY_SUFFIXES):
+        if not reader and file.suffix.lower() in NO_PARAMETERS:
             columns = ", ".join(("file", *parameters))
             raise ValueError(
                 f"{file.name} cannot contain its parameters: add {_TABLE_NAMES[0]} with the columns {columns}"
             )
-        values, attributes = read_arrays(file, parameters)
+        values, attributes = named_columns(file, parameters, reader)
         yield Run(_point({**attributes, **values}, parameters, str(file)), file)
 
 
@@ -208,17 +225,17 @@ def _in_table(root: Path, table: Table, parameters: tuple[str, ...]) -> Iterator
     columns = table.cells("file"), table.numbers(parameters).tolist(), table.row_numbers
     for (where, name), mu, row in zip(*columns, strict=True):
         file = root / str(name)
-        if not file.is_file():
+        if not (members(root, str(name)) if is_series(str(name)) else file.exists()):
             raise ValueError(f"{where}: there is no file {file}")
         yield Run(tuple(mu), file, row=row)
 
 
-def _in_file(file: Path, parameters: tuple[str, ...]) -> Iterator[Run]:
-    if not file.is_file():
+def _in_file(file: Path, parameters: tuple[str, ...], reader: str) -> Iterator[Run]:
+    if not file.exists():
         raise ValueError("no such file or folder")
-    columns, _ = read_arrays(file, parameters)
+    columns, _ = named_columns(file, parameters, reader)
     if set(columns) == set(parameters):
-        rows = np.stack([np.atleast_1d(columns[name]).astype(float) for name in parameters], axis=-1)
+        rows = np.stack([np.ravel(columns[name]).astype(float) for name in parameters], axis=-1)
         for i, row in enumerate(rows):
             numbers = dict(zip(parameters, row, strict=True))
             yield Run(_point(numbers, parameters, f"{file}, run {i}"), file, index=i)

@@ -1,0 +1,17 @@
+from .arrays import BINARY_SUFFIXES as BINARY_SUFFIXES
+from .arrays import MESH_SUFFIXES as MESH_SUFFIXES
+from .arrays import NEEDED as NEEDED
+from .arrays import SUFFIXES as SUFFIXES
+from .arrays import check_installed as check_installed
+from .arrays import read_file as read_file
+from .cf_attributes import decoded as decoded
+from .mesh_files import MESH as MESH
+from .mesh_files import POINTS as POINTS
+from .mesh_output import grid_mesh as grid_mesh
+from .mesh_output import point_cloud as point_cloud
+from .mesh_output import write_vtu as write_vtu
+from .mesh_output import xdmf_series as xdmf_series
+from .raw import RawFormat as RawFormat
+from .series import is_series as is_series
+from .series import members as members
+from .series import read_series as read_series
