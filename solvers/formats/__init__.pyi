@@ -5,6 +5,9 @@ from .arrays import SUFFIXES as SUFFIXES
 from .arrays import check_installed as check_installed
 from .arrays import read_file as read_file
 from .cf_attributes import decoded as decoded
+from .guesses import guessed_options as guessed_options
+from .listing import Listing as Listing
+from .listing import listing as listing
 from .mesh_files import MESH as MESH
 from .mesh_files import POINTS as POINTS
 from .mesh_output import grid_mesh as grid_mesh
