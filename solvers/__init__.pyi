@@ -6,6 +6,7 @@ from .constraints import parse_constraint as parse_constraint
 from .contract import Continuable as Continuable
 from .contract import FullOrderModel as FullOrderModel
 from .contract import Json as Json
+from .contract import Mesh as Mesh
 from .contract import Problem as Problem
 from .contract import Snapshots as Snapshots
 from .contract import SolverError as SolverError

@@ -57,6 +57,37 @@ class Problem(str):
 
 
 @dataclass(frozen=True, eq=False)
+class Mesh:
+    """An unstructured mesh, which goes with the fields into files of predictions.
+
+    Attributes:
+        points: nodes `[point, dim]`.
+        cells: type of cell (`triangle`, `quad`, `tetra`, ...) -> numbers of the nodes of each cell `[cell, node]`, in
+            the order of meshio, which is that of VTK.
+        centred: whether fields have one value for each cell, in the order of `cells`; else one for each node.
+
+    Raises:
+        ValueError: a cell has a node that is not among the points.
+    """
+
+    points: Float[np.ndarray, "point dim"]
+    cells: Mapping[str, Int[np.ndarray, "_ _"]]
+    centred: bool = False
+
+    def __post_init__(self) -> None:
+        for kind, nodes in self.cells.items():
+            if nodes.size and not 0 <= nodes.min() <= nodes.max() < len(self.points):
+                raise ValueError(f"a cell of type {kind} has a node that is not among the {len(self.points)} points")
+
+    @property
+    def places(self) -> Float[np.ndarray, "place dim"]:
+        """Where the values of a field are: the nodes, or the means of the nodes of each cell."""
+        if not self.centred:
+            return self.points
+        return np.concatenate([self.points[nodes].mean(axis=1) for nodes in self.cells.values()])
+
+
+@dataclass(frozen=True, eq=False)
 class StateLayout:
     """Fields and grid of a state: how the flat state vector consists of named fields on a grid.
 
@@ -70,6 +101,7 @@ class StateLayout:
         mask: True at the points of the tensor grid that the state holds, `[*grid]`; None if it holds all of them. A
             body in a flow is masked.
         scattered: the points form no tensor grid, for example the nodes of an unstructured mesh.
+        mesh: the mesh of scattered points, if it is known.
 
     Raises:
         ValueError: there is no field or no coordinate, or the shapes do not match.
@@ -82,6 +114,7 @@ class StateLayout:
     time_unit: str = ""
     mask: Bool[np.ndarray, "*grid"] | None = None
     scattered: bool = False
+    mesh: Mesh | None = None
 
     def __post_init__(self) -> None:
         if not self.fields or not self.coordinates:
@@ -91,6 +124,8 @@ class StateLayout:
             raise ValueError(f"scattered points need coordinates of one length, got {sizes}")
         if self.mask is not None and self.mask.shape != self.shape:
             raise ValueError(f"the mask has shape {self.mask.shape}, the grid {self.shape}")
+        if self.mesh is not None and self.shape != (len(self.mesh.places),):
+            raise ValueError(f"the mesh has {len(self.mesh.places)} places, the fields have shape {self.shape}")
 
     def __eq__(self, other: object) -> bool:
         # The comparison that `dataclass` generates fails on arrays: their truth value is ambiguous.
@@ -138,7 +173,11 @@ class StateLayout:
             "scattered": self.scattered,
         }
         arrays = {f"x.{axis}": np.asarray(values) for axis, values in self.coordinates.items()}
-        return description, arrays if self.mask is None else arrays | {"mask": self.mask}
+        arrays |= {} if self.mask is None else {"mask": self.mask}
+        if self.mesh is not None:
+            description["mesh"] = {"cells": list(self.mesh.cells), "centred": self.mesh.centred}
+            arrays |= {"mesh": self.mesh.points} | {f"mesh.{kind}": nodes for kind, nodes in self.mesh.cells.items()}
+        return description, arrays
 
     @classmethod
     def from_parts(cls, description: Json, arrays: Mapping[str, np.ndarray]) -> "StateLayout":
@@ -146,7 +185,11 @@ class StateLayout:
         rest = dict(description)
         fields, axes = tuple(rest.pop("fields")), rest.pop("axes")
         mask = arrays["mask"].astype(bool) if rest.pop("masked") else None
-        return cls(fields, {axis: arrays[f"x.{axis}"] for axis in axes}, mask=mask, **rest)
+        mesh = None
+        if "mesh" in rest:
+            cells = {kind: arrays[f"mesh.{kind}"] for kind in rest["mesh"]["cells"]}
+            mesh = Mesh(arrays["mesh"], cells, rest.pop("mesh")["centred"])
+        return cls(fields, {axis: arrays[f"x.{axis}"] for axis in axes}, mask=mask, mesh=mesh, **rest)
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,6 +139,35 @@ def init(
 
 
 @app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of runs: HDF5, NetCDF, NPZ, MATLAB, Zarr.")],
+    out: Annotated[Path | None, typer.Option(help="Write the configuration to this file.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what is in a file of runs, and write a configuration that reads it.
+
+    Knows the layouts of PDEBench and The Well, and similar ones. Read what it writes before you run it.
+
+    Example: mlasdi inspect runs.h5 --out runs.yaml
+    """
+    with command_errors(as_json, debug) as answer:
+        from mlasdi.agent.cli.starters import inspected
+        from mlasdi.agent.cli.tables import show_inspected
+
+        try:
+            found = {"file": str(file), **inspected(file), "written": None if out is None else str(out)}
+            if out is not None and found["config"] is not None:
+                with out.open("x") as stream:
+                    stream.write(found["config"])
+        except (ValueError, OSError) as error:
+            raise BadInput(str(error)) from error
+        answer(found, lambda: show_inspected(found))
+        if out is not None and found["config"] is None:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
 def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
     """Check the solver, and estimate the cost of the campaign.
 

@@ -206,7 +206,10 @@ def predict(
     sensors: Annotated[
         Path | None, typer.Option(help="Table of sensors (.csv or .parquet) with a column for each coordinate.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the trajectories to this file: .h5, .nc or .npz.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the trajectories to this file: .h5, .nc, .npz; for ParaView .vtu, .pvd, .xdmf."),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a figure of the trajectory to this file: .png")] = None,
     std: Annotated[bool, typer.Option("--std/--no-std", help="Compute the standard deviation.")] = True,
     quantiles: Annotated[str | None, typer.Option(help="Also write these quantiles: 5%,95%")] = None,

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -183,3 +184,13 @@ def _by_activity(spent: Mapping[str, float]) -> str:
     total = spent.get("total", sum(spent.values()))
     parts = ", ".join(f"{name} {seconds(s)}" for name, s in spent.items() if name != "total")
     return f"{seconds(total)} ({parts})" if parts else seconds(total)
+
+
+def show_inspected(found: dict[str, Any]) -> None:
+    """What a file holds, and the configuration that reads it, which can be copied."""
+    width = max(map(len, found["arrays"]), default=0)
+    for name, one in found["arrays"].items():
+        typer.echo(f"{name:<{width}}  {one['dtype']:<8} {one['shape']}")
+    for name, value in found["attributes"].items():
+        typer.echo(f"@{name} = {value}")
+    typer.echo("\n" + (found["config"] or f"no configuration: {found['notes'][0]}"))

@@ -1,74 +1,21 @@
-"""Files of predictions: HDF5, NumPy's NPZ, and NetCDF with coordinates and units; written block by block."""
+"""Files of predictions: HDF5, NumPy's NPZ, NetCDF with coordinates and units, and meshes; written block by block."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Float
 
-from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.agent.prediction.contents import Block, Contents, PredictionFile
+from mlasdi.agent.prediction.mesh_files import MESH_SUFFIXES, check_contents, check_mesh_package, opened_mesh
+from mlasdi.solvers import StateLayout
 from mlasdi.solvers.storage import atomic_write
 
-SUFFIXES = (".h5", ".nc", ".npz")
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a file contains.
-
-    Attributes:
-        space: the parameters.
-        layout: fields and grid of the predicted values.
-        t: times `[time]`.
-        points: parameters `[param, n_params]`.
-        has_std: whether there is a standard deviation.
-        levels: levels of the quantiles.
-    """
-
-    space: ParameterSpace
-    layout: StateLayout
-    t: Float[np.ndarray, " time"]
-    points: Float[np.ndarray, "param n_params"]
-    has_std: bool
-    levels: tuple[float, ...]
-
-    @property
-    def bytes_per_time(self) -> int:
-        """Bytes of all values of one point at one time."""
-        return 8 * self.layout.n_state * (1 + self.has_std + len(self.levels))
-
-    @property
-    def n_bytes(self) -> int:
-        return self.bytes_per_time * len(self.points) * len(self.t)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Predicted values of some points at some times.
-
-    Attributes:
-        rows, times: indices of the points and of the times.
-        mean, std: `[param, time, state]`.
-        quantiles: `[param, level, time, state]`.
-    """
-
-    rows: slice
-    times: slice
-    mean: Float[np.ndarray, "param time state"]
-    std: Float[np.ndarray, "param time state"] | None
-    quantiles: Float[np.ndarray, "param level time state"] | None
-
-
-class PredictionFile(Protocol):
-    """A file that is being written."""
-
-    def write(self, block: Block) -> None: ...
+SUFFIXES = (".h5", ".nc", ".npz", *MESH_SUFFIXES)
 
 
 def check_suffix(path: Path) -> None:
@@ -81,11 +28,21 @@ def check_suffix(path: Path) -> None:
         raise ValueError(f"--out {path}: give a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     if path.suffix == ".nc" and find_spec("h5netcdf") is None:
         raise ValueError(f"--out {path}: NetCDF needs an additional package: pip install 'mlasdi[netcdf]'")
+    check_mesh_package(path)
 
 
 @contextmanager
 def opened(path: Path, contents: Contents) -> Iterator[PredictionFile]:
-    """A file for blocks, which appears under its name when the body has ended without an error."""
+    """A file for blocks, which appears under its name when the body has ended without an error.
+
+    Raises:
+        ValueError: a mesh file cannot hold these contents.
+    """
+    if path.suffix in MESH_SUFFIXES:
+        check_contents(path, contents)
+        with opened_mesh(path, contents) as file:
+            yield file
+        return
     kinds = {".h5": _hdf5, ".nc": _netcdf, ".npz": _npz}
     with atomic_write(path) as partial, kinds[path.suffix](partial, contents) as file:
         yield file

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.agent.prediction.files import Block, Contents, check_suffix, opened
+from mlasdi.agent.prediction.contents import Block, Contents
+from mlasdi.agent.prediction.files import check_suffix, opened
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
@@ -49,7 +50,7 @@ class Selection:
         if self.sensors is None:
             return chosen
         places = {name: np.atleast_1d(np.asarray(self.sensors[name], dtype=float)) for name in layout.coordinates}
-        return replace(chosen, coordinates=places, mask=None, scattered=True)
+        return replace(chosen, coordinates=places, mask=None, scattered=True, mesh=None)
 
 
 @dataclass(frozen=True)

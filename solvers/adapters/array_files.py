@@ -1,7 +1,9 @@
-"""Reads named arrays from the files that solvers write: HDF5, NetCDF, NPZ, and tables as NPY or CSV."""
+"""Reads named arrays from the files that solvers write: HDF5, NetCDF, NPZ, tables as NPY or CSV, and those of
+`mlasdi.solvers.formats`."""
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,10 @@ import numpy as np
 from scipy.io import netcdf_file
 
 from mlasdi.solvers import SolverError, read_matrix
-from mlasdi.solvers.adapters.cf_attributes import decoded
 from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers.formats import MESH_SUFFIXES, SUFFIXES, decoded, read_file
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]
 
 
 def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
@@ -30,37 +32,49 @@ def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
         SolverError: the file is absent (`missing-output`), or it is empty, truncated, unreadable or lacks an array
             (`bad-output`).
     """
-    if not path.is_file():
+    with guarded(path):
+        return _reader(path)(path, naming)
+
+
+@contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Reading a file in the body: what is wrong with the file becomes a `SolverError` that names it.
+
+    Raises:
+        SolverError: the file is absent (`missing-output`), or it is empty or cannot be read (`bad-output`).
+    """
+    if not path.is_file() and not (path.is_dir() and path.suffix.lower() == ".zarr"):
         raise SolverError("missing-output", f"there is no output file {path}")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise SolverError("bad-output", f"the output file {path} is empty")
     try:
-        return _reader(path)(path, naming)
+        yield
     # What the libraries raise for damaged files.
     except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, RuntimeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SolverError("bad-output", f"the output file {path} cannot be read: {reason}") from error
 
 
-def check_suffix(path: str) -> None:
-    """Check that the suffix of a file name is one of `READERS`.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if Path(path).suffix.lower() not in READERS:
-        raise ValueError(f"'{path}': the format follows from the suffix; allowed: {', '.join(READERS)}")
-
-
-def read_arrays(path: Path, names: Sequence[str] | None = None) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays by name of an HDF5, NetCDF or NPZ file, decoded by their attributes; and the attributes of the file.
+def read_arrays(
+    path: Path, names: Sequence[str] | None = None, *, one_time: bool = False
+) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays by name of a file that is no table, decoded by their attributes; and the attributes of the file.
 
     Args:
         names: the arrays to read; None for all at the top level of the file. Absent names are left out.
+        one_time: whether the fields of a mesh file have no axis of time.
 
     Raises:
         OSError, ValueError: the file is damaged, or an attribute of an array cannot be decoded.
     """
+    if path.suffix.lower() in SUFFIXES:
+        arrays, attributes = read_file(path, names)
+        if one_time and path.suffix.lower() in MESH_SUFFIXES:
+            held = {name: one for name, one in arrays.items() if isinstance(one, np.ndarray)}
+            if any(len(one) != 1 for one in held.values()):
+                raise ValueError("it has several times, and a file of a series has one")
+            arrays |= {name: one[0] for name, one in held.items()}
+        return arrays, attributes
     if path.suffix.lower() == ".npz":
         # Opened here, because NumPy does not close the file of a damaged archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -104,12 +118,30 @@ def _decoded(name: str, values: np.ndarray, attributes: Mapping[str, Any]) -> np
 def _reader(path: Path) -> Callable[[Path, NamedArrays], Arrays]:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise ValueError(f"its format is unknown; allowed: {', '.join(READERS)}")
+        raise ValueError(f"its format is unknown; allowed: {', '.join(ARRAY_SUFFIXES)}")
     return reader
 
 
 def _named(path: Path, naming: NamedArrays) -> Arrays:
     return read_arrays(path, naming.wanted())[0]
+
+
+def _mesh(path: Path, naming: NamedArrays) -> Arrays:
+    return read_file(path, naming.wanted(), naming.time)[0]
+
+
+def table_columns(path: Path, naming: NamedArrays) -> Arrays:
+    """A table with a row for each place, as one file of a series: its columns by name; without names it is one field.
+
+    Raises:
+        ValueError: it is no table of numbers.
+    """
+    header, values = (None, np.load(path, allow_pickle=False)) if path.suffix == ".npy" else read_matrix(path)
+    if header is None:
+        return {_only_field(naming): values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values}
+    columns = dict(zip(header, values.T, strict=True))
+    names = naming.wanted()
+    return {name: values for name, values in columns.items() if names is None or name in names}
 
 
 def _npy(path: Path, naming: NamedArrays) -> Arrays:
@@ -174,8 +206,15 @@ def _plain(value: Any) -> Any:
 
 READERS: dict[str, Callable[[Path, NamedArrays], Arrays]] = {
     ".h5": _named, ".hdf5": _named, ".nc": _named, ".npz": _named, ".npy": _npy, ".csv": _csv, ".txt": _csv,
+    ".mat": _named, ".zarr": _named, **dict.fromkeys(MESH_SUFFIXES, _mesh),
 }  # fmt: skip
 """Suffix of a file, in lower case -> function that reads it."""
 
 TABLES = (".npy", ".csv", ".txt")
 """Suffixes of files that hold a table and no named arrays."""
+
+ARRAY_SUFFIXES = tuple(READERS)
+"""Suffixes of files that hold arrays and say which."""
+
+NO_PARAMETERS = (*TABLES, *MESH_SUFFIXES)
+"""Suffixes of files that cannot contain the parameters of their run."""

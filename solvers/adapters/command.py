@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlasdi.solvers import Json, Snapshots, SolverError
-from mlasdi.solvers.adapters.array_files import check_suffix, read_snapshot_arrays
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers.adapters.file_arrays import FileArrays
 from mlasdi.solvers.adapters.subprocesses import Ending, run
 from mlasdi.solvers.adapters.templates import check_template, fill, placeholders
 
@@ -23,7 +22,7 @@ _OUT_OF_MEMORY = ("out of memory", "bad_alloc", "cannot allocate memory", "memor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(NamedArrays):
+class Command(FileArrays):
     """Runs a program in a working folder of its own, without a shell, and reads the file that it writes.
 
     In `argv`, `files`, `templates` and `environment`, `{name}` stands for a parameter, `{name:.6e}` for a parameter in
@@ -39,7 +38,8 @@ class Command(NamedArrays):
     Attributes:
         argv: program and arguments.
         parameters: names of the parameters.
-        output: output file to read, a path in the working folder.
+        output: output file to read, a path in the working folder, or a pattern of paths such as `out/u_*.vtu` of files
+            with one time each.
         files: name of an input file in the working folder -> its text.
         templates: name of an input file in the working folder -> the file that contains its text.
         environment: variables in addition to the agent's.
@@ -76,7 +76,7 @@ class Command(NamedArrays):
         for option, limit in (("time_limit_s", self.time_limit_s), ("memory_limit_mb", self.memory_limit_mb)):
             if limit is not None and not (limit > 0 and math.isfinite(limit)):
                 raise ValueError(f"option {option}: {limit} must be positive and finite, or null for no limit")
-        check_suffix(self.output)
+        self.check_reader(self.output)
         for name in (self.output, *self.files, *self.templates):
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 raise ValueError(f"'{name}' must be a path within the working folder of a run")
@@ -131,7 +131,7 @@ class Command(NamedArrays):
                 memory_limit_mb=self.memory_limit_mb,
             )
             self._check(ending, folder)
-            snapshots = self.snapshots(read_snapshot_arrays(folder / self.output, self))
+            snapshots = self.snapshots(self.read_files(folder, self.output))
             self.check_finite(snapshots, self.output)
             snapshots.check(None)  # before the working folder is removed, so that it can be inspected
             succeeded = True

@@ -2,59 +2,39 @@
 
 import hashlib
 import json
+import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.solvers import Json, Snapshots, SolverError, Table, differ_by_white_noise, not_averaged, read_table
-from mlasdi.solvers.adapters.array_files import READERS, TABLES, read_arrays, read_group, read_snapshot_arrays
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers import Json, Snapshots, SolverError, differ_by_white_noise, nearest, not_averaged
+from mlasdi.solvers.adapters.array_files import read_group
+from mlasdi.solvers.adapters.data_runs import Run, index_runs, size_of, stamps
+from mlasdi.solvers.adapters.file_arrays import FileArrays, named_columns
 
 # A requested point is that of a run if no parameter differs by more than this fraction of the range of its values.
 _TOLERANCE = 1e-9
-_TABLE_NAMES = ("parameters.csv", "parameters.json")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One solution of a data set.
-
-    Attributes:
-        mu: its parameters.
-        file: file that contains it.
-        group: group in an HDF5 file that has one group for each run; else empty.
-        index: index along the first axis of arrays that contain all runs; else None.
-        row: its row in the table of the runs; None without a table.
-    """
-
-    mu: tuple[float, ...]
-    file: Path
-    group: str = ""
-    index: int | None = None
-    row: int | None = None
-
-    def __str__(self) -> str:
-        """Where the run is, for messages."""
-        places = {"group": self.group or None, "run": self.index, "row": self.row}
-        return ", ".join([str(self.file), *(f"{name} {one}" for name, one in places.items() if one is not None)])
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet(NamedArrays):
+class DataSet(FileArrays):
     """Existing runs of a solver, in one of these forms.
 
     - a folder with one file for each run, and a table `parameters.csv` or `parameters.json` with a column `file` and
-      one column for each parameter; without a table, each file contains its parameters as attributes or scalars
+      one column for each parameter; in the column, a pattern such as `run_1/u_*.vtu` stands for files with one time
+      each; without a table, each file contains its parameters as attributes or scalars
     - one HDF5 file with a group for each run, which contains its parameters as attributes or scalars
-    - one HDF5, NetCDF or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
+    - one HDF5, NetCDF, Zarr, MATLAB or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
       `[run, time, ...]`, and times `[time]` or `[run, time]`
+
+    In the last two forms, `table` may give the parameters instead: a row for each run in the order of the file, or with
+    a column `group` or `index` that names it.
 
     If several runs have the same parameters, the solution is their mean if they differ by white noise alone; other
     differences are an error, because the parameters do not say which run is meant.
@@ -65,6 +45,11 @@ class DataSet(NamedArrays):
         path: the folder or file.
         parameters: names of the parameters.
         table: table of the runs, if it is not in the folder under its usual name.
+        sources: parameter -> where it is, if not under its own name: a column, an array such as `scalars/viscosity`, an
+            attribute, or a key in an attribute with YAML text such as `config:sim.viscosity`.
+        run: which run is used of files that have several, which are those of the first axis of their arrays; for
+            folders whose files have one set of parameters each.
+        extra_times: number of times at the end that have no values.
         version: of the data.
         mean_of_runs: whether runs at equal parameters are averaged whatever they differ by; a configuration that gives
             the level of the noise as `model.noise` sets it.
@@ -76,6 +61,9 @@ class DataSet(NamedArrays):
     path: str
     parameters: tuple[str, ...]
     table: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    run: int | None = None
+    extra_times: int = 0
     version: str = ""
     mean_of_runs: bool = False
 
@@ -84,6 +72,11 @@ class DataSet(NamedArrays):
     def __post_init__(self) -> None:
         if not self.parameters:
             raise ValueError("option parameters must name at least one")
+        for name in self.sources:
+            if name not in self.parameters:
+                raise ValueError(f"option sources: '{name}' is no parameter; {nearest(name, self.parameters)}")
+        if self.extra_times < 0 or (self.run is not None and self.run < 0):
+            raise ValueError(f"options run = {self.run} and extra_times = {self.extra_times} must not be negative")
         self.available()
 
     @property
@@ -95,9 +88,10 @@ class DataSet(NamedArrays):
         return np.array(list(dict.fromkeys(run.mu for run in self.all_runs)))
 
     def identity(self) -> Json:
-        runs = [[*run.mu, run.file.name, run.file.stat().st_size, run.group, run.index] for run in self.all_runs]
+        runs = [[*run.mu, run.file.name, size_of(run.file), run.group, run.index] for run in self.all_runs]
         digest = hashlib.sha256(json.dumps(runs).encode()).hexdigest()
-        return {"solver": "data-set", "runs": digest, "version": self.version, **self.naming()}
+        cut = {"extra_times": self.extra_times} if self.extra_times else {}
+        return {"solver": "data-set", "runs": digest, "version": self.version, **cut, **self.naming()}
 
     def source(self) -> Path | None:
         """Its solutions are not shared, as reading them costs nothing."""
@@ -132,22 +126,30 @@ class DataSet(NamedArrays):
             elif run.index is not None:
                 arrays = self._slice(run)
             else:
-                arrays = read_snapshot_arrays(run.file, self)
+                arrays = self.read_files(Path(self.path), os.path.relpath(run.file, self.path))
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise SolverError("bad-output", f"{run} cannot be read: {error}") from error
+        if self.extra_times and self.time in arrays:
+            arrays[self.time] = np.ravel(arrays[self.time])[: -self.extra_times]
         try:
-            snapshots = self.snapshots({name: one for name, one in arrays.items() if name not in self.parameters})
+            snapshots = self.snapshots({name: one for name, one in arrays.items() if name not in self._places})
         except SolverError as error:
             raise SolverError(error.kind, f"{run}: {error}") from error
         self.check_finite(snapshots, str(run), () if run.index is None else (run.index,))
         return snapshots
+
+    @property
+    def _places(self) -> tuple[str, ...]:
+        """Where the parameters are, in their order."""
+        return tuple(self.sources.get(name, name) for name in self.parameters)
 
     @cached_property
     def all_runs(self) -> tuple[Run, ...]:
         """All runs, in the order of the table or of the file names."""
         root, table = Path(self.path), Path(self.table) if self.table else None
         try:
-            return _index(root, table, self.parameters, _stamps(root, table))
+            found = index_runs(root, table, self._places, self.reader, stamps(root, table))
+            return found if self.run is None else tuple(replace(run, index=self.run) for run in found)
         except SolverError as error:
             raise ValueError(f"option path: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
@@ -165,84 +167,8 @@ class DataSet(NamedArrays):
 
     def _slice(self, run: Run) -> dict[str, np.ndarray]:
         """Arrays of one run from a file that contains all runs."""
-        arrays, _ = read_arrays(run.file, self.wanted())
-        shared = {*self.coordinate_names(), *self.parameters}
-        if self.time in arrays and arrays[self.time].ndim == 1:
+        arrays, _ = named_columns(run.file, self.wanted(), self.reader)
+        shared = {*self.coordinate_names(), *self._places}
+        if self.time in arrays and 1 in (arrays[self.time].ndim, *arrays[self.time].shape):  # MATLAB's vectors
             shared.add(self.time)
         return {name: values if name in shared else values[run.index] for name, values in arrays.items()}
-
-
-def _stamps(*paths: Path | None) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and modification times of files, and of the files in folders."""
-    files = [file for path in paths if path for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
-
-
-@lru_cache(maxsize=8)
-def _index(
-    root: Path, table: Path | None, parameters: tuple[str, ...], stamps: tuple[tuple[str, int, int], ...]
-) -> tuple[Run, ...]:
-    """All runs of a data set; cached, because the solver is built for every solve and opening all files takes long.
-
-    Args:
-        stamps: `_stamps` of the files, by which a changed file makes the cached value invalid.
-    """
-    runs = tuple(_in_folder(root, table, parameters) if root.is_dir() else _in_file(root, parameters))
-    if not runs:
-        raise ValueError(f"there are no runs; formats: {', '.join(READERS)}")
-    return runs
-
-
-def _in_folder(root: Path, table: Path | None, parameters: tuple[str, ...]) -> Iterator[Run]:
-    table = table or next((root / name for name in _TABLE_NAMES if (root / name).is_file()), None)
-    if table is not None:
-        yield from _in_table(root, read_table(table), parameters)
-        return
-    for file in sorted(path for path in root.iterdir() if path.suffix.lower() in READERS):
-        if file.suffix.lower() in TABLES:
-            columns = ", ".join(("file", *parameters))
-            raise ValueError(
-                f"{file.name} cannot contain its parameters: add {_TABLE_NAMES[0]} with the columns {columns}"
-            )
-        values, attributes = read_arrays(file, parameters)
-        yield Run(_point({**attributes, **values}, parameters, str(file)), file)
-
-
-def _in_table(root: Path, table: Table, parameters: tuple[str, ...]) -> Iterator[Run]:
-    columns = table.cells("file"), table.numbers(parameters).tolist(), table.row_numbers
-    for (where, name), mu, row in zip(*columns, strict=True):
-        file = root / str(name)
-        if not file.is_file():
-            raise ValueError(f"{where}: there is no file {file}")
-        yield Run(tuple(mu), file, row=row)
-
-
-def _in_file(file: Path, parameters: tuple[str, ...]) -> Iterator[Run]:
-    if not file.is_file():
-        raise ValueError("no such file or folder")
-    columns, _ = read_arrays(file, parameters)
-    if set(columns) == set(parameters):
-        rows = np.stack([np.atleast_1d(columns[name]).astype(float) for name in parameters], axis=-1)
-        for i, row in enumerate(rows):
-            numbers = dict(zip(parameters, row, strict=True))
-            yield Run(_point(numbers, parameters, f"{file}, run {i}"), file, index=i)
-        return
-    if not h5py.is_hdf5(file):
-        raise ValueError(f"has no arrays {sorted(set(parameters) - set(columns))}, one number for each run")
-    with h5py.File(file, "r", locking=False) as content:
-        for name, group in content.items():
-            if isinstance(group, h5py.Group):
-                row = {**group.attrs, **read_group(group, parameters)}
-                yield Run(_point(row, parameters, f"{file}, group {name}"), file, group=name)
-
-
-def _point(row: Mapping[str, Any], parameters: tuple[str, ...], where: str) -> tuple[float, ...]:
-    missing = [name for name in parameters if name not in row]
-    if missing:
-        has = ", ".join(map(str, row)) or "nothing"
-        raise ValueError(f"{where} has no parameter {missing[0]}; it has {has}")
-    point = tuple(float(np.asarray(row[name], dtype=float).item()) for name in parameters)
-    for name, value in zip(parameters, point, strict=True):
-        if not np.isfinite(value):
-            raise ValueError(f"{where}: parameter '{name}' = {value} must be finite")
-    return point

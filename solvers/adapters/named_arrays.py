@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
-
-_AXES = ("x", "y", "z")
+from mlasdi.solvers import Json, Mesh, Snapshots, SolverError, StateLayout
+from mlasdi.solvers.adapters.grids import AXES, Axes, on_points, with_components
+from mlasdi.solvers.formats import MESH, POINTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,11 +18,14 @@ class NamedArrays:
 
     Attributes:
         time: name of the array of times.
-        fields: names of the arrays that make the state, in this order; if empty, all but times and coordinates.
+        fields: names of the arrays that make the state, in this order; if empty, all but times and coordinates. The
+            components of a vector, on its last axis, become fields u_x, u_y, u_z, which may also be named here.
         coordinates: axis -> name of the array with its coordinates, or [first, last] of equidistant coordinates, or all
-            of them; in the order of the fields' axes. If empty, axes are called x, y, z and their coordinates are point
-            numbers. Several names for fields with a single axis are the coordinates of scattered points.
-        times: [first, last] of equidistant times, if no array contains them.
+            of them; in the order of the fields' axes. Several names for fields with a single axis are the coordinates
+            of scattered points; so is the name of one array `[point, dim]` in place of the mapping. If empty, those of
+            the mesh, or of the array `points [point, dim]`; else axes are called x, y, z and count points.
+        times: [first, last] of equidistant times, if no array contains them; or `names`, if the files of a series have
+            them in their names.
         time_axis: which axis of a field is time.
         masked: whether points that are never finite lie outside the domain, for example in a body; else they are an
             error.
@@ -30,8 +34,8 @@ class NamedArrays:
 
     time: str = "t"
     fields: tuple[str, ...] = ()
-    coordinates: Mapping[str, str | tuple[float, ...]] = field(default_factory=dict)
-    times: tuple[float, float] | None = None
+    coordinates: Mapping[str, str | tuple[float, ...]] | str = field(default_factory=dict)
+    times: tuple[float, float] | Literal["names"] | None = None
     time_axis: int = 0
     masked: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
@@ -44,25 +48,33 @@ class NamedArrays:
         """Names of the arrays that are needed; None for all arrays."""
         if not self.fields:
             return None
-        return [*([] if self.times else [self.time]), *self.fields, *self.coordinate_names()]
+        vectors = [base for base, _, component in (name.rpartition("_") for name in self.fields) if component in AXES]
+        return [*([] if self.times else [self.time]), *self.fields, *vectors, *self.coordinate_names(), POINTS]
 
     def coordinate_names(self) -> list[str]:
         """Names of the arrays that hold coordinates."""
+        if isinstance(self.coordinates, str):
+            return [self.coordinates]
         return [source for source in self.coordinates.values() if isinstance(source, str)]
 
     def snapshots(self, arrays: Mapping[str, object]) -> Snapshots:
         """The trajectory in named arrays.
 
+        Args:
+            arrays: they may contain a `Mesh` under the name `mesh`, on which the fields are.
+
         Raises:
             SolverError: an array is missing or has no numbers (`bad-output`), the times do not increase
                 (`bad-times`), or the shapes do not match (`wrong-shape`).
         """
-        reserved = {self.time, *self.coordinate_names()}
+        reserved = {self.time, *self.coordinate_names(), MESH, *([] if self.coordinates else [POINTS])}
         names = self.fields or tuple(name for name in arrays if name not in reserved)
         if not names:
             raise SolverError("bad-output", f"there are no fields; found only {list(arrays)}")
-        values = {name: self._field(name, arrays) for name in names}
-        t = self._times(arrays, len(next(iter(values.values()))))
+        given = {name: self._field(name, arrays) for name in names}
+        t = self._times(arrays, len(next(iter(given.values()))))
+        axes = self._axes(arrays)
+        values = with_components(given, axes.lengths)
         grid = next(iter(values.values())).shape[1:]
         for name, value in values.items():
             if value.shape != (t.size, *grid):
@@ -72,7 +84,7 @@ class NamedArrays:
                     "times (options: fields, time_axis)",
                 )
         mask = self._mask(values) if self.masked else None
-        layout = self._layout(names, grid, arrays, mask)
+        layout = self._layout(tuple(values), grid, axes, mask)
         points = [value.reshape(t.size, -1) if mask is None else value[:, mask] for value in values.values()]
         return Snapshots(t, np.concatenate(points, axis=1), layout)
 
@@ -104,7 +116,14 @@ class NamedArrays:
         )
 
     def _field(self, name: str, arrays: Mapping[str, object]) -> Float[np.ndarray, "time ..."]:
-        value = numbers(name, arrays)
+        base, _, component = name.rpartition("_")
+        if name not in arrays and base in arrays and component in AXES:
+            vector, k = numbers(base, arrays), AXES.index(component)
+            if k >= vector.shape[-1]:
+                raise SolverError("wrong-shape", f"'{base}' of shape {vector.shape} has no component {component}")
+            value = vector[..., k]
+        else:
+            value = numbers(name, arrays)
         if value.ndim < 2:
             raise SolverError(
                 "wrong-shape",
@@ -115,9 +134,9 @@ class NamedArrays:
         return np.moveaxis(value, self.time_axis, 0)
 
     def _times(self, arrays: Mapping[str, object], n_time: int) -> Float[np.ndarray, " time"]:
-        if self.times is not None:
+        if isinstance(self.times, tuple):
             return np.linspace(*self.times, n_time)
-        t = numbers(self.time, arrays)
+        t = _vector(numbers(self.time, arrays))
         if t.ndim != 1 or t.size < 2 or not np.isfinite(t).all() or not (np.diff(t) > 0).all():
             raise SolverError(
                 "bad-times",
@@ -131,35 +150,47 @@ class NamedArrays:
         finite = np.any([np.isfinite(value).any(axis=0) for value in values.values()], axis=0)
         return None if finite.all() or not finite.any() else finite
 
+    def _axes(self, arrays: Mapping[str, object]) -> Axes:
+        """The coordinates that the options, the mesh or the points give."""
+        mesh = arrays.get(MESH)
+        if isinstance(self.coordinates, str):
+            return on_points(numbers(self.coordinates, arrays), self.coordinates)
+        if self.coordinates:
+            given = {
+                axis: _vector(numbers(source, arrays)) if isinstance(source, str) else np.array(source, dtype=float)
+                for axis, source in self.coordinates.items()
+            }
+            pairs = [axis for axis, one in self.coordinates.items() if not isinstance(one, str) and len(one) == 2]
+            return Axes(given, frozenset(pairs))
+        if isinstance(mesh, Mesh):
+            return on_points(mesh.places, MESH, mesh)
+        if POINTS in arrays:
+            return on_points(numbers(POINTS, arrays), POINTS)
+        return Axes({})
+
     def _layout(
-        self, names: tuple[str, ...], grid: tuple[int, ...], arrays: Mapping[str, object], mask: np.ndarray | None
+        self, names: tuple[str, ...], grid: tuple[int, ...], axes: Axes, mask: np.ndarray | None
     ) -> StateLayout:
-        axes = self.coordinates or {_axis_name(i, len(grid)): (0, n - 1) for i, n in enumerate(grid)}
-        scattered = len(grid) == 1 and len(axes) > 1
-        if not scattered and len(axes) != len(grid):
-            raise SolverError(
-                "wrong-shape", f"fields have axes {grid} beside time, and coordinates are given for {list(axes)}"
-            )
-        lengths = grid * len(axes) if scattered else grid
-        found = {}
-        for (axis, source), n in zip(axes.items(), lengths, strict=True):
-            if isinstance(source, str):
-                found[axis] = numbers(source, arrays)
-            else:
-                found[axis] = np.linspace(*source, n) if len(source) == 2 else np.array(source, dtype=float)
-            if found[axis].shape != (n,):
-                raise SolverError(
-                    "wrong-shape", f"coordinate '{axis}' has shape {found[axis].shape}; the fields need ({n},)"
-                )
+        found, scattered = axes.on(grid)
         return StateLayout(
             names,
             found,
-            {name: self.units[name] for name in names if name in self.units},
-            {axis: self.units[axis] for axis in axes if axis in self.units},
+            {name: unit for name in names if (unit := self._unit(name))},
+            {axis: self.units[axis] for axis in found if axis in self.units},
             self.units.get("time", ""),
             mask,
             scattered,
+            axes.mesh,
         )
+
+    def _unit(self, name: str) -> str:
+        """The unit of a field; that of a vector is the unit of its components."""
+        return self.units.get(name, self.units.get(name.rpartition("_")[0], ""))
+
+
+def _vector(values: np.ndarray) -> np.ndarray:
+    """`[n, 1]` and `[1, n]`, as MATLAB writes vectors, as `[n]`."""
+    return values.ravel() if values.ndim == 2 and 1 in values.shape else values
 
 
 def numbers(name: str, arrays: Mapping[str, object]) -> np.ndarray:
@@ -178,7 +209,3 @@ def numbers(name: str, arrays: Mapping[str, object]) -> np.ndarray:
         remedy = "; give real and imaginary part as two fields" if value.dtype.kind == "c" else ""
         raise SolverError("bad-output", f"'{name}' holds {value.dtype}, not real numbers{remedy}")
     return value.astype(np.float64)
-
-
-def _axis_name(i: int, n: int) -> str:
-    return _AXES[i] if n <= len(_AXES) else f"x{i + 1}"

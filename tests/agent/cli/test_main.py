@@ -526,7 +526,10 @@ def test_predict_warns_outside_the_box(model: Path) -> None:
             ["--at", "a=0.8", "w=1", "--times", "0:1:20000000"],
             "times '0:1:20000000': 20000000 times are more than the 10000000 allowed",
         ),
-        (["--at", "a=0.8", "w=1", "--out", "u.csv"], "--out u.csv: give a file that ends in .h5, .nc or .npz"),
+        (
+            ["--at", "a=0.8", "w=1", "--out", "u.csv"],
+            "--out u.csv: give a file that ends in .h5, .nc, .npz, .vtu, .pvd or .xdmf",
+        ),
         (["--at", "a=0.8", "w=1", "--out", "no/u.h5"], "--out no/u.h5: there is no folder no"),
     ],
 )

@@ -2,12 +2,13 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mlasdi.agent.cli.main import app
-from mlasdi.agent.cli.starters import SOLVER_KINDS, write_starter
+from mlasdi.agent.cli.starters import SOLVER_KINDS, inspected, write_starter
 from mlasdi.agent.config import load_config
 from mlasdi.solvers import verify
 
@@ -73,3 +74,29 @@ def test_the_command_says_what_it_wrote_and_refuses_other_kinds(tmp_path):
     refused = CliRunner().invoke(app, [*command, "--solver", "fortran"])
     assert refused.exit_code == 2
     assert all(kind in refused.stderr for kind in SOLVER_KINDS)
+
+
+def test_the_configuration_of_an_inspected_file_reads_it(tmp_path):
+    t, x, rates = np.linspace(0, 1, 5), np.linspace(0, 1, 4), np.linspace(1, 2, 9)
+    for i, rate in enumerate(rates):
+        with h5py.File(tmp_path / f"{i}.h5", "w") as file:
+            file["time"], file["x"], file["u"] = t, x, rate * np.outer(t, x)
+            file.attrs["rate"], file.attrs["gravity"] = rate, 9.81
+    found = inspected(tmp_path / "0.h5")
+    assert found["arrays"]["u"] == {"shape": [5, 4], "dtype": "float64"}
+    assert found["attributes"]["gravity"] == "9.81"
+    config = tmp_path / "found.yaml"
+    config.write_text(found["config"])
+    settings = load_config(config)
+    (parameter,) = settings.problem.space.parameters
+    assert (parameter.name, parameter.low, parameter.high) == ("rate", 1, 2)  # the other one is the same everywhere
+    np.testing.assert_allclose(settings.problem.spec.build().solve({"rate": 1.5}).u, 1.5 * np.outer(t, x))
+
+
+def test_what_an_inspected_file_leaves_open_is_told(tmp_path):
+    np.savez(tmp_path / "u.npz", u=np.zeros((3, 4)))
+    found = inspected(tmp_path / "u.npz")
+    assert found["config"] is None
+    assert "no array looks like times" in found["notes"][0]
+    np.savez(tmp_path / "u.npz", u=np.zeros((3, 4)), t=np.arange(3.0))
+    assert "no parameters were found" in inspected(tmp_path / "u.npz")["config"]

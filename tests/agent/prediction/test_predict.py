@@ -14,7 +14,8 @@ from mlasdi.agent.prediction import check_figure, check_target, draw_prediction,
 from mlasdi.agent.prediction import predict as prediction
 from mlasdi.agent.prediction.predict import Request, Selection
 from mlasdi.preprocessing import PodBasis
-from mlasdi.solvers import StateLayout
+from mlasdi.solvers import Mesh, StateLayout
+from mlasdi.solvers.formats import read_file
 from mlasdi.surrogate import Surrogate
 
 MU = np.array([[0.78, 1.04], [0.85, 0.95], [0.72, 1.0]])
@@ -188,3 +189,50 @@ def test_figures_that_cannot_be_drawn_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             check_figure(path, request_)
+
+
+@pytest.fixture(scope="module")
+def on_mesh(burgers_surrogate: Surrogate) -> Surrogate:
+    """The surrogate with its states read as values on the triangles of a mesh."""
+    n = burgers_surrogate.layout.n_state
+    points = np.random.default_rng(0).uniform(size=(n + 2, 2))
+    mesh = Mesh(points, {"triangle": np.arange(n)[:, None] + np.arange(3)}, centred=True)
+    layout = StateLayout(("u",), dict(zip("xy", mesh.places.T, strict=True)), scattered=True, mesh=mesh)
+    return replace(burgers_surrogate, layout=layout)
+
+
+@pytest.mark.parametrize("block_bytes", [1 << 26, 1])
+def test_mesh_files_open_with_their_mesh(
+    on_mesh: Surrogate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(prediction, "BLOCK_BYTES", block_bytes)
+    whole = on_mesh.predict(MU[:1], T)
+    for name in ("u.pvd", "u.xdmf"):
+        predict_to(on_mesh, Request(MU[:1], T), tmp_path / name)
+        found = read_file(tmp_path / name, None)[0]
+        np.testing.assert_array_equal(found["t"], T)
+        np.testing.assert_allclose(found["u"], whole.mean[0], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(found["u_std"], whole.std[0], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(found["mesh"].points[:, :2], on_mesh.layout.mesh.points)
+        np.testing.assert_array_equal(found["mesh"].cells["triangle"], on_mesh.layout.mesh.cells["triangle"])
+    predict_to(on_mesh, Request(MU[:1], T[3:4], std=False, levels=(0.05,)), tmp_path / "u.vtu")
+    found = read_file(tmp_path / "u.vtu", None)[0]
+    assert set(found) == {"u", "u_5%", "mesh"}
+    np.testing.assert_allclose(found["u"][0], whole.mean[0, 3])
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_grid_becomes_a_mesh(two_fields: Surrogate, tmp_path: Path) -> None:
+    predict_to(two_fields, Request(MU[:1], T[:1]), tmp_path / "u.vtu")
+    found = read_file(tmp_path / "u.vtu", None)[0]
+    fields = two_fields.layout.split(two_fields.predict(MU[:1], T[:1]).mean[0, 0])
+    np.testing.assert_array_equal(found["v"][0], fields["v"].ravel())
+    assert found["mesh"].cells["quad"].shape == (6 * 7, 4)
+
+
+def test_what_a_mesh_file_cannot_hold_is_refused(on_mesh: Surrogate, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds one time, not 7"):
+        predict_to(on_mesh, Request(MU[:1], T), tmp_path / "u.vtu")
+    with pytest.raises(ValueError, match="holds one point, not 3"):
+        predict_to(on_mesh, Request(MU, T), tmp_path / "u.pvd")
+    assert not list(tmp_path.iterdir())

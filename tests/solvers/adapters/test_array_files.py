@@ -6,7 +6,8 @@ import pytest
 from scipy.io import netcdf_file
 
 from mlasdi.solvers import SolverError
-from mlasdi.solvers.adapters.array_files import check_suffix, read_arrays, read_snapshot_arrays
+from mlasdi.solvers.adapters.array_files import read_arrays, read_snapshot_arrays
+from mlasdi.solvers.adapters.file_arrays import FileArrays
 from mlasdi.solvers.adapters.named_arrays import NamedArrays
 
 T, X = np.linspace(0, 1, 6), np.linspace(-1, 1, 4)
@@ -176,6 +177,6 @@ def test_no_pickle_is_loaded(tmp_path):
 
 
 def test_the_suffix_is_checked():
-    check_suffix("out/U.H5")
-    with pytest.raises(ValueError, match=r"'u\.vtk': the format follows from the suffix; allowed: \.h5"):
-        check_suffix("u.vtk")
+    FileArrays().check_reader("out/U.H5")
+    with pytest.raises(ValueError, match=r"'u\.odb': the format follows from the suffix; allowed: \.h5"):
+        FileArrays().check_reader("u.odb")

@@ -152,7 +152,7 @@ def test_the_identity_is_what_decides_the_solution(tmp_path: Path) -> None:
         ({"argv": ["sh", "{a:x}"]}, "'x' is no number format"),
         ({"parameters": ["a", "b"]}, "parameters ['b'] appear in no argument"),
         ({"parameters": ["a", "here"]}, "'here' stands for the working directory"),
-        ({"output": "u.vtk"}, "allowed: .h5"),
+        ({"output": "u.odb"}, "allowed: .h5"),
         ({"output": "../u.csv"}, "'../u.csv' must be a path within the working folder"),
         ({"files": {"/etc/x": "{a}"}}, "'/etc/x' must be a path within"),
         ({"templates": {"x": "none"}}, "'none' cannot be read: No such file"),

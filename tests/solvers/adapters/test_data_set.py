@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from mlasdi.solvers import SolverError, TabulatedModel, verify
 from mlasdi.solvers.catalog import build_solver
@@ -67,6 +68,23 @@ def groups_of_one_file(root: Path) -> dict:
     return {"path": str(root / "all.h5")}
 
 
+def series_in_folders(root: Path) -> dict:
+    rows = ["file, a, b"]
+    for i, (a, b) in enumerate(POINTS):
+        (root / f"run{i}").mkdir()
+        for k, t in enumerate(T):
+            np.savez(root / f"run{i}" / f"{k}.npz", t=t, u=solution(a, b)[k])
+        rows.append(f"run{i}/*.npz, {a}, {b}")
+    (root / "parameters.csv").write_text("\n".join(rows))
+    return {"path": str(root)}
+
+
+def matlab_arrays_over_runs(root: Path) -> dict:
+    u = np.stack([solution(a, b) for a, b in POINTS])
+    savemat(root / "all.mat", {"a": POINTS[:, 0], "b": POINTS[:, 1], "t": T, "u": u, "x": X})
+    return {"path": str(root / "all.mat"), "coordinates": {"x": "x"}, "fields": ["u"]}
+
+
 def arrays_over_runs(root: Path) -> dict:
     u = np.stack([solution(a, b) for a, b in POINTS])
     np.savez(root / "all.npz", a=POINTS[:, 0], b=POINTS[:, 1], t=T, u=u, x=X)
@@ -88,6 +106,8 @@ FORMS = [
     folder_with_attributes,
     folder_with_numbers_in_the_files,
     groups_of_one_file,
+    series_in_folders,
+    matlab_arrays_over_runs,
     arrays_over_runs,
     arrays_over_runs_with_their_own_times,
 ]

@@ -82,7 +82,7 @@ def test_numbers_of_any_kind_become_float64():
         ({}, {"t": T[::-1]}, "bad-times", "times 't' of shape (4,) must be finite and strictly increase"),
         ({}, {"t": T[:1]}, "bad-times", "shape (1,)"),
         ({}, {"t": np.where(T > 1, np.nan, T)}, "bad-times", "finite"),
-        ({}, {"t": T[:, None]}, "bad-times", "shape (4, 1)"),
+        ({}, {"t": np.stack([T, T], 1)}, "bad-times", "shape (4, 2)"),
         ({}, {"t": T[:-1]}, "wrong-shape", "field 'u' has shape (4, 5, 3); expected (3, 5, 3)"),
         ({}, {"v": U[:, :-1]}, "wrong-shape", "field 'v' has shape (4, 4, 3); expected (4, 5, 3)"),
         ({}, {"u": T}, "wrong-shape", "field 'u' has shape (4,); expected [time, ...]"),

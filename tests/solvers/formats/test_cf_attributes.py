@@ -13,8 +13,8 @@ from scipy.io import netcdf_file
 
 from mlasdi.solvers import SolverError
 from mlasdi.solvers.adapters.array_files import read_arrays
-from mlasdi.solvers.adapters.cf_attributes import decoded
 from mlasdi.solvers.catalog import build_solver
+from mlasdi.solvers.formats.cf_attributes import decoded
 
 T, X = np.linspace(0, 1, 5), np.linspace(0, 1, 4)
 U = 300 + T[:, None] + X
