@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Two files of tests at a time; what a file sets up is made once, by the process that has it.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench docs docs-figures studies gallery clean setup dev
+.PHONY: demo test test-all lint bench docs docs-figures studies paper gallery clean setup dev
 # What users need: about 1.7 GB and two minutes, most of it for torch, Ray and MLflow.
 setup: $(VENV)/.installed
 
@@ -61,6 +61,10 @@ docs-figures: dev
 studies: dev
 	for study in $(filter-out docs/studies/study_%.py docs/studies/trajectory_fit.py,$(wildcard docs/studies/*.py)); do \
 		$(BIN)/python $$study $(full) || exit 1; done
+
+# The experiments of arXiv 2506.09207 in half an hour; `make paper full=--full` trains networks of full states too, in hours.
+paper: dev
+	$(BIN)/python docs/reproduction_page.py $(full)
 
 # The figures of the built-in problems; the wake, where NGSolve is installed, takes two minutes.
 gallery: dev

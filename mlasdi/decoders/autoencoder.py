@@ -1,6 +1,7 @@
 """Networks trained by gradient: the published autoencoder with its latent dynamics, and later decoders.
 
-Follows arXiv 2506.09207, section 3, but on POD coordinates, at a cost that does not depend on the mesh.
+Follows arXiv 2506.09207, section 3, on full states as published or on POD coordinates, at a cost that does not depend
+on the mesh (`NetworkSpace`).
 """
 
 import math
@@ -9,34 +10,52 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from mlasdi.latent import LatentModel, Trajectories, WeakForm, calibrate_derivative, derivative_residual, propagate
+from mlasdi.decoders.gradient_descent import DescentSettings, minimise
+from mlasdi.decoders.network_space import NetworkSpace
+from mlasdi.latent import (
+    InitialStates,
+    LatentModel,
+    Trajectories,
+    WeakForm,
+    calibrate_derivative,
+    derivative_residual,
+    propagate,
+)
 from mlasdi.stages import NetworkEncoder, NetworkSettings, NetworkStage, TrainingSet, build_network
 
-RIDGE = 1e-6  # safety bound of the calibration, relative to the regressors: single precision resolves no less
-N_REPORTS = 100  # of the loss during a training
+RIDGE = 1e-10  # safety bound of the calibration, relative to the regressors; in double precision
+EDGE_ORDER = 1  # of the finite differences at both ends: summation by parts, as in the authors' scripts
 
 Kappas = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
+class AutoencoderSettings(DescentSettings):
     """First stage: autoencoder and latent dynamics, trained jointly by Adam."""
 
     kind: Literal["autoencoder"] = "autoencoder"
     network: NetworkSettings = NetworkSettings(hidden=(20, 100), activation="softplus")
-    steps: int = Field(5000, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
     dynamics_weight: float = Field(0.1, ge=0, description="weight of |dz/dt - Theta(z) Xi|^2")
-    coefficient_weight: float = Field(1e-3, ge=0, description="weight of |Xi|^2")
+    coefficient_weight: float = Field(1e-3, ge=0, description="weight of |Xi|")
     propagation_weight: float = Field(
         0.0, ge=0, description="weight of the error of decoded *integrated* trajectories; 0 as published"
     )
+    units: Literal["relative", "solver"] = Field(
+        "relative",
+        description="of the loss. relative: errors relative to the data, times in units of the training interval; "
+        "solver: those of the solver for both, as published",
+    )
     calibration: Literal["joint", "least-squares", "weak"] = Field(
-        "joint",
-        description="joint: Xi are variables of the training; otherwise they are computed in each step by least "
-        "squares, on finite differences or in weak form, which is less sensitive to noise",
+        "least-squares",
+        description="least-squares: Xi are computed in each step from finite differences, as published; weak: in weak "
+        "form, which is less sensitive to noise; joint: they are variables of the training",
+    )
+    initial_state: Literal["kriged", "given"] = Field(
+        "kriged",
+        description="kriged: latent states at the first time are interpolated like coefficients; given: encoded "
+        "where the initial state is given, by Surrogate.starting_from and to the folds of leave-one-out errors",
     )
 
 
@@ -46,15 +65,17 @@ def fit_autoencoder(
     settings: AutoencoderSettings,
     generator: torch.Generator,
     report: Callable[[int, float], None],
-    device: str = "cpu",
+    space: NetworkSpace = NetworkSpace(),  # noqa: B008 - it cannot be changed
 ) -> tuple[LatentModel, NetworkEncoder, NetworkStage]:
     """Latent model, encoder and decoder that minimise the loss of arXiv 2506.09207, by Adam.
 
-    With encoder E, decoder D, latent states z = E(c) and coefficients Xi, the loss is
+    With encoder E, decoder D, states u, latent states z = E(u) and coefficients Xi_i of trajectory i, the loss is
 
-        |D(z) - c|^2 / |c|^2 + w_d |dz/dt - Theta(z) Xi|^2 + w_c |Xi|^2 + w_p |D(z_integrated) - c|^2 / |c|^2
+        <|D(z) - u|^2> + w_d <|dz/dt - Theta(z) Xi|^2> + w_c mean_i |Xi_i| + w_p <|D(z_integrated) - u|^2>
 
-    with the weights `dynamics_weight`, `coefficient_weight` and `propagation_weight` of the settings.
+    with the weights `dynamics_weight`, `coefficient_weight` and `propagation_weight` of the settings. <> is the mean
+    over trajectories, times and values; errors of states are relative to <|u|^2> if `units` are relative. |Xi_i| is the
+    Euclidean norm.
 
     Args:
         data: training trajectories in POD coordinates.
@@ -62,56 +83,72 @@ def fit_autoencoder(
         settings: networks, weights, steps.
         generator: of the first weights.
         report: called with step and loss.
-        device: on which the networks are trained, as torch names it; the result is on the CPU.
+        space: variables and device of the training; the result is in POD coordinates, on the CPU.
 
     Returns:
         The latent model, without kernel; the encoder; and the decoder. All belong to the same optimiser step.
     """
-    n_rank = data.c.shape[-1]
+    u = space.seen(data.c)
     reverse = settings.network.model_copy(update={"hidden": settings.network.hidden[::-1]})
-    encoder = build_network(n_rank, n_latent, reverse, generator).to(device)
-    decoder = build_network(n_latent, n_rank, settings.network, generator).to(device)
-    times = data.t.to(device)
-    c, t = data.c.float().to(device), times.float()
-    free_xi = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True, device=device)
+    encoder = build_network(u.shape[-1], n_latent, reverse, generator).to(space.device)
+    decoder = build_network(n_latent, u.shape[-1], settings.network, generator).to(space.device)
+    free_xi = torch.zeros(data.n_points, n_latent, n_latent + 1, requires_grad=True, device=space.device)
+    dynamics = _Dynamics(settings, data.t.to(space.device), space.interval)
+    unit = space.square_unit if settings.units == "solver" else 1 / float(u.square().mean())
 
-    weak = WeakForm.on(t) if settings.calibration == "weak" else None
+    def misfit(z: Tensor) -> Tensor:
+        return unit * (decoder(z) - u).square().mean()
 
-    def coefficients(z: Tensor) -> Tensor:
-        if settings.calibration == "joint":
-            return free_xi
-        return weak.calibrate(z, ridge=RIDGE) if weak else calibrate_derivative(z, t, ridge=RIDGE)
-
-    def defect(xi: Tensor, z: Tensor) -> Tensor:
-        return weak.residual(xi, z) if weak else derivative_residual(xi, z, t)
-
-    def losses() -> dict[str, Tensor]:
-        z = encoder(c)
-        xi = coefficients(z)
-        terms = {
-            "reconstruction": (decoder(z) - c).square().mean() / c.square().mean(),
-            "dynamics": settings.dynamics_weight * defect(xi, z).square().mean(),
-            "coefficients": settings.coefficient_weight * xi.square().mean(),
-        }
+    def loss() -> Tensor:
+        z = encoder(u)
+        xi = free_xi if settings.calibration == "joint" else dynamics.calibrated(z)
+        total = misfit(z) + settings.dynamics_weight * dynamics.defect(xi, z).square().mean()
+        if settings.coefficient_weight:
+            total = total + settings.coefficient_weight * xi.flatten(1).norm(dim=1).mean()
         if settings.propagation_weight:
-            integrated = propagate(xi.double(), z[:, 0].double(), times).float()
-            error = (decoder(integrated) - c).square().mean() / c.square().mean()
-            terms["propagation"] = settings.propagation_weight * error
-        return terms
+            integrated = propagate(dynamics.per_interval(xi).double(), z[:, 0].double(), dynamics.tau).float()
+            total = total + settings.propagation_weight * misfit(integrated)
+        return total
 
-    parameters = [*encoder.parameters(), *decoder.parameters(), free_xi]
-    minimise(lambda: sum(losses().values(), torch.zeros(())), parameters, settings, report)
-    encoding = NetworkEncoder(encoder.cpu(), reverse)
+    minimise(loss, [*encoder.parameters(), *decoder.parameters(), free_xi], settings, report)
+    encoding = NetworkEncoder(space.encoder(encoder), reverse)
     z = encoding.encode(data.c)
-    if settings.calibration == "joint":
-        xi = free_xi.detach().cpu().double()
-    else:
-        xi = WeakForm.on(data.t).calibrate(z, ridge=RIDGE) if weak else calibrate_derivative(z, data.t, ridge=RIDGE)
-    latent = LatentModel(data.x, xi.numpy(), z[:, 0].numpy(), None)
-    return latent, encoding, NetworkStage(decoder.cpu(), settings.network, 1.0)
+    final = _Dynamics(settings, data.t, space.interval)
+    xi = free_xi.detach().cpu().double() if settings.calibration == "joint" else final.calibrated(z)
+    starts = InitialStates(data.x, z[:, 0].numpy()) if settings.initial_state == "given" else None
+    latent = LatentModel(data.x, final.per_interval(xi).numpy(), z[:, 0].numpy(), None, initial_states=starts)
+    return latent, encoding, NetworkStage(space.decoder(decoder), settings.network, 1.0)
 
 
-class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
+class _Dynamics:
+    """Coefficients of latent trajectories, and how well these obey them, in the unit of time of the loss."""
+
+    def __init__(self, settings: AutoencoderSettings, tau: Float[Tensor, " time"], interval: float) -> None:
+        self.tau = tau
+        self._interval = interval if settings.units == "solver" else 1.0
+        self._t = self._interval * tau
+        self._weak = WeakForm.on(self._t) if settings.calibration == "weak" else None
+
+    def calibrated(self, z: Float[Tensor, "point time latent"]) -> Float[Tensor, "point latent terms"]:
+        """By least squares, in double precision: the normal equations square the condition number."""
+        z64 = z.double()
+        if self._weak:
+            return self._weak.calibrate(z64, ridge=RIDGE).to(z.dtype)
+        return calibrate_derivative(z64, self._t, ridge=RIDGE, edge_order=EDGE_ORDER).to(z.dtype)
+
+    def defect(
+        self, xi: Float[Tensor, "point latent terms"], z: Float[Tensor, "point time latent"]
+    ) -> Float[Tensor, "point _ latent"]:
+        if self._weak:
+            return self._weak.residual(xi.double(), z.double()).to(z.dtype)
+        return derivative_residual(xi, z, self._t.to(z.dtype), EDGE_ORDER)
+
+    def per_interval(self, xi: Float[Tensor, "point latent terms"]) -> Float[Tensor, "point latent terms"]:
+        """The coefficients in units of one over the training interval."""
+        return self._interval * xi
+
+
+class DecoderSettings(DescentSettings):
     """A later stage: a decoder network for the residual, trained by Adam; by default with the published sine layer."""
 
     reproduces_training_data: ClassVar[bool] = False
@@ -123,8 +160,6 @@ class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
         description="in place of network.kappa: spectrum, from the residual's spectrum; a list, of which the best on "
         "left-out trajectories is taken; auto, the best of the spectrum's kappa and fractions of it",
     )
-    steps: int = Field(5000, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
 
     @field_validator("kappa", mode="before")
     @classmethod
@@ -150,7 +185,7 @@ def fit_decoder(
     settings: DecoderSettings,
     generator: torch.Generator,
     report: Callable[[int, float], None],
-    device: str = "cpu",
+    space: NetworkSpace = NetworkSpace(),  # noqa: B008 - it cannot be changed
 ) -> NetworkStage:
     """A decoder network z -> residual / eps, with eps the residual's standard deviation (arXiv 2506.09207, eq. 12).
 
@@ -160,46 +195,12 @@ def fit_decoder(
         settings: network and steps.
         generator: of the first weights.
         report: called with step and loss.
-        device: on which the network is trained, as torch names it; the result is on the CPU.
+        space: variables and device of the training; the result is in POD coordinates, on the CPU.
     """
-    scale = float(residual.std().clamp_min(torch.finfo(residual.dtype).tiny))
-    network = build_network(along.z.shape[-1], residual.shape[-1], settings.network, generator).to(device)
-    z, target = along.z.float().to(device), (residual / scale).float().to(device)
+    target = space.seen(residual, is_difference=True)
+    scale = float(target.double().std().clamp_min(torch.finfo(residual.dtype).tiny))
+    target = target / scale
+    network = build_network(along.z.shape[-1], target.shape[-1], settings.network, generator).to(space.device)
+    z = along.z.float().to(space.device)
     minimise(lambda: (network(z) - target).square().mean(), list(network.parameters()), settings, report)
-    return NetworkStage(network.cpu(), settings.network, scale)
-
-
-def minimise(
-    loss: Callable[[], Tensor],
-    parameters: list[Tensor],
-    settings: AutoencoderSettings | DecoderSettings,
-    report: Callable[[int, float], None],
-) -> None:
-    """Full-batch Adam with a cosine schedule of the learning rate; ends in the best parameters of those reported.
-
-    On burgers1d, 5,000 steps from a learning rate of 3e-3 reach a lower loss than 10,000 with the published 1e-3.
-
-    Args:
-        loss: of the parameters, which it reads where they are.
-        parameters: changed in place.
-        settings: number of steps, and the first learning rate.
-        report: called with step and loss.
-    """
-    optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    best, best_parameters = float("inf"), [p.detach().clone() for p in parameters]
-    every = max(settings.steps // N_REPORTS, 1)
-    for step in range(settings.steps):
-        optimiser.zero_grad()
-        value = loss()
-        value.backward()
-        if step % every == 0 or step == settings.steps - 1:
-            report(step + 1, float(value.detach()))
-            if float(value.detach()) < best:
-                # Before the optimiser step: the parameters that have this loss.
-                best, best_parameters = float(value.detach()), [p.detach().clone() for p in parameters]
-        optimiser.step()
-        schedule.step()
-    with torch.no_grad():
-        for parameter, value in zip(parameters, best_parameters, strict=True):
-            parameter.copy_(value)
+    return NetworkStage(space.decoder(network, is_difference=True), settings.network, scale)

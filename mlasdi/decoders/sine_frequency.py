@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.decoders.autoencoder import DecoderSettings, fit_decoder
+from mlasdi.decoders.network_space import NetworkSpace
 from mlasdi.latent import Trajectories
 
 # Fractions of the spectrum's kappa that `kappa: auto` tries. Chosen in the study of the sine layer (studies/sine), on
@@ -30,12 +31,12 @@ def with_kappa(
     residual: Float[Tensor, "param time rank"],
     settings: DecoderSettings,
     generator: torch.Generator,
-    device: str = "cpu",
+    space: NetworkSpace = NetworkSpace(),  # noqa: B008 - it cannot be changed
 ) -> DecoderSettings:
     """The settings with one frequency factor, chosen as `settings.kappa` says; unchanged where that is None.
 
     Args:
-        device: see `fit_decoder`.
+        space: see `fit_decoder`.
     """
     if settings.kappa is None:
         return settings
@@ -50,7 +51,7 @@ def with_kappa(
     if len(kappas) == 1:
         return _fixed(settings, kappas[0])
     variants = [_fixed(settings, kappa) for kappa in kappas]
-    return min(variants, key=lambda variant: left_out_error(along, residual, variant, generator, device))
+    return min(variants, key=lambda variant: left_out_error(along, residual, variant, generator, space))
 
 
 def spectral_kappa(along: Trajectories, residual: Float[Tensor, "param time rank"], n_hidden: int) -> float | None:
@@ -82,7 +83,7 @@ def left_out_error(
     residual: Float[Tensor, "param time rank"],
     settings: DecoderSettings,
     generator: torch.Generator,
-    device: str = "cpu",
+    space: NetworkSpace = NetworkSpace(),  # noqa: B008 - it cannot be changed
 ) -> float:
     """Relative root mean square error of the residual along left-out trajectories, of decoders trained on the others.
 
@@ -90,7 +91,7 @@ def left_out_error(
     alone, and two points are enough. All trainings start with the same random weights.
 
     Args:
-        device: see `fit_decoder`.
+        space: see `fit_decoder`.
     """
     n = len(residual)
     short = settings.model_copy(update={"steps": max(settings.steps // FOLD_STEPS, 1)})
@@ -99,7 +100,7 @@ def left_out_error(
         left_out = np.arange(n) % min(n, MAX_FOLDS) == fold
         start = torch.Generator()
         start.set_state(state)
-        stage = fit_decoder(along[~left_out], residual[~left_out], short, start, lambda step, loss: None, device)
+        stage = fit_decoder(along[~left_out], residual[~left_out], short, start, lambda step, loss: None, space)
         square += float((stage.evaluate(along[left_out]) - residual[left_out]).square().sum())
     return math.sqrt(square / max(float(residual.square().sum()), torch.finfo(residual.dtype).tiny))
 

@@ -7,6 +7,7 @@ from .fixed_step import SteppedDynamics as SteppedDynamics
 from .initial_guess import first_guess as first_guess
 from .initial_guess import first_guesses as first_guesses
 from .initial_guess import with_clamped_growth as with_clamped_growth
+from .initial_states import InitialStates as InitialStates
 from .latent_model import LatentModel as LatentModel
 from .latent_model import Trajectories as Trajectories
 from .modes import Modes as Modes

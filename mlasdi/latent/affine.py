@@ -103,14 +103,23 @@ def calibrate(
 
 
 def calibrate_derivative(
-    z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"], *, pooled: bool = False, ridge: float = 1e-6
+    z: Float[Tensor, "*batch time latent"],
+    t: Float[Tensor, " time"],
+    *,
+    pooled: bool = False,
+    ridge: float = 1e-6,
+    edge_order: int = 2,
 ) -> Float[Tensor, "*fit latent terms"]:
     """Least-squares coefficients on finite-difference velocities, differentiable in `z`; arguments as for `calibrate`.
 
     The calibration of GPLaSDI (arXiv 2308.05882, section 2.3).
+
+    Args:
+        edge_order: order of the differences at both ends, 1 or 2; inside it is 2. With 1 they satisfy summation by
+            parts.
     """
     library = torch.cat([torch.ones_like(z[..., :1]), z], dim=-1)
-    (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=2)
+    (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=edge_order)
     if pooled:
         library, velocity = library.flatten(0, -2), velocity.flatten(0, -2)
     return least_squares(library, velocity, ridge)
@@ -131,10 +140,17 @@ def least_squares(
 
 
 def derivative_residual(
-    xi: Float[Tensor, "*batch latent terms"], z: Float[Tensor, "*batch time latent"], t: Float[Tensor, " time"]
+    xi: Float[Tensor, "*batch latent terms"],
+    z: Float[Tensor, "*batch time latent"],
+    t: Float[Tensor, " time"],
+    edge_order: int = 2,
 ) -> Float[Tensor, "*batch time latent"]:
-    """dz/dt - Theta(z) xi with second-order finite differences in time: the dynamics loss of the LaSDI family."""
-    (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=2)
+    """dz/dt - Theta(z) xi with second-order finite differences in time: the dynamics loss of the LaSDI family.
+
+    Args:
+        edge_order: of the differences at both ends, 1 or 2.
+    """
+    (velocity,) = torch.gradient(z, spacing=(t,), dim=-2, edge_order=edge_order)
     return velocity - (z @ xi[..., 1:].transpose(-1, -2) + xi[..., :1].transpose(-1, -2))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from mlasdi.interpolation import CoefficientGP, Kernel, Kriging
 from mlasdi.latent.affine import growth_rates, propagate
 from mlasdi.latent.fixed_step import SteppedDynamics
+from mlasdi.latent.initial_states import InitialStates
 from mlasdi.latent.modes import Modes
 from mlasdi.latent.quadratic import Outcome
 
@@ -50,6 +51,7 @@ class LatentModel:
         kernel: shared by all coefficients; None for one per coefficient by marginal likelihood.
         uncertainty_kernel: of the standard deviations, where `kernel` is shared; `kernel` by default.
         dynamics: dynamics that are integrated in steps; None for affine dynamics, which are solved exactly.
+        initial_states: latent states that are known at t = 0; None if all but the training points interpolate them.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -58,6 +60,7 @@ class LatentModel:
     kernel: Kernel | None
     uncertainty_kernel: Kernel | None = None
     dynamics: SteppedDynamics | None = None
+    initial_states: InitialStates | None = None
 
     @classmethod
     def trivial(cls, x: Float[np.ndarray, "point d"], kernel: Kernel) -> "LatentModel":
@@ -97,10 +100,14 @@ class LatentModel:
         return self._integrate(x, self.mean_coefficients(x), t)
 
     def mean_coefficients(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param output"]:
-        """Posterior mean of coefficients and initial states; in closed form where the kernel is shared."""
-        if self.kriging is None:
-            return self.gp.posterior(x)[0]
-        return self.kriging.weights(x) @ self.gp.values
+        """Posterior mean of coefficients and initial states, or these where known; in closed form where the kernel is
+        shared.
+        """
+        mean = self.gp.posterior(x)[0] if self.kriging is None else self.kriging.weights(x) @ self.gp.values
+        if self.initial_states is not None:
+            n = self.z0.shape[1]
+            mean[:, -n:] = self.initial_states.put_into(mean[:, -n:], x)
+        return mean
 
     def deviated(
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
@@ -112,6 +119,8 @@ class LatentModel:
                 this model by default.
         """
         steps = (gp or self.gp).deviations(x)
+        if self.initial_states is not None:
+            steps[:, self.initial_states.are_known(x), -self.z0.shape[1] :] = 0.0
         flat = (self.mean_coefficients(x) + steps).reshape(-1, steps.shape[-1])
         return self._integrate(np.tile(x, (len(steps), 1)), flat, t)
 
@@ -119,6 +128,16 @@ class LatentModel:
         """The model without some training points; the coefficients at the others are not calibrated again."""
         keep = np.delete(np.arange(len(self.x)), left_out)
         return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
+
+    def starting_from(self, x: Float[np.ndarray, "n d"], z0: Float[np.ndarray, "n initial"]) -> "LatentModel":
+        """The model with known initial states `z0` at points `x`.
+
+        Raises:
+            ValueError: it was trained to interpolate initial states.
+        """
+        if self.initial_states is None:
+            raise ValueError("the model was trained with first_stage.initial_state: kriged; train it with given")
+        return replace(self, initial_states=self.initial_states.with_more(x, z0))
 
     def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
         """Trajectories with the mean coefficients, and when they blow up."""
@@ -159,13 +178,16 @@ class LatentModel:
         """Settings as JSON, and arrays: all that `from_state` needs."""
         settings = {"kernels": [k and k.model_dump(mode="json") for k in (self.kernel, self.uncertainty_kernel)]}
         stepped = {"dynamics": self.dynamics.state()} if self.dynamics else {}
-        return settings | stepped, {"x": self.x, "xi": self.xi, "z0": self.z0}
+        known = self.initial_states
+        starts = {} if known is None else {"known_x": known.x, "known_z0": known.c}
+        return settings | stepped, {"x": self.x, "xi": self.xi, "z0": self.z0, **starts}
 
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "LatentModel":
         kernel, uncertainty_kernel = (k and Kernel.model_validate(k) for k in settings["kernels"])
         dynamics = SteppedDynamics.from_state(settings["dynamics"]) if "dynamics" in settings else None
-        return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics)
+        known = InitialStates(arrays["known_x"], arrays["known_z0"]) if "known_x" in arrays else None
+        return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics, known)
 
     def solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:
         """Trajectories for rows of coefficients and initial states."""

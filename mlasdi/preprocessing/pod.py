@@ -20,6 +20,11 @@ class BasisSettings(BaseModel, frozen=True, extra="forbid"):
 
     tolerance: float = Field(1e-7, gt=0, lt=1, description="relative L2 error of all training snapshots together")
     max_rank: int = Field(400, ge=1)
+    compress: bool = Field(
+        True,
+        description="false: networks are trained on full states, as published, and the basis has all modes of the "
+        "training snapshots, whatever tolerance and max_rank are",
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,8 @@ class PodBasis:
         values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
         left_out = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / total)
         resolved = max(int(np.sum(values > values[0] * MIN_EIGENVALUE)), 1)
-        rank = min(max(int(np.argmax(left_out <= settings.tolerance)), 1), settings.max_rank, resolved)
+        enough = max(int(np.argmax(left_out <= settings.tolerance)), 1)
+        rank = min(enough, settings.max_rank, resolved) if settings.compress else resolved
         modes = vectors[:, :rank] if tall else centred.T @ vectors[:, :rank]
         modes = np.linalg.qr(modes)[0]
         # The truncation error is computed from the snapshots, since the smallest eigenvalues are rounding errors.

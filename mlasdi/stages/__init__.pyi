@@ -1,7 +1,6 @@
 from .decoder_stages import FeatureStage as FeatureStage
 from .decoder_stages import NetworkStage as NetworkStage
 from .dynamics_stage import DynamicsStage as DynamicsStage
-from .dynamics_stage import InitialStates as InitialStates
 from .dynamics_stage import unscaled as unscaled
 from .encoders import Encoder as Encoder
 from .encoders import LinearEncoder as LinearEncoder

@@ -10,9 +10,8 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from mlasdi.interpolation import Kernel, Kriging
-from mlasdi.latent import Modes, Trajectories
+from mlasdi.latent import InitialStates, Modes, Trajectories
 from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
-from mlasdi.preprocessing import places_among
 from mlasdi.stages.kriging_stage import KrigingStage
 from mlasdi.stages.stage import Json, LatentSteps, Stage
 
@@ -21,28 +20,6 @@ from mlasdi.stages.stage import Json, LatentSteps, Stage
 # Mean coverage of the 90 % band on fisher, kdv (9 points) and bar (9, 20): 0.84 with the power 1 throughout, now 0.94.
 POWER, PRIOR_WEIGHT, POWERS = 0.75, 1.0, (0.5, 1.0)
 MOST_REMEMBERED = 1 << 22  # values of a prediction that is kept
-
-
-@dataclass(frozen=True)
-class InitialStates:
-    """Initial states that are known.
-
-    Attributes:
-        x: points of the unit cube `[point, d]`.
-        c: POD coordinates of the states there `[point, rank]`.
-    """
-
-    x: Float[np.ndarray, "point d"]
-    c: Float[np.ndarray, "point rank"]
-
-    def put_into(self, z0: Float[np.ndarray, "n r"], x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n r"]:
-        """The states `z0` of points `x`, replaced where they are known."""
-        places = places_among(x, self.x)
-        return np.where(places[:, None] >= 0, self.c[places, : z0.shape[1]], z0)
-
-    def with_more(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "InitialStates":
-        """With those of other points; of two at one point, the later one counts."""
-        return InitialStates(np.concatenate([x, self.x]), np.concatenate([c, self.c]))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from mlasdi.alignment import COMMON_TIMES, TimeScaling
 from mlasdi.interpolation import CoefficientGP, Kriging
 from mlasdi.latent import LatentModel, Trajectories
 from mlasdi.stages.chebyshev import at_times
+from mlasdi.stages.encoders import Encoder
 from mlasdi.stages.stage import LatentSteps, Stage
 from mlasdi.stages.training_set import TrainingSet
 
@@ -97,9 +98,21 @@ class StagedModel:
             fitted.append(stage.refit(along[rows], targets[rows] - stage.drift_weight * predicted[rows]))
         return StagedModel(self.latent, tuple(fitted))
 
-    def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "StagedModel":
-        """The model with known initial states, in POD coordinates `c`, at points `x` of the unit cube."""
-        return StagedModel(self.latent, tuple(stage.starting_from(x, c) for stage in self.stages))
+    def starting_from(
+        self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"], encoder: Encoder
+    ) -> "StagedModel":
+        """The model with known initial states, in POD coordinates `c`, at points `x` of the unit cube.
+
+        Args:
+            encoder: of the model. Only one that was trained with the decoder gives initial latent states.
+
+        Raises:
+            ValueError: the model was trained to interpolate initial states.
+        """
+        latent = self.latent
+        if encoder.is_trained:
+            latent = latent.starting_from(x, encoder.encode(torch.from_numpy(c)).numpy())
+        return StagedModel(latent, tuple(stage.starting_from(x, c) for stage in self.stages))
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
         """The model of the fold of training point `i`: latent coefficients and networks are kept, the rest refitted."""

@@ -169,7 +169,7 @@ class Surrogate:
     def starting_from(self, mu: Points, u0: Float[np.ndarray, "param state"]) -> "Surrogate":
         """This surrogate, which now knows the initial states at parameters `mu`; ask it for predictions there.
 
-        A model without latent dynamics makes no use of them.
+        Kriging and dynamics with a closed-form decoder make no use of them.
 
         Args:
             mu: as for `predict`.
@@ -185,7 +185,7 @@ class Surrogate:
                 f"u0 has shape {states.shape}; expected [{len(points)}, {self.layout.n_state}]: a state at each point"
             )
         c = np.concatenate([self.project(point, self.t[:1], u[None]) for point, u in zip(points, states, strict=True)])
-        return replace(self, model=self.model.starting_from(self.space.to_unit(points), c))
+        return replace(self, model=self.model.starting_from(self.space.to_unit(points), c, self.encoder))
 
     def project(self, mu: Points, t: ArrayLike, u: Float[np.ndarray, "time state"]) -> Float[np.ndarray, "time rank"]:
         """POD coordinates of the states of one true trajectory.

@@ -15,6 +15,7 @@ import torch
 from mlasdi.decoders import (
     AutoencoderSettings,
     DecoderSettings,
+    NetworkSpace,
     VariableProjectionSettings,
     fit_autoencoder,
     fit_decoder,
@@ -92,10 +93,14 @@ def _(settings: AutoencoderSettings, context: TrainingContext) -> tuple[Candidat
     losses: Losses = []
     record = context.recorder(settings.kind, settings.steps, losses)
     latent, encoder, decoder = fit_autoencoder(
-        context.data, n_latent, settings, context.generator, record, context.device
+        context.data, n_latent, settings, context.generator, record, _network_space(context)
     )
     model = StagedModel(_interpolated(latent, context), (decoder,))
     return Candidate(settings.kind, model, losses), model.latent, encoder
+
+
+def _network_space(context: TrainingContext) -> NetworkSpace:
+    return NetworkSpace(context.device, context.interval, context.basis, not context.settings.basis.compress)
 
 
 @first_stage.register
@@ -184,12 +189,13 @@ def _(settings: KrigingSettings, model: StagedModel, context: TrainingContext) -
 def _(settings: DecoderSettings, model: StagedModel, context: TrainingContext) -> list[Candidate]:
     """One decoder network, its frequency factor chosen beforehand."""
     along, residual = model.residual(context.data, with_anchors=False)
-    chosen = with_kappa(along, residual, settings, context.generator, context.device)
+    space = _network_space(context)
+    chosen = with_kappa(along, residual, settings, context.generator, space)
     variant = "" if settings.kappa is None else f" (kappa {chosen.network.kappa:.3g})"
     name = context.label(f"{settings.network.activation}-decoder{variant}")
     losses: Losses = []
     record = context.recorder(name, settings.steps, losses)
-    decoder = fit_decoder(along, residual, chosen, context.generator, record, context.device)
+    decoder = fit_decoder(along, residual, chosen, context.generator, record, space)
     return [Candidate(name, StagedModel(model.latent, (*model.stages, decoder)), losses)]
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from mlasdi.latent import InitialStates
 from mlasdi.operator_inference import OperatorInferenceModel, Probes, SelectionSettings, TrajectoryData, select
-from mlasdi.stages import DynamicsStage, InitialStates, StagedModel, unscaled
+from mlasdi.stages import DynamicsStage, StagedModel, unscaled
 from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
 from mlasdi.training.settings import InferredDynamicsSettings

@@ -15,6 +15,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--only", help="test_surrogates.py: measure this problem alone, and keep what is known of the others"
     )
+    parser.addoption(
+        "--methods",
+        help="test_surrogates.py: measure these methods alone (separated by commas), and keep what is known of others",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import torch
 from markdown_page import cpu_name, table
 
 from mlasdi.decoders.autoencoder import AutoencoderSettings, fit_autoencoder
+from mlasdi.decoders.network_space import NetworkSpace
 from mlasdi.interpolation import Kernel, Kernels
 from mlasdi.stages import NetworkSettings, TrainingSet
 
@@ -45,7 +46,8 @@ def waves(n_points: int, n_time: int) -> TrainingSet:
 def trained_s(data: TrainingSet, hidden: tuple[int, ...], steps: int, device: str) -> float:
     settings = AutoencoderSettings(network=NetworkSettings(hidden=hidden), steps=steps)
     start = time.perf_counter()
-    fit_autoencoder(data, N_LATENT, settings, torch.Generator().manual_seed(0), lambda step, loss: None, device)
+    generator = torch.Generator().manual_seed(0)
+    fit_autoencoder(data, N_LATENT, settings, generator, lambda step, loss: None, NetworkSpace(device))
     return time.perf_counter() - start
 
 

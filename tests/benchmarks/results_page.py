@@ -70,7 +70,8 @@ def _header() -> str:
             "Written by `make bench` (`pytest -m bench tests/benchmarks -s`); do not edit.",
             "",
             f"- Written: {date.today().isoformat()}, at a load average of {load:.1f}; one thread for everything",
-            "- Each problem: all methods in one run, on one machine; `--only` measures one problem without the others",
+            "- Each problem: all methods in one run, on one machine, unless it says that some were measured later; "
+            "`--only` measures one problem, `--methods` some methods",
             f"- Versions: Python {platform.python_version()}, {versions}",
             "- Error: relative L2 error over the state, its maximum over time; its maximum and mean over the test set",
             "- Training: processor seconds of the fit alone, after a warm-up, all methods of a problem in one process",

@@ -1,6 +1,6 @@
 """All methods on all problems, side by side in one run; writes RESULTS.md, then checks it against the targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +25,41 @@ ABLATED: dict[str, Callable[[], Problem]] = {"multiscale": multiscale, "burgers1
 @pytest.fixture(scope="module")
 def results(plain_signatures: None, request: pytest.FixtureRequest) -> Results:
     assert torch.get_num_threads() == 1
-    only = request.config.getoption("--only")
-    found = load() if only else Results()
+    only, names = request.config.getoption("--only"), request.config.getoption("--methods")
+    found = load() if only or names else Results()
     warm_up(multiscale())
     for problem in all_problems(only):
-        found.solves[problem.label], found.measured[problem.label] = problem.n_solves, here_and_now()
-        found.scores[problem.label] = {m.name: scores_of(m, problem) for m in METHODS}
+        if names:
+            measure_again(found, problem, names.split(","))
+        else:
+            found.solves[problem.label], found.measured[problem.label] = problem.n_solves, here_and_now()
+            found.scores[problem.label] = {m.name: scores_of(m, problem) for m in METHODS}
         save(found)  # what is known already, if the rest fails: `--only` adds to it
+    if not names:
+        measure_variants(found, only)
+    save(found)
+    PAGE.write_text(page(found))
+    print(f"written: {PAGE}")
+    return found
+
+
+def measure_again(found: Results, problem: Problem, names: Sequence[str]) -> None:
+    """Some methods on one problem, beside what is known of the others there.
+
+    Raises:
+        ValueError: there is no method of that name.
+        KeyError: nothing is known of the problem yet.
+    """
+    methods = {method.name: method for method in METHODS}
+    if unknown := set(names) - set(methods):
+        raise ValueError(f"--methods {', '.join(sorted(unknown))}: there are {', '.join(methods)}")
+    found.scores[problem.label] |= {name: scores_of(methods[name], problem) for name in names}
+    before = found.measured[problem.label].partition("; ")[0]
+    found.measured[problem.label] = f"{before}; {', '.join(names)}: {here_and_now()}"
+
+
+def measure_variants(found: Results, only: str | None) -> None:
+    """The ablation, and the training time by the size of the state."""
     for name, make in ABLATED.items():
         if only in (None, name):
             problem = make()
@@ -41,10 +69,6 @@ def results(plain_signatures: None, request: pytest.FixtureRequest) -> Results:
                 found.variants.append(variant)
     if only in (None, "burgers1d"):
         found.sizes = time_state_sizes(burgers1d(3))
-    save(found)
-    PAGE.write_text(page(found))
-    print(f"written: {PAGE}")
-    return found
 
 
 def warm_up(problem: Problem) -> None:

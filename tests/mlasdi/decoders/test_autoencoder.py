@@ -1,10 +1,14 @@
 """Training by gradient: the loss falls, on problems that the networks represent nearly exactly."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from mlasdi.decoders.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder, minimise
+from mlasdi.decoders.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder
+from mlasdi.decoders.gradient_descent import minimise
+from mlasdi.decoders.network_space import NetworkSpace
 from mlasdi.latent import Trajectories, derivative_residual, propagate
 from mlasdi.stages import NetworkSettings
 
@@ -33,12 +37,16 @@ def test_the_autoencoder_reconstructs_plane_data(trained, points):
 
 @pytest.mark.slow
 def test_propagation_in_the_loss_lowers_the_error_of_predictions(oscillator, points):
-    """Integrated trajectories decode better, with the other terms of the loss and the steps unchanged."""
+    """Free coefficients leave integrated trajectories far from encoded ones, but where the loss has their error."""
     data = oscillator.training_set(points, np.empty((0, 1)))
     misfits = []
     for weight in (0.0, 1.0):
         settings = AutoencoderSettings(
-            network=NetworkSettings(hidden=(20,)), steps=1500, learning_rate=5e-3, propagation_weight=weight
+            network=NetworkSettings(hidden=(20,)),
+            steps=1500,
+            learning_rate=5e-3,
+            propagation_weight=weight,
+            calibration="joint",
         )
         latent, _, decoder = fit_autoencoder(data, 2, settings, torch.Generator().manual_seed(0), lambda *pair: None)
         z = propagate(torch.from_numpy(latent.xi), torch.from_numpy(latent.z0), data.t)
@@ -86,11 +94,12 @@ def test_a_sine_decoder_learns_an_oscillating_residual(oscillator, points):
     network = NetworkSettings(hidden=(40, 40), activation="sine", kappa=8.0)
     settings = DecoderSettings(network=network, steps=600, learning_rate=5e-3)
     stage = fit_decoder(along, residual, settings, torch.Generator().manual_seed(0), lambda step, loss: None)
-    assert stage.scale == pytest.approx(float(residual.std()))
+    # Networks see POD coordinates rotated and multiplied by the root of their number, here two.
+    assert stage.scale == pytest.approx(math.sqrt(2) * float(residual.std()), rel=0.05)
     assert (stage.evaluate(along) - residual).square().mean() < 0.05 * residual.square().mean()
 
 
-def test_minimise_ends_in_the_best_parameters_reported():
+def test_minimise_ends_in_the_best_parameters():
     """With a learning rate that overshoots, the last parameters are worse than some before."""
     x = torch.tensor([1.0], requires_grad=True)
     losses: list[float] = []
@@ -98,6 +107,27 @@ def test_minimise_ends_in_the_best_parameters_reported():
     minimise(lambda: (x**2).sum(), [x], settings, lambda step, loss: losses.append(loss))
     assert len(losses) == 20
     assert float(x.detach() ** 2) == pytest.approx(min(losses))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_learning_rate_follows_its_schedule(schedule):
+    """On a constant slope each step of Adam is the learning rate; a cosine takes half of that in the mean."""
+    x = torch.tensor([0.0], requires_grad=True)
+    settings = DecoderSettings(steps=400, learning_rate=0.01, schedule=schedule)
+    minimise(lambda: x.sum(), [x], settings, lambda step, loss: None)
+    share = {"constant": 1.0, "cosine": 0.5}[schedule]
+    assert float(x.detach()) == pytest.approx(-0.01 * 400 * share, rel=0.02)
+
+
+@pytest.mark.parametrize("units", ["relative", "solver"])
+def test_coefficients_are_per_interval_whatever_the_units_of_the_loss(oscillator, points, units):
+    """With an interval of three units of time, the eigenvalues are still those in units of one over the interval."""
+    data = oscillator.training_set(points, np.empty((0, 1)))
+    settings = AutoencoderSettings(network=NetworkSettings(hidden=(20,)), steps=1500, learning_rate=5e-3, units=units)
+    space = NetworkSpace(interval=3.0)
+    latent, _, _ = fit_autoencoder(data, 2, settings, torch.Generator().manual_seed(0), lambda *pair: None, space)
+    values = np.linalg.eigvals(latent.xi[..., 1:])
+    np.testing.assert_allclose(np.abs(values.imag), 4 + points @ np.ones((1, 2)), rtol=0.1)
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"learning_rate": -1.0}, {"dynamics_weight": -0.1}, {"epochs": 3}])

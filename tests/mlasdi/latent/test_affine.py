@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from mlasdi.latent import calibrate, derivative_residual, propagate
+from mlasdi.latent import calibrate, calibrate_derivative, derivative_residual, propagate
 from mlasdi.latent.affine import growth_rates
 
 SPIRAL = torch.tensor([[0.3, -0.5, -6.0], [-0.2, 6.0, -0.5]], dtype=torch.float64)  # [b | A], decays while turning
@@ -133,3 +133,24 @@ def test_propagation_to_any_times_is_exact(scale):
         y0 = torch.cat([torch.ones(3, 1).double(), z0], dim=1)
         exact = (torch.linalg.matrix_exp(generator[:, None] * t[:, None, None]) @ y0[:, None, :, None])[..., 1:, 0]
         torch.testing.assert_close(propagate(xi, z0, t), exact, rtol=1e-11, atol=1e-11 * float(exact.abs().max()))
+
+
+def test_differences_of_first_order_at_the_ends_sum_by_parts():
+    """sum h (f' g + f g') = f g at the end minus f g at the start, with half weights at both ends."""
+    t = times(21)
+    f, g = torch.randn(2, 21, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    zero = torch.zeros(1, 2, dtype=torch.float64)
+    weights = torch.full((21, 1), 0.05, dtype=torch.float64)
+    weights[[0, -1]] /= 2
+    df, dg = (derivative_residual(zero, one, t, edge_order=1) for one in (f, g))
+    total = float((weights * (df * g + f * dg)).sum())
+    assert total == pytest.approx(float(f[-1] * g[-1] - f[0] * g[0]), rel=1e-10)
+
+
+def test_calibration_on_differences_is_exact_where_these_are():
+    """On a trajectory that is linear in time, whatever the order at the ends."""
+    t = times(11)
+    z = 2.0 + 3.0 * t[:, None]
+    for edge_order in (1, 2):
+        xi = calibrate_derivative(z, t, ridge=1e-12, edge_order=edge_order)
+        torch.testing.assert_close(xi[..., :1] + xi[..., 1:] * z, torch.full_like(z, 3.0), rtol=1e-5, atol=1e-5)

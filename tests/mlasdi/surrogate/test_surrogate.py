@@ -38,6 +38,20 @@ def published(burgers_data) -> Surrogate:
     return fit(burgers_data, ModelSettings.model_validate(settings), seed=0, info={"problem": "burgers1d"})
 
 
+@pytest.fixture(scope="module")
+def encoded(burgers_data) -> Surrogate:
+    """As published: networks of full states, and initial states that are encoded where they are given."""
+    settings = {
+        "kind": "mlasdi-paper",
+        "latent_dim": 2,
+        "n_time": 11,
+        "basis": {"compress": False},
+        "first_stage": {"steps": 3, "network": {"hidden": [6]}, "units": "solver", "initial_state": "given"},
+        "stages": [{"kind": "decoder", "steps": 3, "network": {"hidden": [5], "activation": "sine"}}],
+    }
+    return fit(burgers_data, ModelSettings.model_validate(settings), seed=0)
+
+
 @pytest.fixture
 def saved(surrogate, tmp_path):
     return surrogate.save(tmp_path / "model")
@@ -384,3 +398,32 @@ def test_nothing_is_overwritten(surrogate, saved):
     with pytest.raises(FileExistsError, match="exists"):
         dataclasses.replace(surrogate, info={"other": 1}).save(saved)
     assert (saved / "surrogate.json").read_bytes() == before
+
+
+# Known initial states
+
+
+def test_a_given_initial_state_is_encoded(encoded, burgers_data, tmp_path):
+    """It is where the latent trajectory starts, without uncertainty; elsewhere nothing changes."""
+    u0 = 1.1 * burgers_data.u[0, 0]
+    knowing = encoded.starting_from(MU, u0[None])
+    z0 = encoded.encoder.encode(torch.from_numpy(encoded.basis.project(u0))).numpy()
+    latent = knowing.propagate(MU)
+    np.testing.assert_allclose(latent.mean[0, 0], z0, rtol=1e-12)
+    np.testing.assert_array_equal(latent.std[0, 0], 0.0)
+    assert (encoded.propagate(MU).std[0, 0] > 0).all()
+    others = SEVERAL[1:]
+    np.testing.assert_array_equal(knowing.predict(others).mean, encoded.predict(others).mean)
+    again = Surrogate.load(knowing.save(tmp_path / "knowing"))
+    np.testing.assert_array_equal(again.predict(MU).mean, knowing.predict(MU).mean)
+
+
+def test_initial_states_at_training_points_are_encoded_ones(encoded, burgers_data):
+    z = encoded.encoder.encode(torch.from_numpy(encoded.basis.project(burgers_data.u[:, 0])))
+    # Networks are evaluated in single precision, whose rounding depends on the batch.
+    np.testing.assert_allclose(encoded.propagate(burgers_data.mu).mean[:, 0], z, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_that_interpolates_initial_states_refuses_given_ones(published, burgers_data):
+    with pytest.raises(ValueError, match=r"initial_state: kriged"):
+        published.starting_from(MU, burgers_data.u[0, :1])

@@ -273,6 +273,7 @@ def test_given_values_override_the_preset():
         ({"kind": "snapshot-gp", "stages": []}, "stages must begin with"),
         ({"kind": "snapshot-gp", "interpolation": "marginal-likelihood"}, "interpolation must be field"),
         ({"n_time": 4}, "n_time"),
+        ({"basis": {"compress": False}}, "only networks are trained on full states"),
         ({"anchors": -1}, "anchors"),
         ({"min_gain": 1.0}, "min_gain"),
         ({"noise": "some"}, "noise"),
