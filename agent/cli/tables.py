@@ -55,6 +55,8 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     if report.get("error_split"):  # absent in reports of earlier versions
         facts["mean error, by part"] = _split(report["error_split"][-1])
     failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""
+    reused = report.get("reused_runs", 0)  # absent in reports of earlier versions
+    failed += f", {reused} solutions found solved" if reused else ""
     facts |= {
         "solver runs": f"{report['solver_runs']}{failed}, in {report['rounds']} rounds",
         "stopped because": _REASONS.get(report["stop_reason"], report["stop_reason"]),

@@ -26,6 +26,9 @@ class ClusterSettings(BaseModel):
             py_modules, pip, env_vars and so on.
         storage: where snapshots are stored: a folder that all machines can access under this path, or a URL that fsspec
             understands, such as `s3://bucket/prefix`; None for the campaign's own folder.
+        share_solutions: whether campaigns with the same solver, in the same `root` or folder `storage`, find each
+            other's solutions. Python functions are the same if the Python files beside them are; programs are shared
+            only if they have a `version`.
         cpus: cores for solves on this machine; None for all. Only for `address: local`.
         solve_cpus: cores that one solve uses, and threads of its linear algebra; with a fraction, several solves share
             a core.
@@ -49,6 +52,7 @@ class ClusterSettings(BaseModel):
     address: str = Field(default="local", pattern=r"^(local|auto|ray://.+)$")
     runtime_env: dict[str, Any] = {}
     storage: str | None = None
+    share_solutions: bool = True
     cpus: int | None = Field(default=None, ge=1)
     solve_cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     solve_gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)

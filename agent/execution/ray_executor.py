@@ -199,17 +199,18 @@ def _in_sessions_of_their_own() -> Iterator[None]:
     """
     from ray._private import services
 
-    started = services.ConsolePopen
+    servers: Any = services
+    started = servers.ConsolePopen
 
     class Detached(started):  # type: ignore[misc,valid-type]
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options | {"start_new_session": True})
 
-    services.ConsolePopen = Detached
+    servers.ConsolePopen = Detached
     try:
         yield
     finally:
-        services.ConsolePopen = started
+        servers.ConsolePopen = started
 
 
 def n_cores() -> int:

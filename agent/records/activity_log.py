@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from mlasdi.agent.records.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, Activity
 from mlasdi.agent.records.sqlite_file import LedgerError, LedgerFile
@@ -19,6 +19,7 @@ from mlasdi.agent.records.sqlite_file import LedgerError, LedgerFile
 _log = logging.getLogger(__name__)
 
 BEAT_S = 5.0
+SILENT_S = 30.0  # an agent that has not beaten for so long is taken to be dead
 # The activity that contains all others of the agent: its process from beginning to end.
 RUN = "run"
 
@@ -75,6 +76,13 @@ class ActivityLog:
         with self._file.transaction() as db:
             db.execute("UPDATE activities SET ended_at = ? WHERE is_open", (now,))
             db.execute("UPDATE attempts SET seen_at = ? WHERE status = 'running'", (now,))
+
+    def state(self) -> Literal["running", "stopped", "killed"]:
+        """Whether an agent runs, has ended, or has not recorded its end and is silent since `SILENT_S`."""
+        runs = self._file.rows("SELECT ended_at, is_open FROM activities WHERE activity = ? ORDER BY id", (RUN,))
+        if not runs or not runs[-1]["is_open"]:
+            return "stopped"
+        return "running" if time.time() - runs[-1]["ended_at"] < SILENT_S else "killed"
 
     def close_all(self) -> None:
         """Close open activities; they end at the last beat."""

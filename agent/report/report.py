@@ -48,6 +48,7 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "solver_runs": ledger.solver_runs("train"),
         "failed_runs": ledger.failures("train"),
         "failures": failures(ledger),
+        "reused_runs": sum(attempt.status == "solved" and bool(attempt.cached) for attempt in ledger.attempts()),
         "validation_runs": ledger.solver_runs("validate"),
         "rounds": model.round + 1,
         "points": [point.mu for point in ledger.points("train", status="solved")],

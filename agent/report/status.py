@@ -20,7 +20,7 @@ def campaign_status(config: Config) -> dict[str, Any]:
     with Ledger(path, read_only=True) as ledger:
         stop_reason = _stop_reason(config, ledger)
         found = about | {
-            "state": "started" if stop_reason is None else "finished",
+            "state": ledger.activity_log.state() if stop_reason is None else "finished",
             "stop_reason": stop_reason,
             "solver_runs": ledger.solver_runs("train"),
             "validation_runs": ledger.solver_runs("validate"),

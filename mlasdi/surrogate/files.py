@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,17 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         SurrogateError: there is no surrogate, or it is damaged or of another format.
     """
     folder = _fetch(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
+    for name in (DESCRIPTION, TENSORS):
+        _check_file(source, folder, name)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
-    except ValueError as error:  # not JSON, or not text
+    except OSError as error:
+        name = Path(error.filename or folder).name
+        raise SurrogateError(f"{source}: {name} cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # not JSON, or not text
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged ({error})") from None
     if not isinstance(description, dict):
         raise SurrogateError(f"{source}: {DESCRIPTION} is damaged (not an object)")
@@ -67,9 +73,41 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     try:
-        return load_file(folder / TENSORS), upgraded(description)
+        tensors, description = load_file(folder / TENSORS), upgraded(description)
     except FormatError as error:
         raise SurrogateError(f"{source}: {error}") from None
+    except Exception as error:  # of safetensors, which has a class of its own; or parts of the description are missing
+        raise SurrogateError(unusable(source, error)) from None
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise SurrogateError(unusable(source, ValueError(f"'{name}' of {TENSORS} is not finite")))
+    return tensors, description
+
+
+def unusable(source: str | Path, error: Exception) -> str:
+    """The message for files whose contents are no surrogate."""
+    reason = " ".join(str(error).split())[:300]
+    return (
+        f"{source}: {DESCRIPTION} and {TENSORS} are no surrogate that works ({type(error).__name__}: {reason}): "
+        "load another version, or train it again"
+    )
+
+
+def _check_file(source: str | Path, folder: Path, name: str) -> None:
+    """Check that a file is an ordinary one in its folder: reading a pipe or a device could wait for ever.
+
+    Raises:
+        SurrogateError: it is not. A missing file is not noticed.
+    """
+    path = folder / name
+    try:
+        kind, place = path.stat().st_mode, path.resolve()
+    except OSError:
+        return
+    if not stat.S_ISREG(kind):
+        raise SurrogateError(f"{source}: {name} is not a regular file; load a copy of the model")
+    if not place.is_relative_to(folder.resolve()):
+        raise SurrogateError(f"{source}: {name} is a link to {place}, outside the folder; load a copy of the model")
 
 
 def _digest(description: dict[str, Any]) -> str:

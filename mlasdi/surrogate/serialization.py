@@ -1,5 +1,6 @@
 """A surrogate as tensors and JSON, and back."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,31 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
         "time_scaling": _time_scaling(description.get("time_scaling")),
         "coordinate_scaling": _coordinate_scaling(layout, description.get("coordinate_scaling")),
     }
+
+
+def check_consistency(surrogate: "Surrogate") -> None:
+    """Check the shapes of the grid, times and basis, and predict at a training point.
+
+    Raises:
+        Exception: of any kind: a part does not fit another, or the prediction is not finite.
+    """
+    basis, t, n_state = surrogate.basis, surrogate.t, surrogate.layout.n_state
+    shapes = {"basis.mean": (basis.mean, (n_state,)), "basis.modes": (basis.modes, (n_state, basis.modes.shape[-1]))}
+    for name, (array, expected) in shapes.items():
+        if array.shape != expected:
+            raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
+    if t.ndim != 1 or len(t) < 2 or not (np.diff(t) > 0).all():
+        raise ValueError("its times do not increase")
+    x = surrogate.model.latent.x
+    if x.ndim != 2 or x.shape[1] != surrogate.space.n_params or not len(x):
+        raise ValueError(f"its training points have shape {x.shape}, with {surrogate.space.n_params} parameters")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]])
+    if found.mean.shape != (1, 2, n_state):
+        raise ValueError(f"its prediction has shape {found.mean.shape}, expected {(1, 2, n_state)}")
+    if not np.isfinite(found.mean).all() or found.std is None or np.isnan(found.std).any():
+        raise ValueError("its prediction at a training point is not finite")
 
 
 def _time_scaling(saved: Any) -> TimeScaling:

@@ -348,9 +348,13 @@ class Surrogate:
         """
         tensors, description = surrogate_files.read(source)
         try:
-            return cls(**serialization.assembled(tensors, description))
+            loaded = cls(**serialization.assembled(tensors, description))
+            serialization.check_consistency(loaded)
         except KeyError as error:
             raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None
+        except Exception as error:  # parts that do not fit together fail in many ways
+            raise SurrogateError(surrogate_files.unusable(source, error)) from None
+        return loaded
 
 
 def _chunks(n: int, size: int) -> Iterator[slice]:

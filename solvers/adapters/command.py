@@ -105,8 +105,10 @@ class Command(FileArrays):
         }
 
     def source(self) -> Path | None:
-        """The files of a program are not known."""
-        return None
+        """The script or program; None without a `version`, as other files of a program are not known."""
+        program, *arguments = (text.replace("{here}", os.getcwd()) for text in self.argv)
+        files = [Path(text) for text in (*arguments, shutil.which(program) or "") if Path(text).is_file()]
+        return files[0] if self.version and files else None
 
     def solve(self, mu: Mapping[str, float]) -> Snapshots:
         """Run the program and read its output.

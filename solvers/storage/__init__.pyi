@@ -7,5 +7,6 @@ from .shared_solutions import SharedSolutions as SharedSolutions
 from .snapshot_store import DamagedSnapshot as DamagedSnapshot
 from .snapshot_store import SnapshotStore as SnapshotStore
 from .snapshot_store import address as address
+from .solver_code import code_digest as code_digest
 from .time_grids import to_common_times as to_common_times
 from .time_grids import within as within

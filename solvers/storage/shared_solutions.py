@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlasdi.solvers import FullOrderModel
-from mlasdi.solvers.storage.code_digest import code_digest
 from mlasdi.solvers.storage.snapshot_store import DamagedSnapshot, SnapshotStore
+from mlasdi.solvers.storage.solver_code import code_digest
 
 
 class SharedSolutions:

@@ -331,3 +331,27 @@ def test_a_worker_with_another_cache_stores_solutions_where_the_agent_finds_them
     for result in results:
         solves.record_result(result)
     assert [float(solves.snapshots(point).u.max()) for point in ledger.points("train")] == [1.0, 2.0, 3.0]
+
+
+def test_another_campaign_finds_what_the_same_solver_has_solved(config: Config, tmp_path: Path) -> None:
+    """Under another name; a damaged file is solved again, and other settings of the solver are another solver."""
+
+    def solved(name: str, **options: Any) -> list[bool | None]:
+        problem = config.problem.model_copy(update={"options": {**config.problem.options, **options}})
+        other = config.model_copy(update={"name": name, "problem": problem})
+        with Ledger(tmp_path / f"{name}.db") as ledger:
+            solves = Solves(other, ledger, SerialExecutor(), Recorder())
+            run(solves)
+            assert all(solves.snapshots(point).u.max() == point.mu["a"] for point in ledger.points())
+            return [attempt.cached for attempt in ledger.attempts()]
+
+    assert solved("first") == [False] * 3
+    assert solved("second") == [True] * 3
+    assert len(calls(config)) == 3
+    damaged, *_ = (tmp_path / "solutions").iterdir()
+    damaged.unlink()
+    damaged.write_bytes(b"no solution")
+    assert sorted(map(bool, solved("third"))) == [False, True, True]
+    assert solved("fourth") == [True] * 3
+    assert solved("fifth", log=str(tmp_path / "other log")) == [False] * 3
+    assert len(calls(config)) == 4

@@ -359,7 +359,7 @@ def test_status_on_the_way() -> None:
     assert json.loads(result.stdout) == {
         "campaign": "pulse",
         "folder": "mlruns/campaigns/pulse",
-        "state": "started",
+        "state": "stopped",
         "stop_reason": None,
         "budget": 9,
         "solver_runs": 5,
@@ -387,7 +387,7 @@ def test_status_on_the_way() -> None:
 def test_status_after_the_end_and_when_it_goes_on() -> None:
     campaign = record_campaign()
     (campaign / "report.json").write_text(json.dumps({"stop_reason": "target-error", "solver_runs": 5}))
-    assert json.loads(mlasdi("status", "pulse.yaml", "--json").stdout)["state"] == "started"
+    assert json.loads(mlasdi("status", "pulse.yaml", "--json").stdout)["state"] == "stopped"
     with Ledger(campaign / "ledger.db") as ledger:
         ledger.set_meta("finished", "digest")
     text = mlasdi("status", "pulse.yaml").stdout
@@ -396,7 +396,7 @@ def test_status_after_the_end_and_when_it_goes_on() -> None:
     with Ledger(campaign / "ledger.db") as ledger:
         (waiting,) = ledger.points("train", status="proposed")
         ledger.finish_attempt(start_attempt(ledger, waiting.id), solve_result(waiting.id))
-    assert "pulse: started" in mlasdi("status", "pulse.yaml").stdout
+    assert "pulse: stopped" in mlasdi("status", "pulse.yaml").stdout
 
 
 def test_status_of_a_damaged_ledger() -> None:

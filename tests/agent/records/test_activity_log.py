@@ -160,3 +160,17 @@ def test_a_heartbeat_ends_with_its_block(ledger: Ledger) -> None:
             assert time.monotonic() < deadline
         ledger.activity_log.end(activity)
     assert not heart._thread.is_alive()
+
+
+def test_whether_an_agent_runs_has_ended_or_was_killed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = ledger.activity_log
+    assert log.state() == "stopped"
+    with log.timed(RUN):
+        assert log.state() == "running"
+    assert log.state() == "stopped"
+    log.begin(RUN)
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert log.state() == "killed"
+    log.beat()
+    assert log.state() == "running"

@@ -26,8 +26,9 @@ class Sourced(Protocol):
 def code_digest(fom: FullOrderModel) -> str | None:
     """A digest of the files with the code of a solver; None if it is not known.
 
-    These are all Python files of the package with the solver, or of its folder. A built-in solver depends on the files
-    of its own folder alone. Other libraries and data files are not seen; the version of a solver stands for them.
+    These are its file and, if that is Python, all Python files of its package, or of its folder. A built-in solver
+    depends on the files of its own folder alone. Other libraries and data files are not seen; the version of a solver
+    stands for them.
     """
     file = fom.source() if isinstance(fom, Sourced) else _file_of(type(fom))
     return None if file is None else _digest(file)
@@ -60,6 +61,8 @@ def _digest(file: Path) -> str | None:
 def _python_files(file: Path) -> list[Path]:
     builtin = Path(__file__).parents[1] / "builtin"
     folder = file.parent
+    if file.suffix != ".py":
+        return [file]
     if file.resolve().parent == builtin.resolve() or not (folder / "__init__.py").exists():
         return sorted(islice(folder.glob("*.py"), _MAX_FILES + 1))
     while (folder.parent / "__init__.py").exists():
