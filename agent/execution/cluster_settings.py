@@ -42,7 +42,7 @@ class ClusterSettings(BaseModel):
         retries: how often a point is tried again after a failure of a kind in `TRANSIENT`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     executor: Literal["ray", "serial"] = "ray"
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
@@ -54,7 +54,7 @@ class ClusterSettings(BaseModel):
     solve_gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     solve_memory_mb: int | None = Field(default=None, ge=1)
     solve_resources: dict[str, float] = {}
-    solve_time_limit_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    solve_time_limit_s: float | None = Field(default=None, gt=0)
     train_cpus: int = Field(default=1, ge=1)
     train_gpus: float = Field(default=0.0, ge=0, le=1)
     retries: int = Field(default=1, ge=0)

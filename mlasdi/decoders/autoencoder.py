@@ -21,7 +21,7 @@ N_REPORTS = 100  # of the loss during a training
 Kappas = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class AutoencoderSettings(BaseModel, frozen=True, extra="forbid"):
+class AutoencoderSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """First stage: autoencoder and latent dynamics, trained jointly by Adam."""
 
     kind: Literal["autoencoder"] = "autoencoder"
@@ -111,7 +111,7 @@ def fit_autoencoder(
     return latent, encoding, NetworkStage(decoder.cpu(), settings.network, 1.0)
 
 
-class DecoderSettings(BaseModel, frozen=True, extra="forbid"):
+class DecoderSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A later stage: a decoder network for the residual, trained by Adam; by default with the published sine layer."""
 
     reproduces_training_data: ClassVar[bool] = False
