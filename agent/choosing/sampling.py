@@ -33,7 +33,9 @@ class SamplingSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         description="number of Sobol points in the initial design, if it has any; null: 2 (number of parameters + 1)",
     )
     acquisition: AcquisitionName = "field-std"
-    batch: int = Field(1, ge=1, description="points chosen in a round; in asynchronous mode, solves that run at once")
+    batch: int = Field(
+        1, ge=1, le=100_000, description="points chosen in a round; in asynchronous mode, solves that run at once"
+    )
     rounds: Literal["fixed", "greedy"] = Field(
         "fixed", description="fixed: `batch` points in a round; greedy: the number with the largest error reduction "
         "per second, of which `batch` are solved in parallel",

@@ -55,7 +55,7 @@ class BudgetSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    solver_runs: int = Field(ge=1)
+    solver_runs: int = Field(ge=1, le=10_000_000)
     solver_runs_per_round: int | None = Field(default=None, ge=1)
     wall_time_s: float | None = Field(default=None, gt=0)
     core_hours: float | None = Field(default=None, gt=0)

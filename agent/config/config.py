@@ -60,7 +60,7 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MAX_NAME)
     root: Path = Field(Path("mlruns"), description="folder of all local state")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     problem: ProblemSettings
     budget: BudgetSettings
     sampling: SamplingSettings = SamplingSettings()

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlasdi.solvers.storage import check_protocol, is_url
 
+MAX_CORES = 10_000  # of a task: more than any machine has
 # Ray's own resources, which have settings of their own here.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -49,15 +50,15 @@ class ClusterSettings(BaseModel):
     address: str = Field(default="local", pattern=r"^(local|auto|ray://.+)$")
     runtime_env: dict[str, Any] = {}
     storage: str | None = None
-    cpus: int | None = Field(default=None, ge=1)
-    solve_cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    solve_gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    solve_memory_mb: int | None = Field(default=None, ge=1)
+    cpus: int | None = Field(default=None, ge=1, le=MAX_CORES)
+    solve_cpus: float = Field(default=1.0, gt=0, le=MAX_CORES)
+    solve_gpus: float = Field(default=0.0, ge=0, le=MAX_CORES)
+    solve_memory_mb: int | None = Field(default=None, ge=1, le=10**9)
     solve_resources: dict[str, float] = {}
     solve_time_limit_s: float | None = Field(default=None, gt=0)
-    train_cpus: int = Field(default=1, ge=1)
+    train_cpus: int = Field(default=1, ge=1, le=MAX_CORES)
     train_gpus: float = Field(default=0.0, ge=0, le=1)
-    retries: int = Field(default=1, ge=0)
+    retries: int = Field(default=1, ge=0, le=100)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -63,7 +63,7 @@ FirstStageSettings = Annotated[
     ChosenSettings | InferredDynamicsSettings | VariableProjectionSettings | AutoencoderSettings | NoLatentSettings,
     Field(discriminator="kind"),
 ]
-LatentDim = Annotated[int, Field(ge=1)]
+LatentDim = Annotated[int, Field(ge=1, le=1000)]
 StageSettings = Annotated[SineFeaturesSettings | KrigingSettings | DecoderSettings, Field(discriminator="kind")]
 
 # Default latent dimensions of variable projection, which is fast enough for several models. Chosen on the wake, vlasov

@@ -317,6 +317,9 @@ def test_no_number_may_be_infinite(base: Path, first_stage: str) -> None:
         ("sampling.initial_sobol", 10_000),
         ("sampling.candidates", 65_536),
         ("model.anchors", 1024),
+        ("cluster.cpus", 10_000),
+        ("cluster.train_cpus", 10_000),
+        ("sampling.batch", 100_000),
     ],
 )
 def test_numbers_that_nothing_could_work_off_are_refused(base: Path, key: str, limit: int) -> None:
