@@ -104,7 +104,7 @@ class PodBasis:
         total = max(float(np.sum(centred**2) + n_snapshots * mean @ mean), np.finfo(float).tiny)
         tall = centred.shape[0] >= centred.shape[1]
         if settings.tolerance < MIN_TOLERANCE_OF_GRAM:
-            tall, smallest = True, np.finfo(float).eps ** 2
+            tall, smallest = True, float(np.finfo(float).eps) ** 2
             vectors, singular, _ = np.linalg.svd(centred.T, full_matrices=False)
             values = singular**2
         else:
