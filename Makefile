@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Two files of tests at a time; what a file sets up is made once, by the process that has it.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench docs docs-figures studies paper gallery clean setup dev
+.PHONY: demo test test-all lint bench torture docs docs-figures studies paper gallery clean setup dev
 # What users need: about 1.7 GB and two minutes, most of it for torch, Ray and MLflow.
 setup: $(VENV)/.installed
 
@@ -46,6 +46,10 @@ bench: dev
 	$(BIN)/python tests/benchmarks/trust.py
 	$(BIN)/python tests/benchmarks/trust_page.py
 	$(BIN)/pytest -m bench tests/benchmarks -s
+
+# Kills, damaged files, wrong configurations and tampered models, in at most 20 minutes; writes RELIABILITY.md.
+torture: dev
+	$(BIN)/python tests/benchmarks/torture.py
 
 # The documentation as a site in `site/`, which opens from disk.
 docs: dev

@@ -25,6 +25,9 @@ MIN_CORNER_DISTANCE = 0.05
 BISECTIONS = 20
 
 
+MAX_NAME = 100  # characters of a parameter's name: a column of tables, and part of labels and tags
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of the problem.
@@ -49,6 +52,14 @@ class Parameter:
             raise ValueError(f"parameter '{self.name}': scale '{self.scale}' must be 'linear' or 'log'")
         if not (np.isfinite(self.low) and np.isfinite(self.high)):
             raise ValueError(f"parameter '{self.name}': bounds [{self.low}, {self.high}] must be finite")
+        if len(self.name) > MAX_NAME:
+            raise ValueError(
+                f"parameter '{self.name[:MAX_NAME]}...': the name has {len(self.name)} characters, at most {MAX_NAME} "
+                "are allowed"
+            )
+        with np.errstate(over="ignore"):
+            if not np.isfinite(np.float64(self.high) - np.float64(self.low)):
+                raise ValueError(f"parameter '{self.name}': the range [{self.low}, {self.high}] is too large")
         if not self.low < self.high:
             raise ValueError(f"parameter '{self.name}': low {self.low} must be less than high {self.high}")
         if self.scale == "log" and self.low <= 0:

@@ -20,23 +20,29 @@ MAX_PARAMS_OF_CORNERS = 4
 MAX_CORNERS = 64
 
 
-class SamplingSettings(BaseModel, frozen=True, extra="forbid"):
+class SamplingSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The initial design and the choice of further points."""
 
     initial: InitialDesign | None = Field(
         None, description=f"null: corners of up to {MAX_PARAMS_OF_CORNERS} parameters, Sobol points of more"
     )
     initial_sobol: int | None = Field(
-        None, ge=0, description="number of Sobol points in the initial design, if it has any; null: 2 (number of "
-        "parameters + 1)",
-    )  # fmt: skip
+        None,
+        ge=0,
+        le=10_000,
+        description="number of Sobol points in the initial design, if it has any; null: 2 (number of parameters + 1)",
+    )
     acquisition: AcquisitionName = "field-std"
-    batch: int = Field(1, ge=1, description="points chosen in a round; in asynchronous mode, solves that run at once")
+    batch: int = Field(
+        1, ge=1, le=100_000, description="points chosen in a round; in asynchronous mode, solves that run at once"
+    )
     rounds: Literal["fixed", "greedy"] = Field(
         "fixed", description="fixed: `batch` points in a round; greedy: the number with the largest error reduction "
         "per second, of which `batch` are solved in parallel",
     )  # fmt: skip
-    candidates: int = Field(256, ge=8, description="Sobol points from which the acquisition function is maximised")
+    candidates: int = Field(
+        256, ge=8, le=65_536, description="Sobol points from which the acquisition function is maximised"
+    )
     candidate_set: Path | None = Field(
         None, description="CSV, JSON or Parquet table of the only points that may be chosen"
     )

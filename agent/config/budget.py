@@ -53,14 +53,14 @@ class BudgetSettings(BaseModel):
         charge_failures: whether a failed point costs a solver run. A point costs one run, however often it was tried.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    solver_runs: int = Field(ge=1)
+    solver_runs: int = Field(ge=1, le=10_000_000)
     solver_runs_per_round: int | None = Field(default=None, ge=1)
-    wall_time_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    core_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    wall_time_s: float | None = Field(default=None, gt=0)
+    core_hours: float | None = Field(default=None, gt=0)
     target_error: Annotated[
-        float | None, Field(gt=0, allow_inf_nan=False), AfterValidator(_below_one), BeforeValidator(_from_percentage)
+        float | None, Field(gt=0), AfterValidator(_below_one), BeforeValidator(_from_percentage)
     ] = None
     check_solves: int = Field(default=2, ge=0)
     max_failures: int = Field(default=5, ge=1)

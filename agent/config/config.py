@@ -29,19 +29,23 @@ from mlasdi.training import ModelSettings
 
 # A validation set with more solves than this is an error, for example a grid over many parameters.
 MAX_VALIDATION = 100_000
+# Of a campaign's name, which becomes part of names of files, which may have 255 characters.
+MAX_NAME = 100
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the key, the value, and what is allowed."""
 
 
-class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
+class ValidationSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Solves for validation; they are not candidates, not used for training, and not part of the budget."""
 
     grid: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None, description="points per parameter of a tensor grid: one number, or one for each parameter"
     )
-    sobol: int | None = Field(None, ge=1, description="number of points of a Sobol sequence, instead of a grid")
+    sobol: int | None = Field(
+        None, ge=1, le=MAX_VALIDATION, description="number of points of a Sobol sequence, instead of a grid"
+    )
     rest: bool = Field(False, description="use the solutions of a data set that are not training data")
     n_time: int | None = Field(101, ge=2, description="number of times kept of a validation solve; null: all")
 
@@ -51,12 +55,12 @@ class ValidationSettings(BaseModel, frozen=True, extra="forbid"):
         return self.rest or self.grid is not None or self.sobol is not None
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The configuration of a campaign."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=MAX_NAME)
     root: Path = Field(Path("mlruns"), description="folder of all local state")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     problem: ProblemSettings
     budget: BudgetSettings
     sampling: SamplingSettings = SamplingSettings()

@@ -10,7 +10,7 @@ from mlasdi.agent.execution import SolverSpec
 from mlasdi.solvers import Constraint, Parameter, ParameterSpace, TabulatedModel, nearest, parse_constraint
 
 
-class ProblemSettings(BaseModel, frozen=True, extra="forbid"):
+class ProblemSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The full-order solver, the parameter box, and its constraints."""
 
     solver: str = Field(description="a built-in solver, an adapter, or package.module:Class")

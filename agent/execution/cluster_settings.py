@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlasdi.solvers.storage import check_protocol, is_url
 
+MAX_CORES = 10_000  # of a task: more than any machine has
 # Ray's own resources, which have settings of their own here.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -45,7 +46,7 @@ class ClusterSettings(BaseModel):
         retries: how often a point is tried again after a failure of a kind in `TRANSIENT`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     executor: Literal["ray", "serial"] = "ray"
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
@@ -53,15 +54,15 @@ class ClusterSettings(BaseModel):
     runtime_env: dict[str, Any] = {}
     storage: str | None = None
     share_solutions: bool = True
-    cpus: int | None = Field(default=None, ge=1)
-    solve_cpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    solve_gpus: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    solve_memory_mb: int | None = Field(default=None, ge=1)
+    cpus: int | None = Field(default=None, ge=1, le=MAX_CORES)
+    solve_cpus: float = Field(default=1.0, gt=0, le=MAX_CORES)
+    solve_gpus: float = Field(default=0.0, ge=0, le=MAX_CORES)
+    solve_memory_mb: int | None = Field(default=None, ge=1, le=10**9)
     solve_resources: dict[str, float] = {}
-    solve_time_limit_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    train_cpus: int = Field(default=1, ge=1)
+    solve_time_limit_s: float | None = Field(default=None, gt=0)
+    train_cpus: int = Field(default=1, ge=1, le=MAX_CORES)
     train_gpus: float = Field(default=0.0, ge=0, le=1)
-    retries: int = Field(default=1, ge=0)
+    retries: int = Field(default=1, ge=0, le=100)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

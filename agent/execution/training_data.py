@@ -9,6 +9,8 @@ from mlasdi.solvers.storage import SnapshotStore, to_common_times
 
 # Above this relative error of the interpolation in time there is a warning, because surrogates can be more accurate.
 MAX_TIME_ERROR = 1e-3
+# Part of the longest run above which it is said that it is not used: less is the last step of a solver.
+MAX_UNUSED = 0.01
 
 
 class SolvesError(Exception):
@@ -45,11 +47,16 @@ def read_training_data(
     space: ParameterSpace,
     solutions: Sequence[Solution],
     warn: Callable[[str], None],
-) -> tuple[TrainingData, float]:
-    """Solutions at common times, and the estimated relative error of the interpolation in time.
+) -> tuple[TrainingData, dict[str, float]]:
+    """Solutions at common times, and what became of their times.
 
     Args:
-        warn: called with a message if that error exceeds `MAX_TIME_ERROR`.
+        warn: called with a message if the error of interpolation in time exceeds `MAX_TIME_ERROR`, or if more than
+            `MAX_UNUSED` of the longest run is not used.
+
+    Returns:
+        The solutions, and facts that are saved with a surrogate: `time_interpolation_error`, its estimated relative
+        error, and `unused_time`, the part of the longest run that is not used because others are shorter.
 
     Raises:
         SolvesError: one is missing, or their times hardly overlap, or their fields or grids differ.
@@ -66,8 +73,15 @@ def read_training_data(
             f"solutions have different times, and interpolation in time has a relative error of about "
             f"{common.error:.1e}: let the solver write more times, or the same times at all points"
         )
+    if common.unused > MAX_UNUSED:
+        warn(
+            f"runs have different lengths: the model covers times from {common.t[0]:g} to {common.t[-1]:g}, which all "
+            f"have, and {100 * common.unused:.2g} % of the longest run is not used: let the solver run to the same "
+            "time at all points"
+        )
     mus = space.as_array([solution.mu for solution in solutions])
-    return TrainingData(space, layout, mus, common.t, common.u), common.error
+    facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
+    return TrainingData(space, layout, mus, common.t, common.u), facts
 
 
 def _common_layout(fom: FullOrderModel, solutions: Sequence[Solution], found: Sequence[Snapshots]) -> StateLayout:

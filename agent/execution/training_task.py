@@ -93,8 +93,8 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
         ValueError: the settings do not suit the solutions.
     """
     store = open_store(task.store_root)
-    data, time_error = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
-    info = {**task.info, "time_interpolation_error": time_error}
+    data, facts = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
+    info = {**task.info, **facts}
     device = _device(task.gpus, warn)
     before = None if task.before is None else _load(task.before)
     with limited_threads(task.cpus):

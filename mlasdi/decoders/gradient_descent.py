@@ -12,7 +12,7 @@ N_REPORTS = 100  # of the loss during a training
 Schedule = Literal["cosine", "constant"]
 
 
-class DescentSettings(BaseModel, frozen=True, extra="forbid"):
+class DescentSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Steps of Adam, and its learning rate."""
 
     steps: int = Field(5000, ge=1)

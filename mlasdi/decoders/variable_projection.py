@@ -42,11 +42,11 @@ MIN_RATE, MAX_RATE = -2.0, 0.2
 Calibration = Literal["integral", "weak", "least-squares"]
 
 
-class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid"):
+class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """First stage by variable projection."""
 
     kind: Literal["variable-projection"] = "variable-projection"
-    n_sine: int = Field(100, ge=0, description="random sine features of the decoder, besides 1, z and z z")
+    n_sine: int = Field(100, ge=0, le=10_000, description="random sine features of the decoder, besides 1, z and z z")
     kappa: float = Field(0.3, gt=0, description="scale of the frequencies of these features")
     ridge: float = Field(1e-8, gt=0)
     roughness: float = Field(1.0, ge=0, description="penalty on coefficients that are not linear in the parameters")

@@ -12,10 +12,11 @@ from mlasdi.solvers import evenly_spread
 
 BLOCK_ROWS = 256  # states that are lifted at once: the modes, which may exceed a core's cache, are read once a block
 MAX_BLOCK_VALUES = 1 << 24  # bounds the memory of a block
+MIN_TOLERANCE_OF_GRAM = 3e-8  # for smaller ones, singular values are computed: eigenvalues are their squares, rounded
 MIN_EIGENVALUE = 1e-15  # safety bound of Gram eigenvalues, relative to the largest: smaller ones are rounding errors
 
 
-class BasisSettings(BaseModel, frozen=True, extra="forbid"):
+class BasisSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Size of the POD basis: the smallest rank that meets `tolerance`, but at most `max_rank`."""
 
     tolerance: float = Field(1e-7, gt=0, lt=1, description="relative L2 error of all training snapshots together")
@@ -53,7 +54,9 @@ class PodBasis:
     def fit(cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings, n_fields: int = 1) -> "PodBasis":
         """Basis of snapshots by the eigenvectors of the smaller Gram matrix, in float64.
 
-        In float32, rounding errors would dominate the small eigenvalues of smooth data.
+        In float32, rounding errors would dominate the small eigenvalues of smooth data. For tolerances below
+        `MIN_TOLERANCE_OF_GRAM` they do in float64 too, and a singular value decomposition is computed, which takes
+        several times longer.
 
         Args:
             u: the snapshots.
@@ -105,10 +108,16 @@ class PodBasis:
             mean, centred = mean / unit, centred / unit
         total = max(float(np.sum(centred**2) + n_snapshots * mean @ mean), np.finfo(float).tiny)
         tall = centred.shape[0] >= centred.shape[1]
-        values, vectors = np.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
-        values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
+        if settings.tolerance < MIN_TOLERANCE_OF_GRAM:
+            tall, smallest = True, float(np.finfo(float).eps) ** 2
+            vectors, singular, _ = np.linalg.svd(centred.T, full_matrices=False)
+            values = singular**2
+        else:
+            smallest = MIN_EIGENVALUE
+            values, vectors = np.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
+            values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
         left_out = np.sqrt(np.append(np.cumsum(values[::-1])[::-1], 0.0) / total)
-        resolved = max(int(np.sum(values > values[0] * MIN_EIGENVALUE)), 1)
+        resolved = max(int(np.sum(values > values[0] * smallest)), 1)
         enough = max(int(np.argmax(left_out <= settings.tolerance)), 1)
         rank = min(enough, settings.max_rank, resolved) if settings.compress else resolved
         modes = vectors[:, :rank] if tall else centred.T @ vectors[:, :rank]

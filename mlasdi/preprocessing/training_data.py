@@ -58,6 +58,8 @@ class TrainingData:
         It is measured on a sample of the values of a state, and where a trajectory is small at that time, relative to a
         tenth of its largest norm.
         """
+        if n_time >= len(self.t):
+            return 0.0
         keep = self._spread_times(n_time)
         rows = evenly_spread(self.u.shape[2], SAMPLED_VALUES)
         largest = 0.0

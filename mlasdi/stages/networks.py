@@ -13,7 +13,7 @@ from torch import Tensor, nn
 Activation = Literal["tanh", "softplus", "sine"]
 
 
-class NetworkSettings(BaseModel, frozen=True, extra="forbid"):
+class NetworkSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Hidden layers of a fully connected network.
 
     With `activation: sine` the first hidden layer is `sin(kappa (W z + b))` and the others are tanh (arXiv 2506.09207,

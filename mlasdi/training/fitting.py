@@ -62,7 +62,9 @@ def fit(
     prequential = PrequentialErrors()
     if before is not None:
         prequential = before.record.prequential + prequential_errors(before, data)
+    given = data
     data, noise = _prepared(data, settings)
+    thinning_error = 0.0 if noise else given.time_error(len(data.t))  # of noisy data it cannot be measured
     common = {
         "space": data.space,
         "interval": float(data.t[-1] - data.t[0]),
@@ -81,7 +83,7 @@ def fit(
         model=winner.model,
         encoder=winner.encoder,
         record=replace(record, fit_s=time.perf_counter() - start),
-        info=dict(info or {}),
+        info={**(info or {}), "thinning_error": thinning_error},
         time_scaling=context.aligned.time_scaling,
         coordinate_scaling=context.aligned.coordinate_scaling,
     )

@@ -9,7 +9,7 @@ from mlasdi.decoders import AutoencoderSettings, DecoderSettings, Kappas, Variab
 from mlasdi.preprocessing import BasisSettings, NoiseSetting
 
 
-class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid"):
+class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A later stage: random sine features of (z, mu) with output weights in closed form.
 
     Each combination of `kappa` and `ridge` is tried, and the one with the smallest leave-one-out error is kept.
@@ -18,12 +18,12 @@ class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid"):
     reproduces_training_data: ClassVar[bool] = False
 
     kind: Literal["sine-features"] = "sine-features"
-    n_sine: int = Field(200, ge=1)
+    n_sine: int = Field(200, ge=1, le=10_000)
     kappa: Kappas = (0.1, 0.3, 1.0)
     ridge: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-5, 1e-2), min_length=1)
 
 
-class KrigingSettings(BaseModel, frozen=True, extra="forbid"):
+class KrigingSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A later stage: the remaining residual, kriged over the parameters; kept unless it raises the error."""
 
     reproduces_training_data: ClassVar[bool] = True
@@ -31,13 +31,13 @@ class KrigingSettings(BaseModel, frozen=True, extra="forbid"):
     kind: Literal["kriging"] = "kriging"
 
 
-class NoLatentSettings(BaseModel, frozen=True, extra="forbid"):
+class NoLatentSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """No first stage and no latent dynamics: a kriging stage interpolates the snapshots at equal times."""
 
     kind: Literal["none"] = "none"
 
 
-class InferredDynamicsSettings(BaseModel, frozen=True, extra="forbid"):
+class InferredDynamicsSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """Latent dynamics by operator inference in POD coordinates, their form and size by leave-one-out errors."""
 
     kind: Literal["operator-inference"] = "operator-inference"
@@ -51,7 +51,7 @@ class InferredDynamicsSettings(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-class ChosenSettings(BaseModel, frozen=True, extra="forbid"):
+class ChosenSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The best of several: kriging, operator inference, and latent dynamics with a closed-form decoder."""
 
     kind: Literal["chosen"] = "chosen"
@@ -63,7 +63,7 @@ FirstStageSettings = Annotated[
     ChosenSettings | InferredDynamicsSettings | VariableProjectionSettings | AutoencoderSettings | NoLatentSettings,
     Field(discriminator="kind"),
 ]
-LatentDim = Annotated[int, Field(ge=1)]
+LatentDim = Annotated[int, Field(ge=1, le=1000)]
 StageSettings = Annotated[SineFeaturesSettings | KrigingSettings | DecoderSettings, Field(discriminator="kind")]
 
 # Default latent dimensions of variable projection, which is fast enough for several models. Chosen on the wake, vlasov
@@ -116,7 +116,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class ModelSettings(BaseModel, frozen=True, extra="forbid"):
+class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The surrogate model. `kind` is a preset for the keys below it; each can be overridden."""
 
     kind: Literal["mlasdi", "mlasdi-paper", "gplasdi", "snapshot-gp"] = "mlasdi"
@@ -149,7 +149,9 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid"):
     )
     first_stage: FirstStageSettings
     stages: tuple[StageSettings, ...]
-    anchors: int = Field(ge=0, description="points between the training points where the kriged field serves as data")
+    anchors: int = Field(
+        ge=0, le=1024, description="points between the training points where the kriged field serves as data"
+    )
     interpolation: Literal["field", "marginal-likelihood"]
     time_scaling: Literal["learned", "off"] = Field(
         description="learned: time is scaled by a rate that depends on the parameters, where that aligns trajectories"

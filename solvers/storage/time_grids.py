@@ -25,11 +25,13 @@ class CommonTimes:
         u: states `[run, time, state]`.
         error: estimated relative L2 error of the interpolation, the largest over runs and times; 0 if the times were
             equal and nothing was interpolated.
+        unused: part of the longest run that lies outside the common interval.
     """
 
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "run time state"]
     error: float
+    unused: float = 0.0
 
 
 def to_common_times(runs: Sequence[Snapshots]) -> CommonTimes:
@@ -46,7 +48,9 @@ def to_common_times(runs: Sequence[Snapshots]) -> CommonTimes:
         return CommonTimes(first, np.stack([run.u for run in runs]), 0.0)
     t = _common_times([run.t for run in runs])
     u = np.stack([_spline(run.t, run.u)(t) for run in runs])
-    return CommonTimes(t, u, max(interpolation_error(run) for run in runs))
+    longest = max(run.t[-1] - run.t[0] for run in runs)
+    unused = max(float(1 - (t[-1] - t[0]) / longest), 0.0)
+    return CommonTimes(t, u, max(interpolation_error(run) for run in runs), unused)
 
 
 def within(run: Snapshots, start: float, end: float) -> Snapshots:

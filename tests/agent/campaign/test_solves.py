@@ -82,8 +82,8 @@ def run(solves: Solves, round: int = 0, mus: np.ndarray = MUS) -> None:
     solves.run("train", solves.ledger.points("train", round=round))
 
 
-def training_data(solves: Solves, round: int) -> tuple[TrainingData, float]:
-    """What the model of a round is trained on, as its task reads it, and the error of interpolation in time."""
+def training_data(solves: Solves, round: int) -> tuple[TrainingData, dict[str, float]]:
+    """What the model of a round is trained on, as its task reads it, and facts about its times."""
     found = solves.solutions(round)
     return read_training_data(solves.store, solves.fom, solves.space, found, solves.monitor.warning)
 
@@ -228,21 +228,25 @@ def let_times_differ(monkeypatch: pytest.MonkeyPatch, times: Callable[[np.ndarra
 def test_solutions_at_different_times_are_interpolated(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
     let_times_differ(monkeypatch, lambda t: 0.9 * t**1.2)
     run(solves)
-    data, time_error = training_data(solves, 0)
+    data, facts = training_data(solves, 0)
+    time_error = facts["time_interpolation_error"]
     np.testing.assert_allclose(data.t, np.linspace(0, 0.9, len(data.t)))
     error = np.abs(data.u[:, :, -1] - np.sin(6 * data.t)).max()
     assert error / 5 < time_error < 10 * error < 1e-3
-    assert not [heard for heard in solves.monitor.heard if heard[0] == "warning"]
+    (warning,) = (text for event, *text in solves.monitor.heard if event == "warning")
+    assert "times from 0 to 0.9, which all have, and 10 % of the longest run is not used" in warning[0]
+    assert facts["unused_time"] == pytest.approx(0.1)
 
 
 def test_times_too_coarse_to_be_interpolated_are_told(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:
     let_times_differ(monkeypatch, lambda t: t[::8])
     run(solves)
-    data, time_error = training_data(solves, 0)
+    data, facts = training_data(solves, 0)
+    time_error = facts["time_interpolation_error"]
     assert time_error > 1e-3
     assert np.abs(data.u[-1, :, -1] - np.sin(6 * data.t)).max() > 1e-3
-    (warning,) = (text for event, *text in solves.monitor.heard if event == "warning")
-    assert f"about {time_error:.1e}" in warning[0]
+    warnings = [text[0] for event, *text in solves.monitor.heard if event == "warning"]
+    assert f"about {time_error:.1e}" in warnings[0]
 
 
 def test_solutions_that_hardly_overlap_in_time_are_refused(solves: Solves, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 """Configurations: what is read, what is refused, and with which message."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from mlasdi.agent.config import Config, ConfigError, dump_config, load_config
 from mlasdi.solvers import SolverError
@@ -284,3 +286,57 @@ def test_points_of_a_data_set_are_those_of_the_box_in_its_order(base: Path, tmp_
     assert load_config(base, ["sampling.initial=all"]).problem.available().shape == (3, 2)
     with pytest.raises(ConfigError, match=r"validation\.grid: a data set has solutions at its own points only"):
         load_config(base, ["validation.grid=3"])
+
+
+def number_keys(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted keys of all settings that are numbers, or may be."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from number_keys(value, f"{prefix}{name}.")
+        elif {int, float} & {field.annotation, *get_args(field.annotation)}:
+            yield prefix + name
+
+
+@pytest.mark.parametrize("first_stage", ["chosen", "variable-projection", "autoencoder"])
+def test_no_number_may_be_infinite(base: Path, first_stage: str) -> None:
+    chosen = [f"model.first_stage={{kind: {first_stage}}}"]
+    keys = list(number_keys(load_config(base, chosen)))
+    keys.append("cluster.solve_resources.licence")
+    assert {"budget.wall_time_s", "sampling.candidates", "model.noise_floor", "model.basis.tolerance"} <= set(keys)
+    for key in keys:
+        for value in (".inf", "-.inf", ".nan"):
+            with pytest.raises(ConfigError, match=key.rpartition(".")[2]):
+                load_config(base, [*chosen, f"{key}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("key", "limit"),
+    [
+        ("validation.sobol", 100_000),
+        ("sampling.initial_sobol", 10_000),
+        ("sampling.candidates", 65_536),
+        ("model.anchors", 1024),
+        ("cluster.cpus", 10_000),
+        ("cluster.train_cpus", 10_000),
+        ("sampling.batch", 100_000),
+    ],
+)
+def test_numbers_that_nothing_could_work_off_are_refused(base: Path, key: str, limit: int) -> None:
+    load_config(base, [f"{key}={limit}", "budget.solver_runs=20000"])
+    for value in (limit + 1, 10**30):
+        with pytest.raises(ConfigError, match=rf"{key.replace('.', '[.]')}.*{limit}"):
+            load_config(base, [f"{key}={value}", "budget.solver_runs=20000"])
+
+
+def test_long_names_are_refused(base: Path) -> None:
+    assert load_config(base, [f"name={'x' * 100}"]).name == "x" * 100
+    with pytest.raises(ConfigError, match=r"name: .*at most 100 characters"):
+        load_config(base, [f"name={'x' * 101}"])
+    with pytest.raises(ConfigError, match="the name has 101 characters, at most 100 are allowed"):
+        load_config(base, [f"problem.parameters={{{'x' * 101}: [0, 1], w: [0, 1]}}"])
+
+
+def test_a_range_that_overflows_is_refused(base: Path) -> None:
+    with pytest.raises(ConfigError, match="too large"):
+        load_config(base, ["problem.parameters.a=[-1.7e308, 1.7e308]"])

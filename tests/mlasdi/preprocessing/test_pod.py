@@ -43,12 +43,17 @@ def test_data_of_an_exact_rank_get_that_rank(shape, rank):
 
 
 def test_rounding_errors_are_not_taken_for_modes():
-    """A tolerance below rounding does not add modes that the Gram matrix does not resolve."""
+    """A tolerance below rounding does not add modes that double precision does not resolve."""
     u = decaying(np.random.default_rng(0), (60, 25), factor=100.0)
     basis = PodBasis.fit(u, BasisSettings(tolerance=1e-15))
-    assert 4 <= basis.rank <= 5  # singular values are 100^-k: 1e-6 is resolved, 1e-8, whose square is 1e-16, barely
-    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-7)
-    # Nor does the truncation error, which the smallest eigenvalues do not give.
+    assert 7 <= basis.rank <= 9  # singular values are 100^-k: 1e-14 is resolved, 1e-16 barely
+    np.testing.assert_allclose(basis.lift(basis.project(u)), u, atol=1e-12)
+
+
+def test_the_truncation_error_is_that_of_the_snapshots():
+    """Which the smallest eigenvalues of the Gram matrix do not give."""
+    u = decaying(np.random.default_rng(0), (60, 25), factor=100.0)
+    basis = PodBasis.fit(u, BasisSettings(tolerance=4e-8))
     recomputed = np.linalg.norm(u - basis.lift(basis.project(u))) / np.linalg.norm(u)
     assert basis.truncation_error == pytest.approx(recomputed, rel=1e-2)
 
@@ -169,3 +174,18 @@ def test_the_basis_of_factored_snapshots_is_that_of_the_snapshots(n_fields):
         assert factored.scale == pytest.approx(plain.scale)
         u = (in_time @ rows)[2]
         np.testing.assert_allclose(factored.lift(factored.project(u)), plain.lift(plain.project(u)), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 25), (25, 40)])
+@pytest.mark.parametrize("tolerance", [1e-7, 1e-9, 1e-11])
+def test_small_tolerances_are_met(shape: tuple[int, int], tolerance: float) -> None:
+    """Singular values fall by a factor of 4 from one to the next, so about 12 and 18 modes are needed."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 24)))[0] for n in shape)
+    u = left * 4.0 ** -np.arange(24) @ right.T
+    u -= u.mean(axis=0)
+    basis = PodBasis.fit(u, BasisSettings(tolerance=tolerance))
+    assert basis.truncation_error <= 1.1 * tolerance
+    expected = -np.log(tolerance) / np.log(4)
+    assert abs(basis.rank - expected) < 2.5
+    np.testing.assert_allclose(basis.modes.T @ basis.modes, np.eye(basis.rank), atol=1e-12)

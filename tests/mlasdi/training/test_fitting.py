@@ -176,7 +176,7 @@ def test_progress_is_reported(burgers_data):
     history = surrogate.record.loss_history["variable-projection"]
     assert history == tuple((p.step, p.loss) for p in reports[: len(history)])  # up to where the training stopped early
     assert len(history) in (2, 5, len(reports))
-    assert surrogate.info == {"campaign": "test"}
+    assert surrogate.info["campaign"] == "test"
 
 
 def test_two_points_are_enough_but_give_no_error_estimate(burgers_data):

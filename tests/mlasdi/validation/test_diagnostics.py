@@ -332,3 +332,28 @@ def defined(section: BaseModel, names: list[str]) -> bool:
 def test_bands_that_validation_shows_to_be_wrong(sound, coverage, found):
     bands = {kind for kind in kinds(sound, None, None, None, coverage) if kind.endswith("-bands")}
     assert bands == ({found} if found else set())
+
+
+# Times
+
+
+def test_times_that_are_too_few_are_found(burgers_data):
+    """A wave that passes a point in a twentieth of the interval is lost between 6 times, and not between 51."""
+    t, x = burgers_data.t, np.linspace(0, 1, burgers_data.u.shape[-1])
+    wave = np.exp(-(((x - t[:, None] / t[-1]) / 0.05) ** 2))
+    moving = replace(burgers_data, u=burgers_data.mu[:, :1, None] * wave)
+    thinned = fit(moving, settings(kind="snapshot-gp", n_time=5), seed=0)
+    assert thinned.info["thinning_error"] > 0.3
+    (finding,) = [one for one in diagnose(thinned) if one.kind == "few-times"]
+    assert "between the 6 times of the training" in finding.message  # 6 divide the 50 steps evenly
+    assert "few-times" not in kinds(fit(moving, settings(kind="snapshot-gp", n_time=51), seed=0))
+    slow = replace(thinned, info={"thinning_error": 0.004}, record=replace(thinned.record, error_estimate=0.01))
+    assert "few-times" not in kinds(slow)
+    assert "few-times" in kinds(slow, 0.003)
+
+
+def test_the_part_of_runs_that_is_not_used_is_found(sound):
+    (finding,) = diagnose(replace(sound, info={"unused_time": 0.47}))
+    assert finding.kind == "unequal-runs"
+    assert "47 % of the longest run is not used" in finding.message
+    assert diagnose(replace(sound, info={"unused_time": 0.001})) == ()

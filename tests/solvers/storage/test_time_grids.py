@@ -47,6 +47,8 @@ def test_the_interval_is_the_overlap_with_the_times_of_the_finest_run():
     found = to_common_times(runs)
     np.testing.assert_allclose(found.t, np.linspace(0.25, 0.9, 27))
     assert found.u.shape == (3, 27, 7)
+    assert found.unused == pytest.approx(0.35)
+    assert to_common_times(runs[:1] * 2).unused == 0
 
 
 def test_interpolation_is_of_fourth_order():
