@@ -1,0 +1,11 @@
+from .bayesian_calibration import Measurements as Measurements
+from .bayesian_calibration import Posterior as Posterior
+from .bayesian_calibration import calibrate as calibrate
+from .distributions import parse_distributions as parse_distributions
+from .optimisation import Optimum as Optimum
+from .optimisation import optimise as optimise
+from .propagation import Propagation as Propagation
+from .propagation import propagate as propagate
+from .quantities import Quantity as Quantity
+from .sobol_sensitivity import SobolIndices as SobolIndices
+from .sobol_sensitivity import sensitivity as sensitivity
