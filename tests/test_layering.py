@@ -93,7 +93,7 @@ def own_imports(module: str) -> list[Import]:
 def test_the_source_is_found():
     assert {floor_of(module) for module in MODULES} == set(FOLDERS)
     assert {"mlasdi.solvers.contract", "mlasdi.surrogate.surrogate", "mlasdi.agent.campaign.campaign"} <= set(MODULES)
-    assert any(found.name == "mlasdi.preprocessing" for found in imports("mlasdi.surrogate.surrogate"))
+    assert any(found.name == "mlasdi.preprocessing" for found in imports("mlasdi.surrogate.predictor"))
 
 
 @pytest.mark.parametrize("module", MODULES)

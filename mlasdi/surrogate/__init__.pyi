@@ -4,9 +4,9 @@ from .error_norms import relative as relative
 from .error_norms import relative_error as relative_error
 from .files import SurrogateError as SurrogateError
 from .local_calibration import LocalCalibration as LocalCalibration
-from .queries import ExtrapolationWarning as ExtrapolationWarning
-from .queries import Probes as Probes
-from .results import Prediction as Prediction
+from .predictor import ExtrapolationWarning as ExtrapolationWarning
+from .predictor import Prediction as Prediction
+from .predictor import Probes as Probes
 from .results import PrequentialErrors as PrequentialErrors
 from .results import TrainingRecord as TrainingRecord
 from .surrogate import Surrogate as Surrogate

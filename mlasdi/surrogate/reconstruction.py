@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.alignment import CoordinateScaling
+from mlasdi.prediction import Probes
 from mlasdi.preprocessing import PodBasis
 from mlasdi.solvers import StateLayout
-from mlasdi.surrogate.queries import Probes
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Results: predictions of several kinds, and the record of a training."""
+"""Results: predictions at probes and of latent states, and the record of a training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,38 +6,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import ndtri
 
 from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate.local_calibration import LocalCalibration
 
 N_RECENT = 5  # newest prequential errors that calibrate the error estimate: older ones are those of poorer models
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Trajectories predicted by a surrogate.
-
-    Attributes:
-        t: times `[time]`.
-        mean: states `[param, time, state]`.
-        std: calibrated pointwise standard deviation, of the same shape; None when it was not asked for.
-    """
-
-    t: Float[np.ndarray, " time"]
-    mean: Float[np.ndarray, "param time state"]
-    std: Float[np.ndarray, "param time state"] | None
-
-    def quantiles(self, levels: Sequence[float] | np.ndarray | float) -> Float[np.ndarray, "param level time state"]:
-        """Quantiles of each value, by the normal distribution with its mean and standard deviation.
-
-        Raises:
-            ValueError: a level is not between 0 and 1, or there is no standard deviation.
-        """
-        scores = normal_scores(levels)
-        if self.std is None:
-            raise ValueError("quantiles need the standard deviation: predict with std=True")
-        return self.mean[:, None] + scores[:, None, None] * self.std[:, None]
 
 
 @dataclass(frozen=True)
@@ -53,18 +26,6 @@ class ProbePrediction:
     t: Float[np.ndarray, " probe"]
     mean: Float[np.ndarray, "param probe"]
     std: Float[np.ndarray, "param probe"] | None
-
-
-def normal_scores(levels: Sequence[float] | np.ndarray | float) -> Float[np.ndarray, " level"]:
-    """Quantiles of the standard normal distribution at the given probabilities.
-
-    Raises:
-        ValueError: a level is not between 0 and 1.
-    """
-    values = np.atleast_1d(np.asarray(levels, dtype=float))
-    if values.ndim != 1 or not ((values > 0) & (values < 1)).all():
-        raise ValueError(f"quantiles {values.tolist()}: give levels between 0 and 1, without both ends")
-    return ndtri(values)
 
 
 @dataclass(frozen=True)

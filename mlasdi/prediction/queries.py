@@ -5,7 +5,7 @@ Probes are single values of a state, at sensors or of chosen fields. Nothing els
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -89,10 +89,12 @@ class Probes:
     Attributes:
         entries: indices of state entries `[value, corner]`.
         weights: weights of these entries, of the same shape.
+        layout: fields and places of the values; None where they have no names.
     """
 
     entries: Int[np.ndarray, "value corner"]
     weights: Float[np.ndarray, "value corner"]
+    layout: StateLayout | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -124,7 +126,7 @@ class Probes:
         """
         points = np.arange(layout.n_points)
         entries = np.concatenate([k * layout.n_points + points for k in _positions(layout, fields)])[:, None]
-        return cls(entries, np.ones(entries.shape))
+        return cls(entries, np.ones(entries.shape), replace(layout, fields=tuple(fields)))
 
     @classmethod
     def at_points(
@@ -143,10 +145,13 @@ class Probes:
             ValueError: unknown or missing coordinates, points outside the grid or where the state holds no value, or
                 an unknown field.
         """
-        which = _positions(layout, layout.fields if fields is None else fields)
+        names = layout.fields if fields is None else tuple(fields)
+        which = _positions(layout, names)
         coordinates = _coordinates(layout, points)
         nodes, weights = _closest_node(layout, coordinates) if layout.scattered else _cell(layout, coordinates)
-        return cls(np.concatenate([k * layout.n_points + nodes for k in which]), np.concatenate([weights] * len(which)))
+        places = replace(layout, fields=names, coordinates=coordinates, mask=None, scattered=True)
+        entries = np.concatenate([k * layout.n_points + nodes for k in which])
+        return cls(entries, np.concatenate([weights] * len(which)), places)
 
 
 def _positions(layout: StateLayout, fields: Sequence[str]) -> list[int]:

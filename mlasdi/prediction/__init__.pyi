@@ -1,0 +1,9 @@
+from .plots import NotebookFigure as NotebookFigure
+from .queries import ExtrapolationWarning as ExtrapolationWarning
+from .queries import Probes as Probes
+from .queries import checked_points as checked_points
+from .queries import checked_times as checked_times
+from .tables import html_table as html_table
+from .tables import short_number as short_number
+from .trajectories import Prediction as Prediction
+from .trajectories import normal_scores as normal_scores

@@ -1,0 +1,42 @@
+"""Predictions as `xarray.Dataset`."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from mlasdi.prediction.trajectories import Prediction
+
+
+def as_dataset(prediction: "Prediction") -> "xr.Dataset":
+    """See `Prediction.to_xarray`."""
+    try:
+        import xarray as xr
+    except ModuleNotFoundError:
+        raise ValueError("to_xarray needs an additional package: pip install 'mlasdi[xarray]'") from None
+    layout, taken = prediction.named_layout(), {"point", "time", "place"}
+    taken |= {name + suffix for name in layout.fields for suffix in ("", "_std")}
+    axes = {name: f"coordinate_{name}" if name in taken else name for name in layout.coordinates}
+    taken |= set(axes.values())
+    grid = ("place",) if layout.scattered else tuple(axes.values())
+    coordinates: dict[str, Any] = {"time": ("time", prediction.t, _unit(layout.time_unit))}
+    for name, values in layout.coordinates.items():
+        dimension = "place" if layout.scattered else axes[name]
+        coordinates[axes[name]] = (dimension, np.asarray(values), _unit(layout.coordinate_units.get(name, "")))
+    if prediction.mu is not None and prediction.space is not None:
+        for column, parameter in enumerate(prediction.space.parameters):
+            name = f"parameter_{parameter.name}" if parameter.name in taken else parameter.name
+            coordinates[name] = ("point", prediction.mu[:, column], _unit(parameter.unit))
+    variables: dict[str, Any] = {}
+    for name in layout.fields:
+        unit = _unit(layout.field_units.get(name, ""))
+        variables[name] = (("point", "time", *grid), prediction.field(name), unit)
+        if prediction.std is not None:
+            variables[f"{name}_std"] = (("point", "time", *grid), prediction.field(name, "std"), unit)
+    return xr.Dataset(variables, coordinates)
+
+
+def _unit(unit: str) -> dict[str, str]:
+    return {"units": unit} if unit else {}
