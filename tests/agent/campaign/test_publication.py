@@ -156,7 +156,9 @@ def test_kriging_has_no_figures_of_latent_states_and_iterations(config: Config, 
     model = burgers_surrogate.model
     kriging = replace(
         burgers_surrogate,
-        model=StagedModel(LatentModel.trivial(model.latent.x, Kernel(family="rbf", lengthscale=(1.0, 1.0))), model.stages[-1:]),
+        model=StagedModel(
+            LatentModel.trivial(model.latent.x, Kernel(family="rbf", lengthscale=(1.0, 1.0))), model.stages[-1:]
+        ),
         record=replace(burgers_surrogate.record, loss_history={"kriging": ((0, 1e-17),)}),
     )
     drawn = {path.stem for path in started(config).draw([(kriging, None)], POINTS, None)}
