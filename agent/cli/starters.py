@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from mlasdi.agent.text import dump_yaml
 from mlasdi.solvers import TabulatedModel, build_solver
-from mlasdi.solvers.formats import guessed_options, listing
+from mlasdi.solvers.formats import contents_of, guessed_options
 
 SolverKind = Literal["callable", "command", "data-set"]
 SOLVER_KINDS: tuple[SolverKind, ...] = get_args(SolverKind)
@@ -62,7 +62,7 @@ def inspected(path: Path) -> dict[str, Any]:
         ValueError: the file has no named arrays, or is damaged.
         OSError: it cannot be read.
     """
-    held = listing(path)
+    held = contents_of(path)
     found: dict[str, Any] = {
         "arrays": {name: {"shape": list(shape), "dtype": held.dtypes[name]} for name, shape in held.shapes.items()},
         "attributes": {name: _short(value) for name, value in held.attributes.items()},

@@ -8,12 +8,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import yaml
 
 from mlasdi.solvers import Table, read_table
 from mlasdi.solvers.adapters.array_files import ARRAY_SUFFIXES, NO_PARAMETERS, read_group
 from mlasdi.solvers.adapters.file_arrays import named_columns
-from mlasdi.solvers.formats import is_series, members
+from mlasdi.solvers.formats import is_series, members, yaml_content
 
 _TABLE_NAMES = ("parameters.csv", "parameters.json")
 
@@ -159,8 +158,7 @@ def _number(row: Mapping[str, Any], place: str, where: str) -> float:
     name, _, keys = place.partition(":")
     value = row[name]
     if keys:
-        text = value.decode() if isinstance(value, bytes) else str(value)
-        value = yaml.safe_load(text)
+        value = yaml_content(value if isinstance(value, bytes) else str(value))
         for key in keys.split("."):
             if not isinstance(value, Mapping) or key not in value:
                 has = ", ".join(map(str, value)) if isinstance(value, Mapping) else repr(value)

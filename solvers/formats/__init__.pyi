@@ -7,7 +7,7 @@ from .arrays import read_file as read_file
 from .cf_attributes import decoded as decoded
 from .guesses import guessed_options as guessed_options
 from .listing import Listing as Listing
-from .listing import listing as listing
+from .listing import contents_of as contents_of
 from .mesh_files import MESH as MESH
 from .mesh_files import POINTS as POINTS
 from .mesh_output import grid_mesh as grid_mesh
@@ -18,3 +18,4 @@ from .raw import RawFormat as RawFormat
 from .series import is_series as is_series
 from .series import members as members
 from .series import read_series as read_series
+from .yaml_attributes import yaml_content as yaml_content

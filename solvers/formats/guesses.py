@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mlasdi.solvers.formats.listing import Listing
+from mlasdi.solvers.formats.yaml_attributes import yaml_content
 
 _TIMES = ("t", "time", "times", "t-coordinate", "t_coordinate")
 
@@ -54,7 +54,7 @@ def guessed_options(path: Path, held: Listing) -> tuple[dict[str, Any], list[str
     if runs_first and not per_run:
         options |= {"path": str(path.parent), "run": 0}
         notes.append(
-            f"the parameters are those of the whole file, which has {n_runs} runs: run chooses one of each file; to "
+            f"the parameters are those of the whole file, with {n_runs} runs: run chooses one of each file; to "
             "use all, give a table of their parameters (option table, a row for each run)"
         )
     elif not runs_first and not scope.is_group:
@@ -129,20 +129,13 @@ def _parameters(
     places = {name: name.rpartition("/")[2] for name in arrays}
     for name, value in scope.attributes.items():
         if isinstance(value, str | bytes):
-            places |= {f"{name}:{key}": key.rpartition(".")[2] for key in _leaves(_yaml(value))}
+            places |= {f"{name}:{key}": key.rpartition(".")[2] for key in _leaves(yaml_content(value))}
         elif np.size(value) == 1 and np.asarray(value).dtype.kind in "iuf":
             places[name] = name
     found: dict[str, str] = {}
     for place, name in places.items():
         found[name if name not in found else place.replace("/", "_").replace(":", "_")] = place
     return found
-
-
-def _yaml(text: str | bytes) -> Any:
-    try:
-        return yaml.safe_load(text.decode() if isinstance(text, bytes) else text)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None
 
 
 def _leaves(value: Any, prefix: str = "") -> list[str]:

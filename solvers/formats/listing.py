@@ -26,19 +26,19 @@ class Listing:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def listing(path: Path) -> Listing:
+def contents_of(path: Path) -> Listing:
     """What a file with named arrays holds.
 
     Raises:
         ValueError: the format has no named arrays, or the file is damaged.
         OSError: the file cannot be read.
     """
-    if h5py.is_hdf5(path) if path.is_file() else False:
+    if path.is_file() and h5py.is_hdf5(path):
         return _of_hdf5(path)
-    suffix = path.suffix.lower()
+    suffix, attributes = path.suffix.lower(), dict[str, Any]()
     if suffix == ".npz":
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays, attributes = {name: file[name] for name in file.files}, {}
+            arrays = {name: file[name] for name in file.files}
     elif suffix in SUFFIXES:
         arrays, attributes = read_file(path, None)
     else:

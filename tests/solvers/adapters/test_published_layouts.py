@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mlasdi.solvers.catalog import build_solver
-from mlasdi.solvers.formats import guessed_options, listing
+from mlasdi.solvers.formats import contents_of, guessed_options
 
 T, X, Y = np.linspace(0, 2, 6), np.linspace(-1, 1, 4), np.linspace(0, 1, 3)
 NU = [0.1, 0.2, 0.4]
@@ -52,7 +52,7 @@ def the_well(folder):
 
 
 def guessed(path):
-    options, notes = guessed_options(path, listing(path))
+    options, notes = guessed_options(path, contents_of(path))
     return options, " ".join(notes)
 
 
@@ -62,7 +62,7 @@ def solved(options, **mu):
 
 def test_a_tensor_of_samples(tmp_path):
     options, notes = guessed(pdebench_tensor(tmp_path))
-    assert "has 2 runs" in notes
+    assert "with 2 runs" in notes
     assert options == {
         "path": str(tmp_path), "parameters": ["Nu"], "time": "t-coordinate", "fields": ["tensor"],
         "coordinates": {"x": "x-coordinate"}, "extra_times": 1, "run": 0,
@@ -107,7 +107,7 @@ def test_a_group_for_each_run(tmp_path):
 
 def test_the_well(tmp_path):
     options, notes = guessed(the_well(tmp_path))
-    assert "has 2 runs" in notes
+    assert "with 2 runs" in notes
     assert options["fields"] == ["t0_fields/density", "t1_fields/velocity"]
     assert (options["sources"], options["run"]) == ({"viscosity": "scalars/viscosity"}, 0)
     found = solved(options, viscosity=0.4)
@@ -137,4 +137,4 @@ def test_a_file_without_times_is_told(tmp_path):
         guessed(tmp_path / "u.npz")
     (tmp_path / "u.csv").write_text("1,2")
     with pytest.raises(ValueError, match="no file with named arrays"):
-        listing(tmp_path / "u.csv")
+        contents_of(tmp_path / "u.csv")
