@@ -22,7 +22,9 @@ sys.path.insert(0, str(DOCS))  # MkDocs loads a hook from its file, and does not
 from reference_pages import command_line_page, configuration_page  # noqa: E402
 
 BENCHMARKS = "tests/benchmarks"
-BENCHMARK_PAGES = ("RESULTS", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY", "DEVICE")
+BENCHMARK_PAGES = (
+    "RESULTS", "TRUST", "RELIABILITY", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY", "DEVICE"
+)  # fmt: skip
 # File of the repository outside of `docs/` -> its page.
 ELSEWHERE = {"README.md": "index.md"}
 ELSEWHERE |= {f"{BENCHMARKS}/{name}.md": f"benchmarks/{name.lower()}.md" for name in BENCHMARK_PAGES}

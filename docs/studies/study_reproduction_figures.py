@@ -96,7 +96,7 @@ def spectra(cases: Sequence[Case]) -> Figure:
             panel.plot(frequencies, amplitudes, color=colour, label=label)
             drawn += [amplitudes.max(), np.quantile(amplitudes, 0.1)]
         log_error_axis(panel, drawn)
-        panel.set(xlabel="frequency [periods in the interval]", xlim=(0, frequencies[-1]))
+        panel.set(xlabel="periods in the interval", xlim=(0, frequencies[-1]))
     axes[0].set_ylabel("root mean square amplitude")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -101,7 +101,7 @@ def test_it_is_strict_json_even_where_predictions_diverged(
         raise AssertionError(f"{constant} is not JSON")
 
     text = write_report(tmp_path, report).read_text()
-    assert json.loads(text, parse_constant=refused) == read_report(tmp_path) == report
+    assert json.loads(text, parse_constant=refused) == report
     assert [stage["max_error"] for stage in report["stages"]] == [None, None]
     assert report["max_relative_error"] is None
 
