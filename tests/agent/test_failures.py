@@ -179,6 +179,7 @@ def test_a_program_that_hangs_crashes_and_lies(campaign_root: Path) -> None:
     assert left_behind(campaign_root) == []
 
 
+@pytest.mark.slow
 def test_failed_points_need_not_be_charged(campaign_root: Path) -> None:
     budget = {"solver_runs": 6, "charge_failures": False}
     sampling = {"initial": "corners+sobol", "initial_sobol": 2, "batch": 3, "acquisition": "sobol"}

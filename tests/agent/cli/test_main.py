@@ -211,6 +211,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["pulse.yaml"]
 
 
+@pytest.mark.slow
 def test_dry_run_counts_what_is_done() -> None:
     record_campaign()
     assert json.loads(mlasdi("run", "pulse.yaml", "--dry-run", "--json").stdout)["solver_runs_done"] == 5
@@ -431,6 +432,7 @@ def test_models_refuses_conditions_it_cannot_read(arguments: list[str], message:
     assert (result.exit_code, complaint(result)) == (2, message)
 
 
+@pytest.mark.slow
 def test_models_passes_conditions_on_and_shows_what_is_found(model: Path, folder: Path) -> None:
     from mlasdi.agent.registry import Tracker, TrackingSettings
 

@@ -598,6 +598,7 @@ except ConnectionError as error:
 """
 
 
+@pytest.mark.slow
 def test_an_absent_cluster_is_reported_with_the_remedy():
     told = run_script(NOBODY)
     assert "cluster.address 'ray://head:10001' (nobody answers)" in told
@@ -631,6 +632,7 @@ folders[1].rmdir()
 """
 
 
+@pytest.mark.slow
 def test_a_ray_of_its_own_offers_what_is_asked_for_sweeps_and_leaves_signals_alone(tmp_path):
     assert run_script(OWN.replace("STORE", repr(str(tmp_path)))) == "True [False, True]\nasked\n"
 
@@ -657,6 +659,7 @@ with RayExecutor(ClusterSettings(cpus=1)) as executor:
 """
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_group_ends_no_solve(tmp_path):
     assert run_script(GROUP.replace("STORE", repr(str(tmp_path)))) == "1 [] True True\n"
 

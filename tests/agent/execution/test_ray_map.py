@@ -58,6 +58,7 @@ def test_an_error_is_that_of_the_work(connected: None) -> None:
         TrainingWorkers(2)(lambda n: 1 / n, [1, 1, 0])
 
 
+@pytest.mark.slow
 def test_a_model_is_the_same_as_with_one_core(connected: None, tmp_path: Path) -> None:
     space, fom = ParameterSpace((Parameter("a", 0.7, 0.9), Parameter("w", 0.9, 1.1))), Burgers1D(n_x=101, n_t=41)
     mu = space.sobol(6, seed=0)

@@ -164,6 +164,7 @@ def test_travelling_pulses_are_predicted_an_order_better(surrogates):
     assert surrogates["learned"].error_estimate < 0.2 * surrogates["off"].error_estimate
 
 
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_the_other_points_of_a_call(surrogates):
     mu = SPACE.sobol(3, seed=1)
     together = surrogates["learned"].predict(mu, [0.1, 0.55, 1.0])

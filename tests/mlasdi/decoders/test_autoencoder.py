@@ -119,6 +119,7 @@ def test_the_learning_rate_follows_its_schedule(schedule):
     assert float(x.detach()) == pytest.approx(-0.01 * 400 * share, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", ["relative", "solver"])
 def test_coefficients_are_per_interval_whatever_the_units_of_the_loss(oscillator, points, units):
     """With an interval of three units of time, the eigenvalues are still those in units of one over the interval."""

@@ -83,6 +83,7 @@ def test_most_of_the_noise_is_removed(burgers_data, level):
     assert 0.8 < relative / np.hypot(found.modes_error, share) < 1.8  # a part of the signal is removed, too
 
 
+@pytest.mark.slow
 def test_a_surrogate_of_noisy_data_is_one_of_the_truth(burgers_data, burgers_truth):
     """Of half as much noise as solution an eighth is left, and no stage fits it; untouched it is much worse."""
     mu, truth = burgers_truth

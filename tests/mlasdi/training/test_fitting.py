@@ -240,6 +240,7 @@ def test_repeated_runs_count_as_their_mean(burgers_data):
         fit(replace(repeated, u=repeated.u + shift), settings(**QUICK), seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "first_stage"), [("mlasdi", {"iterations": 2, "n_sine": 0}), ("gplasdi", {"steps": 2})]
 )

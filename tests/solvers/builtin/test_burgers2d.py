@@ -17,6 +17,7 @@ def test_the_scheme_is_of_first_order_before_the_shock(mu):
     assert observed_order((100, 200, 400), mu) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_the_solution_follows_characteristics_before_the_shock():
     assert final_error(400, CENTRE) < 2e-2
 

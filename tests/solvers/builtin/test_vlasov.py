@@ -59,6 +59,7 @@ def test_growth_of_the_two_stream_instability(scheme):
     assert two_stream_growth(fom) == pytest.approx(growth_root(), rel=0.03)
 
 
+@pytest.mark.slow
 def test_weno_is_of_fifth_order_in_space():
     assert free_streaming_order((16, 32, 64), scheme="weno5") > 4.5
 
