@@ -124,7 +124,10 @@ class KrigingStage(Stage):
     @classmethod
     def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "KrigingStage":
         kernel = Kernel.model_validate(settings["kernel"])
-        return cls(tensors["x"].numpy(), kernel, tensors["t"], tensors["residual"], settings["drift_weight"])
+        x, t, residual = tensors["x"], tensors["t"], tensors["residual"]
+        if residual.shape[:2] != (len(x), len(t)):
+            raise ValueError(f"a residual of shape {tuple(residual.shape)} for {len(x)} points and {len(t)} times")
+        return cls(x.numpy(), kernel, t, residual, settings["drift_weight"])
 
 
 def _polynomial(coefficients: Sequence[Tensor], x: Tensor) -> Tensor:
