@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,17 +125,16 @@ class RayExecutor:
                 prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY, ignore_cleanup_errors=True
             )
             # An explicit "local" takes precedence over RAY_ADDRESS in the environment.
-            with _in_sessions_of_their_own():
-                ray.init(
-                    address="local",
-                    num_cpus=self.settings.cpus or n_cores(),
-                    num_gpus=None if self.settings.solve_gpus or self.settings.train_gpus else 0,  # takes time to find
-                    resources=self.settings.solve_resources or None,  # assume that this machine has what a solve needs
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    include_dashboard=False,
-                    _temp_dir=self._folder.name,
-                    **quiet,
-                )
+            ray.init(
+                address="local",
+                num_cpus=self.settings.cpus or n_cores(),
+                num_gpus=None if self.settings.solve_gpus or self.settings.train_gpus else 0,  # takes time to find
+                resources=self.settings.solve_resources or None,  # assume that this machine has what a solve needs
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                _temp_dir=self._folder.name,
+                **quiet,
+            )
             return
         try:
             ray.init(address=self.settings.address, runtime_env=self.settings.runtime_env or None, **quiet)
@@ -188,29 +187,6 @@ class RayExecutor:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-@contextmanager
-def _in_sessions_of_their_own() -> Iterator[None]:
-    """Processes of Ray that the body starts do not get the signals that are sent to this process's group.
-
-    Batch systems and `timeout` send SIGTERM to the whole group, and terminals do so with Ctrl-C. Without its servers,
-    the agent could neither finish running work nor report. If this process is killed, the kernel ends them.
-    """
-    from ray._private import services
-
-    servers: Any = services
-    started = servers.ConsolePopen
-
-    class Detached(started):  # type: ignore[misc,valid-type]
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options | {"start_new_session": True})
-
-    servers.ConsolePopen = Detached
-    try:
-        yield
-    finally:
-        servers.ConsolePopen = started
 
 
 def n_cores() -> int:

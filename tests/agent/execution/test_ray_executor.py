@@ -637,33 +637,6 @@ def test_a_ray_of_its_own_offers_what_is_asked_for_sweeps_and_leaves_signals_alo
     assert run_script(OWN.replace("STORE", repr(str(tmp_path)))) == "True [False, True]\nasked\n"
 
 
-# SIGTERM to the whole group, as batch systems and `timeout` send it, while a solve runs.
-GROUP = """
-import os, psutil, signal
-from mlasdi.agent.execution import ClusterSettings, SolverSpec, SolveTask
-from mlasdi.agent.execution.ray_executor import RayExecutor
-from mlasdi.solvers.storage import address
-solver = SolverSpec("faulty_solvers:Faulty", {})
-def task(a):
-    return SolveTask(0, solver, {"a": a}, address(solver.build().identity(), {"a": a}), STORE)
-asked = []
-os.setpgid(0, 0)
-signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
-with RayExecutor(ClusterSettings(cpus=1)) as executor:
-    executor.submit(task(1.0))
-    reached = [p.name() for p in psutil.Process().children(recursive=True) if os.getpgid(p.pid) == os.getpgrp()]
-    os.killpg(0, signal.SIGTERM)
-    (running,) = executor.wait()
-    (later,) = executor.run([task(2.0)])
-    print(len(asked), reached, running.ok, later.ok)
-"""
-
-
-@pytest.mark.slow
-def test_a_signal_to_the_group_ends_no_solve(tmp_path):
-    assert run_script(GROUP.replace("STORE", repr(str(tmp_path)))) == "1 [] True True\n"
-
-
 # Settings
 
 
