@@ -82,24 +82,36 @@ def test_multiscale_at_unseen_amplitudes():
     assert errors.max() < 0.3 * max_relative_error(truth, nearest_snapshots(data, unseen)).min()
 
 
-def test_the_published_model_learns(burgers_data, burgers_truth):
-    """Few steps of gradient training: the second stage lowers the error of the first on the training data."""
-    mu, truth = burgers_truth
-    given = settings(
+def published(**first_stage) -> ModelSettings:
+    return settings(
         kind="mlasdi-paper",
         latent_dim=3,
         n_time=26,
-        first_stage={"steps": 600, "learning_rate": 3e-3},
+        first_stage={"steps": 600, "learning_rate": 3e-3, **first_stage},
         stages=[{"kind": "decoder", "steps": 400, "learning_rate": 3e-3}],
     )
-    surrogate = fit(burgers_data, given, seed=0)
+
+
+def test_the_published_model_learns(burgers_data):
+    """Few steps of gradient training: the second stage lowers the error of the first on the training data."""
+    surrogate = fit(burgers_data, published(), seed=0)
     assert surrogate.record.stage_names == ("autoencoder", "sine-decoder")
     known = burgers_data.thinned(26)
     first, both = (np.linalg.norm(surrogate.predict(known.mu, n_stages=k).mean - known.u) for k in (1, 2))
     assert both < 0.7 * first
     assert max_relative_error(known.u, surrogate.predict(known.mu).mean).max() < 0.02
-    # Between five points, coefficients that are interpolated one by one are the limit: longer training does not help.
-    assert max_relative_error(truth, surrogate.predict(mu, burgers_data.t).mean).max() < 0.3
+
+
+@pytest.mark.slow
+def test_the_published_model_predicts_where_its_coefficients_are_small(burgers_data, burgers_truth):
+    """Median of three seeds. With the published weight of the coefficients their interpolation errs more."""
+    mu, truth = burgers_truth
+    errors = []
+    for seed in range(3):
+        surrogate = fit(burgers_data, published(coefficient_weight=1e-2), seed=seed)
+        errors.append(max_relative_error(truth, surrogate.predict(mu, burgers_data.t).mean).max())
+    assert np.median(errors) < 0.1
+    assert max_relative_error(truth, nearest_snapshots(burgers_data, mu)).max() > 0.1
 
 
 def test_dynamics_are_stable(surrogate):
