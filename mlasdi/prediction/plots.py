@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_LINES = 8
 # Half the width of a normal distribution's central 90 %, in standard deviations.
 BAND = 1.645
-MEAN_COLOURS, STD_COLOURS = "viridis", "magma"
+MEAN_COLOURS, STD_COLOURS = "viridis", "cividis"
 
 
 class NotebookFigure(Figure):
