@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from mlasdi.solvers.contract import FullOrderModel, SolverError
-from mlasdi.solvers.imports import imported
-from mlasdi.solvers.user_code import contained
+from mlasdi.solvers.user_code import contained, imported
 
 # "module:Class", imported when built: a configuration can be checked without loading every solver's dependencies.
 # Each class is a frozen dataclass whose fields are its options.

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mlasdi.solvers.contract import SolverError
-from mlasdi.solvers.imports import imported
-from mlasdi.solvers.user_code import contained
+from mlasdi.solvers.user_code import contained, imported
 
 # Tolerance of a limit, relative to the sum of the absolute terms: rounding must not make a point on the limit
 # infeasible.

@@ -1,13 +1,13 @@
 """The contract of a full-order model: what it must offer, what it returns, and how it fails."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-Json = dict[str, Any]
+from mlasdi.solvers.layout import Json, StateLayout
 
 FAILURE_KINDS = {
     "bad-parameters": "the solver has no solution at these parameters",
@@ -54,142 +54,6 @@ class Problem(str):
         problem = super().__new__(cls, text)
         problem.kind = kind
         return problem
-
-
-@dataclass(frozen=True, eq=False)
-class Mesh:
-    """An unstructured mesh, which goes with the fields into files of predictions.
-
-    Attributes:
-        points: nodes `[point, dim]`.
-        cells: type of cell (`triangle`, `quad`, `tetra`, ...) -> numbers of the nodes of each cell `[cell, node]`, in
-            the order of meshio, which is that of VTK.
-        centred: whether fields have one value for each cell, in the order of `cells`; else one for each node.
-
-    Raises:
-        ValueError: a cell has a node that is not among the points.
-    """
-
-    points: Float[np.ndarray, "point dim"]
-    cells: Mapping[str, Int[np.ndarray, "_ _"]]
-    centred: bool = False
-
-    def __post_init__(self) -> None:
-        for kind, nodes in self.cells.items():
-            if nodes.size and not 0 <= nodes.min() <= nodes.max() < len(self.points):
-                raise ValueError(f"a cell of type {kind} has a node that is not among the {len(self.points)} points")
-
-    @property
-    def places(self) -> Float[np.ndarray, "place dim"]:
-        """Where the values of a field are: the nodes, or the means of the nodes of each cell."""
-        if not self.centred:
-            return self.points
-        return np.concatenate([self.points[nodes].mean(axis=1) for nodes in self.cells.values()])
-
-
-@dataclass(frozen=True, eq=False)
-class StateLayout:
-    """Fields and grid of a state: how the flat state vector consists of named fields on a grid.
-
-    The state is the concatenation of `fields`, each flattened in C order over the axes of `coordinates`.
-
-    Attributes:
-        fields: names of the fields, for example `("u",)` or `("u", "v")`.
-        coordinates: axis name -> coordinates `[n]` of a tensor grid, in the order of the field's axes; if `scattered`,
-            name -> coordinate `[n]` of each point.
-        field_units, coordinate_units: name -> unit for labels; names without a unit are dimensionless.
-        mask: True at the points of the tensor grid that the state holds, `[*grid]`; None if it holds all of them. A
-            body in a flow is masked.
-        scattered: the points form no tensor grid, for example the nodes of an unstructured mesh.
-        mesh: the mesh of scattered points, if it is known.
-
-    Raises:
-        ValueError: there is no field or no coordinate, or the shapes do not match.
-    """
-
-    fields: tuple[str, ...]
-    coordinates: Mapping[str, Float[np.ndarray, " n"]]
-    field_units: Mapping[str, str] = field(default_factory=dict)
-    coordinate_units: Mapping[str, str] = field(default_factory=dict)
-    time_unit: str = ""
-    mask: Bool[np.ndarray, "*grid"] | None = None
-    scattered: bool = False
-    mesh: Mesh | None = None
-
-    def __post_init__(self) -> None:
-        if not self.fields or not self.coordinates:
-            raise ValueError("a state needs at least one field and one coordinate")
-        if self.scattered and len({len(x) for x in self.coordinates.values()}) > 1:
-            sizes = {name: len(x) for name, x in self.coordinates.items()}
-            raise ValueError(f"scattered points need coordinates of one length, got {sizes}")
-        if self.mask is not None and self.mask.shape != self.shape:
-            raise ValueError(f"the mask has shape {self.mask.shape}, the grid {self.shape}")
-        if self.mesh is not None and self.shape != (len(self.mesh.places),):
-            raise ValueError(f"the mesh has {len(self.mesh.places)} places, the fields have shape {self.shape}")
-
-    def __eq__(self, other: object) -> bool:
-        # The comparison that `dataclass` generates fails on arrays: their truth value is ambiguous.
-        if not isinstance(other, StateLayout):
-            return NotImplemented
-        (mine, arrays), (theirs, other_arrays) = self.parts(), other.parts()
-        return mine == theirs and all(np.array_equal(array, other_arrays[name]) for name, array in arrays.items())
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Grid shape of one field."""
-        lengths = tuple(len(x) for x in self.coordinates.values())
-        return lengths[:1] if self.scattered else lengths
-
-    @property
-    def n_points(self) -> int:
-        """Number of values of one field."""
-        return int(np.prod(self.shape)) if self.mask is None else int(self.mask.sum())
-
-    @property
-    def n_state(self) -> int:
-        return len(self.fields) * self.n_points
-
-    def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch_and_grid"]]:
-        """The fields of states, each on its grid; NaN at masked points."""
-        parts = np.split(u, len(self.fields), axis=-1)
-        return {name: self._on_grid(part) for name, part in zip(self.fields, parts, strict=True)}
-
-    def _on_grid(self, values: Float[np.ndarray, "*batch point"]) -> Float[np.ndarray, "*batch_and_grid"]:
-        if self.mask is None:
-            return values.reshape(*values.shape[:-1], *self.shape)
-        grid = np.full((*values.shape[:-1], *self.shape), np.nan)
-        grid[..., self.mask] = values
-        return grid
-
-    def parts(self) -> tuple[Json, dict[str, np.ndarray]]:
-        """The layout as it is written to files: names and units as JSON, and arrays by name."""
-        description = {
-            "fields": list(self.fields),
-            "axes": list(self.coordinates),
-            "field_units": dict(self.field_units),
-            "coordinate_units": dict(self.coordinate_units),
-            "time_unit": self.time_unit,
-            "masked": self.mask is not None,
-            "scattered": self.scattered,
-        }
-        arrays = {f"x.{axis}": np.asarray(values) for axis, values in self.coordinates.items()}
-        arrays |= {} if self.mask is None else {"mask": self.mask}
-        if self.mesh is not None:
-            description["mesh"] = {"cells": list(self.mesh.cells), "centred": self.mesh.centred}
-            arrays |= {"mesh": self.mesh.points} | {f"mesh.{kind}": nodes for kind, nodes in self.mesh.cells.items()}
-        return description, arrays
-
-    @classmethod
-    def from_parts(cls, description: Json, arrays: Mapping[str, np.ndarray]) -> "StateLayout":
-        """The inverse of `parts`."""
-        rest = dict(description)
-        fields, axes = tuple(rest.pop("fields")), rest.pop("axes")
-        mask = arrays["mask"].astype(bool) if rest.pop("masked") else None
-        mesh = None
-        if "mesh" in rest:
-            cells = {kind: arrays[f"mesh.{kind}"] for kind in rest["mesh"]["cells"]}
-            mesh = Mesh(arrays["mesh"], cells, rest.pop("mesh")["centred"])
-        return cls(fields, {axis: arrays[f"x.{axis}"] for axis in axes}, mask=mask, mesh=mesh, **rest)
 
 
 @dataclass(frozen=True, eq=False)

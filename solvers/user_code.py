@@ -1,5 +1,6 @@
-"""Calling code that users have written, so that whatever it does to this process, the caller goes on."""
+"""Code that users have written: imported by name, and called so that the caller goes on whatever it does."""
 
+import importlib
 import io
 import os
 import sys
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 
 from mlasdi.solvers.contract import SolverError
 
+GIVEN = "given"  # stands in place of a module for functions of this process
+_given: dict[str, Any] = {}
 _STDOUT, _STDERR = 1, 2  # file descriptors
 
 
@@ -148,3 +151,33 @@ class _Shield(io.TextIOBase):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def give(name: str, function: Any) -> str:
+    """Make a function that no module has, such as a lambda, known to `imported` of this process; returns its name."""
+    _given[name] = function
+    return f"{GIVEN}:{name}"
+
+
+def imported(name: str) -> Any:
+    """What `package.module:name` stands for.
+
+    A module is looked for where Python looks, and then in the working directory, which the command `mlasdi` would
+    otherwise not search. Ray gives the agent's working directory to its workers.
+
+    Raises:
+        ValueError: there is no such module or name; the message is the importer's own.
+    """
+    module, separator, attribute = name.partition(":")
+    if not separator or not module or not attribute:
+        raise ValueError(f"'{name}' must be package.module:name")
+    if module == GIVEN and attribute in _given:
+        return _given[attribute]
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that nothing installed is hidden by a file that happens to lie here
+    try:
+        with contained():
+            return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # the user's module may fail in its own ways
+        raise ValueError(f"'{name}' cannot be loaded: {error}") from error
