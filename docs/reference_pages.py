@@ -1,7 +1,6 @@
-"""Reference pages that are generated when the site is built: the configuration from its pydantic models, the command
-line from its typer application.
+"""The reference of the configuration, made of its pydantic models when the site is built.
 
-`docs/site_hooks.py` adds them to the site; `tests/test_site.py` checks that they list every key and every command.
+`docs/site_hooks.py` adds it to the site; `tests/test_site.py` checks that it lists every key.
 """
 
 import re
@@ -15,9 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from typer.main import get_command
 
-from mlasdi.agent.cli.main import app
 from mlasdi.agent.config import Config
 from mlasdi.solvers import Parameter
 from mlasdi.training.settings import PRESETS, ModelSettings
@@ -46,22 +43,6 @@ Unknown keys are errors that name the nearest known key; keys of earlier version
 - A campaign that is resumed may change `budget`, `cluster` and `root` only; for anything else give it a new `name`.
 - `default` says *required* where a key must be given, and *preset* where `model.kind` chooses it
   ([presets](#presets)).
-"""
-
-COMMAND_LINE = """\
-# Command line
-
-*Generated from the command `mlasdi` when this site is built.*
-
-`--json`, on every command, prints one JSON object on standard output and nothing else there; progress and error
-messages go to standard error. An error takes one or two lines; `--debug` adds the traceback.
-
-| exit code | meaning |
-|---|---|
-| 0 | done |
-| 1 | the work failed: the solver, the disk, another agent on the same campaign |
-| 2 | bad input: command line, configuration, model name |
-| 130 | stopped by Ctrl-C or SIGTERM; run the same command again to resume |
 """
 
 
@@ -129,9 +110,9 @@ def _table(model: type[BaseModel], path: str, names: list[str], default: BaseMod
     for name in names:
         field = model.model_fields[name]
         values = WRITTEN.get(f"{path}.{name}") or _values(field.annotation, field.metadata)
-        standard = _default(model, name, field) if default is None else _yaml(getattr(default, name))
+        standard = _default(model, name, field) if default is None else as_yaml(getattr(default, name))
         row = (f"`{name}`", values, standard, _description(model, name, field))
-        rows.append("| " + " | ".join(_cell(text) for text in row) + " |")
+        rows.append("| " + " | ".join(cell(text) for text in row) + " |")
     return "\n".join(rows)
 
 
@@ -141,9 +122,9 @@ def _parameter_table() -> str:
     rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for field in fields(Parameter):
         if field.name in hints:
-            default = "*required*" if field.default is MISSING else _yaml(field.default)
+            default = "*required*" if field.default is MISSING else as_yaml(field.default)
             rows.append(
-                f"| `{field.name}` | {hints[field.name]} | {default} | {_cell(described[field.name].rstrip('.'))} |"
+                f"| `{field.name}` | {hints[field.name]} | {default} | {cell(described[field.name].rstrip('.'))} |"
             )
     return "\n".join(rows)
 
@@ -160,16 +141,16 @@ def _presets() -> str:
         chosen = (_preset_value(preset[key]) for preset in PRESETS.values())
         rows.append(f"| `{key}` | {' | '.join(chosen)} |")
     dims = (ModelSettings.model_validate({"kind": name}).latent_dims for name in PRESETS)
-    rows.append(f"| `latent_dim` | {' | '.join(_yaml(d[0] if len(d) == 1 else list(d)) for d in dims)} |")
+    rows.append(f"| `latent_dim` | {' | '.join(as_yaml(d[0] if len(d) == 1 else list(d)) for d in dims)} |")
     return "\n".join(rows) + "\n"
 
 
 def _preset_value(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_yaml(item)}" if key != "kind" else f"`{item}`" for key, item in value.items())
+        return ", ".join(f"{key} {as_yaml(item)}" if key != "kind" else f"`{item}`" for key, item in value.items())
     if isinstance(value, list):
         return ", ".join(f"`{one['kind']}`" for one in value) or "`[]`"
-    return _yaml(value)
+    return as_yaml(value)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -229,10 +210,10 @@ def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
     if _models(field.annotation) and not _is_list(field.annotation):
         return "see there"
     default = field.get_default(call_default_factory=True, validated_data={})
-    return "*required*" if default is PydanticUndefined else _yaml(default)
+    return "*required*" if default is PydanticUndefined else as_yaml(default)
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"`[{', '.join(map(_plain, value))}]`"
     return "`{}`" if value == {} else f"`{_plain(value)}`"
@@ -271,51 +252,5 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-# The command line
-
-
-def command_line_page() -> str:
-    """Every command: its help text, arguments and options."""
-    return "\n\n".join([COMMAND_LINE, *(_command(name, command) for name, command in commands())]) + "\n"
-
-
-def commands() -> Iterator[tuple[str, Any]]:
-    """Name and object of each command, those of groups as `models compare`."""
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
-        yield name, command
-        for below, nested in getattr(command, "commands", {}).items():
-            yield f"{name} {below}", nested
-
-
-def _command(name: str, command: Any) -> str:
-    shown = [one for one in command.params if not getattr(one, "hidden", False) and one.name != "help"]
-    arguments = [one for one in shown if one.param_type_name == "argument"]
-    usage = " ".join(["mlasdi", name, *map(_in_usage, arguments), "[OPTIONS]"])
-    text = cleandoc(command.help or "").replace("\n\nExample: ", "\n\nExample:\n\n    ")
-    rows = [f"| {_names(one)} | {_option_default(one)} | {_cell((one.help or '').rstrip('.'))} |" for one in shown]
-    table = "\n".join(["| argument or option | default | meaning |", "|---|---|---|", *rows])
-    return f"## mlasdi {name}\n\n    {usage}\n\n{text}\n\n{table}"
-
-
-def _in_usage(argument: Any) -> str:
-    name = (argument.metavar or argument.name.upper()).strip("[]")
-    name = f"{name} ..." if argument.nargs == -1 and not name.endswith("...") else name
-    return name if argument.required else f"[{name}]"
-
-
-def _names(parameter: Any) -> str:
-    if parameter.param_type_name == "argument":
-        return f"`{(parameter.metavar or parameter.name.upper())}`"
-    return ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-
-
-def _option_default(parameter: Any) -> str:
-    if parameter.required:
-        return "*required*"
-    if parameter.default in (None, "", False, ()) or parameter.param_type_name == "argument":
-        return ""
-    return _yaml(parameter.default)

@@ -19,7 +19,8 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS))  # MkDocs loads a hook from its file, and does not look for modules beside it
 
-from reference_pages import command_line_page, configuration_page  # noqa: E402
+from command_line_page import command_line_page  # noqa: E402
+from reference_pages import configuration_page  # noqa: E402
 
 BENCHMARKS = "tests/benchmarks"
 BENCHMARK_PAGES = (

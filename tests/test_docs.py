@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_line_page
 import pytest
 import reference_pages
 import yaml
@@ -51,7 +52,7 @@ def test_plain_words(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_and_settings_exist(name: str) -> None:
     text = (ROOT / name).read_text()
-    commands = {command for command, _ in reference_pages.commands()}
+    commands = {command for command, _ in command_line_page.commands()}
     lines = [
         line for kind, block in Page(ROOT / name).blocks if kind in ("sh", "console") for line in block.splitlines()
     ]
@@ -89,11 +90,11 @@ def test_the_configuration_lists_every_key_with_its_default() -> None:
 
 
 def test_the_command_line_lists_every_command_and_option() -> None:
-    page = reference_pages.command_line_page()
+    page = command_line_page.command_line_page()
     assert {"run", "init", "check", "models compare", "predict", "serve"} <= {
-        name for name, _ in reference_pages.commands()
+        name for name, _ in command_line_page.commands()
     }
-    for name, command in reference_pages.commands():
+    for name, command in command_line_page.commands():
         section = page.partition(f"## mlasdi {name}\n")[2].partition("\n## ")[0]
         for parameter in command.params:
             if parameter.param_type_name == "option" and not parameter.hidden and parameter.name != "help":

@@ -29,7 +29,10 @@ ROOMS = sorted({name for name, path in MODULES.items() if path.name == "__init__
 CONFINED = {
     "ray": {"mlasdi.agent.execution.ray_executor", "mlasdi.agent.execution.ray_map"},
     "mlflow": {
-        *(f"mlasdi.agent.registry.{name}" for name in ("tracking", "registry", "curation", "package", "pyfunc_model")),
+        *(
+            f"mlasdi.agent.registry.{name}"
+            for name in ("tracking", "champion", "registry", "curation", "package", "pyfunc_model")
+        ),
         *("mlasdi.agent.tracking_store.connection", "mlasdi.agent.tracking_store.embedded"),
         *("mlasdi.agent.registry.runs", "mlasdi.surrogate.files"),
     },

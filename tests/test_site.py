@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line_page import commands
 from headless import SCREENS
-from reference_pages import commands, configuration_keys
+from reference_pages import configuration_keys
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("mkdocs", "material", "mkdocstrings", "mkdocstrings_handlers.python", "latex2mathml")

@@ -20,7 +20,6 @@ from mlasdi.agent.cli.errors import (
     BadInput,
     WorkFailed,
     command_errors,
-    described,
     print_error,
 )
 from mlasdi.agent.cli.model_commands import Debug, Json, add_model_commands
@@ -179,7 +178,7 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         settings = _load(config, overrides)
         from mlasdi.agent.cli.console import output
         from mlasdi.agent.cli.plan import Plan, concerns, trial_point
-        from mlasdi.agent.cli.remedies import with_remedies
+        from mlasdi.agent.cli.remedies import failed_solve, with_remedies
         from mlasdi.agent.cli.repeatability import check_repeatability
         from mlasdi.agent.cli.tables import show_check
         from mlasdi.solvers import verify
@@ -188,7 +187,7 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
         try:
             report = verify(settings.problem.spec.build(), mu)
         except Exception as error:  # a user's solver may fail in any way
-            raise _solver_failed(settings, mu, error) from error
+            raise WorkFailed(failed_solve(settings.problem.solver, mu, error)) from error
         plan = Plan.of(settings, n_time=report.n_time, n_state=report.n_state, solve_s=report.solve_s)
         repeated = check_repeatability(report, settings.model)
         problems = with_remedies(repeated.problems, settings.problem.solver)
@@ -290,6 +289,7 @@ def _answer_run(settings: "Config", answer: Answer) -> None:
 def _answer_plan(settings: "Config", answer: Answer) -> None:
     from mlasdi.agent.cli.console import output
     from mlasdi.agent.cli.plan import concerns, measured_plan, trial_point
+    from mlasdi.agent.cli.remedies import failed_solve
     from mlasdi.agent.cli.tables import show_plan
     from mlasdi.agent.records import LedgerError
 
@@ -298,18 +298,10 @@ def _answer_plan(settings: "Config", answer: Answer) -> None:
     except LedgerError as error:
         raise WorkFailed(str(error)) from error
     except Exception as error:  # a user's solver may fail in any way
-        raise _solver_failed(settings, trial_point(settings), error) from error
+        raise WorkFailed(failed_solve(settings.problem.solver, trial_point(settings), error)) from error
     doubts = concerns(settings, plan)
     found = asdict(plan) | {"concerns": [asdict(doubt) for doubt in doubts]}
     answer(found, lambda: show_plan(output(), plan, doubts))
-
-
-def _solver_failed(settings: "Config", mu: dict[str, float], error: Exception) -> WorkFailed:
-    """The error of a solver that fails in a trial solve."""
-    from mlasdi.agent.cli.remedies import remedy_of
-
-    helps = remedy_of(error, settings.problem.solver)
-    return WorkFailed(f"the solver fails at {mu}: {described(error)}" + (f"; try {helps}" if helps else ""))
 
 
 def _load(path: Path, overrides: list[str] | None) -> "Config":

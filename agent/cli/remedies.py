@@ -1,7 +1,8 @@
 """Remedies for failed solves and for breaches of a solver's contract."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from mlasdi.agent.cli.errors import described
 from mlasdi.solvers import ADAPTERS, Problem, SolverError
 from mlasdi.validation import Finding
 
@@ -60,6 +61,12 @@ def remedy_of(error: Exception, solver: str) -> str:
     if isinstance(error, SolverError):
         return remedy(error.kind, solver)
     return remedy("out-of-memory" if isinstance(error, MemoryError) else "exception", solver)
+
+
+def failed_solve(solver: str, mu: Mapping[str, float], error: Exception) -> str:
+    """The message about a solver that fails in a trial solve at `mu`."""
+    helps = remedy_of(error, solver)
+    return f"the solver fails at {dict(mu)}: {described(error)}" + (f"; try {helps}" if helps else "")
 
 
 def with_remedies(problems: Iterable[Problem], solver: str) -> list[Finding]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from mlasdi.agent.registry.champion import CAMPAIGN_TAG, known_error
+from mlasdi.agent.registry.champion import CAMPAIGN_TAG, CHAMPION, known_error
 from mlasdi.agent.registry.package import SURROGATE
 from mlasdi.agent.tracking_store import AnyStore, Store, all_pages, connect, database_file, quiet
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-CHAMPION = "champion"
 ARCHIVED_TAG = "mlasdi.archived"
 
 Sort = Literal["error", "newest", "solver_runs", "name"]

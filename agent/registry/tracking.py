@@ -8,13 +8,11 @@ import shlex
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG, is_better, known_error
+from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG, champion_of, promote_if_better
 from mlasdi.agent.registry.package import Documents, packages, save_model
-from mlasdi.agent.registry.registry import CHAMPION
 from mlasdi.agent.registry.runs import (
     Undelivered,
     find_run,
@@ -190,7 +188,7 @@ class Tracker:
             model = self._log_model(round, surrogate_folder, json.loads(tags["parameter_box"]), documents)
             own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
             version = self._create_version(round, model, {**tags, **own}, card)
-        self._promote(version)
+        promote_if_better(self._client, version)
         return str(version.version)
 
     @quiet()
@@ -201,7 +199,7 @@ class Tracker:
         """
         for name, value in tags.items():
             self._client.set_model_version_tag(self.registered_model, version, name, value)
-        self._promote(self._client.get_model_version(self.registered_model, version))
+        promote_if_better(self._client, self._client.get_model_version(self.registered_model, version))
 
     @quiet()
     def tag_round(self, round: int, tags: Mapping[str, str]) -> None:
@@ -221,8 +219,7 @@ class Tracker:
     @quiet()
     def champion(self) -> str | None:
         """The version that has the alias `champion`, or None."""
-        found = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
-        return None if found is None else str(found)
+        return champion_of(self._client, self.registered_model)
 
     @quiet()
     def finish(
@@ -299,29 +296,6 @@ class Tracker:
             save_model(path, surrogate_folder, box, documents, run_id=run_id, model_id=model.model_id)
             client.log_model_artifacts(model.model_id, str(path))
         return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-
-    def _promote(self, version: "ModelVersion") -> None:
-        """Move the alias `champion` to `version` if it is better than the present champion."""
-        from mlflow.exceptions import MlflowException
-
-        if not self._is_better(version):
-            return
-        try:
-            self._set_champion(version)
-        except MlflowException:
-            # If two campaigns set the first champion at the same time, MLflow rejects one, which then compares again.
-            if self._is_better(version):
-                self._set_champion(version)
-
-    def _set_champion(self, version: "ModelVersion") -> None:
-        self._client.set_registered_model_alias(self.registered_model, CHAMPION, version.version)
-
-    def _is_better(self, version: "ModelVersion") -> bool:
-        """Whether there is no champion and the error of `version` is known, or it is better than the champion."""
-        champion = self._client.get_registered_model(self.registered_model).aliases.get(CHAMPION)
-        if champion is None:
-            return isfinite(known_error(version.tags))
-        return is_better(version.tags, self._client.get_model_version(self.registered_model, champion).tags)
 
 
 def _size(folder: Path) -> int:
