@@ -5,12 +5,7 @@ from dataclasses import dataclass
 
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
-from mlasdi.solvers.storage import SnapshotStore, to_common_times
-
-# Above this relative error of the interpolation in time there is a warning, because surrogates can be more accurate.
-MAX_TIME_ERROR = 1e-3
-# Part of the longest run above which it is said that it is not used: less is the last step of a solver.
-MAX_UNUSED = 0.01
+from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, to_common_times
 
 
 class SolvesError(Exception):
@@ -51,8 +46,8 @@ def read_training_data(
     """Solutions at common times, and what became of their times.
 
     Args:
-        warn: called with a message if the error of interpolation in time exceeds `MAX_TIME_ERROR`, or if more than
-            `MAX_UNUSED` of the longest run is not used.
+        warn: called with a message if the error of interpolation in time exceeds `TOLD_TIME_ERROR`, or if more than
+            `TOLD_UNUSED` of the longest run is not used.
 
     Returns:
         The solutions, and facts that are saved with a surrogate: `time_interpolation_error`, its estimated relative
@@ -68,12 +63,12 @@ def read_training_data(
         common = to_common_times(found)
     except ValueError as error:
         raise SolvesError(str(error)) from error
-    if common.error > MAX_TIME_ERROR:
+    if common.error > TOLD_TIME_ERROR:
         warn(
             f"solutions have different times, and interpolation in time has a relative error of about "
             f"{common.error:.1e}: let the solver write more times, or the same times at all points"
         )
-    if common.unused > MAX_UNUSED:
+    if common.unused > TOLD_UNUSED:
         warn(
             f"runs have different lengths: the model covers times from {common.t[0]:g} to {common.t[-1]:g}, which all "
             f"have, and {100 * common.unused:.2g} % of the longest run is not used: let the solver run to the same "

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation.cross_validation import MIN_FOLDS
 from mlasdi.validation.error_sources import ErrorSplit
@@ -30,8 +31,6 @@ REFUTED = 3.0  # found error over expected error, beyond which an estimate is re
 TOO_SMALL = 1.5  # validated error over estimate, beyond which the estimate is too small
 COVERAGES = (0.75, 0.98)  # of 90 % bands at validation points, outside of which the bands are wrong
 NOT_DESCRIBED = 0.5  # median leave-one-out error beyond which the model describes nothing
-SMALL_TIME_ERROR = 1e-3  # of interpolation in time, without a target: smaller than what most users ask for
-SMALL_UNUSED = 0.01  # part of the longest run: less is the last step of a solver
 TINY = float(np.finfo(float).tiny)
 N_CHECKED = 256  # points of the box at which the latent dynamics are checked
 # The setting that keeps the coefficients of each kind of first stage small or smooth over the parameters.
@@ -177,7 +176,7 @@ def _not_described(surrogate: Surrogate) -> Iterator[Finding]:
 def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator[Finding]:
     """Errors between the times used in training, which neither the estimate nor thinned validation solves contain."""
     error, n = surrogate.info.get("thinning_error", 0.0), len(surrogate.t)
-    if error > (target_error or max(surrogate.error_estimate or 0.0, SMALL_TIME_ERROR)):
+    if error > (target_error or max(surrogate.error_estimate or 0.0, TOLD_TIME_ERROR)):
         message = (
             f"between the {n} times of the training, interpolation in time errs by {error:.2g} of the solution, which "
             "the estimate does not contain"
@@ -187,7 +186,7 @@ def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator
 
 def _unused_times(surrogate: Surrogate) -> Iterator[Finding]:
     unused = surrogate.info.get("unused_time", 0.0)
-    if unused > SMALL_UNUSED:
+    if unused > TOLD_UNUSED:
         message = (
             f"runs have different lengths: the model ends at {surrogate.t[-1]:.4g}, and {100 * unused:.2g} % of the "
             "longest run is not used"

@@ -8,5 +8,7 @@ from .snapshot_store import DamagedSnapshot as DamagedSnapshot
 from .snapshot_store import SnapshotStore as SnapshotStore
 from .snapshot_store import address as address
 from .solver_code import code_digest as code_digest
+from .time_grids import TOLD_TIME_ERROR as TOLD_TIME_ERROR
+from .time_grids import TOLD_UNUSED as TOLD_UNUSED
 from .time_grids import to_common_times as to_common_times
 from .time_grids import within as within

@@ -15,6 +15,11 @@ MIN_OVERLAP = 0.5
 # Order of accuracy of cubic interpolation: the upper limit of the order that is measured.
 ORDER = 4
 
+# Relative error of the interpolation in time above which it is told: surrogates can be more accurate.
+TOLD_TIME_ERROR = 1e-3
+# Part of the longest run above which it is told that the part is not used: less is the last step of a solver.
+TOLD_UNUSED = 0.01
+
 
 @dataclass(frozen=True)
 class CommonTimes:
