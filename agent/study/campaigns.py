@@ -4,7 +4,6 @@ import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from mlasdi.agent.campaign import run_campaign
 from mlasdi.agent.config import Config
 from mlasdi.agent.records import Monitor
 from mlasdi.agent.text import percent
+from mlasdi.prediction import html_table
 from mlasdi.preprocessing import places_among
 from mlasdi.solvers import give
 from mlasdi.surrogate import Surrogate
@@ -88,8 +88,7 @@ class Study:
             "model": stages,
             "folder": self.folder,
         }
-        rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
-        return f"<table><caption>{escape(self.config.name)}</caption>{rows}</table>"
+        return html_table(self.config.name, facts)
 
 
 def build(
