@@ -9,7 +9,7 @@ training trajectories, and differ from kriging by no more than the error of krig
 import time
 from dataclasses import dataclass, field
 from math import comb
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -28,13 +28,10 @@ from mlasdi.operator_inference.candidates import (
 from mlasdi.operator_inference.data import KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
 from mlasdi.operator_inference.model import OperatorInferenceModel
-from mlasdi.operator_inference.work import Work
+from mlasdi.operator_inference.work import Effort, Work, budget
 
 Json = dict[str, Any]
-Effort = Literal["quick", "normal", "thorough"]
 
-# Work of the search in estimated seconds (see `work`), alike on all machines; a candidate that has begun is finished.
-BUDGETS: dict[Effort, float] = {"quick": 1.2, "normal": 14.0, "thorough": 120.0}
 MOST_ROWS: dict[Effort, int] = {"quick": 500, "normal": 1000, "thorough": 2100}  # of kernel forms, while searching
 MOST_UNKNOWNS: dict[Effort, int] = {"quick": 500, "normal": 900, "thorough": 3000}  # per latent coordinate
 FEWEST_POINTS = 3
@@ -63,6 +60,9 @@ class SelectionSettings(BaseModel, frozen=True, extra="forbid"):
     known_start: bool = Field(False, description="whether initial states are given when predicting")
     forms: tuple[Form, ...] | None = Field(None, description="null: all that the times admit")
     to_beat: float = Field(np.inf, description="leave-one-out error that is reached without latent dynamics")
+    carried_over: tuple[OperatorInferenceSettings, ...] = Field(
+        (), description="what was best with fewer trajectories of the same problem: the search begins there, too"
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def select(data: TrajectoryData, probes: Probes, settings: SelectionSettings | N
     if data.n_points < FEWEST_POINTS or len(data.t) < FEWEST_TIMES:
         report: Json = {"chosen": None, "reason": "too few points or times", "candidates": []}
         return Selection(None, kriging_errors, kriging_errors, report)
-    search = _Search(data, probes, settings, BUDGETS[settings.effort])
+    search = _Search(data, probes, settings, budget(settings.effort, data.n_points))
     search.run()
     threshold = min((GAIN_OF_FEW if data.n_points <= FEW else GAIN) * score(kriging_errors), MOST_SCORE)
     finals = search.finalists()
@@ -174,15 +174,23 @@ class _Search:
         """One look at the starts of all forms, then coordinate descents from the best of them on."""
         admitted = forms_for(self.data)
         forms = [form for form in admitted if self.settings.forms is None or form in self.settings.forms]
-        starts = [self._admitted(start) for form in forms for start in self._starts(form)]
+        starts = [self._carried_over(one) for one in self.settings.carried_over if one.form in forms]
+        starts += [self._admitted(start) for form in forms for start in self._starts(form)]
         values = {start: self._evaluator(start.form)(start) for start in starts}
         order = sorted(values, key=lambda start: values[start])
         if values[order[0]] > FAR * self.settings.to_beat:
-            self.deadline = min(self.deadline, BUDGETS["quick"])
+            self.deadline = min(self.deadline, budget("quick", self.data.n_points))
         for k, start in enumerate(order):
             # The better half of the starts shares the time; what a descent leaves of its share goes to the others.
             now = self.work.seconds
             self._descend(start, now + (self.deadline - now) / max(len(order) // 2 - k, 1))
+
+    def _carried_over(self, settings: OperatorInferenceSettings) -> OperatorInferenceSettings:
+        """The settings, with what these trajectories have of ranks, degrees and frequencies."""
+        rank = min(ranks(self.data, settings.form), key=lambda one: abs(one - settings.rank))
+        degree = min(settings.degree, max(degrees(self.data)))
+        changes = {"rank": rank, "degree": degree, "frequencies": self.frequencies}
+        return self._admitted(settings.model_copy(update=changes))
 
     def _admitted(self, start: OperatorInferenceSettings) -> OperatorInferenceSettings:
         """The start, with a degree and a rank that are admitted."""
@@ -270,8 +278,7 @@ class _Search:
 
     def _refined(self, kernels: list[OperatorInferenceSettings]) -> list[OperatorInferenceSettings]:
         """The best two of kernel forms with all times: thinned ones need more ridge, and allow lower degrees."""
-        budget = 0.5 * BUDGETS[self.settings.effort]
-        until = self.work.seconds + budget
+        until = self.work.seconds + 0.5 * budget(self.settings.effort, self.data.n_points)
         for settings in kernels:
             self.evaluator(settings)
         best = min(kernels, key=self.evaluator)

@@ -6,9 +6,15 @@ machine, and the same trajectories would give another model.
 
 from dataclasses import dataclass
 from math import comb
+from typing import Literal
 
 from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
 
+Effort = Literal["quick", "normal", "thorough"]
+
+# Estimated seconds of a search; a candidate that has begun is finished.
+BUDGETS: dict[Effort, float] = {"quick": 1.2, "normal": 14.0, "thorough": 120.0}
+FOLDS = 9  # points with which a quick search takes its budget
 OPERATIONS_A_SECOND = 2e9  # of one core on small matrices
 OVERHEAD, OVERHEAD_OF_A_STEP = 0.01, 2e-5  # seconds of a candidate, and of a time step of all folds
 STAGES_OF_A_STEP = 8  # evaluations of the right-hand side: Runge-Kutta of fourth order, two substeps
@@ -19,6 +25,15 @@ class Work:
     """Estimated seconds of what has been done."""
 
     seconds: float = 0.0
+
+
+def budget(effort: Effort, n_points: int) -> float:
+    """Estimated seconds of the search for one set of dynamics.
+
+    That of effort "quick" grows with the number of points, as the work of a candidate does: otherwise more points would
+    mean fewer candidates.
+    """
+    return BUDGETS[effort] * (max(n_points / FOLDS, 1.0) if effort == "quick" else 1.0)
 
 
 def estimated_seconds(data: TrajectoryData, settings: OperatorInferenceSettings) -> float:

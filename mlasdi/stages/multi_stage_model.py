@@ -11,7 +11,9 @@ from torch import Tensor
 from mlasdi.alignment import COMMON_TIMES, TimeScaling
 from mlasdi.interpolation import CoefficientGP, Kriging
 from mlasdi.latent import LatentModel, Trajectories
+from mlasdi.operator_inference import OperatorInferenceSettings
 from mlasdi.stages.chebyshev import at_times
+from mlasdi.stages.dynamics_stage import DynamicsStage
 from mlasdi.stages.encoders import Encoder
 from mlasdi.stages.stage import LatentSteps, Stage
 from mlasdi.stages.training_set import TrainingSet
@@ -32,6 +34,11 @@ class StagedModel:
 
     latent: LatentModel
     stages: tuple[Stage, ...]
+
+    @property
+    def inferred_dynamics(self) -> tuple[OperatorInferenceSettings, ...]:
+        """Settings of the latent dynamics by operator inference, if the model has any."""
+        return tuple(stage.model.settings for stage in self.stages if isinstance(stage, DynamicsStage))
 
     def mean(
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], n_stages: int | None = None

@@ -8,6 +8,7 @@ import torch
 
 from mlasdi.alignment import Aligned
 from mlasdi.latent import LatentModel
+from mlasdi.operator_inference import OperatorInferenceSettings
 from mlasdi.preprocessing import PodBasis
 from mlasdi.solvers import ParameterSpace
 from mlasdi.stages import StagedModel, TrainingSet
@@ -49,6 +50,7 @@ class TrainingContext:
         interval: length of the training interval, in the unit of time.
         noise_error: relative error that noise in the basis causes.
         error_to_beat: leave-one-out error of the best other model so far.
+        carried_over: latent dynamics that were chosen with fewer trajectories.
         names: names of the stages that the model has so far.
     """
 
@@ -63,6 +65,7 @@ class TrainingContext:
     interval: float = 1.0
     noise_error: float = 0.0
     error_to_beat: float = np.inf
+    carried_over: tuple[OperatorInferenceSettings, ...] = ()
     names: list[str] = field(default_factory=list)
 
     @property

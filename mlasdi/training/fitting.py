@@ -71,6 +71,7 @@ def fit(
         "report": report,
         "device": device,
         "noise_error": noise.modes_error if noise else 0.0,
+        "carried_over": () if before is None else before.model.inferred_dynamics,
     }
     winner, tried = run_race(_contexts(data, settings, noise, seed, common))
     record = _record(winner, tried, noise, prequential)

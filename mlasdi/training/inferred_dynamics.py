@@ -33,6 +33,7 @@ def inferred_dynamics(context: TrainingContext, settings: InferredDynamicsSettin
         frequencies=tuple(w * context.interval for w in settings.frequencies) or None,
         known_start=is_given,
         to_beat=context.error_to_beat,
+        carried_over=context.carried_over,
     )
     found = select(trajectories, Probes(probes, unscaled(probes, log_ratios)), search)
     if found.model is None:

@@ -12,6 +12,8 @@ from mlasdi.operator_inference import Probes, SelectionSettings, TrajectoryData,
 from mlasdi.operator_inference.candidates import Evaluator, is_identifiable, score
 from mlasdi.operator_inference.data import OperatorInferenceSettings
 from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
+from mlasdi.operator_inference.selection import _Search
+from mlasdi.operator_inference.work import budget
 
 CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 X = np.concatenate([CORNERS, [[0.5, 0.6], [0.2, 0.7], [0.8, 0.3], [0.3, 0.2], [0.7, 0.85]]])
@@ -51,6 +53,31 @@ def test_oscillators_are_found():
     error = np.linalg.norm(selection.model.predict(new, new) - oscillators(new), axis=-1)
     assert error.max() < 0.05
     json.dumps(selection.report)
+
+
+def test_the_search_goes_on_where_an_earlier_one_ended():
+    """A search that has no time for more than its starts takes over dynamics that a longer one found."""
+    data = data_of(oscillators(X))
+    found = select(data, PROBES, QUICK).model.settings
+    hurried = QUICK.model_copy(update={"forms": (found.form,)})
+    unlike = found.model_copy(update={"rank": 1000, "degree": 9, "frequencies": (7.0,)})  # what other data had
+    searches = [
+        _searched(data, hurried.model_copy(update={"carried_over": given})) for given in ((), (found,), (unlike,))
+    ]
+    assert found not in searches[0].evaluator.errors
+    assert found in searches[1].evaluator.errors
+    assert all(one.rank <= data.c.shape[2] and not one.frequencies for one in searches[2].evaluator.errors)
+
+
+def _searched(data: TrajectoryData, settings: SelectionSettings) -> _Search:
+    search = _Search(data, PROBES, settings, deadline=0.0)
+    search.run()
+    return search
+
+
+def test_quick_searches_grow_with_the_number_of_points():
+    assert budget("quick", 18) == 2 * budget("quick", 9) == 2 * budget("quick", 4)
+    assert budget("normal", 18) == budget("normal", 9)
 
 
 def test_the_frequency_of_a_forcing():
