@@ -3,10 +3,14 @@ from .error_norms import max_relative_error as max_relative_error
 from .error_norms import relative as relative
 from .error_norms import relative_error as relative_error
 from .files import SurrogateError as SurrogateError
+from .local_calibration import EXTRAPOLATED as EXTRAPOLATED
+from .local_calibration import INTERPOLATED as INTERPOLATED
+from .local_calibration import Disagreement as Disagreement
 from .local_calibration import LocalCalibration as LocalCalibration
 from .predictor import ExtrapolationWarning as ExtrapolationWarning
 from .predictor import Prediction as Prediction
 from .predictor import Probes as Probes
+from .reconstruction import Reconstruction as Reconstruction
 from .results import PrequentialErrors as PrequentialErrors
 from .results import TrainingRecord as TrainingRecord
 from .surrogate import Surrogate as Surrogate

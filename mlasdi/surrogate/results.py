@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.solvers import ParameterSpace
-from mlasdi.surrogate.local_calibration import LocalCalibration
+from mlasdi.surrogate.local_calibration import PREDICTED, Disagreement, LocalCalibration
 
 N_RECENT = 5  # newest prequential errors that calibrate the error estimate: older ones are those of poorer models
 
@@ -56,6 +56,7 @@ class PrequentialErrors:
         expected: estimate of that error by the model that was tested.
         deviations: its relative standard deviation without calibration, the maximum over time.
         n_points: number of training points of the model that was tested.
+        kinds: of that model, and of the one by whose distance its deviation was widened (`TrainingRecord.kind`).
     """
 
     x: tuple[tuple[float, ...], ...] = ()
@@ -63,6 +64,11 @@ class PrequentialErrors:
     expected: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
     n_points: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.kinds) < len(self.errors):  # of earlier versions, which kept none
+            object.__setattr__(self, "kinds", ("",) * len(self.errors))
 
     def __len__(self) -> int:
         return len(self.errors)
@@ -74,6 +80,7 @@ class PrequentialErrors:
             (*self.expected, *later.expected),
             (*self.deviations, *later.deviations),
             (*self.n_points, *later.n_points),
+            (*self.kinds, *later.kinds),
         )
 
     @property
@@ -81,10 +88,14 @@ class PrequentialErrors:
         """Those of the last model that was tested."""
         return self._rows([k for k, n in enumerate(self.n_points) if n == self.n_points[-1]])
 
-    def calibrating(self, calibration: LocalCalibration) -> LocalCalibration:
-        """A calibration by leave-one-out errors, with the newest of these errors too."""
-        recent = self._rows(range(len(self))[-N_RECENT:])
-        return calibration.with_pairs(recent.x, recent.errors, recent.deviations)
+    def calibrating(self, calibration: LocalCalibration, kind: str) -> LocalCalibration:
+        """A calibration by leave-one-out errors, with the newest of these errors too.
+
+        Args:
+            kind: of the model to calibrate; errors of other kinds of model do not count.
+        """
+        recent = self._rows([k for k, one in enumerate(self.kinds) if one == kind][-N_RECENT:])
+        return calibration.with_pairs(recent.x, recent.errors, recent.deviations, (PREDICTED,) * len(recent))
 
     def described(self, space: ParameterSpace) -> list[dict[str, Any]]:
         """Each point with the error that was expected and the one that was found, as JSON."""
@@ -102,6 +113,7 @@ class PrequentialErrors:
             tuple(self.expected[k] for k in rows),
             tuple(self.deviations[k] for k in rows),
             tuple(self.n_points[k] for k in rows),
+            tuple(self.kinds[k] for k in rows),
         )
 
 
@@ -134,6 +146,7 @@ class TrainingRecord:
         calibration: errors and standard deviations of the folds and the newest prequential errors, by which
             `Surrogate.relative_std` is calibrated; empty where they are not known.
         prequential: errors of earlier models at points that were solved later.
+        disagreement: distance of the second best model, which widens the standard deviation; empty without one.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
     """
 
@@ -158,3 +171,9 @@ class TrainingRecord:
     findings: tuple[Mapping[str, str], ...] = ()
     calibration: LocalCalibration = field(default_factory=LocalCalibration)
     prequential: PrequentialErrors = field(default_factory=PrequentialErrors)
+    disagreement: Disagreement = field(default_factory=Disagreement)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the model, and of the one that it was compared with: deviations of other kinds are not alike."""
+        return f"{self.chosen}; {self.disagreement.other}"

@@ -65,13 +65,17 @@ class Surrogate(Predictor):
     def uncalibrated_std(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
-        """`relative_std` before it is calibrated by errors that are known; with the same arguments."""
+        """`relative_std` before it is calibrated by errors that are known; with the same arguments.
+
+        Wider where another model disagrees (`Disagreement`).
+        """
         x = self.space.to_unit(self.space.as_array(mu))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self.unit_times(self.t[::-stride][::-1])
         # Models of earlier versions, and those with too few points for folds, have factors over time alone.
         factors = UNCALIBRATED if self.record.calibration else TimeFactors(self.record.error_factors)
-        return FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors).maximum(x, tau)
+        std = FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors).maximum(x, tau)
+        return self.record.disagreement.widened(x, std)
 
     def acquisition_score(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None

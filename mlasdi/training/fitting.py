@@ -11,10 +11,11 @@ from jaxtyping import Float
 
 from mlasdi.preprocessing import Denoised, TrainingData, limited_threads, noise_std
 from mlasdi.stages import Extrapolation, TrainingSet
-from mlasdi.surrogate import PrequentialErrors, Surrogate, TrainingRecord, student_factor
+from mlasdi.surrogate import Disagreement, PrequentialErrors, Surrogate, TrainingRecord, student_factor
 from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
 from mlasdi.training.context import Progress, TrainingContext
-from mlasdi.training.race import RESCALED, STATES, Contender, Failure, run_race
+from mlasdi.training.disagreement import with_disagreement
+from mlasdi.training.race import RESCALED, STATES, Contender, Failure, run_race, second_best
 from mlasdi.training.scoring import supports_estimate
 from mlasdi.training.settings import ModelSettings
 from mlasdi.validation import (
@@ -74,7 +75,8 @@ def fit(
         "carried_over": () if before is None else before.model.inferred_dynamics,
     }
     winner, tried = run_race(_contexts(data, settings, noise, seed, common))
-    record = _record(winner, tried, noise, prequential)
+    disagreement, errors = with_disagreement(winner, second_best(winner, tried), data.layout)
+    record = _record(replace(winner, errors=errors), disagreement, tried, noise, prequential)
     context = winner.selection.context
     surrogate = Surrogate(
         space=data.space,
@@ -178,20 +180,19 @@ def _within_rank(settings: ModelSettings, rank: int) -> ModelSettings:
 
 def _record(
     winner: Contender,
+    disagreement: Disagreement,
     tried: Mapping[str, Contender | Failure],
     noise: Denoised | None,
     prequential: PrequentialErrors,
 ) -> TrainingRecord:
     """The record of the training, but for the time that it took."""
-    calibration, estimate = winner.errors.calibrated_by(prequential)
-    known = supports_estimate(winner.selection.context.data.x, prequential)
     selection, model, loo = winner.selection, winner.model, winner.errors.loo
     data, basis = selection.context.data, selection.context.basis
-    return TrainingRecord(
+    record = TrainingRecord(
         stage_names=tuple(selection.names),
         stage_errors=tuple(mean_errors(loo.errors, data).tolist()) if loo else (),
         leave_one_out=tuple(map(tuple, loo.errors.tolist())) if loo else (),
-        error_estimate=estimate if known else None,
+        error_estimate=None,
         std_factors=loo.std_factors.values if loo else (student_factor(data.n_points),),
         error_factors=loo.error_factors.values if loo else (1.0,),
         loss_history={name: tuple(selection.losses[name]) for name in selection.names},
@@ -204,7 +205,10 @@ def _record(
         noise_level=noise.level if noise else 0.0,
         candidates={name: one.described() for name, one in tried.items()},
         chosen=winner.name,
-        calibration=calibration,
+        disagreement=disagreement,
         prequential=prequential,
         fit_s=0.0,
     )
+    calibration, estimate = winner.errors.calibrated_by(prequential, record.kind)
+    known = supports_estimate(data.x, prequential)
+    return replace(record, calibration=calibration, error_estimate=estimate if known else None)

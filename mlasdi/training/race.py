@@ -124,6 +124,13 @@ def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str,
     return _winner(finished), {**finished, **failed}
 
 
+def second_best(winner: Contender, tried: dict[str, Contender | Failure]) -> Contender | None:
+    """The model with the smallest leave-one-out error beside the winner; None where no other has one."""
+    others = [one for one in tried.values() if isinstance(one, Contender) and one is not winner]
+    known = [one for one in others if np.isfinite(one.errors.loo_error)]
+    return min(known, key=lambda one: one.errors.loo_error, default=None)
+
+
 def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, TrainingContext, ModelSettings]]:
     """Names, contexts and settings of the models that take part, cheap ones first."""
     (variables, preferred), settings = list(contexts.items())[-1], next(iter(contexts.values())).settings

@@ -35,11 +35,15 @@ class ErrorEstimates:
     deviations: Float[np.ndarray, " param"] | None = None
     noise_error: float = 0.0
 
-    def calibrated_by(self, prequential: PrequentialErrors) -> tuple[LocalCalibration, float | None]:
-        """Calibration by the folds and by errors at points that were solved later, and the estimate with it."""
+    def calibrated_by(self, prequential: PrequentialErrors, kind: str) -> tuple[LocalCalibration, float | None]:
+        """Calibration by the folds and by errors at points that were solved later, and the estimate with it.
+
+        Args:
+            kind: of the model (`TrainingRecord.kind`).
+        """
         if self.loo is None or self.points is None or self.deviations is None:
             return LocalCalibration(), None
-        calibration = prequential.calibrating(self.loo.calibration)
+        calibration = prequential.calibrating(self.loo.calibration, kind)
         return calibration, _largest(calibration, self.points, self.deviations, self.noise_error)
 
 

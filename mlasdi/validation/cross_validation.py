@@ -14,12 +14,15 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import linprog
 from torch import Tensor
 
 from mlasdi.interpolation import Kriging
 from mlasdi.preprocessing import PodBasis
 from mlasdi.stages import StagedModel, TrainingSet
 from mlasdi.surrogate import (
+    EXTRAPOLATED,
+    INTERPOLATED,
     MIN_FACTOR,
     FieldStd,
     LocalCalibration,
@@ -90,8 +93,23 @@ def leave_one_out(
     subsampled = basis.subsampled(MAX_CALIBRATION_STATES)
     folds = [_fold(model, data, basis, subsampled, i) for i in range(data.n_points)]
     errors, quantiles, ratios, spreads = (np.array(columns) for columns in zip(*folds, strict=True))
-    calibration = LocalCalibration().with_pairs(data.x.tolist(), errors[:, -1].tolist(), spreads.tolist())
+    calibration = LocalCalibration().with_pairs(
+        data.x.tolist(), errors[:, -1].tolist(), spreads.tolist(), _likeness(data)
+    )
     return LeaveOneOut(errors.T, band_factors(quantiles, least_factor), error_factors(ratios), calibration)
+
+
+def _likeness(data: TrainingSet) -> list[float]:
+    """How much each fold is like a prediction inside of the box: little where it extrapolates (`LocalCalibration`)."""
+    kept = (np.delete(data.x, out, axis=0) for out in data.held_out)
+    inside = (_is_in_convex_hull(point, others) for point, others in zip(data.x, kept, strict=True))
+    return [INTERPOLATED if found else EXTRAPOLATED for found in inside]
+
+
+def _is_in_convex_hull(point: Float[np.ndarray, " d"], others: Float[np.ndarray, "n d"]) -> bool:
+    """Whether weights of the others, not negative and with the sum 1, give the point."""
+    rows = np.vstack([others.T, np.ones(len(others))])
+    return bool(linprog(np.zeros(len(others)), A_eq=rows, b_eq=np.append(point, 1.0)).success)
 
 
 def _fold(

@@ -31,6 +31,7 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
         expected=tuple(surrogate.relative_std(data.mu[new]).tolist()),
         deviations=tuple(surrogate.uncalibrated_std(data.mu[new]).tolist()),
         n_points=(len(known),) * len(new),
+        kinds=(surrogate.record.kind,) * len(new),
     )
 
 

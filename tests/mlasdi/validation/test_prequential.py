@@ -70,11 +70,13 @@ def test_corners_alone_support_no_estimate():
 
 
 def test_the_newest_five_calibrate_and_those_of_the_last_model_are_the_newest():
-    older = PrequentialErrors(((0.1,),) * 4, (1.0,) * 4, (0.5,) * 4, (0.2,) * 4, (4, 5, 6, 7))
-    newer = PrequentialErrors(((0.6,), (0.7,)), (0.1, 0.2), (0.1, 0.1), (0.3, 0.4), (8, 8))
+    older = PrequentialErrors(((0.1,),) * 4, (1.0,) * 4, (0.5,) * 4, (0.2,) * 4, (4, 5, 6, 7), ("a",) * 4)
+    newer = PrequentialErrors(((0.6,), (0.7,)), (0.1, 0.2), (0.1, 0.1), (0.3, 0.4), (8, 8), ("a", "a"))
     both = older + newer
     assert both.newest == newer
-    calibrated = both.calibrating(LocalCalibration().with_pairs([[0.0]], [2.0], [1.0]))
+    folds = LocalCalibration().with_pairs([[0.0]], [2.0], [1.0], [1.0])
+    assert both.calibrating(folds, "b").errors == folds.errors  # of another kind of model
+    calibrated = both.calibrating(folds, "a")
     assert calibrated.errors == (2.0, 1.0, 1.0, 1.0, 0.1, 0.2)
     assert calibrated.deviations == (1.0, 0.2, 0.2, 0.2, 0.3, 0.4)
     described = newer.described(SPACE)

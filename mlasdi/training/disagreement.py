@@ -1,0 +1,86 @@
+"""How far the second best model is from the chosen one: at points of the box, and at left-out training points."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.solvers import StateLayout, evenly_spread
+from mlasdi.stages import StagedModel
+from mlasdi.surrogate import Disagreement, Probes, Reconstruction, relative
+from mlasdi.training.race import Contender
+from mlasdi.training.scoring import ErrorEstimates
+
+# Values of a state, and times, at which two models are compared: bounds the cost on large meshes.
+MAX_VALUES, MAX_TIMES = 500, 26
+SMALLEST, LARGEST = 1e-10, 10.0  # distances are cut to this range, as deviations are (`LocalCalibration`)
+
+
+def with_disagreement(
+    chosen: Contender, other: Contender | None, layout: StateLayout
+) -> tuple[Disagreement, ErrorEstimates]:
+    """The disagreement of the chosen model with another one, and the errors of the chosen one with it.
+
+    Args:
+        chosen: the model that predicts.
+        other: the model that it is compared with; None if there is no other.
+        layout: of the states.
+
+    Returns:
+        The disagreement, and `chosen.errors` with deviations that it has widened.
+    """
+    errors = chosen.errors
+    if other is None or errors.loo is None or errors.points is None or errors.deviations is None:
+        return Disagreement(), errors
+    pair = _Sampled(chosen, layout), _Sampled(other, layout)
+    models = chosen.model, other.model
+    calibration, x = errors.loo.calibration, chosen.selection.context.data.x
+    of_folds = np.concatenate(
+        [_distance(*pair, *(one.of_fold(i) for one in pair), x[i : i + 1]) for i in range(len(x))]
+    )
+    spreads = np.clip(calibration.deviations, SMALLEST, LARGEST)
+    weight = float(np.exp(np.mean(np.log(spreads / of_folds))))
+    distances = _distance(*pair, *models, errors.points)
+    found = Disagreement(
+        x=tuple(map(tuple, errors.points.tolist())),
+        ratios=tuple((distances / np.maximum(errors.deviations, SMALLEST)).tolist()),
+        weight=weight,
+        other=other.name,
+    )
+    widened = tuple(np.hypot(spreads, weight * of_folds).tolist())
+    loo = replace(errors.loo, calibration=replace(calibration, deviations=widened))
+    return found, replace(errors, loo=loo, deviations=found.widened(errors.points, errors.deviations))
+
+
+class _Sampled:
+    """Predictions of a contender at a sample of the values of a state, in the variables of the states."""
+
+    def __init__(self, contender: Contender, layout: StateLayout) -> None:
+        context = contender.selection.context
+        self._model, self._data, self._aligned = contender.model, context.data, context.aligned
+        self._reconstruction = Reconstruction(layout, context.basis, self._aligned.coordinate_scaling)
+        rows = evenly_spread(layout.n_state, MAX_VALUES)
+        self._probes = Probes(rows[:, None], np.ones((len(rows), 1)))
+        self._t = self._data.t[evenly_spread(len(self._data.t), MAX_TIMES)]
+        self.unit = np.broadcast_to(self._reconstruction.unit, (layout.n_state,))[rows]
+
+    def of_fold(self, i: int) -> StagedModel:
+        """The model without training point `i`."""
+        return self._model.without(i, self._data)
+
+    def values(self, model: StagedModel, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param time value"]:
+        """What the contender's model, or that of a fold, predicts at points `x`."""
+        c = self._aligned.time_scaling.at_rescaled_times(model.mean, x, self._t).numpy()
+        bases = self._reconstruction.bases(x, self._probes)
+        return np.concatenate([basis.lift(c[part]) for part, basis in bases])
+
+
+def _distance(
+    first: _Sampled, second: _Sampled, model: StagedModel, other_model: StagedModel, x: Float[np.ndarray, "param d"]
+) -> Float[np.ndarray, " param"]:
+    """Largest distance over time of two models in the L2 norm, relative to the states of the first, at points `x`."""
+    states = first.values(model, x)
+    away = (second.values(other_model, x) - states) / first.unit
+    sizes = np.linalg.norm(states / first.unit, axis=-1)
+    distances = relative(np.linalg.norm(away, axis=-1), sizes).max(axis=-1)
+    return np.clip(np.nan_to_num(distances, nan=LARGEST, posinf=LARGEST), SMALLEST, LARGEST)
