@@ -16,6 +16,7 @@ from .results import TrainingRecord as TrainingRecord
 from .surrogate import Surrogate as Surrogate
 from .uncertainty import MIN_FACTOR as MIN_FACTOR
 from .uncertainty import N_PARTS as N_PARTS
+from .uncertainty import NORMAL_90 as NORMAL_90
 from .uncertainty import UNCALIBRATED as UNCALIBRATED
 from .uncertainty import FieldStd as FieldStd
 from .uncertainty import TimeFactors as TimeFactors

@@ -20,7 +20,7 @@ from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.surrogate.reconstruction import Reconstruction
 from mlasdi.surrogate.results import LatentPrediction, ProbePrediction, TrainingRecord
-from mlasdi.surrogate.uncertainty import TimeFactors
+from mlasdi.surrogate.uncertainty import TimeFactors, student_factor
 
 # A surrogate that knows more is of the same class; checkers of shapes read no `Self` in methods.
 Own = TypeVar("Own", bound="Predictor")
@@ -215,7 +215,18 @@ class Predictor:
         """Calibrated steps of one standard deviation."""
         deviations = partial(self.model.deviations, time_scaling=self.time_scaling)
         steps = self.time_scaling.at_rescaled_times(deviations, x, tau, axis=1).numpy()
-        return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
+        over_time = TimeFactors(self.record.std_factors)(tau.numpy())[:, None]
+        return np.asarray(self._band_factor(x)[:, None, None] * over_time * steps)
+
+    def _band_factor(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, " param"]:
+        """Factor on standard deviations at points of the unit cube.
+
+        It is wider where another model disagrees, and where the errors of folds nearby were wider than their bands.
+        """
+        if not self.record.bands:
+            return np.ones(len(x))
+        wider = self.record.disagreement.widened(x, np.ones(len(x)))
+        return student_factor(len(self.record.bands.x)) * self.record.bands.estimate(x, wider)
 
     def propagate(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""

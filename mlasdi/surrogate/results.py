@@ -147,6 +147,8 @@ class TrainingRecord:
             `Surrogate.relative_std` is calibrated; empty where they are not known.
         prequential: errors of earlier models at points that were solved later.
         disagreement: distance of the second best model, which widens the standard deviation; empty without one.
+        bands: widths of the bands that hold 90 % of the errors of each fold, in units of those by `std_factors`, and
+            how much the disagreement widens them; empty where they are not known.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
     """
 
@@ -172,6 +174,7 @@ class TrainingRecord:
     calibration: LocalCalibration = field(default_factory=LocalCalibration)
     prequential: PrequentialErrors = field(default_factory=PrequentialErrors)
     disagreement: Disagreement = field(default_factory=Disagreement)
+    bands: LocalCalibration = field(default_factory=LocalCalibration)
 
     @property
     def kind(self) -> str:

@@ -85,6 +85,7 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
     encoder, layout = description["encoder"], StateLayout.from_parts(description["layout"], layout_arrays)
     record = {name: _tuples(value) for name, value in description["record"].items()}
     record["calibration"] = LocalCalibration(**record.get("calibration", {}))
+    record["bands"] = LocalCalibration(**record.get("bands", {}))
     record["disagreement"] = Disagreement(**record.get("disagreement", {}))
     record["prequential"] = PrequentialErrors(**record.get("prequential", {}))
     basis = PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"])

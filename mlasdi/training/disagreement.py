@@ -47,8 +47,12 @@ def with_disagreement(
         weight=weight,
         other=other.name,
     )
-    widened = tuple(np.hypot(spreads, weight * of_folds).tolist())
-    loo = replace(errors.loo, calibration=replace(calibration, deviations=widened))
+    wider = np.hypot(1.0, weight * of_folds / spreads)
+    loo = replace(
+        errors.loo,
+        calibration=replace(calibration, deviations=tuple((spreads * wider).tolist())),
+        bands=replace(errors.loo.bands, deviations=tuple(wider.tolist())),
+    )
     return found, replace(errors, loo=loo, deviations=found.widened(errors.points, errors.deviations))
 
 

@@ -11,7 +11,14 @@ from jaxtyping import Float
 
 from mlasdi.preprocessing import Denoised, TrainingData, limited_threads, noise_std
 from mlasdi.stages import Extrapolation, TrainingSet
-from mlasdi.surrogate import Disagreement, PrequentialErrors, Surrogate, TrainingRecord, student_factor
+from mlasdi.surrogate import (
+    Disagreement,
+    LocalCalibration,
+    PrequentialErrors,
+    Surrogate,
+    TrainingRecord,
+    student_factor,
+)
 from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
 from mlasdi.training.context import Progress, TrainingContext
 from mlasdi.training.disagreement import with_disagreement
@@ -206,6 +213,7 @@ def _record(
         candidates={name: one.described() for name, one in tried.items()},
         chosen=winner.name,
         disagreement=disagreement,
+        bands=loo.bands if loo else LocalCalibration(),
         prequential=prequential,
         fit_s=0.0,
     )

@@ -24,6 +24,7 @@ from mlasdi.surrogate import (
     EXTRAPOLATED,
     INTERPOLATED,
     MIN_FACTOR,
+    NORMAL_90,
     FieldStd,
     LocalCalibration,
     TimeFactors,
@@ -57,12 +58,15 @@ class LeaveOneOut:
         error_factors: factors on the standard deviation in the L2 norm (`mlasdi.surrogate.error_factors`).
         calibration: error of the whole model and its standard deviation in the L2 norm at each left-out point, both
             relative and the maximum over time.
+        bands: half width of the band that contains 90 % of the errors at each left-out point, over the half width of
+            the band that `std_factors` give.
     """
 
     errors: Float[np.ndarray, "stage point"]
     std_factors: TimeFactors
     error_factors: TimeFactors
     calibration: LocalCalibration
+    bands: LocalCalibration
 
 
 def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
@@ -93,10 +97,11 @@ def leave_one_out(
     subsampled = basis.subsampled(MAX_CALIBRATION_STATES)
     folds = [_fold(model, data, basis, subsampled, i) for i in range(data.n_points)]
     errors, quantiles, ratios, spreads = (np.array(columns) for columns in zip(*folds, strict=True))
-    calibration = LocalCalibration().with_pairs(
-        data.x.tolist(), errors[:, -1].tolist(), spreads.tolist(), _likeness(data)
-    )
-    return LeaveOneOut(errors.T, band_factors(quantiles, least_factor), error_factors(ratios), calibration)
+    weights, factors = _likeness(data), band_factors(quantiles, least_factor)
+    calibration = LocalCalibration().with_pairs(data.x.tolist(), errors[:, -1].tolist(), spreads.tolist(), weights)
+    widths = np.nanmean(quantiles / (NORMAL_90 * np.array(factors.values)), axis=1)
+    bands = LocalCalibration().with_pairs(data.x.tolist(), widths.tolist(), [1.0] * len(widths), weights)
+    return LeaveOneOut(errors.T, factors, error_factors(ratios), calibration, bands)
 
 
 def _likeness(data: TrainingSet) -> list[float]:

@@ -13,7 +13,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 import mlasdi
-from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError, TimeFactors
+from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError, TimeFactors, student_factor
 from mlasdi.surrogate.migrations import FORMATS
 from mlasdi.surrogate.uncertainty import N_PARTS
 from mlasdi.training import ModelSettings, fit
@@ -125,9 +125,12 @@ def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
     tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
     steps = surrogate.model.deviations(surrogate.space.to_unit(SEVERAL), tau).numpy()
     factors = TimeFactors(surrogate.record.std_factors)(tau.numpy())
-    calibrated = np.hypot(factors[:, None] * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
+    record, x = surrogate.record, surrogate.space.to_unit(SEVERAL)
+    local = record.bands.estimate(x, record.disagreement.widened(x, np.ones(len(x))))
+    factors = student_factor(len(record.bands.x)) * local[:, None, None] * factors[:, None]
+    calibrated = np.hypot(factors * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
     assert len(surrogate.record.std_factors) == N_PARTS
-    assert factors.min() > 1.2
+    assert len(record.bands.x) == len(surrogate.model.latent.x)
     np.testing.assert_allclose(surrogate.predict(SEVERAL).std, calibrated, rtol=1e-6)
     np.testing.assert_array_equal(prediction.mean, surrogate.predict(MU).mean)
 
