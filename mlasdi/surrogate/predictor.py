@@ -217,7 +217,7 @@ class Predictor:
         steps = self.time_scaling.at_rescaled_times(deviations, x, tau, axis=1).numpy()
         return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
 
-    def propagate(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
+    def latent_trajectories(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
         x, times = self._query(mu, t)
         latent, tau = self.model.latent, self.unit_times(times)
