@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
+from scipy.stats import chi2
 
 from mlasdi.analysis.edges import at_edges, edge_warning
 from mlasdi.analysis.inputs import Inputs
-from mlasdi.analysis.measurements import Measurements, chi_square
+from mlasdi.analysis.measurements import Measurements
 from mlasdi.analysis.quantities import Model
 from mlasdi.prediction import html_table, short_number
 
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 
 N_SCREENED, N_STARTS = 256, 3  # points of the first screening, and those from which the largest density is searched
 STEP = 1e-4  # of finite differences, in the unit cube
-BLOCK = 100  # steps of the sampler between two looks at its convergence
+BLOCK = 50  # steps of the sampler between two looks at its convergence
 # When a chain is long enough (Vehtari et al., Bayesian Anal. 16, 2021, who ask for 1.01 of chains that are longer).
 MIN_EFFECTIVE, MAX_RHAT = 400, 1.05
-# Mean squares of standardised residuals beyond these say that noise or model are wrong.
-MISFIT = (0.5, 2.0)
+MISFIT_LEVEL = 0.999  # a misfit that right noise and a right model have with this probability, or a smaller one
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,8 +40,8 @@ class Calibration:
         samples: points drawn from the posterior `[sample, n_params]`; `model.predict(samples)` gives its predictions.
         best: the point of the largest density.
         n_measurements: number of measured values.
-        misfit: mean square of the residuals at `best`, in units of their standard deviations; near 1 if noise and model
-            are right.
+        misfit: squared Mahalanobis distance of measurements and prediction at `best`, over the number of measurements;
+            near 1 if noise and model are right.
         surrogate_share: share of the residuals' variance at `best` that is the error of the surrogate.
         rhat: parameter -> split R-hat of the walkers (Gelman et al., Bayesian Data Analysis, 2013); near 1.
         autocorrelation: parameter -> autocorrelation time, in steps.
@@ -174,7 +174,7 @@ def calibrated(
     if any(one.parameter.integer for one in inputs.free):
         raise ValueError("calibration needs continuous parameters; fix the integer ones in prior")
     d = len(inputs.free)
-    n_walkers = max(16, 4 * d) if walkers is None else walkers
+    n_walkers = max(32, 4 * d) if walkers is None else walkers
     if n_walkers < 2 * d + 2 or max_steps < 2 * BLOCK:
         raise ValueError(
             f"walkers {n_walkers} and max_steps {max_steps}: give at least {2 * d + 2} walkers and {2 * BLOCK} steps"
@@ -196,14 +196,15 @@ def calibrated(
             break
     best = max(modes, key=lambda mode: mode[0])[1]
     samples = inputs.at(chain.reshape(-1, d))
-    misfit, share = chi_square(measurements, model, inputs.at(best[None]))
+    at_best = inputs.at(best[None])
+    misfit, share = measurements.misfit(model, at_best), measurements.surrogate_share(model, at_best)
     edges = at_edges(inputs.space, samples, inputs.names)
     warnings = [] if is_converged else [_unconverged(float(effective), float(rhat.max()), max_steps)]
     warnings += [edge_warning("the posterior", edges)] if edges else []
-    warnings += _misfit_warnings(misfit)
+    warnings += _misfit_warnings(misfit, len(measurements), d)
     return Calibration(
         names=inputs.space.names, prior=inputs.texts, samples=samples,
-        best=dict(zip(inputs.space.names, inputs.at(best[None])[0].tolist(), strict=True)),
+        best=dict(zip(inputs.space.names, at_best[0].tolist(), strict=True)),
         n_measurements=len(measurements), misfit=misfit, surrogate_share=share,
         rhat=dict(zip(inputs.names, rhat.tolist(), strict=True)),
         autocorrelation=dict(zip(inputs.names, times.tolist(), strict=True)),
@@ -240,11 +241,10 @@ def _unconverged(effective: float, rhat: float, max_steps: int) -> str:
     )
 
 
-def _misfit_warnings(misfit: float) -> list[str]:
-    low, high = MISFIT
-    if low <= misfit <= high:
+def _misfit_warnings(misfit: float, n_measurements: int, d: int) -> list[str]:
+    if misfit * n_measurements <= chi2(max(n_measurements - d, 1)).ppf(MISFIT_LEVEL):
         return []
-    reason = "noise is larger than given, or the solver does not describe the measurements"
-    return [f"residuals are {misfit:.2g} times what noise and surrogate explain, in mean square: " + (
-        reason if misfit > high else "noise is smaller than given"
-    )]  # fmt: skip
+    return [
+        f"residuals are larger than noise and surrogate explain ({misfit:.2g} times in mean square): the noise is "
+        "larger than given, or the solver does not describe the measurements"
+    ]

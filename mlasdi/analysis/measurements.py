@@ -12,8 +12,8 @@ from mlasdi.analysis.quantities import Model, times_of
 from mlasdi.prediction import Probes
 
 TIME = "t"  # column of the times in a table
-# Largest size of the covariance of all measurements, in its low-rank form, that is in memory at once.
-BLOCK_BYTES = 1 << 27
+# Predicted values in memory at once, each with a step for each direction in which the surrogate varies (tens).
+BLOCK_VALUES = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Measurements:
         return len(self.values)
 
     @classmethod
-    def from_table(cls, model: Model, table: Mapping[str, ArrayLike], noise: Any) -> "Measurements":
+    def from_table(cls, model: Model, table: Any, noise: Any) -> "Measurements":
         """Rows with a time `t`, the coordinates of a place, and a column for each measured field; NaN is not measured.
 
         Args:
-            table: columns by name, as a DataFrame has them.
+            table: columns by name, as a mapping or DataFrame.
             noise: standard deviation: one number, or field -> number.
 
         Raises:
@@ -121,50 +121,47 @@ class Measurements:
             raise ValueError("measurements: there is no value, or one is infinite")
         return cls(t, probes, time_index[known], probe_index[known], values[known], noise[known])
 
-    def log_likelihood(
-        self, model: Model, mu: Float[np.ndarray, "param n_params"], *, surrogate_error: bool = True
-    ) -> Float[np.ndarray, " param"]:
+    def log_likelihood(self, model: Model, mu: Float[np.ndarray, "param n_params"]) -> Float[np.ndarray, " param"]:
         """Logarithm of the density of the measurements at each point, up to a constant.
 
         The residual is normal with the covariance of the noise and of the surrogate,
         `diag(noise^2 + left_out^2) + B B^T` with its steps of one standard deviation as columns of B. The determinant
         and the inverse are those of a matrix of the size of the directions (Woodbury).
-
-        Args:
-            surrogate_error: whether the surrogate's covariance counts.
         """
-        directions = len(model.space.names) + 100  # more than models have, for the size of a block
-        size = len(self.t) * len(self.probes) * 8 * directions
-        parts = np.split(mu, range(max(BLOCK_BYTES // size, 1), len(mu), max(BLOCK_BYTES // size, 1)))
-        return np.concatenate([self._log_likelihood(model, part, surrogate_error) for part in parts])
+        size = max(BLOCK_VALUES // (len(self.t) * len(self.probes)), 1)
+        parts = [self._distances(model, part) for part in np.split(mu, range(size, len(mu), size))]
+        return np.concatenate([-0.5 * distance - log_std for distance, log_std in parts])
 
-    def residuals(self, model: Model, mu: Float[np.ndarray, "param n_params"]) -> Float[np.ndarray, "param row"]:
-        """Measured minus predicted values."""
-        mean = model.predict(mu, self.t, std=False, probes=self.probes).mean
-        return self.values - mean[:, self.time_index, self.probe_index]
+    def misfit(self, model: Model, mu: Float[np.ndarray, "1 n_params"]) -> float:
+        """Squared Mahalanobis distance of measurements and prediction at one point, over the number of measurements."""
+        return float(self._distances(model, mu)[0][0]) / len(self)
 
-    def covariance(
+    def surrogate_share(self, model: Model, mu: Float[np.ndarray, "1 n_params"]) -> float:
+        """Share of the residuals' variance at one point that is the error of the surrogate."""
+        _, factor, left_out = self._residuals(model, mu)
+        own = np.sum(factor[0] ** 2) + np.sum(left_out)
+        return float(own / (own + np.sum(self.noise**2)))
+
+    def _distances(
         self, model: Model, mu: Float[np.ndarray, "param n_params"]
-    ) -> tuple[Float[np.ndarray, "param row direction"], Float[np.ndarray, " row"]]:
-        """The factor B of the surrogate's covariance, and the variance that its basis left out."""
-        steps, left_out = model.standard_steps(mu, self.t, probes=self.probes)
-        picked = steps[:, :, self.time_index, self.probe_index]
-        return np.moveaxis(picked, 0, -1), np.broadcast_to(left_out, len(self.probes))[self.probe_index] ** 2
-
-    def _log_likelihood(self, model: Model, mu: Any, surrogate_error: bool) -> Float[np.ndarray, " param"]:
-        residuals = self.residuals(model, mu)
-        if not surrogate_error:
-            scaled = residuals / self.noise
-            return -0.5 * (scaled**2).sum(axis=1) - np.log(self.noise).sum()
-        factor, left_out = self.covariance(model, mu)
+    ) -> tuple[Float[np.ndarray, " param"], Float[np.ndarray, " param"]]:
+        """Squared Mahalanobis distances of measurements and predictions, and half the logarithms of determinants."""
+        residuals, factor, left_out = self._residuals(model, mu)
         deviation = np.sqrt(self.noise**2 + left_out)
         scaled, factor = residuals / deviation, factor / deviation[:, None]
-        inner = np.eye(factor.shape[-1]) + factor.transpose(0, 2, 1) @ factor
-        projected = np.einsum("prd,pr->pd", factor, scaled)
-        lower = np.linalg.cholesky(inner)
-        explained = np.linalg.solve(lower, projected[..., None])[..., 0]
-        log_det = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1) + np.log(deviation).sum()
-        return -0.5 * ((scaled**2).sum(axis=1) - (explained**2).sum(axis=1)) - log_det
+        lower = np.linalg.cholesky(np.eye(factor.shape[-1]) + factor.transpose(0, 2, 1) @ factor)
+        explained = np.linalg.solve(lower, np.einsum("prd,pr->pd", factor, scaled)[..., None])[..., 0]
+        log_std = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1) + np.log(deviation).sum()
+        return (scaled**2).sum(axis=1) - (explained**2).sum(axis=1), log_std
+
+    def _residuals(
+        self, model: Model, mu: Float[np.ndarray, "param n_params"]
+    ) -> tuple[Float[np.ndarray, "param row"], Float[np.ndarray, "param row direction"], Float[np.ndarray, " row"]]:
+        """Measured minus predicted values, the factor B of the surrogate's covariance, and the variance left out."""
+        mean, steps, left_out = model.standard_steps(mu, self.t, probes=self.probes)
+        picked = steps[:, :, self.time_index, self.probe_index]
+        residuals = self.values - mean[:, self.time_index, self.probe_index]
+        return residuals, np.moveaxis(picked, 0, -1), left_out[self.probe_index] ** 2
 
 
 def _noise(noise: Any, field: str) -> float:
@@ -186,14 +183,3 @@ def _of_array(noise: Any, shape: tuple[int, int], fields: Sequence[str]) -> Floa
     if given.shape != shape:
         raise ValueError(f"noise has shape {given.shape}; give one number, or one for each value {list(shape)}")
     return given.ravel()
-
-
-def chi_square(measurements: Measurements, model: Model, mu: Float[np.ndarray, "1 n_params"]) -> tuple[float, float]:
-    """At one point: mean square of the residuals in units of their standard deviations, and the surrogate's share.
-
-    The share is that of the variance of the residuals which the error of the surrogate explains.
-    """
-    factor, left_out = measurements.covariance(model, mu)
-    own = (factor[0] ** 2).sum(axis=-1) + left_out
-    total = own + measurements.noise**2
-    return float((measurements.residuals(model, mu)[0] ** 2 / total).mean()), float(own.sum() / total.sum())

@@ -1,7 +1,7 @@
 """The analyses as methods of a surrogate."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
@@ -114,7 +114,7 @@ class Analyses:
         fields: Sequence[str] | None = None,
         prior: Mapping[str, Given] | None = None,
         walkers: int | None = None,
-        max_steps: int = 1500,
+        max_steps: int = 1000,
         seed: int = 0,
     ) -> "Calibration":
         """The parameters from measurements: their posterior, which knows noise and the error of the surrogate.
@@ -128,7 +128,7 @@ class Analyses:
             sensors: places of an array: coordinate -> coordinate of each; by default all points of the grid.
             fields: fields of an array; all by default.
             prior: distributions of the parameters before the measurements.
-            walkers: of the sampler; by default 16, or four for each parameter if that is more.
+            walkers: of the sampler; by default 32, or four for each parameter if that is more.
             max_steps: of the sampler, at most; it ends earlier once it has converged.
             seed: of all random numbers.
 
@@ -165,7 +165,7 @@ class Analyses:
         constraints: "Sequence[Limit] | str" = (),
         t: ArrayLike | None = None,
         *,
-        over_time: Literal["mean", "min", "max", "last"] | None = None,
+        over_time: str | None = None,
         maximise: bool = False,
         ranges: Mapping[str, Given] | None = None,
         draws: int = 64,
@@ -178,7 +178,7 @@ class Analyses:
             constraints: texts such as `"max(u) <= 0.9"`, or tuples `(quantity, low, high)` with None for no limit; they
                 hold at all times.
             t: times `[time]`; those of training by default.
-            over_time: which of the values at all times is optimised; needed if there are several.
+            over_time: how values at all times become one: `mean`, `min`, `max` or `last`; needed if there are several.
             maximise: search the largest value.
             ranges: parameter -> `(low, high)` within the box, or a fixed value; the whole range by default.
             draws: number of functions drawn from the distribution of the surrogate.

@@ -6,7 +6,7 @@ By differential evolution (Storn and Price, J. Glob. Optim. 11, 1997), then sequ
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,8 +20,7 @@ from mlasdi.prediction import html_table, short_number
 if TYPE_CHECKING:
     import pandas as pd
 
-OverTime = Literal["mean", "min", "max", "last"]
-OVER_TIME: tuple[OverTime, ...] = get_args(OverTime)
+OVER_TIME = ("mean", "min", "max", "last")
 Limit = str | tuple[str | Function, float | None, float | None]
 """A constraint: text such as `max(u) <= 0.9`, or `(quantity, low, high)`, where None is no limit."""
 
@@ -158,7 +157,7 @@ class _Problem:
                 columns += [over_time(found, axis=-1) for over_time, _, _ in limit.parts]
             columns += [mu @ weights for weights, _, _ in self.region]
             self.known |= {row.tobytes(): found for row, found in zip(missing, np.column_stack(columns), strict=True)}
-        return np.array([self.known[row.tobytes()] for row in v])
+        return np.stack([self.known[row.tobytes()] for row in v]) if len(v) else np.empty((0, 1))
 
     @property
     def region(self) -> list[tuple[np.ndarray, float, float]]:
@@ -193,7 +192,7 @@ def optimised(
     t: Float[np.ndarray, " time"],
     *,
     constraints: Sequence[Limit] | str,
-    over_time: OverTime | None,
+    over_time: str | None,
     maximise: bool,
     draws: int,
     seed: int,
@@ -205,6 +204,7 @@ def optimised(
     goal, reduce = one_quantity(model, objective), _reduction(over_time)
     limits = [_limit(model, one) for one in ([constraints] if isinstance(constraints, str) else constraints)]
     problem = _Problem(model, inputs, t, goal, limits, reduce)
+    problem.values(np.full((1, len(inputs.free)), 0.5))  # what cannot be evaluated raises here, and not in scipy's search
     v = _search(problem, -1.0 if maximise else 1.0, seed)
     mu = inputs.at(v[None])
     values = predicted(model, problem.quantities, mu, t)
@@ -231,11 +231,13 @@ def _search(problem: _Problem, sign: float, seed: int) -> Float[np.ndarray, " d"
         score, bounds, constraints=tuple(constraints), vectorized=True, updating="deferred", init="sobol",
         popsize=POPULATION, maxiter=MAX_GENERATIONS, tol=1e-4, polish=False, rng=np.random.default_rng(seed),
     ).x  # fmt: skip
+    if _violation(problem, best) > FEASIBLE:
+        return best
     options = {"eps": STEP, "ftol": 1e-12}
     local = minimize(score, best, method="SLSQP", bounds=bounds, constraints=constraints, options=options).x
     local = np.clip(local, 0, 1)
     is_better = np.isfinite(local).all() and score(local) < score(best)
-    return local if is_better and _violation(problem, local) <= max(_violation(problem, best), FEASIBLE) else best
+    return local if is_better and _violation(problem, local) <= FEASIBLE else best
 
 
 def _violation(problem: _Problem, v: Float[np.ndarray, " d"]) -> float:
@@ -259,7 +261,7 @@ def _warnings(is_feasible: bool, edges: Mapping[str, str], constraints: Sequence
     ))  # fmt: skip
 
 
-def _reduction(over_time: OverTime | None) -> Callable[[np.ndarray], np.ndarray]:
+def _reduction(over_time: str | None) -> Callable[[np.ndarray], np.ndarray]:
     if over_time is not None and over_time not in OVER_TIME:
         raise ValueError(f"over_time '{over_time}': give {', '.join(OVER_TIME)}")
 
