@@ -204,7 +204,9 @@ def optimised(
     goal, reduce = one_quantity(model, objective), _reduction(over_time)
     limits = [_limit(model, one) for one in ([constraints] if isinstance(constraints, str) else constraints)]
     problem = _Problem(model, inputs, t, goal, limits, reduce)
-    problem.values(np.full((1, len(inputs.free)), 0.5))  # what cannot be evaluated raises here, and not in scipy's search
+    problem.values(
+        np.full((1, len(inputs.free)), 0.5)
+    )  # what cannot be evaluated raises here, and not in scipy's search
     v = _search(problem, -1.0 if maximise else 1.0, seed)
     mu = inputs.at(v[None])
     values = predicted(model, problem.quantities, mu, t)

@@ -24,7 +24,9 @@ def exact(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def found(model: Any) -> Sensitivity:
-    return model.sensitivity({"mean(u)": "mean(u)", "rms(v)": "rms(v)", "three": lambda p: np.full(len(p), 3.0)}, n=1024)
+    return model.sensitivity(
+        {"mean(u)": "mean(u)", "rms(v)": "rms(v)", "three": lambda p: np.full(len(p), 3.0)}, n=1024
+    )
 
 
 def test_indices_over_time_are_those_in_closed_form(model: Any, found: Sensitivity) -> None:
