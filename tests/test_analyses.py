@@ -49,6 +49,7 @@ def test_python(folder: Path) -> None:
     assert names["peak"].inputs_std[-1] == pytest.approx(0.02, rel=0.1)
 
 
+@pytest.mark.slow
 def test_commands(folder: Path) -> None:
     *others, last = PAGE.lines
     for line in others:

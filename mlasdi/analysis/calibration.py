@@ -144,7 +144,7 @@ class _Posterior:
         density = self(v)
         if not np.isfinite(density).any():
             raise ValueError("no point of the prior meets the constraints of the trained region")
-        starts = v[np.argsort(-density)[:N_STARTS]]
+        starts = v[np.argsort(-density)[: min(N_STARTS, np.isfinite(density).sum())]]
         return [self._mode(start) for start in starts]
 
     def _mode(self, start: Float[np.ndarray, " free"]) -> tuple[float, np.ndarray, np.ndarray]:

@@ -204,9 +204,8 @@ def optimised(
     goal, reduce = one_quantity(model, objective), _reduction(over_time)
     limits = [_limit(model, one) for one in ([constraints] if isinstance(constraints, str) else constraints)]
     problem = _Problem(model, inputs, t, goal, limits, reduce)
-    problem.values(
-        np.full((1, len(inputs.free)), 0.5)
-    )  # what cannot be evaluated raises here, and not in scipy's search
+    # An error of a quantity is raised here: scipy would hide it.
+    problem.values(np.full((1, len(inputs.free)), 0.5))
     v = _search(problem, -1.0 if maximise else 1.0, seed)
     mu = inputs.at(v[None])
     values = predicted(model, problem.quantities, mu, t)
@@ -235,21 +234,25 @@ def _search(problem: _Problem, sign: float, seed: int) -> Float[np.ndarray, " d"
     ).x  # fmt: skip
     if _violation(problem, best) > FEASIBLE:
         return best
-    options = {"eps": STEP, "ftol": 1e-12}
-    local = minimize(score, best, method="SLSQP", bounds=bounds, constraints=constraints, options=options).x
+    scale = np.ptp([values[0] for values in problem.known.values()]) or 1.0
+    local = minimize(
+        lambda v: score(v) / scale, best, method="SLSQP", bounds=bounds, constraints=constraints,
+        options={"eps": STEP, "ftol": 1e-12},
+    ).x  # fmt: skip
     local = np.clip(local, 0, 1)
     is_better = np.isfinite(local).all() and score(local) < score(best)
     return local if is_better and _violation(problem, local) <= FEASIBLE else best
 
 
 def _violation(problem: _Problem, v: Float[np.ndarray, " d"]) -> float:
-    """By how much constraints are broken at most, relative to the limit where it is larger than one."""
-    parts = [
-        np.maximum(np.maximum(one.lb - one.fun(v), one.fun(v) - one.ub), 0)
-        / np.maximum(1, np.where(np.isfinite(one.lb), np.abs(one.lb), np.abs(one.ub)))
-        for one in problem.constraints()
-    ]
-    return float(np.max(parts)) if parts else 0.0
+    """By how much constraints are broken at most, relative to their limits; absolute where a limit is zero."""
+    worst = 0.0
+    for one in problem.constraints():
+        values = one.fun(v)
+        for limits, excess in ((one.lb, one.lb - values), (one.ub, values - one.ub)):
+            scale = np.where(np.isfinite(limits) & (limits != 0), np.abs(limits), 1.0)
+            worst = max(worst, float(np.max(excess / scale)))
+    return worst
 
 
 def _warnings(is_feasible: bool, edges: Mapping[str, str], constraints: Sequence[ConstraintValue]) -> tuple[str, ...]:

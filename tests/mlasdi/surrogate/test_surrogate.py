@@ -175,7 +175,7 @@ def test_coefficient_std_is_small_at_solved_and_pending_points(surrogate):
     ],
 )
 def test_bad_parameters_are_refused(surrogate, mu, message):
-    for method in (surrogate.predict, surrogate.propagate, surrogate.relative_std, surrogate.coefficient_std):
+    for method in (surrogate.predict, surrogate.latent_trajectories, surrogate.relative_std, surrogate.coefficient_std):
         with pytest.raises(ValueError, match=message):
             method(mu)
 
@@ -202,7 +202,7 @@ def test_a_wrong_number_of_stages_is_refused(surrogate, n_stages):
     ],
 )
 def test_extrapolation_gives_a_warning(surrogate, mu, t, message):
-    for method in (surrogate.predict, surrogate.propagate):
+    for method in (surrogate.predict, surrogate.latent_trajectories):
         with pytest.warns(ExtrapolationWarning, match=message):
             method(mu, t)
     assert np.isfinite(method(MU).mean).all()
