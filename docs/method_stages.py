@@ -70,6 +70,6 @@ def stage_by_stage(size: Size) -> StageByStage:
     )
     errors = np.stack([relative_error(truth.u, one) for one in predicted])
     split = error_split(surrogate, {"A": 1.2}, truth.t, truth.u)
-    z = surrogate.propagate({"A": 1.2}).mean[0]
+    z = surrogate.latent_trajectories({"A": 1.2}).mean[0]
     x = data.layout.coordinates["x"]
     return StageByStage(truth.t, x, z, truth.u, truth.u - predicted, errors, split, surrogate.record.stage_names)

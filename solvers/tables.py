@@ -68,6 +68,23 @@ class Table:
             raise ValueError(f"{self.path}: the table has no rows")
         return np.array(columns, dtype=float).reshape(len(names), len(self.rows)).T
 
+    def numbers_or_nan(self, name: str) -> Float[np.ndarray, " row"]:
+        """One column, NaN where a cell is empty, absent or `nan`.
+
+        Raises:
+            ValueError: there is no such column, or several, or a cell is no finite number.
+        """
+        empty = [self._is_empty(row, name) for row in self.rows]
+        kept = [k for k, is_empty in enumerate(empty) if not is_empty]
+        part = Table(self.path, self.columns, [self.rows[k] for k in kept], [self.row_numbers[k] for k in kept])
+        found = np.full(len(self.rows), np.nan)
+        found[kept] = [_finite(where, cell) for where, cell in part.cells(name)]
+        return found
+
+    def _is_empty(self, row: Sequence[object], name: str) -> bool:
+        at = list(self.columns).index(name) if name in self.columns else len(row)
+        return at >= len(row) or row[at] is None or str(row[at]).strip().lower() in ("", "nan")
+
 
 def read_table(path: Path) -> Table:
     """A table with named columns: text with a header line, JSON, or Parquet.

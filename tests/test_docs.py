@@ -16,8 +16,8 @@ import reference_pages
 import yaml
 from executed_page import Page
 
-from mlasdi.agent.cli.errors import BAD_INPUT, DONE, FAILED, INTERRUPTED
 from mlasdi.agent.config import Config, StopReason, load_config
+from mlasdi.agent.terminal import BAD_INPUT, DONE, FAILED, INTERRUPTED
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

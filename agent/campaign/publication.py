@@ -145,7 +145,7 @@ class Publisher:
     def _latent_trajectories(self, surrogate: Surrogate) -> Figure:
         """Latent states at three points on the diagonal of the box."""
         shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
-        latent = surrogate.propagate(shown)
+        latent = surrogate.latent_trajectories(shown)
         labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
         return figures.latent_trajectories(
             latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit

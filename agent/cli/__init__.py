@@ -1,5 +1,1 @@
-"""The command line interface: the command `mlasdi`."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""The command line interface: the command `mlasdi`, and its commands about campaigns."""

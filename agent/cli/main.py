@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mlasdi.agent.cli.errors import (
+from mlasdi.agent.cli.starter_commands import add_starter_commands
+from mlasdi.agent.model_commands import (
+    Debug,
+    Json,
+    add_analysis_commands,
+    add_prediction_commands,
+    add_registry_commands,
+)
+from mlasdi.agent.terminal import (
     BAD_INPUT,
     FAILED,
     INTERRUPTED,
@@ -22,7 +30,6 @@ from mlasdi.agent.cli.errors import (
     command_errors,
     print_error,
 )
-from mlasdi.agent.cli.model_commands import Debug, Json, add_model_commands
 
 if TYPE_CHECKING:
     from mlasdi.agent.config import Config
@@ -46,6 +53,7 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+add_starter_commands(app)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file with the configuration.")]
 Overrides = Annotated[
@@ -111,62 +119,6 @@ def run(
 
 
 @app.command()
-def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign: letters, digits, underscores.")],
-    solver: Annotated[
-        str, typer.Option(help="callable: a Python function; command: any program; data-set: existing runs.")
-    ] = "callable",
-    folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("."),
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Write a commented configuration for your own solver, and a working example solver.
-
-    Example: mlasdi init pulse --solver command
-    """
-    with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.cli.starters import SOLVER_KINDS, write_starter
-
-        if solver not in SOLVER_KINDS:
-            raise BadInput(f"--solver '{solver}': allowed: {', '.join(SOLVER_KINDS)}")
-        try:
-            written = write_starter(name, solver, folder)
-        except (ValueError, OSError) as error:
-            raise BadInput(str(error)) from error
-        texts = [str(path) for path in written]
-        answer({"written": texts}, lambda: typer.echo("\n".join([*texts, f"next: mlasdi check {texts[0]}"])))
-
-
-@app.command()
-def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of runs: HDF5, NetCDF, NPZ, MATLAB, Zarr.")],
-    out: Annotated[Path | None, typer.Option(help="Write the configuration to this file.")] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Show what is in a file of runs, and write a configuration that reads it.
-
-    Knows the layouts of PDEBench and The Well, and similar ones. Read what it writes before you run it.
-
-    Example: mlasdi inspect runs.h5 --out runs.yaml
-    """
-    with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.cli.starters import inspected
-        from mlasdi.agent.cli.tables import show_inspected
-
-        try:
-            found = {"file": str(file), **inspected(file), "written": None if out is None else str(out)}
-            if out is not None and found["config"] is not None:
-                with out.open("x") as stream:
-                    stream.write(found["config"])
-        except (ValueError, OSError) as error:
-            raise BadInput(str(error)) from error
-        answer(found, lambda: show_inspected(found))
-        if out is not None and found["config"] is None:
-            raise typer.Exit(FAILED)
-
-
-@app.command()
 def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
     """Check the solver, and estimate the cost of the campaign.
 
@@ -176,11 +128,11 @@ def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False
     """
     with command_errors(as_json, debug) as answer:
         settings = _load(config, overrides)
-        from mlasdi.agent.cli.console import output
         from mlasdi.agent.cli.plan import Plan, concerns, trial_point
         from mlasdi.agent.cli.remedies import failed_solve, with_remedies
         from mlasdi.agent.cli.repeatability import check_repeatability
         from mlasdi.agent.cli.tables import show_check
+        from mlasdi.agent.terminal import output
         from mlasdi.solvers import verify
 
         mu = trial_point(settings)
@@ -216,10 +168,10 @@ def status(config: ConfigFile, overrides: Overrides = None, as_json: Json = Fals
     """
     with command_errors(as_json, debug) as answer:
         settings = _load(config, overrides)
-        from mlasdi.agent.cli.console import output
         from mlasdi.agent.cli.tables import show_status
         from mlasdi.agent.records import LedgerError
         from mlasdi.agent.report import campaign_status
+        from mlasdi.agent.terminal import output
 
         try:
             found = campaign_status(settings)
@@ -264,16 +216,17 @@ def report(
         answer(found, lambda: typer.echo(str(page)))
 
 
-add_model_commands(app)
+for add_commands in (add_registry_commands, add_prediction_commands, add_analysis_commands):
+    add_commands(app)
 
 
 def _answer_run(settings: "Config", answer: Answer) -> None:
     from mlasdi.agent.campaign import CampaignError, run_campaign
-    from mlasdi.agent.cli.console import ConsoleMonitor, output, progress_output
     from mlasdi.agent.cli.plan import centre
     from mlasdi.agent.cli.tables import show_report
     from mlasdi.agent.config import StopReason
     from mlasdi.agent.records import LedgerError
+    from mlasdi.agent.terminal import ConsoleMonitor, output, progress_output
     from mlasdi.preprocessing import limited_threads
 
     try:
@@ -287,11 +240,11 @@ def _answer_run(settings: "Config", answer: Answer) -> None:
 
 
 def _answer_plan(settings: "Config", answer: Answer) -> None:
-    from mlasdi.agent.cli.console import output
     from mlasdi.agent.cli.plan import concerns, measured_plan, trial_point
     from mlasdi.agent.cli.remedies import failed_solve
     from mlasdi.agent.cli.tables import show_plan
     from mlasdi.agent.records import LedgerError
+    from mlasdi.agent.terminal import output
 
     try:
         plan = measured_plan(settings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from mlasdi.agent.cli.errors import described
+from mlasdi.agent.terminal import described
 from mlasdi.solvers import ADAPTERS, Problem, SolverError
 from mlasdi.validation import Finding
 

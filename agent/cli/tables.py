@@ -12,6 +12,7 @@ from rich.table import Table
 
 from mlasdi.agent.config import StopReason
 from mlasdi.agent.report import answer
+from mlasdi.agent.terminal import print_facts
 from mlasdi.agent.text import percent, point, seconds, size
 
 if TYPE_CHECKING:  # both import torch, which lists of models do not need
@@ -160,13 +161,6 @@ def show_status(console: Console, found: Mapping[str, Any]) -> None:
     for failure in found["failures"]:
         line = f"failed at {point(failure['mu'])}: {failure['kind']}: {failure['message']}"
         console.print(line, style="red", soft_wrap=True)
-
-
-def print_facts(console: Console, facts: Mapping[str, str]) -> None:
-    """Lines of name and value; not a table, so that commands and paths are not broken and can be copied."""
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        console.print(f"  {name:<{width}}  {value}", soft_wrap=True)
 
 
 def _print_findings(console: Console, findings: Sequence[Mapping[str, str]], style: str = "yellow") -> None:

@@ -178,7 +178,7 @@ def build(
 def _run(config: Config, progress: bool) -> Study:
     if not progress:
         return Study(config, run_campaign(config, Monitor()))
-    from mlasdi.agent.cli import ConsoleMonitor, progress_output
+    from mlasdi.agent.terminal import ConsoleMonitor, progress_output
 
     with ConsoleMonitor(progress_output(), config.sampling.batch) as monitor:
         return Study(config, run_campaign(config, monitor))

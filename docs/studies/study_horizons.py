@@ -146,7 +146,7 @@ def beyond(surrogate: Surrogate, problem: Problem) -> Float[np.ndarray, "param t
 def _reach(surrogate: Surrogate, problem: Problem) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)
-        z = surrogate.propagate(problem.test.mu, problem.test.t).mean
+        z = surrogate.latent_trajectories(problem.test.mu, problem.test.t).mean
     distance = np.linalg.norm(z - z[:, : half(problem)].mean(axis=(0, 1)), axis=-1)
     return float(distance[:, half(problem) :].max() / distance[:, : half(problem)].max())
 

@@ -68,7 +68,7 @@ def latent(cases: Sequence[Case]) -> Figure:
     for panel, one in zip(axes, cases, strict=True):
         run = median_run(one.runs[POD])
         k, test = worst_point(run), one.problem.test
-        integrated = run.knowing.propagate(test.mu[k : k + 1], test.t).mean[0]
+        integrated = run.knowing.latent_trajectories(test.mu[k : k + 1], test.t).mean[0]
         encoded = run.encoded(k)
         order = np.argsort(-encoded.std(axis=0))[:N_DRAWN]
         for rank, state in enumerate(order):

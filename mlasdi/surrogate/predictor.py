@@ -141,17 +141,26 @@ class Predictor:
 
     def standard_steps(
         self, mu: Points, t: ArrayLike | None = None, *, probes: Probes | None = None
-    ) -> tuple[Float[np.ndarray, "direction param time value"], Float[np.ndarray, " value"]]:
-        """The covariance of the prediction: independent steps of one standard deviation, and what the basis left out.
+    ) -> tuple[
+        Float[np.ndarray, "param time value"],
+        Float[np.ndarray, "direction param time value"],
+        Float[np.ndarray, " value"],
+    ]:
+        """The prediction as one normal distribution: its mean, and its covariance by steps of one standard deviation.
 
         The covariance of two values is the sum over the directions of the products of their steps. To the variance of
-        a value comes the square of the second array, which is independent of all others. Arguments as for `predict`.
+        a value comes the square of the third array, what the basis left out, which is independent of all others.
+        Arguments as for `predict`.
         """
         x, times = self._query(mu, t)
-        steps = self.basis.scale * self._deviations(x, self.unit_times(times))
-        parts = [(basis, steps[:, part]) for part, basis in self.reconstruction.bases(x, probes)]
-        values = np.concatenate([part @ basis.modes.T for basis, part in parts], axis=1)
-        return values, np.broadcast_to(self.basis.truncation_rms * parts[0][0].unit, values.shape[-1:])
+        tau = self.unit_times(times)
+        mean, steps = self._mean(x, tau), self.basis.scale * self._deviations(x, tau)
+        means, values = [], []
+        for part, basis in self.reconstruction.bases(x, probes):
+            means.append(basis.lift(mean[part]))
+            values.append(steps[:, part] @ basis.modes.T)
+        unit = np.broadcast_to(self.basis.truncation_rms * basis.unit, values[0].shape[-1:])
+        return np.concatenate(means), np.concatenate(values, axis=1), unit
 
     @cached_property
     def reconstruction(self) -> Reconstruction:
@@ -228,7 +237,7 @@ class Predictor:
         wider = self.record.disagreement.widened(x, np.ones(len(x)))
         return student_factor(len(self.record.bands.x)) * self.record.bands.estimate(x, wider)
 
-    def propagate(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
+    def latent_trajectories(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
         x, times = self._query(mu, t)
         latent, tau = self.model.latent, self.unit_times(times)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from mlasdi.alignment import scaling_formulas
+from mlasdi.analysis import Analyses
 from mlasdi.interpolation import CoefficientGP
 from mlasdi.prediction import html_table
 from mlasdi.solvers import Points
@@ -22,7 +23,7 @@ from mlasdi.surrogate.uncertainty import UNCALIBRATED, FieldStd, TimeFactors
 
 
 @dataclass(frozen=True, repr=False)
-class Surrogate(Predictor):
+class Surrogate(Predictor, Analyses):
     """A fitted multi-stage latent space dynamics model.
 
     Attributes:

@@ -45,7 +45,7 @@ def test_all_methods_of_a_surrogate_work(fitted: Surrogate) -> None:
     assert prediction.std.max() > 0
     assert np.isfinite(fitted.relative_std(mu)).all()
     assert np.isfinite(fitted.sample(mu, 3, np.random.default_rng(0))).all()
-    latent = fitted.propagate(mu)
+    latent = fitted.latent_trajectories(mu)
     assert latent.mean.shape == (1, 26, 3)
     assert np.isinf(latent.blew_up_at).all()
     kinds = {finding.kind for finding in diagnose(fitted)}
@@ -69,7 +69,7 @@ def test_earlier_times_are_refused_and_later_ones_extrapolated(fitted: Surrogate
     with pytest.raises(ValueError, match="before the first of the training"), pytest.warns(ExtrapolationWarning):
         fitted.predict({"a": 0.6, "w": 1.0}, [-0.1])
     with pytest.warns(ExtrapolationWarning):
-        z = fitted.propagate(mu, np.linspace(0, 3, 31)).mean
+        z = fitted.latent_trajectories(mu, np.linspace(0, 3, 31)).mean
     assert np.isfinite(z).all()
 
 

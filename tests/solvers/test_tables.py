@@ -19,6 +19,19 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_columns(path, ["a", "w"]), [[0.8, 1.0], [0.75, 1.0]])
 
 
+def test_cells_may_be_empty_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("a,w\n1,\n2,NaN\n,3\n4\n")
+    table = read_table(path)
+    np.testing.assert_array_equal(table.numbers_or_nan("a"), [1, 2, np.nan, 4])
+    np.testing.assert_array_equal(table.numbers_or_nan("w"), [np.nan, np.nan, 3, np.nan])
+    path.write_text("a,w\n1,\nx,2\n")
+    with pytest.raises(ValueError, match="row 3, column 'a': 'x' is not a number"):
+        read_table(path).numbers_or_nan("a")
+    with pytest.raises(ValueError, match="column 'b' is missing"):
+        read_table(path).numbers_or_nan("b")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -16,11 +16,11 @@ from ledger_entries import add_seconds, start_attempt
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from mlasdi.agent.cli.console import ConsoleMonitor
 from mlasdi.agent.cli.main import app
 from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger, Monitor
+from mlasdi.agent.terminal import ConsoleMonitor
 from mlasdi.agent.text import percent, seconds
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace

@@ -182,8 +182,8 @@ def test_predictions_are_at_times_and_not_at_rescaled_times(surrogates):
     np.testing.assert_allclose(between, curve([0.333, 0.777]), atol=2e-3)
     rate, latent = surrogate.time_scaling.rate(SPACE.to_unit(mu))[0], surrogate.model.latent
     z = latent.trajectories(SPACE.to_unit(mu), torch.tensor([0.5 * rate]).double()).z.numpy()
-    np.testing.assert_allclose(surrogate.propagate(mu, [0.5]).mean, z, rtol=1e-9)
-    assert surrogate.propagate(SPACE.sobol(3, seed=1), [0.2, 0.5]).std.shape == (3, 2, latent.n_latent)
+    np.testing.assert_allclose(surrogate.latent_trajectories(mu, [0.5]).mean, z, rtol=1e-9)
+    assert surrogate.latent_trajectories(SPACE.sobol(3, seed=1), [0.2, 0.5]).std.shape == (3, 2, latent.n_latent)
 
 
 def test_a_saved_surrogate_keeps_its_scaling(surrogates, tmp_path):

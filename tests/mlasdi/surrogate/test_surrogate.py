@@ -137,7 +137,7 @@ def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
 
 def test_latent_trajectories_are_those_of_the_prediction(surrogate):
     """Their standard deviation is small at the training points."""
-    latent = surrogate.propagate(SEVERAL)
+    latent = surrogate.latent_trajectories(SEVERAL)
     tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
     along = surrogate.model.latent.trajectories(surrogate.space.to_unit(SEVERAL), tau)
     np.testing.assert_allclose(latent.mean, along.z.numpy(), atol=1e-10)
@@ -178,7 +178,7 @@ def test_coefficient_std_is_small_at_solved_and_pending_points(surrogate):
     ],
 )
 def test_bad_parameters_are_refused(surrogate, mu, message):
-    for method in (surrogate.predict, surrogate.propagate, surrogate.relative_std, surrogate.coefficient_std):
+    for method in (surrogate.predict, surrogate.latent_trajectories, surrogate.relative_std, surrogate.coefficient_std):
         with pytest.raises(ValueError, match=message):
             method(mu)
 
@@ -205,7 +205,7 @@ def test_a_wrong_number_of_stages_is_refused(surrogate, n_stages):
     ],
 )
 def test_extrapolation_gives_a_warning(surrogate, mu, t, message):
-    for method in (surrogate.predict, surrogate.propagate):
+    for method in (surrogate.predict, surrogate.latent_trajectories):
         with pytest.warns(ExtrapolationWarning, match=message):
             method(mu, t)
     assert np.isfinite(method(MU).mean).all()
@@ -236,7 +236,7 @@ def test_a_loaded_surrogate_predicts_the_same(request, which, tmp_path):
     for before, after in [
         (original.predict(SEVERAL), loaded.predict(SEVERAL)),
         (original.predict(SEVERAL, [0.111, 0.5]), loaded.predict(SEVERAL, [0.111, 0.5])),
-        (original.propagate(SEVERAL), loaded.propagate(SEVERAL)),
+        (original.latent_trajectories(SEVERAL), loaded.latent_trajectories(SEVERAL)),
     ]:
         np.testing.assert_array_equal(before.mean, after.mean)
         np.testing.assert_array_equal(before.std, after.std)
@@ -411,10 +411,10 @@ def test_a_given_initial_state_is_encoded(encoded, burgers_data, tmp_path):
     u0 = 1.1 * burgers_data.u[0, 0]
     knowing = encoded.starting_from(MU, u0[None])
     z0 = encoded.encoder.encode(torch.from_numpy(encoded.basis.project(u0))).numpy()
-    latent = knowing.propagate(MU)
+    latent = knowing.latent_trajectories(MU)
     np.testing.assert_allclose(latent.mean[0, 0], z0, rtol=1e-12)
     np.testing.assert_array_equal(latent.std[0, 0], 0.0)
-    assert (encoded.propagate(MU).std[0, 0] > 0).all()
+    assert (encoded.latent_trajectories(MU).std[0, 0] > 0).all()
     others = SEVERAL[1:]
     np.testing.assert_array_equal(knowing.predict(others).mean, encoded.predict(others).mean)
     again = Surrogate.load(knowing.save(tmp_path / "knowing"))
@@ -424,7 +424,7 @@ def test_a_given_initial_state_is_encoded(encoded, burgers_data, tmp_path):
 def test_initial_states_at_training_points_are_encoded_ones(encoded, burgers_data):
     z = encoded.encoder.encode(torch.from_numpy(encoded.basis.project(burgers_data.u[:, 0])))
     # Networks are evaluated in single precision, whose rounding depends on the batch.
-    np.testing.assert_allclose(encoded.propagate(burgers_data.mu).mean[:, 0], z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoded.latent_trajectories(burgers_data.mu).mean[:, 0], z, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_that_interpolates_initial_states_refuses_given_ones(published, burgers_data):

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mlasdi.agent.cli.tables import print_facts
 from mlasdi.agent.registry import ModelVersionInfo
+from mlasdi.agent.terminal import print_facts
 from mlasdi.agent.text import percent, point, size
 
 

@@ -1,0 +1,5 @@
+"""What commands and functions show on a terminal: answers, errors, live progress."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,14 @@
+from .console import ConsoleMonitor as ConsoleMonitor
+from .console import output as output
+from .console import progress_output as progress_output
+from .errors import BAD_INPUT as BAD_INPUT
+from .errors import DONE as DONE
+from .errors import FAILED as FAILED
+from .errors import INTERRUPTED as INTERRUPTED
+from .errors import Answer as Answer
+from .errors import BadInput as BadInput
+from .errors import WorkFailed as WorkFailed
+from .errors import command_errors as command_errors
+from .errors import described as described
+from .errors import print_error as print_error
+from .facts import print_facts as print_facts

@@ -1,0 +1,9 @@
+from .calibration import Calibration as Calibration
+from .inputs import Inputs as Inputs
+from .inputs import parse_distribution as parse_distribution
+from .measurements import Measurements as Measurements
+from .methods import Analyses as Analyses
+from .optimisation import Optimum as Optimum
+from .propagation import Propagation as Propagation
+from .quantities import AnalysisWarning as AnalysisWarning
+from .sensitivity import Sensitivity as Sensitivity
