@@ -32,7 +32,7 @@ class DynamicsStage(Stage):
     training point x_i without it: `(std(x) / std_i(x_i))^p E_i / sqrt(n)`, where the kriging standard deviation is that
     from all points, and that from the points of fold i. So they have the shape of the errors that the dynamics make, in
     time and in state, and vanish at the training points. The power p is the slope of `log |E_i|` over `log std_i(x_i)`;
-    for error estimates, which are tempered themselves (`LocalCalibration`), it is 1.
+    for error estimates it is 1.
 
     Attributes:
         model: fitted to the training trajectories.

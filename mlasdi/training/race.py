@@ -1,8 +1,9 @@
 """Several kinds of model for the same trajectories, and the choice among them: cheap ones first.
 
-Kriging is always there. Another model replaces it only if it has a smaller leave-one-out error, which looks at training
-points, *and* a smaller error estimate, which looks at the whole box with its corners and faces: a model may be right at
-the training points and wrong between them.
+Kriging is always there. Another model replaces it if it has a smaller leave-one-out error. That error looks at training
+points alone, and a model may be right there and wrong between them. So latent dynamics take part only if they behave at
+other points of the box (`mlasdi.operator_inference.selection`), and models whose folds have seen the left-out points
+must have a smaller error estimate, too, which looks at the whole box with its corners and faces.
 """
 
 import time
@@ -32,7 +33,7 @@ from mlasdi.validation import MIN_FOLDS
 # Leave-one-out error above which effort "normal" trains latent dynamics with a decoder, too, which take most of the
 # time of a fit. Smaller errors were hardly lowered by them on any development problem.
 LARGE_ERROR = 0.02
-# Score of kriging in rescaled variables, relative to that in the variables of the states, below which dynamics are
+# Error of kriging in rescaled variables, relative to that in the variables of the states, below which dynamics are
 # inferred in them, too. On bar and heat4, where the ratio is larger, they were worse there.
 MUCH_BETTER = 0.5
 # Size of the variation of states, relative to the states, up to which it is rounding errors.
@@ -73,10 +74,12 @@ class Contender:
         }
 
     @property
-    def score(self) -> float:
-        """What is compared: the geometric mean of leave-one-out error and error estimate; infinite if unknown."""
-        error, estimate = self.errors.loo_error, self.errors.error_estimate
-        return float(np.sqrt(error * estimate)) if estimate is not None else np.inf
+    def refits_folds(self) -> bool:
+        """Whether leave-one-out errors are those of models that never saw the point.
+
+        Latent coefficients and networks of other models are kept in the folds, so their errors are too small.
+        """
+        return isinstance(self.selection.context.settings.first_stage, NoLatentSettings | InferredDynamicsSettings)
 
 
 @dataclass(frozen=True)
@@ -167,10 +170,11 @@ def _is_worth_training(name: str, settings: ModelSettings, finished: dict[str, C
     if settings.effort == "thorough" or not finished:
         return True
     if isinstance(settings.first_stage, InferredDynamicsSettings) and name.endswith(f"({RESCALED})"):
-        return finished[f"kriging ({RESCALED})"].score < MUCH_BETTER * finished[f"kriging ({STATES})"].score
+        rescaled, states = (finished[f"kriging ({variables})"].errors.loo_error for variables in (RESCALED, STATES))
+        return rescaled < MUCH_BETTER * states
     if not isinstance(settings.first_stage, VariableProjectionSettings):
         return True
-    best = min(finished.values(), key=lambda contender: contender.score)
+    best = min(finished.values(), key=lambda contender: contender.errors.loo_error)
     few = best.selection.context.data.n_points < MIN_FOLDS
     return few or best.errors.loo_error > LARGE_ERROR
 
@@ -220,16 +224,19 @@ def _fitted(name: str, context: TrainingContext) -> Contender:
 
 
 def _winner(finished: dict[str, Contender]) -> Contender:
-    """The smallest score among plain kriging and the models that beat it in both measures."""
+    """The smallest leave-one-out error.
+
+    A model whose folds have seen the left-out points must have a smaller error estimate, too.
+    """
     contenders = list(finished.values())
-    plain = [one for one in contenders if one.name.startswith("kriging")]
-    if not plain:
+    honest = [one for one in contenders if one.refits_folds]
+    if not honest:
         return contenders[0]
     if contenders[0].selection.context.data.n_points < MIN_FOLDS:
         return contenders[-1]
-    reference = plain[0]
-    better = [one for one in contenders[1:] if _beats(one, reference)]
-    return min([reference, *better], key=lambda one: one.score)
+    best = min(honest, key=lambda one: one.errors.loo_error)
+    better = [one for one in contenders if not one.refits_folds and _beats(one, best)]
+    return min([best, *better], key=lambda one: one.errors.loo_error)
 
 
 def _beats(one: Contender, reference: Contender) -> bool:

@@ -57,7 +57,7 @@ def estimate_errors(model: StagedModel, context: TrainingContext) -> ErrorEstima
         return ErrorEstimates(None, np.inf, None)
     points = feasible_points(context.space, ESTIMATE_POINTS, context.seed)
     std = FieldStd(model, context.basis, time_scaling=data.time_scaling).maximum(points, data.t)
-    typical = typical_error(loo.errors[-1], data.fold_weights)
+    typical = typical_error(loo.errors[-1], np.array(loo.calibration.weights))
     largest = _largest(loo.calibration, points, std, context.noise_error)
     return ErrorEstimates(loo, typical, largest, points, std, context.noise_error)
 
@@ -86,10 +86,10 @@ def supports_estimate(x: Float[np.ndarray, "point d"], prequential: PrequentialE
 def typical_error(errors: Float[np.ndarray, " point"], weights: Float[np.ndarray, " point"]) -> float:
     """Square of the weighted mean root of the errors of folds.
 
-    The mean itself is decided by folds at corners of the box, which extrapolate, and the more so the more parameters
-    there are; the median forgets failures.
+    The mean itself is decided by the largest few; the median forgets failures. Folds at corners of the box extrapolate:
+    they count little, or they would decide, the more so the more parameters there are.
 
     Args:
-        weights: as `TrainingSet.fold_weights`.
+        weights: as in `LocalCalibration`.
     """
     return float((weights @ np.sqrt(errors) / weights.sum()) ** 2)
