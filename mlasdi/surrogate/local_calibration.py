@@ -22,7 +22,7 @@ LENGTH = 0.2  # L = LENGTH sqrt(d / 2): as far, in comparison with the cube's di
 FLOOR = 0.01
 INTERPOLATED, EXTRAPOLATED, PREDICTED = 1.0, 0.1, 2.0  # weights v_i
 # How far a distance between two models counts around the point where it is known, in spacings of these points.
-REACH = 0.5
+REACH = 0.3
 # Relative deviations are cut to this range: smaller ones are rounding errors, and a direction in which latent dynamics
 # blow up says no more than "far off".
 SMALLEST, LARGEST = 1e-10, 10.0
@@ -100,30 +100,33 @@ class Disagreement:
 
         s'(x) = sqrt(s(x)^2 + (k d(x))^2)
 
-    takes the place of s. The weight k gives both the same geometric mean over the folds. The ratio d / s is known at
-    points of the box and continued to others.
+    takes the place of s. The weight k gives both the same geometric mean over the folds. They are known at some points of
+    the box; elsewhere d / s is the ratio of their weighted means over points close by. So d falls with s where solves are
+    under way.
 
     Attributes:
         x: points of the unit cube `[point, d]`.
-        ratios: d / s at each of them; d and s are maxima over time.
+        distances: d at each of them, its maximum over time.
+        deviations: s at each of them, its maximum over time.
         weight: k.
         other: kind of the other model; empty without one.
     """
 
     x: tuple[tuple[float, ...], ...] = ()
-    ratios: tuple[float, ...] = ()
+    distances: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
     weight: float = 0.0
     other: str = ""
 
     def widened(self, x: Float[np.ndarray, "n d"], deviation: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The deviation s' at points `x`, where the model's relative standard deviation is `deviation`."""
-        if not self.ratios:
+        if not self.distances:
             return deviation
         known = np.array(self.x)
         length = REACH * len(known) ** (-1 / known.shape[1])
         exponents = -0.5 * np.sum((x[:, None] - known) ** 2, axis=-1) / length**2
         weights = np.exp(exponents - exponents.max(axis=1, keepdims=True))  # of the closest one far from all: 1
-        ratio = weights @ np.array(self.ratios) / weights.sum(axis=1)
+        ratio = weights @ np.array(self.distances) / (weights @ _cut(np.array(self.deviations)))
         return np.asarray(deviation * np.hypot(1.0, self.weight * ratio))
 
 

@@ -43,7 +43,8 @@ def with_disagreement(
     distances = _distance(*pair, *models, errors.points)
     found = Disagreement(
         x=tuple(map(tuple, errors.points.tolist())),
-        ratios=tuple((distances / np.maximum(errors.deviations, SMALLEST)).tolist()),
+        distances=tuple(distances.tolist()),
+        deviations=tuple(errors.deviations.tolist()),
         weight=weight,
         other=other.name,
     )

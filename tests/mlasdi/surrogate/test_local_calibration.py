@@ -64,7 +64,8 @@ def test_calibrations_of_earlier_versions_have_equal_weights():
 
 def test_a_deviation_is_widened_where_another_model_disagrees():
     assert Disagreement().widened(X, np.array([0.1, 0.2, 0.3])).tolist() == [0.1, 0.2, 0.3]
-    found = Disagreement(tuple(map(tuple, X.tolist())), (0.0, 4.0, 0.0), weight=0.5, other="kriging (states)")
+    points = tuple(map(tuple, X.tolist()))
+    found = Disagreement(points, (0.0, 0.8, 0.0), (0.2, 0.2, 0.2), weight=0.5, other="kriging (states)")
     there, elsewhere = np.hypot(1, 0.5 * 4.0), 1.0
     # Known ratios reach half of the distance between points.
     np.testing.assert_allclose(
@@ -72,3 +73,9 @@ def test_a_deviation_is_widened_where_another_model_disagrees():
     )
     outside = np.array([[3.0, 3.0]])  # the closest point decides
     np.testing.assert_allclose(found.widened(outside, np.array([0.2])), 0.2 * there, rtol=1e-6)
+
+
+def test_a_point_without_any_deviation_does_not_spoil_its_neighbours():
+    """At a training point both models are right, and the ratio of distance and deviation is one of rounding errors."""
+    found = Disagreement(((0.5, 0.5), (0.51, 0.5), (0.1, 0.1)), (1e-4, 0.01, 0.01), (1e-12, 0.1, 0.1), weight=1.0)
+    assert found.widened(np.array([[0.51, 0.5]]), np.array([0.1]))[0] == pytest.approx(0.1, rel=0.02)
