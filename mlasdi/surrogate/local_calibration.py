@@ -100,9 +100,9 @@ class Disagreement:
 
         s'(x) = sqrt(s(x)^2 + (k d(x))^2)
 
-    takes the place of s. The weight k gives both the same geometric mean over the folds. They are known at some points of
-    the box; elsewhere d / s is the ratio of their weighted means over points close by. So d falls with s where solves are
-    under way.
+    takes the place of s. The weight k gives both the same geometric mean over the folds. They are known at some points
+    of the box; elsewhere d / s is the ratio of their weighted means over points close by. So d falls with s where
+    solves are under way.
 
     Attributes:
         x: points of the unit cube `[point, d]`.
