@@ -53,7 +53,7 @@ def _trajectory(surrogate: Surrogate, shown: ShownTrajectory, max_places: int) -
     prediction = surrogate.predict(shown.mu, t)
     assert prediction.std is not None
     mean, std = prediction.mean[0], prediction.std[0]
-    unit = surrogate.reconstruction.unit
+    unit = surrogate.reconstruction.norm_unit
     errors = relative_error(truth / unit, mean / unit)
     layout = surrogate.layout
     split = {name: layout.split(u) for name, u in (("truth", truth), ("difference", mean - truth), ("std", std))}

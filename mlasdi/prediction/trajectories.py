@@ -49,7 +49,7 @@ class Prediction:
         return len(self.mean)
 
     def __getitem__(self, field: str) -> Float[np.ndarray, "*param_time_and_grid"]:
-        """Mean of a field on its grid, `[param, time, *grid]`; NaN at masked points.
+        """Mean of a field on its own axes, `[param, time, *grid]`, a steady one `[param, *grid]`; NaN at masked points.
 
         Raises:
             ValueError: there is no such field.
@@ -57,17 +57,17 @@ class Prediction:
         return self.field(field)
 
     def field(self, name: str, kind: Literal["mean", "std"] = "mean") -> Float[np.ndarray, "*param_time_and_grid"]:
-        """Mean or standard deviation of a field on its grid, `[param, time, *grid]`; NaN at masked points.
+        """Mean or standard deviation of a field on its own axes, see `[]`.
 
         Raises:
             ValueError: there is no such field, `kind` is unknown, or the standard deviation was not predicted.
         """
         layout = self.named_layout()
-        if name not in layout.fields:
-            raise ValueError(f"field '{name}' is not predicted; the fields are {', '.join(layout.fields)}")
+        self._field_name(name)
         if kind not in ("mean", "std"):
             raise ValueError(f"kind '{kind}': give 'mean' or 'std'")
-        return layout.split(self.mean if kind == "mean" else self._std(f"the deviation of '{name}'"))[name]
+        values = layout.split(self.mean if kind == "mean" else self._std(f"the deviation of '{name}'"))[name]
+        return values[:, 0] if layout.of(name).steady else values
 
     def quantile(self, level: float) -> Float[np.ndarray, "param time state"]:
         """Quantile of each value, by the normal distribution with its mean and standard deviation.

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.io import netcdf_file
 
 from mlasdi.solvers import SolverError, read_matrix
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
 from mlasdi.solvers.formats import MESH_SUFFIXES, SUFFIXES, decoded, read_file
+from mlasdi.solvers.outputs import NamedArrays
 
 Arrays = dict[str, Any]
 
@@ -176,7 +176,8 @@ def _columns(values: np.ndarray, naming: NamedArrays, header: list[str] | None) 
             raise ValueError(
                 f"no column is called {field}_0 or the like; columns: {', '.join(names) or 'without names'}"
             )
-        arrays[field] = states[:, columns]
+        # A column with the name of the field is one number at each time.
+        arrays[field] = states[:, columns[0]] if [names[i] for i in columns] == [field] else states[:, columns]
     return arrays
 
 

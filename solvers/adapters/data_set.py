@@ -114,7 +114,7 @@ class DataSet(FileArrays):
         if not others or first.layout is None:
             return first
         u = np.stack([first.u, *(other.u for other in others)])
-        if not (self.mean_of_runs or differ_by_white_noise(u, len(first.layout.fields))):
+        if not (self.mean_of_runs or differ_by_white_noise(u, first.layout.sizes)):
             raise SolverError("bad-parameters", not_averaged(runs, str(dict(mu))))
         return replace(first, u=u.mean(axis=0))
 

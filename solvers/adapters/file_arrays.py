@@ -15,8 +15,8 @@ from mlasdi.solvers.adapters.array_files import (
     read_snapshot_arrays,
     table_columns,
 )
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
 from mlasdi.solvers.formats import BINARY_SUFFIXES, RawFormat, check_installed, is_series, members, read_series
+from mlasdi.solvers.outputs import NamedArrays
 
 
 @dataclass(frozen=True, kw_only=True)
