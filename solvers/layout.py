@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 Json = dict[str, Any]
 
@@ -105,6 +105,11 @@ class StateLayout:
     def own(self) -> tuple[str, ...]:
         """The fields on the grid of `coordinates`."""
         return tuple(name for name in self.fields if name not in self.others)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes of the fields on the grid of `coordinates`, with `time` unless they are steady."""
+        return (*(() if self.steady else ("time",)), *self.coordinates)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -233,14 +238,14 @@ class StateLayout:
         if "mesh" in rest:
             cells = {kind: arrays[f"mesh.{kind}"] for kind in rest["mesh"]["cells"]}
             mesh = Mesh(arrays["mesh"], cells, rest.pop("mesh")["centred"])
-        others = {}
-        for name, one in rest.pop("others", {}).items():
+        others, saved = {}, rest.pop("others", {})
+        for name in (name for name in fields if name in saved):  # JSON objects have no order
             held = {key.removeprefix(f"{name}:"): a for key, a in arrays.items() if key.startswith(f"{name}:")}
-            others[name] = cls.from_parts(one, held)
+            others[name] = cls.from_parts(saved[name], held)
         coordinates = {axis: arrays[f"x.{axis}"] for axis in axes}
         return cls(fields, coordinates, mask=mask, mesh=mesh, others=others, **rest)
 
 
-def field_parts(u: Float[np.ndarray, "*batch state"], sizes: Sequence[int]) -> list[Float[np.ndarray, "*batch _"]]:
+def field_parts(u: Shaped[np.ndarray, "*batch state"], sizes: Sequence[int]) -> list[Shaped[np.ndarray, "*batch _"]]:
     """The parts of states that belong to fields of these sizes."""
     return np.split(u, np.cumsum(sizes)[:-1], axis=-1)

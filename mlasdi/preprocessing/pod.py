@@ -68,7 +68,9 @@ class PodBasis:
             u: the snapshots.
             settings: tolerance and largest rank.
             sizes: number of values of each field in a state; with several, each is measured in units of its standard
-                deviation over the snapshots, and all have the same weight.
+                deviation over the snapshots, and all have the same weight. Fields of different sizes, and numbers, are
+                measured in units of their root mean square: the error is then about the root mean square of the
+                relative errors of the fields, whatever offsets these have.
         """
         snapshots = u.reshape(-1, u.shape[-1])
         mean = snapshots.mean(axis=0)
@@ -223,6 +225,17 @@ class PodBasis:
         balance = self.balance[rows] if self.balance.size > 1 else self.balance
         return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows], balance=balance)
 
+    def field_norms(self, sizes: Sequence[int]) -> list[Float[np.ndarray, "_ column"]]:
+        """For each field a matrix R with `|u| = |R (1, c)|` for its part u of the states of POD coordinates c.
+
+        The norm is that of the values themselves; R has at most `1 + rank` rows.
+
+        Args:
+            sizes: number of values of each field.
+        """
+        columns = np.column_stack([self.mean, self.scale * self.modes])
+        return [np.asarray(np.linalg.qr(part.T, mode="r")) for part in field_parts(columns.T, sizes)]
+
     @cached_property
     def truncation_rms(self) -> float:
         """Root mean square, over the values of the training snapshots, of the truncation error, in their units."""
@@ -258,12 +271,15 @@ def _units(
 ) -> Float[np.ndarray, " state"]:
     """Standard deviation of each field over the snapshots; for a constant field, the root mean square of its values.
 
+    For all fields the latter if they have different sizes, or are numbers.
+
     Args:
         variance, mean: of each value over the snapshots.
         sizes: number of values of each field.
     """
     std = np.sqrt([one.mean() for one in field_parts(variance, sizes)])
     size = np.sqrt([one.mean() for one in field_parts(variance + mean**2, sizes)])
-    is_constant = std <= np.finfo(float).eps * size
+    by_size = len(set(sizes)) > 1 or sizes[0] == 1
+    is_constant = (std <= np.finfo(float).eps * size) | by_size
     units = np.where(is_constant, np.where(size > 0, size, 1.0), std)
     return np.repeat(units, sizes)

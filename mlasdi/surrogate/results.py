@@ -56,6 +56,7 @@ class PrequentialErrors:
         expected: estimate of that error by the model that was tested.
         deviations: its relative standard deviation without calibration, the maximum over time.
         n_points: number of training points of the model that was tested.
+        fields: relative error found in each field, by name; those of earlier versions have none.
     """
 
     x: tuple[tuple[float, ...], ...] = ()
@@ -63,6 +64,7 @@ class PrequentialErrors:
     expected: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
     n_points: tuple[int, ...] = ()
+    fields: tuple[Mapping[str, float], ...] = ()
 
     def __len__(self) -> int:
         return len(self.errors)
@@ -74,7 +76,16 @@ class PrequentialErrors:
             (*self.expected, *later.expected),
             (*self.deviations, *later.deviations),
             (*self.n_points, *later.n_points),
+            (*self._by_field, *later._by_field),
         )
+
+    @property
+    def _by_field(self) -> tuple[Mapping[str, float], ...]:
+        return self.fields or ({},) * len(self)
+
+    def of_field(self, name: str) -> tuple[float, ...]:
+        """Errors found in one field, where they are known, oldest first."""
+        return tuple(errors[name] for errors in self._by_field if name in errors)
 
     @property
     def newest(self) -> "PrequentialErrors":
@@ -89,10 +100,10 @@ class PrequentialErrors:
     def described(self, space: ParameterSpace) -> list[dict[str, Any]]:
         """Each point with the error that was expected and the one that was found, as JSON."""
         points = space.from_unit(np.array(self.x).reshape(-1, space.n_params))
-        columns = zip(points, self.expected, self.errors, self.n_points, strict=True)
+        columns = zip(points, self.expected, self.errors, self.n_points, self._by_field, strict=True)
         return [
-            {"mu": space.as_dict(mu), "expected": expected, "found": found, "n_points": n}
-            for mu, expected, found, n in columns
+            {"mu": space.as_dict(mu), "expected": expected, "found": found, "n_points": n, "fields": dict(fields)}
+            for mu, expected, found, n, fields in columns
         ]
 
     def _rows(self, rows: Sequence[int]) -> "PrequentialErrors":
@@ -102,7 +113,21 @@ class PrequentialErrors:
             tuple(self.expected[k] for k in rows),
             tuple(self.deviations[k] for k in rows),
             tuple(self.n_points[k] for k in rows),
+            tuple(self._by_field[k] for k in rows),
         )
+
+
+@dataclass(frozen=True)
+class FieldErrors:
+    """Errors of one field by the model's own account, relative to the norm of that field.
+
+    Attributes:
+        estimate: of the largest error over the parameter box, as a fraction; None where it is unknown.
+        calibration: errors and standard deviations of the folds, by which the standard deviation is calibrated.
+    """
+
+    estimate: float | None
+    calibration: LocalCalibration = field(default_factory=LocalCalibration)
 
 
 @dataclass(frozen=True)
@@ -135,6 +160,7 @@ class TrainingRecord:
             `Surrogate.relative_std` is calibrated; empty where they are not known.
         prequential: errors of earlier models at points that were solved later.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
+        fields: errors of each field, where there are several.
     """
 
     stage_names: tuple[str, ...]
@@ -158,3 +184,4 @@ class TrainingRecord:
     findings: tuple[Mapping[str, str], ...] = ()
     calibration: LocalCalibration = field(default_factory=LocalCalibration)
     prequential: PrequentialErrors = field(default_factory=PrequentialErrors)
+    fields: Mapping[str, FieldErrors] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from mlasdi.stages import (
     StagedModel,
 )
 from mlasdi.surrogate.local_calibration import LocalCalibration
-from mlasdi.surrogate.results import PrequentialErrors, TrainingRecord
+from mlasdi.surrogate.results import FieldErrors, PrequentialErrors, TrainingRecord
 
 if TYPE_CHECKING:
     from mlasdi.surrogate.surrogate import Surrogate
@@ -87,9 +87,13 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
     record = {name: _tuples(value) for name, value in description["record"].items()}
     record["calibration"] = LocalCalibration(**record.get("calibration", {}))
     record["prequential"] = PrequentialErrors(**record.get("prequential", {}))
-    parts = {name: arrays[f"basis.{name}"] for name in ("mean", "modes", "unit")}
-    parts["balance"] = arrays.get("basis.balance", np.ones(1))  # models of earlier versions have fields of one size
-    basis = PodBasis(**parts, **description["basis"])
+    balance = arrays.get("basis.balance", np.ones(1))  # models of earlier versions have fields of one size
+    columns = arrays["basis.mean"], arrays["basis.modes"]
+    record["fields"] = {
+        name: FieldErrors(one["estimate"], LocalCalibration(**one["calibration"]))
+        for name, one in record.get("fields", {}).items()
+    }
+    basis = PodBasis(*columns, unit=arrays["basis.unit"], balance=balance, **description["basis"])
     return {
         "space": ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
         "layout": layout,

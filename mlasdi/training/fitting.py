@@ -127,8 +127,11 @@ def _contexts(
     left = None if noise is None else noise.left
     choices = {STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)}
     time_scaling = settings.time_scaling == "learned" and common["interval"] > 0
-    # Fields on different grids have no coordinates in common.
-    coordinate_scaling = settings.coordinate_scaling == "learned" and not data.layout.others
+    # Fields on different grids have no coordinates in common. Amplitudes of single numbers are told by their values
+    # alone, which few points fit exactly, whatever lies between these.
+    is_number = data.layout.is_steady and not data.layout.shape
+    few = is_number and len(data.mu) < 2 * (data.space.n_params + 1)
+    coordinate_scaling = settings.coordinate_scaling == "learned" and not data.layout.others and not few
     if time_scaling or coordinate_scaling:
         best = choose_alignment(
             data, settings.basis, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, noise=left
@@ -142,6 +145,7 @@ def _contexts(
             settings=_within_rank(settings, basis.rank),
             data=_training_set(data, choice, settings, left, seed),
             aligned=choice.aligned,
+            layout=data.layout,
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             **common,
@@ -212,5 +216,6 @@ def _record(
         chosen=winner.name,
         calibration=calibration,
         prequential=prequential,
+        fields=winner.errors.of_fields(selection.context.layout) if known else {},
         fit_s=0.0,
     )

@@ -88,7 +88,9 @@ class Axes:
         """Coordinates along one axis with `n` points, which count them if they are not given."""
         if axis not in self.given:
             return np.arange(float(n))
-        x = np.linspace(*self.given[axis], n) if axis in self.equidistant else self.given[axis]
+        x = self.given[axis]
+        if axis in self.equidistant:
+            return np.linspace(x[0], x[1], n)
         if x.shape != (n,):
             raise SolverError("wrong-shape", f"coordinate '{axis}' has shape {x.shape}; field '{name}' needs ({n},)")
         return x

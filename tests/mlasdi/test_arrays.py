@@ -83,7 +83,7 @@ def test_steady_solutions_have_no_times(kind, tmp_path):
     prediction = mlasdi.load(tmp_path / "model").predict(new)
     for name in names:
         assert prediction[name].shape == outputs(new)[name].shape
-        assert np.abs(prediction[name] - outputs(new)[name]).max() < 0.01 * np.abs(outputs(new)[name]).max()
+        assert np.abs(prediction[name] - outputs(new)[name]).max() < 0.03 * np.abs(outputs(new)[name]).max()
     alone = fitted(t=None, u=outputs(MU)["cost"], coordinates=None, fields=("cost",), kind=kind)
     assert alone.predict(new)["cost"] == pytest.approx(outputs(new)["cost"], rel=0.03)
     assert fitted(t=[0.5], u=heat(MU)[:, 3:4], kind=kind).predict(new)["u"].shape == (1, 1, 21)

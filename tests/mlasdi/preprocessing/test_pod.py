@@ -168,8 +168,10 @@ def test_a_single_number_counts_as_much_as_a_field(flow):
     assert np.abs(rebuilt[:, 50] - number).max() < 0.2
     plain = PodBasis.fit(u, BasisSettings(tolerance=0.05))
     assert np.abs(plain.lift(plain.project(u))[:, 50] - number).max() > 0.2
-    squares = (u - basis.mean) ** 2 / basis.norm_unit**2
+    squares = u**2 / basis.norm_unit**2
     np.testing.assert_allclose(squares[:, :50].sum(axis=1).mean(), squares[:, 50].mean(), rtol=1e-9)
+    offset = PodBasis.fit(u + np.repeat([1e8, 0.0], (50, 1)), BasisSettings(), (50, 1))
+    assert offset.state_norm(offset.mean) < 1.1 * np.sqrt(51)  # no field counts more for an offset
     # What the basis leaves out is spread over the values in their units, whatever the weights.
     error = np.sqrt(np.mean((rebuilt - u) ** 2 / basis.unit**2 * np.repeat([1 / 50, 1.0], (50, 1)) * 51 / 2))
     assert basis.truncation_rms == pytest.approx(error, rel=1e-6)
