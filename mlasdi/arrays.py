@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter as NamedParameter
-from mlasdi.solvers import ParameterSpace, Snapshots, StateLayout
+from mlasdi.solvers import ParameterSpace, SolverError, StateLayout
+from mlasdi.solvers.outputs import NamedArrays
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings
 from mlasdi.training import fit as fit_trajectories
@@ -38,25 +39,30 @@ class Parameter:
 
 def fit(
     mu: ArrayLike | Mapping[str, ArrayLike],
-    t: ArrayLike,
+    t: ArrayLike | None,
     u: ArrayLike | Mapping[str, ArrayLike],
     parameters: Mapping[str, Parameter | Range],
     fields: Sequence[str] = ("u",),
     coordinates: Mapping[str, ArrayLike] | None = None,
+    axes: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Surrogate:
-    """Fit a surrogate to trajectories that are there already.
+    """Fit a surrogate to trajectories, or to steady solutions, that are there already.
 
     Args:
         mu: parameters of the training runs `[param, n_params]` in the order of `parameters`, or by name
             `{name: [param]}`, as a DataFrame has them.
-        t: times that all runs share `[time]`, increasing.
+        t: times that all runs share `[time]`, increasing; None for steady solutions.
         u: states `[param, time, state]`: the fields one after the other, each flattened (C order) over the axes of
-            `coordinates`; or by field `{field: [param, time, *axes]}`.
+            `coordinates`; or outputs by name, each with axes of its own: `{name: [param, time, *axes]}`,
+            `[param, time]` for one number at each time, `[param, *axes]` for a steady field, `[param]` for one number.
         parameters: the box: name -> `(low, high)`, or a `Parameter`.
         fields: names of the fields in `u`; with a mapping `u`, its keys are.
-        coordinates: axis -> coordinates of the grid; by default the values of a field are numbered.
+        coordinates: axis -> coordinates of the grid; by default the values of a field are numbered. Outputs on
+            different grids take those that fit their lengths.
+        axes: output -> the names of its axes after that of the runs, such as `("time", "x")`, where lengths do not
+            tell them.
         seed: of everything random.
         **settings: keys of `ModelSettings`, such as `kind="snapshot-gp"` or `effort="quick"`.
 
@@ -76,15 +82,23 @@ def fit(
         >>> prediction = model.predict({"a": 1.3})
         >>> prediction.mean.shape, prediction.std.shape
         ((1, 30, 50), (1, 30, 50))
+
+        Outputs of several shapes, in one model:
+
+        >>> outputs = {"u": u, "flux": u[:, :, 0], "energy": (u**2).mean(axis=(1, 2))}
+        >>> prediction = mlasdi.fit(a[:, None], t, outputs, {"a": (1, 2)}, coordinates={"x": x}).predict(a=1.3)
+        >>> [prediction[name].shape for name in prediction.fields]
+        [(1, 30, 50), (1, 30), (1,)]
     """
     space = ParameterSpace(tuple(_named(name, given) for name, given in parameters.items()))
     points = _points(mu, space)
-    times = np.asarray(t, dtype=float)
-    states, names = _states(u, fields)
-    layout = _layout(names, coordinates, states.shape[-1])
+    if t is None or _has_shapes(u) or axes:
+        times, states, layout = _outputs(len(points), t, u, fields, coordinates or {}, axes or {})
+    else:
+        times = np.asarray(t, dtype=float)
+        states, names = _states(u, fields)
+        layout = _layout(names, coordinates, states.shape[-1])
     _check(points, times, states, space)
-    for values in states:
-        Snapshots(times, values).check(layout)
     data = TrainingData(space, layout, points, times, states)
     return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed)
 
@@ -124,12 +138,9 @@ def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> F
 def _states(
     u: ArrayLike | Mapping[str, ArrayLike], fields: Sequence[str]
 ) -> tuple[Float[np.ndarray, "param time state"], tuple[str, ...]]:
-    """States with the fields one after the other, and their names."""
+    """States with the fields one after the other, and their names; fields by name have one shape."""
     if isinstance(u, Mapping):
         parts = [np.asarray(values, dtype=float) for values in u.values()]
-        shapes = {part.shape for part in parts}
-        if len(shapes) != 1 or parts[0].ndim < 2:
-            raise ValueError(f"u has fields of shapes {sorted(shapes)}; give each as [param, time, *axes], all alike")
         return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1), tuple(map(str, u))
     states = np.asarray(u, dtype=float)
     if states.ndim != 3:
@@ -138,6 +149,46 @@ def _states(
     if not names or states.shape[-1] % len(names):
         raise ValueError(f"u has {states.shape[-1]} values a state, which do not divide into the fields {list(names)}")
     return states, names
+
+
+def _has_shapes(u: ArrayLike | Mapping[str, ArrayLike]) -> bool:
+    """Whether these are outputs of different shapes."""
+    if not isinstance(u, Mapping):
+        return False
+    shapes = {np.shape(values) for values in u.values()}
+    return len(shapes) > 1 or any(len(shape) < 3 for shape in shapes)
+
+
+def _outputs(
+    n_runs: int,
+    t: ArrayLike | None,
+    u: ArrayLike | Mapping[str, ArrayLike],
+    fields: Sequence[str],
+    coordinates: Mapping[str, ArrayLike],
+    axes: Mapping[str, Sequence[str]],
+) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, "param time state"], StateLayout]:
+    """Times, states and layout of outputs that have axes of their own."""
+    named = u if isinstance(u, Mapping) else {fields if isinstance(fields, str) else fields[0]: u}
+    outputs = {str(name): np.asarray(values, dtype=float) for name, values in named.items()}
+    for name, values in outputs.items():
+        if values.shape[:1] != (n_runs,):
+            raise ValueError(f"u['{name}'] has shape {values.shape}; expected [{n_runs}, ...], as mu has rows")
+    known = {f"axis {axis}": np.asarray(values, dtype=float).ravel() for axis, values in coordinates.items()}
+    naming = NamedArrays(
+        time="time",
+        fields=tuple(outputs),
+        coordinates={axis: f"axis {axis}" for axis in coordinates},
+        times="steady" if t is None else None,
+        axes={name: tuple(of_field) for name, of_field in axes.items()},
+    )
+    known |= {} if t is None else {"time": np.asarray(t, dtype=float)}
+    try:
+        runs = [naming.snapshots({name: one[k] for name, one in outputs.items()} | known) for k in range(n_runs)]
+    except SolverError as error:
+        raise ValueError(f"u: {error}") from error
+    if not runs or runs[0].layout is None:
+        raise ValueError("there are no runs")
+    return runs[0].t, np.stack([run.u for run in runs]), runs[0].layout
 
 
 def _layout(fields: tuple[str, ...], coordinates: Mapping[str, ArrayLike] | None, n_state: int) -> StateLayout:

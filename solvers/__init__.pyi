@@ -14,6 +14,7 @@ from .contract import evenly_spread as evenly_spread
 from .layout import Json as Json
 from .layout import Mesh as Mesh
 from .layout import StateLayout as StateLayout
+from .layout import field_parts as field_parts
 from .parameter_space import ParameterSpace as ParameterSpace
 from .parameters import Parameter as Parameter
 from .parameters import Points as Points

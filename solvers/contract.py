@@ -82,8 +82,8 @@ class Snapshots:
         if layout is None:
             return [Problem("bad-output", "neither the solver nor its solution has a layout")]
         n_state, found = layout.n_state, list[Problem]()
-        if self.t.ndim != 1 or self.t.size < 2:
-            shape = f"times have shape {self.t.shape}; expected [time] with at least 2 entries"
+        if self.t.ndim != 1 or self.t.size < 1:
+            shape = f"times have shape {self.t.shape}; expected [time] with at least one entry"
             found.append(Problem("bad-times", shape))
         elif not (np.isfinite(self.t).all() and (np.diff(self.t) > 0).all()):
             found.append(Problem("bad-times", "times must be finite and strictly increasing"))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.solvers.contract import evenly_spread
+from mlasdi.solvers.layout import field_parts
 
 MIN_LEVEL = 1e-6  # smaller differences, relative to the standard deviation of a field, do not change a model
 ROUNDING = 1e-12  # relative to the values
@@ -26,14 +27,14 @@ REMEDY = (
 )
 
 
-def differ_by_white_noise(runs: Float[np.ndarray, "run time state"], n_fields: int) -> bool:
+def differ_by_white_noise(runs: Float[np.ndarray, "run time state"], sizes: Sequence[int]) -> bool:
     """Whether trajectories are equal, or differ by white noise with one level for each field.
 
     Args:
         runs: finite trajectories at equal parameters on common times.
-        n_fields: number of fields of equal length in a state.
+        sizes: number of values of each field in a state.
     """
-    return all(_is_white(field) for field in np.split(runs, n_fields, axis=-1))
+    return all(_is_white(field) for field in field_parts(runs, sizes))
 
 
 def not_averaged(

@@ -3,12 +3,13 @@
 import json
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlasdi.solvers.contract import FullOrderModel, Problem, Snapshots
+from mlasdi.solvers.layout import field_parts
 from mlasdi.solvers.user_code import contained
 
 BREACH_KINDS = {
@@ -66,8 +67,8 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
     alone = first.problems(fom.layout)
     differences = [] if alone else _differences(first, second)
     problems = (*alone, *differences, *_transport_problems(fom))
-    n_fields = len(fom.layout.fields) if fom.layout is not None else 1
-    noise = _noise(first, second, n_fields) if differences else 0.0
+    layout = fom.layout or first.layout
+    noise = _noise(first, second, layout.sizes) if differences and layout is not None else 0.0
     return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, problems, noise)
 
 
@@ -81,12 +82,12 @@ def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
     return []
 
 
-def _noise(first: Snapshots, second: Snapshots, n_fields: int) -> float:
+def _noise(first: Snapshots, second: Snapshots, sizes: Sequence[int]) -> float:
     """`ContractReport.noise`: the difference of two solves has twice the variance of the noise in one."""
     if first.u.shape != second.u.shape or not np.isfinite(second.u).all():
         return 0.0
     found = []
-    for one, other in zip(np.split(first.u, n_fields, axis=-1), np.split(second.u, n_fields, axis=-1), strict=True):
+    for one, other in zip(field_parts(first.u, sizes), field_parts(second.u, sizes), strict=True):
         variance = float(np.mean((one - other) ** 2)) / 2
         # The mean of two solves contains half of the variance of the noise.
         clean = float(np.var(0.5 * (one + other))) - variance / 2

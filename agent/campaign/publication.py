@@ -78,6 +78,7 @@ class Publisher:
             "stages": ", ".join(surrogate.record.stage_names),
             "fields": ", ".join(surrogate.layout.fields),
             "n_state": str(surrogate.layout.n_state),
+            "output_estimates": json.dumps(surrogate.error_estimates),
             "solver_identity": json.dumps(self.config.problem.spec.build().identity(), sort_keys=True),
         }
         tags |= _error_tags(assessment)
@@ -131,7 +132,8 @@ class Publisher:
             mu = assessment.mu[int(np.argmax(assessment.final))]
             prediction = surrogate.predict(mu, worst.t)
             assert prediction.std is not None
-            compared = figures.Comparison(surrogate.layout, worst.t, worst.u, prediction.mean[0], prediction.std[0])
+            states = worst.u, prediction.mean[0], prediction.std[0]
+            compared = figures.Comparison(surrogate.layout, worst.t, *states, surrogate.reconstruction.norm_unit)
             drawn["worst_point"] = figures.worst_point(compared, self.space, mu)
         drawn |= _validation_figures(surrogate, assessment, split)
         if surrogate.model.latent.has_dynamics:
@@ -242,6 +244,7 @@ def _error_tags(assessment: Assessment | None) -> dict[str, str]:
         "max_error": repr(float(assessment.final.max())),
         "mean_error": repr(float(assessment.final.mean())),
         "coverage": repr(float(assessment.coverage)),
+        "output_errors": json.dumps({name: float(errors.max()) for name, errors in assessment.fields.items()}),
     }
 
 

@@ -166,9 +166,9 @@ class Rounds:
         return found
 
     def split(self, surrogate: Surrogate) -> ErrorSplit | None:
-        """Parts of the error, mean over at most `SPLIT_POINTS` validation points; None without any."""
+        """Parts of the error, mean over at most `SPLIT_POINTS` validation points; None without these, or if steady."""
         solved = self.solves.validated()
-        if not solved:
+        if not solved or len(surrogate.t) == 1:
             return None
         keep = evenly_spread(len(solved), SPLIT_POINTS)
         try:

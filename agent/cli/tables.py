@@ -53,6 +53,11 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
             f"mean {percent(report['mean_relative_error'])}, at {report['validation_runs']} points",
             "coverage of 90 % band": percent(report["coverage"]),
         }
+    if len(report.get("outputs", ())) > 1:
+        shown = "max_error" if is_validated else "error_estimate"
+        facts["error of each output"] = ", ".join(
+            f"{name} {percent(one[shown])}" for name, one in report["outputs"].items()
+        )
     if report.get("error_split"):  # absent in reports of earlier versions
         facts["mean error, by part"] = _split(report["error_split"][-1])
     failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""

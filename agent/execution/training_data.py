@@ -95,4 +95,4 @@ def _common_layout(fom: FullOrderModel, solutions: Sequence[Solution], found: Se
 
 
 def _summary(layout: StateLayout | None) -> str:
-    return "none" if layout is None else f"{', '.join(layout.fields)} on {' x '.join(map(str, layout.shape))}"
+    return "none" if layout is None else layout.summary()

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from mlasdi.agent.figures.style import (
 from mlasdi.solvers import ParameterSpace, StateLayout
 from mlasdi.surrogate import relative_error
 
+NORMAL_90 = 1.645  # half the width of a normal distribution's central 90 %, in standard deviations
 PANELS = ("truth", "prediction", "prediction minus truth", "standard deviation")
 # Number of pixels along the longer side of a panel: more cells would not be visible.
 _MAX_CELLS = 500
@@ -39,6 +40,7 @@ class Comparison:
         t: times.
         truth: full-order states.
         mean, std: predicted states, and their standard deviation.
+        unit: of each value in the relative error; `[1]` if all have the same.
     """
 
     layout: StateLayout
@@ -46,6 +48,7 @@ class Comparison:
     truth: Float[np.ndarray, "time state"]
     mean: Float[np.ndarray, "time state"]
     std: Float[np.ndarray, "time state"]
+    unit: Float[np.ndarray, " unit"] = field(default_factory=lambda: np.ones(1))
 
 
 @styled
@@ -53,20 +56,33 @@ def worst_point(compared: Comparison, space: ParameterSpace, mu: Float[np.ndarra
     """Truth, prediction, their difference and the predicted standard deviation at one parameter point.
 
     With one coordinate the panels span space and time. With two coordinates they show the time of the largest relative
-    error, with more a slice through the largest difference at that time. Only the first field is shown. Scattered
-    points are coloured; their coordinates beyond the second are ignored.
+    error, with more a slice through the largest difference at that time. Scattered points are coloured; their
+    coordinates beyond the second are ignored. Shown is the first field that has coordinates; without any, and for a
+    steady field with one coordinate, curves are drawn.
     """
-    layout, t, truth, mean = compared.layout, compared.t, compared.truth, compared.mean
-    error = relative_error(truth, mean)
+    state, t, truth, mean = compared.layout, compared.t, compared.truth, compared.mean
+    error = relative_error(truth / compared.unit, mean / compared.unit)
     time = int(np.argmax(error))
-    field = layout.fields[0]
-    fields = [layout.split(u)[field] for u in (truth, mean, mean - truth, compared.std)]
+    shown = next((name for name in state.fields if state.of(name).shape), state.fields[0])
+    fields = [state.split(u)[shown] for u in (truth, mean, mean - truth, compared.std)]
+    layout = state.of(shown)
     grid = [(with_unit(name, layout.coordinate_units.get(name, "")), x) for name, x in layout.coordinates.items()]
     when = f"t = {t[time]:.4g} {layout.time_unit}".rstrip()
     places = []
+    title = f"{point_text(space, mu)}: max relative error {100 * error[time]:.3g} %"
+    title = textwrap.fill(title + (f", at {when}" if len(t) > 1 else ""), 95)
+    if layout.steady:
+        fields, time = [u[:1] for u in fields], 0
+    moment = [when] if len(fields[0]) > 1 else []
+    if not grid or (len(grid) == 1 and len(fields[0]) == 1):
+        across = grid[0] if grid else (with_unit("t", layout.time_unit), t[: len(fields[0])])
+        quantity = shown, layout.field_units.get(shown, "")
+        return _curves(
+            [u.ravel() for u in fields], across, with_unit(*quantity), title + _shown(state.fields, shown, ())
+        )
     if layout.scattered and len(grid) > 1:
         images = [u[time] for u in fields]
-        plane, places = grid[:2], [when]
+        plane, places = grid[:2], moment
     elif len(grid) == 1:
         if layout.scattered:
             order = np.argsort(grid[0][1])
@@ -77,18 +93,40 @@ def worst_point(compared: Comparison, space: ParameterSpace, mu: Float[np.ndarra
         peak = np.unravel_index(np.nanargmax(np.abs(fields[2][time])), layout.shape)
         images = [u[time][(slice(None), slice(None), *peak[2:])] for u in fields]
         plane = grid[:2]
-        places = [when, *(f"{label} = {x[i]:.4g}" for (label, x), i in zip(grid[2:], peak[2:], strict=True))]
-    title = textwrap.fill(f"{point_text(space, mu)}: max relative error {100 * error[time]:.3g} %, at {when}", 95)
+        places = [*moment, *(f"{label} = {x[i]:.4g}" for (label, x), i in zip(grid[2:], peak[2:], strict=True))]
     is_space = len(grid) > 1 and set(list(layout.coordinates)[:2]) <= set("xyz")
-    quantity = (field, layout.field_units.get(field, ""))
-    return _four_panels(images, plane, quantity, title + _shown(layout.fields, places), is_space)
+    quantity = (shown, layout.field_units.get(shown, ""))
+    return _four_panels(images, plane, quantity, title + _shown(state.fields, shown, places), is_space)
 
 
-def _shown(fields: Sequence[str], places: Sequence[str]) -> str:
+def _shown(fields: Sequence[str], field: str, places: Sequence[str]) -> str:
     """Second line of the title: the field and the place shown, if there are others."""
-    which = f": field {fields[0]} (of {', '.join(fields)})" if len(fields) > 1 else ""
+    which = f": field {field} (of {', '.join(fields)})" if len(fields) > 1 else ""
     where = f" at {', '.join(places)}" if places else ""
     return f"\nshown{which}{where}" if which or where else ""
+
+
+def _curves(
+    values: Sequence[Float[np.ndarray, " n"]], across: tuple[str, np.ndarray], quantity: str, title: str
+) -> Figure:
+    """Truth and prediction with its 90 % band, and below the difference, of a field with one axis."""
+    truth, mean, difference, std = values
+    label, x = across
+    order, look = np.argsort(x), {"marker": "o"} if len(x) == 1 else {}
+    figure = new_figure(4.6 + 0.18 * (1 + title.count("\n")))
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot(x[order], truth[order], color="black", label=PANELS[0], **look)
+    upper.plot(x[order], mean[order], linestyle="--", label=PANELS[1], **look)
+    half = NORMAL_90 * std
+    upper.fill_between(x[order], (mean - half)[order], (mean + half)[order], alpha=0.25, linewidth=0, label="90 % band")
+    upper.set_ylabel(quantity)
+    upper.legend()
+    lower.plot(x[order], difference[order], **look)
+    lower.fill_between(x[order], -half[order], half[order], alpha=0.25, linewidth=0)
+    lower.set_title(PANELS[2])
+    lower.set_xlabel(label)
+    figure.suptitle(title, ha="center")
+    return figure
 
 
 def _four_panels(

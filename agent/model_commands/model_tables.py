@@ -93,6 +93,15 @@ def show_comparison(console: Console, found: Mapping[str, Any]) -> None:
     console.print(f"  {data}; {solver}; all other settings are equal", soft_wrap=True)
 
 
+def _field(found: Mapping[str, Any]) -> str:
+    """Axes, range and largest standard deviation of one output."""
+    low, high = found["range"]
+    values = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    spread = "" if found["max_std"] is None else f", std up to {found['max_std']:.2g}"
+    axes = " x ".join(found["axes"])
+    return f"{values}{spread}" + (f" ({axes})" if axes else "")
+
+
 def show_prediction(console: Console, found: Mapping[str, Any]) -> None:
     """The summary of predicted trajectories."""
     shape = found["shape"]
@@ -104,6 +113,8 @@ def show_prediction(console: Console, found: Mapping[str, Any]) -> None:
         "trajectory": f"{shape['time']} times from {first:g} to {last:g}, {shape['state']} state values",
         "range": f"{low:.4g} to {high:.4g}",
     }
+    if len(found["fields"]) > 1:
+        facts |= {name: _field(one) for name, one in found["fields"].items()}
     if found["max_std"] is not None:
         facts["largest std"] = f"{found['max_std']:.2g}"
     facts["estimated error"] = f"{percent(found['estimated_relative_error'])}, relative, largest over time"

@@ -24,7 +24,9 @@ def add_registry_commands(app: typer.Typer) -> None:
 def list_models(
     context: typer.Context,
     problem: Annotated[str | None, typer.Option(help="Only of this problem, campaign or registered model.")] = None,
-    max_error: Annotated[str | None, typer.Option(help="Only with errors up to this: 1% or 0.01.")] = None,
+    max_error: Annotated[
+        str | None, typer.Option(help="Only with errors up to this: 1%; or of outputs: voltage=1%,T=2%.")
+    ] = None,
     covers: Annotated[
         str | None, typer.Option(help="Only with boxes that contain this point or these ranges: a=0.8,w=0.9:1.1")
     ] = None,
@@ -45,10 +47,10 @@ def list_models(
             raise typer.BadParameter(f"options come after the command '{context.invoked_subcommand}'")
         return
     with command_errors(as_json, debug) as answer:
-        from mlasdi.agent.text import fraction, ranges
+        from mlasdi.agent.text import fractions, ranges
 
         with user_errors():
-            limit = None if max_error is None else fraction(max_error)
+            limit = None if max_error is None else fractions(max_error)
             box = None if covers is None else ranges(covers)
             from mlasdi.agent.registry import find
             from mlasdi.agent.tracking_store import Store

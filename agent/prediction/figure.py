@@ -34,7 +34,9 @@ def draw_prediction(surrogate: Surrogate, request: Request, path: Path) -> None:
     t = surrogate.t if request.times is None else request.times
     whole = request.selection.layout(surrogate.layout)
     selection = Selection(whole.fields[:1], request.selection.sensors)
-    shown = evenly_spread(len(t), _MAX_TIMES if selection.sensors is not None or len(whole.coordinates) == 1 else 3)
+    shown = evenly_spread(
+        len(t), _MAX_TIMES if selection.sensors is not None or len(whole.of(whole.fields[0]).coordinates) < 2 else 3
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExtrapolationWarning)  # the summary of the prediction contains it
         found = surrogate.predict(request.points, t[shown], probes=selection.probes(surrogate.layout))

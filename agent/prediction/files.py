@@ -12,6 +12,7 @@ import numpy as np
 
 from mlasdi.agent.prediction.contents import Block, Contents, PredictionFile
 from mlasdi.agent.prediction.mesh_files import MESH_SUFFIXES, check_contents, check_mesh_package, opened_mesh
+from mlasdi.prediction import FieldAxes
 from mlasdi.solvers import StateLayout
 from mlasdi.solvers.storage import atomic_write
 
@@ -62,18 +63,67 @@ class _Arrays:
             self.arrays["quantiles"][block.rows, :, block.times] = block.quantiles
 
 
+class _OwnAxes:
+    """Predictions as arrays `FIELD/mean`, `FIELD/std` and `FIELD/quantiles` of each field, on axes of its own."""
+
+    def __init__(self, arrays: Mapping[str, Any], layout: StateLayout) -> None:
+        self.arrays, self.layout = arrays, layout
+
+    def write(self, block: Block) -> None:
+        for kind, values in (("mean", block.mean), ("std", block.std), ("quantiles", block.quantiles)):
+            if values is not None:
+                for name, field in self.layout.split(values).items():
+                    write_field(self.arrays[f"{name}/{kind}"], field, block, kind, self.layout.of(name).steady)
+
+
+def write_field(array: Any, field: np.ndarray, block: Block, kind: str, steady: bool) -> None:
+    """Write a block of one field into its array `[param, time, *grid]`, or `[param, *grid]` for a steady one.
+
+    Quantiles have the axis of their levels after that of the points.
+    """
+    between = (slice(None),) if kind == "quantiles" else ()
+    if steady:
+        array[(block.rows, *between)] = np.take(field, 0, axis=1 + len(between))
+    else:
+        array[(block.rows, *between, block.times)] = field
+
+
+def _has_own_axes(layout: StateLayout) -> bool:
+    """Whether fields have different axes, so that they have an array each."""
+    return bool(layout.others) or layout.steady
+
+
+def _grids(layout: StateLayout) -> list[tuple[str, StateLayout]]:
+    """Prefix of the names of the arrays that describe a grid, and that grid."""
+    return [(f"{name}/", layout.of(name)) for name in layout.fields] if _has_own_axes(layout) else [("", layout)]
+
+
+def _filler(arrays: Mapping[str, Any], layout: StateLayout) -> PredictionFile:
+    return _OwnAxes(arrays, layout) if _has_own_axes(layout) else _Arrays(arrays)
+
+
 def _shapes(contents: Contents) -> dict[str, tuple[int, ...]]:
-    shape = (len(contents.points), len(contents.t), contents.layout.n_state)
-    shapes = {"mean": shape} | ({"std": shape} if contents.has_std else {})
-    return shapes | ({"quantiles": (shape[0], len(contents.levels), *shape[1:])} if contents.levels else {})
+    n_points, n_time, layout = len(contents.points), len(contents.t), contents.layout
+    kinds: dict[str, tuple[int, ...]] = {"mean": (n_points,)}
+    kinds |= {"std": (n_points,)} if contents.has_std else {}
+    kinds |= {"quantiles": (n_points, len(contents.levels))} if contents.levels else {}
+    if not _has_own_axes(layout):
+        return {kind: (*leading, n_time, layout.n_state) for kind, leading in kinds.items()}
+    return {
+        f"{name}/{kind}": (*leading, *(() if one.steady else (n_time,)), *one.shape)
+        for name in layout.fields
+        for one in [layout.of(name)]
+        for kind, leading in kinds.items()
+    }
 
 
 def _known(contents: Contents) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """The contents that are known before the prediction, as arrays and as names."""
     layout = contents.layout
     arrays = {"t": contents.t, "mu": contents.points}
-    arrays |= {f"x_{axis}": np.asarray(values) for axis, values in layout.coordinates.items()}
-    arrays |= {} if layout.mask is None else {"mask": layout.mask}
+    for prefix, one in _grids(layout):
+        arrays |= {f"{prefix}x_{axis}": np.asarray(values) for axis, values in one.coordinates.items()}
+        arrays |= {} if one.mask is None else {f"{prefix}mask": one.mask}
     arrays |= {"levels": np.array(contents.levels)} if contents.levels else {}
     return arrays, {"parameter_names": list(contents.space.names), "fields": list(layout.fields)}
 
@@ -87,11 +137,13 @@ def _hdf5(path: Path, contents: Contents) -> Iterator[PredictionFile]:
             file[name] = array
         file.attrs.update(names)
         file["t"].attrs["unit"] = layout.time_unit
-        for axis in layout.coordinates:
-            file[f"x_{axis}"].attrs["unit"] = layout.coordinate_units.get(axis, "")
+        for prefix, one in _grids(layout):
+            for axis in one.coordinates:
+                file[f"{prefix}x_{axis}"].attrs["unit"] = one.coordinate_units.get(axis, "")
         file.attrs["field_units"] = [layout.field_units.get(name, "") for name in layout.fields]
         file.attrs["parameter_units"] = [p.unit for p in contents.space.parameters]
-        yield _Arrays({name: file.create_dataset(name, shape, "f8") for name, shape in _shapes(contents).items()})
+        created = {name: file.create_dataset(name, shape, "f8") for name, shape in _shapes(contents).items()}
+        yield _filler(created, layout)
 
 
 @contextmanager
@@ -100,10 +152,10 @@ def _npz(path: Path, contents: Contents) -> Iterator[PredictionFile]:
     arrays, names = _known(contents)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         mapped = {
-            name: np.lib.format.open_memmap(Path(folder, f"{name}.npy"), "w+", np.float64, shape)
-            for name, shape in _shapes(contents).items()
+            name: np.lib.format.open_memmap(Path(folder, f"{k}.npy"), "w+", np.float64, shape)
+            for k, (name, shape) in enumerate(_shapes(contents).items())
         }
-        yield _Arrays(mapped)
+        yield _filler(mapped, contents.layout)
         texts = {name: np.array(values) for name, values in names.items()}
         with path.open("wb") as stream:  # given a path, NumPy would append .npz
             np.savez_compressed(stream, allow_pickle=False, **arrays, **texts, **mapped)
@@ -118,9 +170,9 @@ class _Fields:
     def write(self, block: Block) -> None:
         for suffix, values in (("", block.mean), ("_std", block.std), ("_quantiles", block.quantiles)):
             if values is not None:
-                between = (slice(None),) if suffix == "_quantiles" else ()
                 for name, field in self.layout.split(values).items():
-                    self.variables[name + suffix][(block.rows, *between, block.times)] = field
+                    variable, steady = self.variables[name + suffix], self.layout.of(name).steady
+                    write_field(variable, field, block, suffix.removeprefix("_"), steady)
 
 
 @contextmanager
@@ -130,8 +182,7 @@ def _netcdf(path: Path, contents: Contents) -> Iterator[PredictionFile]:
 
     layout = contents.layout
     axes, parameters = _netcdf_names(contents)
-    places = ("place",) if layout.scattered else tuple(axes.values())
-    sizes = {"point": len(contents.points), "time": len(contents.t), **dict(zip(places, layout.shape, strict=True))}
+    sizes = {"point": len(contents.points), "time": len(contents.t), **axes.sizes}
     with h5netcdf.File(path, "w") as file:
         file.dimensions = sizes | ({"quantile": len(contents.levels)} if contents.levels else {})
         file.attrs["Conventions"] = "CF-1.8"
@@ -145,34 +196,32 @@ def _netcdf(path: Path, contents: Contents) -> Iterator[PredictionFile]:
         add("time", ("time",), contents.t, layout.time_unit)
         if contents.levels:
             add("quantile", ("quantile",), np.array(contents.levels))
-        for name, axis in axes.items():
-            values = np.asarray(layout.coordinates[name], dtype=float)
-            add(axis, ("place",) if layout.scattered else (axis,), values, layout.coordinate_units.get(name, ""))
+        for name, (dimension, values, unit) in axes.coordinates.items():
+            add(name, (dimension,), values, unit)
         for column, parameter in enumerate(contents.space.parameters):
             add(parameters[parameter.name], ("point",), contents.points[:, column], parameter.unit)
-        aside = " ".join([*parameters.values(), *(axes.values() if layout.scattered else ())])
         variables = {}
         for field in layout.fields:
-            for suffix, leading in _netcdf_kinds(contents).items():
-                name = field + suffix
-                variables[name] = add(name, (*leading, *places), unit=layout.field_units.get(field, ""))
-                variables[name].attrs["coordinates"] = aside
+            for suffix, leading in _netcdf_kinds(contents, layout.of(field).steady).items():
+                dimensions, unit = (*leading, *axes.dimensions[field]), layout.field_units.get(field, "")
+                variables[field + suffix] = add(field + suffix, dimensions, unit=unit)
+                aside = " ".join([*parameters.values(), *axes.places[field]])
+                variables[field + suffix].attrs["coordinates"] = aside
         yield _Fields(variables, layout)
 
 
-def _netcdf_kinds(contents: Contents) -> dict[str, tuple[str, ...]]:
+def _netcdf_kinds(contents: Contents, steady: bool) -> dict[str, tuple[str, ...]]:
     """Suffix of a variable's name, and its first dimensions."""
-    kinds: dict[str, tuple[str, ...]] = {"": ("point", "time")}
-    kinds |= {"_std": ("point", "time")} if contents.has_std else {}
-    return kinds | ({"_quantiles": ("point", "quantile", "time")} if contents.levels else {})
+    time = () if steady else ("time",)
+    kinds: dict[str, tuple[str, ...]] = {"": ("point", *time)}
+    kinds |= {"_std": ("point", *time)} if contents.has_std else {}
+    return kinds | ({"_quantiles": ("point", "quantile", *time)} if contents.levels else {})
 
 
-def _netcdf_names(contents: Contents) -> tuple[dict[str, str], dict[str, str]]:
-    """Names of coordinates and parameters in the file, made unique."""
+def _netcdf_names(contents: Contents) -> tuple[FieldAxes, dict[str, str]]:
+    """Coordinates, and names of parameters in the file, made unique."""
     taken = {"point", "time", "quantile", "place"}
     taken |= {field + suffix for field in contents.layout.fields for suffix in ("", "_std", "_quantiles")}
-    named: list[dict[str, str]] = []
-    for kind, names in (("coordinate", contents.layout.coordinates), ("parameter", contents.space.names)):
-        named.append({name: f"{kind}_{name}" if name in taken else name for name in names})
-        taken |= set(named[-1].values())
-    return named[0], named[1]
+    axes = FieldAxes.of(contents.layout, taken)
+    taken |= set(axes.coordinates)
+    return axes, {name: f"parameter_{name}" if name in taken else name for name in contents.space.names}

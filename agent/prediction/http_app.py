@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from mlasdi.agent.prediction.batching import Batcher, Busy, Probe, tolerate_extrapolation
+from mlasdi.agent.prediction.description import description
 from mlasdi.agent.prediction.predict import Selection, outside
 from mlasdi.surrogate import Surrogate
 
@@ -159,36 +160,6 @@ def _add_routes(app: FastAPI, surrogate: Surrogate, model: str, limits: Limits, 
         assert probes is not None  # a place is given
         mean, std = await batcher.probe(Probe(point[0], body.time, probes, body.std))
         return ProbeAnswer(mean=mean, std=std, warnings=extrapolation_note)
-
-
-def description(surrogate: Surrogate, model: str) -> dict[str, Any]:
-    """Parameters, fields, coordinates, times and accuracy of a surrogate, as JSON."""
-    layout = surrogate.layout
-    return {
-        "model": model,
-        "parameters": [
-            {"name": p.name, "low": p.low, "high": p.high, "unit": p.unit} for p in surrogate.space.parameters
-        ],
-        "fields": [{"name": name, "unit": layout.field_units.get(name, "")} for name in layout.fields],
-        "coordinates": [
-            {
-                "name": name,
-                "low": float(np.min(x)),
-                "high": float(np.max(x)),
-                "unit": layout.coordinate_units.get(name, ""),
-            }
-            for name, x in layout.coordinates.items()
-        ],
-        "times": {
-            "low": float(surrogate.t[0]),
-            "high": float(surrogate.t[-1]),
-            "count": len(surrogate.t),
-            "unit": layout.time_unit,
-        },
-        "values": layout.n_state,
-        "error_estimate": surrogate.error_estimate,
-        "stages": list(surrogate.record.stage_names),
-    }
 
 
 def _allowed(surrogate: Surrogate, points: np.ndarray, t: np.ndarray, extrapolate: bool) -> list[str]:

@@ -39,6 +39,13 @@ def check_contents(path: Path, contents: Contents) -> None:
         raise ValueError(
             f"--out {path}: a VTU file holds one time, not {len(contents.t)}; give --times, or a file .pvd or .xdmf"
         )
+    grids = [contents.layout, *contents.layout.others.values()]
+    if len(grids) > 1 or not contents.layout.shape:
+        on_grids = [name for name in contents.layout.fields if contents.layout.of(name).shape]
+        raise ValueError(
+            f"--out {path}: a mesh file holds fields on one mesh, not {contents.layout.summary()}; "
+            f"give --fields with those on one mesh, of {', '.join(on_grids) or 'which there are none'}, or write .nc"
+        )
     if len(contents.layout.coordinates) > 3:
         axes = ", ".join(contents.layout.coordinates)
         raise ValueError(f"--out {path}: mesh files have up to three coordinates, not {axes}; write .nc")

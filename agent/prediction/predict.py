@@ -3,7 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 from mlasdi.agent.prediction.contents import Block, Contents
 from mlasdi.agent.prediction.files import check_suffix, opened
 from mlasdi.preprocessing import limited_threads
-from mlasdi.solvers import StateLayout
+from mlasdi.solvers import StateLayout, field_parts
 from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
 
 # Largest size of the predicted values in memory.
@@ -46,11 +46,8 @@ class Selection:
 
     def layout(self, layout: StateLayout) -> StateLayout:
         """Layout of the predicted values: the fields on the grid, or at the sensors as scattered points."""
-        chosen = replace(layout, fields=layout.fields if self.fields is None else self.fields)
-        if self.sensors is None:
-            return chosen
-        places = {name: np.atleast_1d(np.asarray(self.sensors[name], dtype=float)) for name in layout.coordinates}
-        return replace(chosen, coordinates=places, mask=None, scattered=True, mesh=None)
+        probes = self.probes(layout)
+        return layout if probes is None or probes.layout is None else probes.layout
 
 
 @dataclass(frozen=True)
@@ -120,11 +117,11 @@ def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dic
         raise ValueError(f"{extrapolation_note}; use --extrapolate to predict there")
     probes = request.selection.probes(surrogate.layout)
     if path is None:
-        summary = _summary(_predicted(surrogate, request, contents, probes))
+        summary = _summary(_predicted(surrogate, request, contents, probes), contents.layout)
     else:
         _check_room(path, contents)
         with opened(path, contents) as file:
-            summary = _summary(_written(_predicted(surrogate, request, contents, probes), file.write))
+            summary = _summary(_written(_predicted(surrogate, request, contents, probes), file.write), contents.layout)
     errors = _estimated_errors(surrogate, request.points)
     n_time, n_values = len(contents.t), contents.layout.n_state
     one = surrogate.space.as_dict(request.points[0]) if len(request.points) == 1 else None
@@ -167,13 +164,27 @@ def _written(blocks: Iterator[Block], write: Any) -> Iterator[Block]:
         yield block
 
 
-def _summary(blocks: Iterator[Block]) -> dict[str, Any]:
-    low, high, spread = np.inf, -np.inf, None
+def _summary(blocks: Iterator[Block], layout: StateLayout) -> dict[str, Any]:
+    """Ranges and largest standard deviations, of all values together and of each field."""
+    low, high = np.full(len(layout.fields), np.inf), np.full(len(layout.fields), -np.inf)
+    spread: Float[np.ndarray, " field"] | None = None
     for block in blocks:
-        low, high = min(low, float(block.mean.min())), max(high, float(block.mean.max()))
+        low = np.minimum(low, [part.min() for part in field_parts(block.mean, layout.sizes)])
+        high = np.maximum(high, [part.max() for part in field_parts(block.mean, layout.sizes)])
         if block.std is not None:
-            spread = max(spread or 0.0, float(block.std.max()))
-    return {"range": [low, high], "max_std": spread}
+            largest = np.array([part.max() for part in field_parts(block.std, layout.sizes)])
+            spread = largest if spread is None else np.maximum(spread, largest)
+    stds = [None] * len(low) if spread is None else spread.tolist()
+    of_fields = {
+        name: {
+            "axes": list(layout.of(name).axes),
+            "range": [float(low[k]), float(high[k])],
+            "max_std": stds[k],
+        }
+        for k, name in enumerate(layout.fields)
+    }
+    whole = {"range": [float(low.min()), float(high.max())], "max_std": None if spread is None else float(spread.max())}
+    return {**whole, "fields": of_fields}
 
 
 def _estimated_errors(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"]) -> float | None:

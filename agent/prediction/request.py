@@ -54,13 +54,14 @@ class PredictOptions:
             raise ValueError("--sensor and --sensors are both given; choose one")
         space = surrogate.space
         points = space.as_array(values(self.at)) if self.table is None else read_columns(self.table, space.names)
+        first = surrogate.layout.fields[0] if self.fields is None else self.fields.partition(",")[0].strip()
         chosen = None if self.fields is None else tuple(name.strip() for name in self.fields.split(","))
         return Request(
             points=points,
             times=None if self.times is None else time_points(self.times),
             std=self.std,
             levels=() if self.quantiles is None else levels(self.quantiles),
-            selection=Selection(chosen, self._places(tuple(surrogate.layout.coordinates))),
+            selection=Selection(chosen, self._places(tuple(surrogate.layout.of(first).coordinates))),
             extrapolate=self.extrapolate,
         )
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 
+from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import describe_dynamics
 
@@ -51,17 +52,27 @@ def _box(surrogate: Surrogate) -> str:
 
 def _state(surrogate: Surrogate) -> str:
     layout = surrogate.layout
-    fields = ", ".join(f"`{name}`" + _unit(layout.field_units.get(name, "")) for name in layout.fields)
+    by_grid: dict[str, list[str]] = {}
+    for name in layout.fields:
+        by_grid.setdefault(_grid(layout.of(name)), []).append(f"`{name}`" + _unit(layout.field_units.get(name, "")))
+    fields = "; ".join(f"{', '.join(names)} {grid}" for grid, names in by_grid.items())
+    return f"Fields {fields}. {layout.n_state} values at each time."
+
+
+def _grid(layout: StateLayout) -> str:
+    """The axes of a field, in words."""
+    steady = ", the same at all times" if layout.steady else ""
+    if not layout.shape:
+        return f"(one number){steady}"
     axes = ", ".join(
         f"`{name}` from {min(x):g} to {max(x):g}" + _unit(layout.coordinate_units.get(name, ""))
         for name, x in layout.coordinates.items()
     )
     if layout.scattered:
-        grid = f"{layout.n_points} scattered points"
-    else:
-        grid = "a grid of " + " x ".join(map(str, layout.shape)) + " points"
-        grid += f", of which {layout.n_points} are in the domain" if layout.mask is not None else ""
-    return f"Fields {fields} on {grid}: {axes}. {layout.n_state} values at each time."
+        return f"on {layout.n_points} scattered points: {axes}{steady}"
+    grid = "on a grid of " + " x ".join(map(str, layout.shape)) + " points"
+    grid += f", of which {layout.n_points} are in the domain" if layout.mask is not None else ""
+    return f"{grid}: {axes}{steady}"
 
 
 def _unit(unit: str) -> str:
@@ -79,6 +90,13 @@ def _errors(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
         lines.append("- not validated")
     if "coverage" in tags:
         lines.append(f"- the 90 % band contains {_percent(tags['coverage'])} of the values at validation points")
+    if len(surrogate.layout.fields) > 1:
+        validated = json.loads(tags.get("output_errors", "{}"))
+        lines += ["", "| output | estimated error | validated error |", "|---|---|---|"]
+        lines += [
+            f"| `{name}` | {_percent(error)} | {_percent(validated.get(name))} |"
+            for name, error in surrogate.error_estimates.items()
+        ]
     stages = [
         f"| {name} | {_percent(error)} |"
         for name, error in zip(surrogate.record.stage_names, surrogate.record.stage_errors, strict=False)

@@ -23,7 +23,7 @@ from mlasdi.surrogate import Surrogate
 _OWN_TAGS = {
     *("error_estimate", "found_error", "max_error", "mean_error", "coverage", "solver_runs", "parameter_box"),
     *("problem", "campaign", "round", "data_hash", "solver_identity", "packages", "fields", "n_state", "stages"),
-    "size_bytes",
+    *("size_bytes", "output_errors", "output_estimates"),
 }
 
 

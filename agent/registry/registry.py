@@ -65,6 +65,20 @@ class ModelVersionInfo:
         """The validated error if there is one; else the larger one of the estimate and what the next solves found."""
         return known_error(self.tags)
 
+    def output_error(self, name: str) -> float:
+        """`error` of one output, relative to its own norm; infinite where it is not known."""
+        for tag in ("output_errors", "output_estimates"):
+            known = json.loads(self.tags.get(tag, "{}")).get(name)
+            if known is not None:
+                return float(known)
+        return self.error if self.fields == (name,) else inf
+
+    def is_within(self, limits: float | Mapping[str, float]) -> bool:
+        """Whether `error` is at most a limit; or that of each output, by name."""
+        if isinstance(limits, Mapping):
+            return all(self.output_error(name) <= limit for name, limit in limits.items())
+        return self.error <= limits
+
     @property
     def fields(self) -> tuple[str, ...]:
         return tuple(name for name in self.tags.get("fields", "").split(", ") if name)
@@ -99,7 +113,7 @@ _ORDER: dict[str, Any] = {
 @quiet()
 def find(
     problem: str | None = None,
-    max_error: float | None = None,
+    max_error: float | Mapping[str, float] | None = None,
     covers: Mapping[str, float | Sequence[float]] | None = None,
     archived: bool = False,
     sort: Sort = "error",
@@ -109,7 +123,7 @@ def find(
 
     Args:
         problem: name of the registered model, of the campaign, or the version's tag `problem`.
-        max_error: upper limit of `ModelVersionInfo.error`, a fraction.
+        max_error: upper limit of `ModelVersionInfo.error`, a fraction; or name of an output -> limit of its error.
         covers: parameter name -> value or `[low, high]` that the trained box must contain.
         archived: whether to include archived versions.
         sort: `error`, `newest` (first), `solver_runs` (fewest first), or `name`.
@@ -134,7 +148,7 @@ def find(
             for model in found
             if (problem is None or problem in (model.name, model.campaign, model.tags.get("problem")))
             and (archived or not model.is_archived)
-            and (max_error is None or model.error <= max_error)
+            and (max_error is None or model.is_within(max_error))
             and (covers is None or model.covers(covers))
         ),
         key=_ORDER[sort],

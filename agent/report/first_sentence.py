@@ -21,8 +21,19 @@ def answer(report: Mapping[str, Any]) -> str:
         return (
             f"{begin}, the surrogate errs by at most {percent(worst)} at {n_points} other points that were solved to "
             f"validate it, and by {percent(report['mean_relative_error'])} on average."
+            + _worst_output(report, "max_error")
         )
     if report["error_estimate"] is None:
         return f"{begin}, it is not known yet how good the surrogate is."
     found = f"; {percent(tested[-1]['found'])} was found at the last point that was solved" if tested else ""
-    return f"{begin}, the surrogate is estimated to err by at most {percent(report['error_estimate'])}{found}."
+    estimated = f"{begin}, the surrogate is estimated to err by at most {percent(report['error_estimate'])}{found}."
+    return estimated + _worst_output(report, "error_estimate")
+
+
+def _worst_output(report: Mapping[str, Any], key: str) -> str:
+    """A sentence on the output with the largest error relative to its own norm, where there are several."""
+    errors = {name: one[key] for name, one in report.get("outputs", {}).items() if one[key] is not None}
+    if len(errors) < 2:
+        return ""
+    worst = max(errors, key=lambda name: errors[name])
+    return f" Of the outputs alone, {worst} has the largest error: {percent(errors[worst])}."

@@ -55,6 +55,7 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "stages": _stages(surrogate, assessment),
         "dropped_stages": dict(record.dropped),
         "error_estimate": record.error_estimate,
+        "outputs": output_errors(surrogate, assessment),
         "predicted_before": record.prequential.described(surrogate.space),
         "leave_one_out": max(record.leave_one_out[-1]) if record.leave_one_out else None,
         "max_relative_error": None if assessment is None else float(assessment.final.max()),
@@ -77,6 +78,21 @@ def _findings(config: Config, model: AssessedModel) -> tuple[Finding, ...]:
     if assessment is None:
         return diagnose(model.surrogate, target, model.split)
     return diagnose(model.surrogate, target, model.split, float(assessment.final.max()), assessment.coverage)
+
+
+def output_errors(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, dict[str, Any]]:
+    """Errors of each output of a model, relative to its own norm; None for what is not known."""
+    known = {} if assessment is None else assessment.fields
+    coverage = {} if assessment is None else assessment.field_coverage
+    return {
+        name: {
+            "error_estimate": estimate,
+            "max_error": float(known[name].max()) if name in known else None,
+            "mean_error": float(known[name].mean()) if name in known else None,
+            "coverage": coverage.get(name),
+        }
+        for name, estimate in surrogate.error_estimates.items()
+    }
 
 
 def failures(ledger: Ledger) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ class ShownTrajectory:
 
 def trajectories(surrogate: Surrogate, shown: Sequence[ShownTrajectory]) -> list[dict[str, Any]]:
     """Truth, difference and standard deviation of each trajectory, at some times and points."""
-    n_fields = min(len(surrogate.layout.fields), MAX_FIELDS)
+    n_fields = len(shown_fields(surrogate.layout))
     n_values = MAX_CHARACTERS / (_CHARACTERS_PER_VALUE * FRAMES * n_fields * max(len(shown), 1))
     return [_trajectory(surrogate, one, int(n_values)) for one in shown]
 
@@ -53,15 +53,15 @@ def _trajectory(surrogate: Surrogate, shown: ShownTrajectory, max_places: int) -
     prediction = surrogate.predict(shown.mu, t)
     assert prediction.std is not None
     mean, std = prediction.mean[0], prediction.std[0]
-    unit = surrogate.reconstruction.unit
+    unit = surrogate.reconstruction.norm_unit
     errors = relative_error(truth / unit, mean / unit)
-    layout = surrogate.layout
+    layout, names = surrogate.layout, shown_fields(surrogate.layout)
     split = {name: layout.split(u) for name, u in (("truth", truth), ("difference", mean - truth), ("std", std))}
-    places = Places.of(layout, np.abs(split["difference"][layout.fields[0]]), max_places)
+    places = Places.of(layout.of(names[0]), np.abs(split["difference"][names[0]]), max_places)
     fields = [
         {"name": name, "unit": layout.field_units.get(name, "")}
         | {quantity: packed(places.take(values[name])) for quantity, values in split.items()}
-        for name in layout.fields[:MAX_FIELDS]
+        for name in names
     ]
     return {
         "label": shown.label,
@@ -74,6 +74,12 @@ def _trajectory(surrogate: Surrogate, shown: ShownTrajectory, max_places: int) -
         "n_fields": len(layout.fields),
         "space": places.describe(),
     }
+
+
+def shown_fields(layout: StateLayout) -> tuple[str, ...]:
+    """The fields that are shown, which have one grid: that of the first field with coordinates and times."""
+    first = max(layout.fields, key=lambda name: (bool(layout.of(name).shape), not layout.of(name).steady))
+    return (layout.own if first in layout.own else (first,))[:MAX_FIELDS]
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,8 @@ class Places:
         labels = [_labelled(name, layout.coordinate_units.get(name, "")) for name in names]
         x = list(layout.coordinates.values())
         to_scale = len(names) > 1 and set(names[:2]) <= set("xyz")
+        if not names:
+            return cls("line", {"value": np.zeros(1)}, (None,), "", False)
         if len(names) == 1:
             order = np.argsort(x[0], kind="stable")[:: _step(len(x[0]), min(LINE_POINTS, max_places))]
             return cls("line", {labels[0]: x[0][order]}, (order,), "", False)

@@ -1,4 +1,5 @@
 from .arguments import fraction as fraction
+from .arguments import fractions as fractions
 from .arguments import levels as levels
 from .arguments import ranges as ranges
 from .arguments import sensors as sensors

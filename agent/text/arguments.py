@@ -111,6 +111,17 @@ def fraction(text: str) -> float:
     return value
 
 
+def fractions(text: str) -> float | dict[str, float]:
+    """`1%` as a number, or `voltage=1%,T=0.5%` as names with numbers; see `fraction`.
+
+    Raises:
+        ValueError: not of this form, negative, or a name comes twice.
+    """
+    if "=" not in text:
+        return fraction(text)
+    return {name: fraction(value) for name, value in _assignments(text)}
+
+
 def _assignments(text: str) -> Iterable[tuple[str, str]]:
     seen = set()
     for part in text.split(","):

@@ -155,7 +155,7 @@ class _Candidates:
     @classmethod
     def of(cls, data: TrainingData, settings: BasisSettings) -> "_Candidates":
         t = (data.t - data.t[0]) / (data.t[-1] - data.t[0])
-        basis = PodBasis.fit(data.u, settings, len(data.layout.fields))
+        basis = PodBasis.fit(data.u, settings, data.layout.sizes)
         return cls(data, settings, data.space.to_unit(data.mu), t, Aligned(basis, basis.project(data.u)))
 
     def objective(self) -> AlignmentObjective:
@@ -206,7 +206,7 @@ class _Candidates:
         ]
         states, known = np.stack([states for states, _ in pairs]), np.stack([where for _, where in pairs])
         filled = states if known.all() else fill_missing(self.x, states, known)
-        basis = PodBasis.fit_factored(filled, self._in_time, self.settings, len(self.data.layout.fields))
+        basis = PodBasis.fit_factored(filled, self._in_time, self.settings, self.data.layout.sizes)
         not_in_time = self.unscaled.basis.truncation_error
         basis = replace(basis, truncation_error=float(np.hypot(basis.truncation_error, not_in_time)))
         sums = self._in_time.sum(axis=1, keepdims=True)

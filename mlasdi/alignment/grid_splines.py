@@ -38,7 +38,7 @@ def grid_nodes(layout: StateLayout) -> tuple[list[Float[np.ndarray, " _"] | None
 
     The points of a mesh or of a masked grid count as one axis that cannot be scaled.
     """
-    if layout.scattered or layout.mask is not None:
+    if layout.scattered or layout.mask is not None or not layout.shape:
         return [None], (layout.n_points,)
     return [axis_nodes(coordinate) for coordinate in layout.coordinates.values()], layout.shape
 

@@ -85,7 +85,7 @@ class MissingValues:
         columns = np.flatnonzero(~known.all(axis=0))
         if not len(columns):
             return None
-        unit = np.broadcast_to(basis.unit, basis.mean.shape)[columns, None]
+        unit = np.broadcast_to(basis.norm_unit, basis.mean.shape)[columns, None]
         return cls(x, states[:, :, columns], known[:, columns], basis.modes[columns] / unit**2 / basis.scale, in_time)
 
     @cached_property

@@ -79,7 +79,7 @@ class NetworkSpace:
         """
         if self.full_states:
             assert self.basis is not None  # full states are asked for only where the basis is known
-            unit = torch.from_numpy(self.basis.unit)
+            unit = torch.from_numpy(self.basis.norm_unit)
             columns = self.basis.scale * torch.from_numpy(self.basis.modes) / unit.reshape(-1, 1)
             return columns, torch.from_numpy(self.basis.mean) / unit
         rotation = np.linalg.qr(np.random.default_rng(SEED).standard_normal((n, n)))[0]

@@ -1,3 +1,4 @@
+from .field_axes import FieldAxes as FieldAxes
 from .plots import NotebookFigure as NotebookFigure
 from .queries import ExtrapolationWarning as ExtrapolationWarning
 from .queries import Probes as Probes

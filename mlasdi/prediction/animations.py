@@ -24,7 +24,7 @@ INTERVAL_MS = 80  # between pictures
 
 def animation(prediction: "Prediction", field: str, row: int, frames: int) -> FuncAnimation:
     """See `Prediction.animate`."""
-    is_line = len(prediction.named_layout().coordinates) == 1
+    is_line = len(prediction.named_layout().of(field).coordinates) == 1
     figure = NotebookFigure(figsize=(6.0, 3.6), layout="constrained")
     times = evenly_spread(len(prediction.t), frames)
     return (_moving_line if is_line else _moving_plane)(figure, prediction, field, row, times)
@@ -38,7 +38,7 @@ def _title(prediction: "Prediction", row: int, time: float) -> str:
 def _moving_line(
     figure: NotebookFigure, prediction: "Prediction", field: str, row: int, times: np.ndarray
 ) -> FuncAnimation:
-    layout, mean = prediction.named_layout(), prediction[field][row]
+    layout, mean = prediction.named_layout().of(field), prediction[field][row]
     x = np.asarray(next(iter(layout.coordinates.values())))
     order = np.argsort(x)
     half = np.zeros_like(mean) if prediction.std is None else BAND * prediction.field(field, "std")[row]
@@ -64,7 +64,7 @@ def _moving_line(
 def _moving_plane(
     figure: NotebookFigure, prediction: "Prediction", field: str, row: int, times: np.ndarray
 ) -> FuncAnimation:
-    layout = prediction.named_layout()
+    layout = prediction.named_layout().of(field)
     images = [plane(layout, values) for values in prediction[field][row]]
     look = {"cmap": MEAN_COLOURS, "vmin": min(map(np.nanmin, images)), "vmax": max(map(np.nanmax, images))}
     axes = figure.subplots()

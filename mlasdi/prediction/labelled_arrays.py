@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from mlasdi.prediction.field_axes import FieldAxes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -18,13 +18,10 @@ def as_dataset(prediction: "Prediction") -> "xr.Dataset":
         raise ValueError("to_xarray needs an additional package: pip install 'mlasdi[xarray]'") from None
     layout, taken = prediction.named_layout(), {"point", "time", "place"}
     taken |= {name + suffix for name in layout.fields for suffix in ("", "_std")}
-    axes = {name: f"coordinate_{name}" if name in taken else name for name in layout.coordinates}
-    taken |= set(axes.values())
-    grid = ("place",) if layout.scattered else tuple(axes.values())
+    axes = FieldAxes.of(layout, taken)
+    taken |= set(axes.coordinates)
     coordinates: dict[str, Any] = {"time": ("time", prediction.t, _unit(layout.time_unit))}
-    for name, values in layout.coordinates.items():
-        dimension = "place" if layout.scattered else axes[name]
-        coordinates[axes[name]] = (dimension, np.asarray(values), _unit(layout.coordinate_units.get(name, "")))
+    coordinates |= {name: (dimension, x, _unit(unit)) for name, (dimension, x, unit) in axes.coordinates.items()}
     if prediction.mu is not None and prediction.space is not None:
         for column, parameter in enumerate(prediction.space.parameters):
             name = f"parameter_{parameter.name}" if parameter.name in taken else parameter.name
@@ -32,9 +29,10 @@ def as_dataset(prediction: "Prediction") -> "xr.Dataset":
     variables: dict[str, Any] = {}
     for name in layout.fields:
         unit = _unit(layout.field_units.get(name, ""))
-        variables[name] = (("point", "time", *grid), prediction.field(name), unit)
+        dimensions = ("point", *(() if layout.of(name).steady else ("time",)), *axes.dimensions[name])
+        variables[name] = (dimensions, prediction.field(name), unit)
         if prediction.std is not None:
-            variables[f"{name}_std"] = (("point", "time", *grid), prediction.field(name, "std"), unit)
+            variables[f"{name}_std"] = (dimensions, prediction.field(name, "std"), unit)
     return xr.Dataset(variables, coordinates)
 
 

@@ -31,8 +31,12 @@ class NotebookFigure(Figure):
 
 def draw(prediction: "Prediction", field: str, row: int) -> NotebookFigure:
     """See `Prediction.plot`."""
-    layout, mean, std = prediction.named_layout(), prediction[field][row], prediction.field(field, "std")[row]
-    if layout.scattered and layout.n_points <= MAX_LINES:
+    layout, mean, std = prediction.named_layout().of(field), prediction[field][row], prediction.field(field, "std")[row]
+    if layout.steady:
+        mean, std = mean[None], std[None]
+    if not layout.shape:
+        figure = _lines(layout, prediction.t[: len(mean)], mean[:, None], std[:, None], field)
+    elif layout.scattered and layout.n_points <= MAX_LINES:
         figure = _lines(layout, prediction.t, mean, std, field)
     elif len(layout.coordinates) == 1:
         figure = _space_time(layout, prediction.t, mean, std, field)
@@ -62,12 +66,18 @@ def _lines(layout: StateLayout, t: np.ndarray, mean: np.ndarray, std: np.ndarray
     figure = NotebookFigure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
     for k in range(layout.n_points):
-        label = ", ".join(f"{name} = {x[k]:.4g}" for name, x in layout.coordinates.items())
+        label = ", ".join(f"{name} = {x[k]:.4g}" for name, x in layout.coordinates.items()) or field
+        if len(mean) == 1:
+            axes.errorbar(label, mean[0, k], BAND * std[0, k], marker="o", capsize=4)
+            continue
         (line,) = axes.plot(t, mean[:, k], label=label)
         low, high = mean[:, k] - BAND * std[:, k], mean[:, k] + BAND * std[:, k]
         axes.fill_between(t, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
-    axes.set_xlabel(labelled("t", layout.time_unit))
     axes.set_ylabel(field_label(layout, field))
+    if len(mean) == 1:
+        axes.set_title("mean and 90 % band")
+        return figure
+    axes.set_xlabel(labelled("t", layout.time_unit))
     axes.legend(title="mean and 90 % band")
     return figure
 
@@ -80,7 +90,7 @@ def _space_time(layout: StateLayout, t: np.ndarray, mean: np.ndarray, std: np.nd
     for axes, values, title, colours in zip(
         panels, (mean, std), ("mean", "standard deviation"), (MEAN_COLOURS, STD_COLOURS), strict=True
     ):
-        if len(t) > 1:
+        if len(mean) > 1:
             image = axes.pcolormesh(x[order], t, values[:, order], cmap=colours, shading="nearest", rasterized=True)
             figure.colorbar(image, ax=axes, label=field_label(layout, field))
             axes.set_ylabel(labelled("t", layout.time_unit))
@@ -93,7 +103,7 @@ def _space_time(layout: StateLayout, t: np.ndarray, mean: np.ndarray, std: np.nd
 
 
 def _snapshots(layout: StateLayout, t: np.ndarray, mean: np.ndarray, std: np.ndarray, field: str) -> NotebookFigure:
-    times = evenly_spread(len(t), 3)
+    times = evenly_spread(len(mean), 3)
     figure = NotebookFigure(figsize=(2.6 * len(times) + 0.8, 4.6), layout="constrained")
     grid = figure.subplots(2, len(times), sharex=True, sharey=True, squeeze=False)
     for panels, values, kind, colours in zip(

@@ -119,14 +119,14 @@ class Probes:
 
     @classmethod
     def of_fields(cls, layout: StateLayout, fields: Sequence[str]) -> "Probes":
-        """All values of the given fields, one field after the other.
+        """All values of the given fields, one field after the other, those on the grid of the first one before others.
 
         Raises:
             ValueError: the state has no such field, or none is given.
         """
-        points = np.arange(layout.n_points)
-        entries = np.concatenate([k * layout.n_points + points for k in _positions(layout, fields)])[:, None]
-        return cls(entries, np.ones(entries.shape), replace(layout, fields=tuple(fields)))
+        chosen = layout.restricted(fields)
+        entries = np.concatenate([_entries(layout, name) for name in chosen.fields])[:, None]
+        return cls(entries, np.ones(entries.shape), chosen)
 
     @classmethod
     def at_points(
@@ -139,33 +139,36 @@ class Probes:
         Args:
             layout: fields and grid of the state.
             points: coordinate name -> coordinate of each point `[point]`, or one number.
-            fields: names of fields; all by default.
+            fields: names of fields; by default all that have these coordinates.
 
         Raises:
             ValueError: unknown or missing coordinates, points outside the grid or where the state holds no value, or
                 an unknown field.
         """
-        names = layout.fields if fields is None else tuple(fields)
-        which = _positions(layout, names)
-        coordinates = _coordinates(layout, points)
-        nodes, weights = _closest_node(layout, coordinates) if layout.scattered else _cell(layout, coordinates)
-        places = replace(layout, fields=names, coordinates=coordinates, mask=None, scattered=True)
-        entries = np.concatenate([k * layout.n_points + nodes for k in which])
-        return cls(entries, np.concatenate([weights] * len(which)), places)
+        if fields is None:
+            fields = [name for name in layout.fields if set(layout.of(name).coordinates) == set(points)] or layout.own
+        places, parts = [], {}
+        for name in fields:
+            one = layout.of(name)
+            coordinates = _coordinates(one, points)
+            nodes, weights = _closest_node(one, coordinates) if one.scattered else _cell(one, coordinates)
+            parts[name] = cls(_entries(layout, name)[nodes], weights)
+            places.append(replace(one, coordinates=coordinates, mask=None, scattered=True, mesh=None))
+        of_values = StateLayout.joined(places)
+        return replace(cls.joined([parts[name] for name in of_values.fields]), layout=of_values)
 
 
-def _positions(layout: StateLayout, fields: Sequence[str]) -> list[int]:
-    unknown = [name for name in fields if name not in layout.fields]
-    if unknown or not fields:
-        given = f"field '{unknown[0]}' is not known" if unknown else "no field is given"
-        raise ValueError(f"{given}; the state has {', '.join(layout.fields)}")
-    return [layout.fields.index(name) for name in fields]
+def _entries(layout: StateLayout, name: str) -> Int[np.ndarray, " value"]:
+    """Entries of a field in the state."""
+    k = layout.fields.index(name)
+    return sum(layout.sizes[:k]) + np.arange(layout.sizes[k])
 
 
 def _coordinates(layout: StateLayout, points: Mapping[str, ArrayLike]) -> dict[str, Float[np.ndarray, " point"]]:
     """The points as arrays of one length, checked, in the order of the layout's coordinates."""
     if set(points) != set(layout.coordinates):
-        raise ValueError(f"coordinates {sorted(points)} given; the state has {sorted(layout.coordinates)}")
+        (name,), has = layout.fields, sorted(layout.coordinates) or "none"
+        raise ValueError(f"coordinates {sorted(points)} given; field '{name}' has {has}")
     arrays = {name: np.atleast_1d(np.asarray(points[name], dtype=float)) for name in layout.coordinates}
     sizes = {name: array.shape for name, array in arrays.items()}
     if len(set(sizes.values())) > 1 or len(next(iter(sizes.values()))) != 1:

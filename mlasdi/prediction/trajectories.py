@@ -49,7 +49,7 @@ class Prediction:
         return len(self.mean)
 
     def __getitem__(self, field: str) -> Float[np.ndarray, "*param_time_and_grid"]:
-        """Mean of a field on its grid, `[param, time, *grid]`; NaN at masked points.
+        """Mean of a field on its own axes, `[param, time, *grid]`, a steady one `[param, *grid]`; NaN at masked points.
 
         Raises:
             ValueError: there is no such field.
@@ -57,17 +57,17 @@ class Prediction:
         return self.field(field)
 
     def field(self, name: str, kind: Literal["mean", "std"] = "mean") -> Float[np.ndarray, "*param_time_and_grid"]:
-        """Mean or standard deviation of a field on its grid, `[param, time, *grid]`; NaN at masked points.
+        """Mean or standard deviation of a field on its own axes, see `[]`.
 
         Raises:
             ValueError: there is no such field, `kind` is unknown, or the standard deviation was not predicted.
         """
         layout = self.named_layout()
-        if name not in layout.fields:
-            raise ValueError(f"field '{name}' is not predicted; the fields are {', '.join(layout.fields)}")
+        self._field_name(name)
         if kind not in ("mean", "std"):
             raise ValueError(f"kind '{kind}': give 'mean' or 'std'")
-        return layout.split(self.mean if kind == "mean" else self._std(f"the deviation of '{name}'"))[name]
+        values = layout.split(self.mean if kind == "mean" else self._std(f"the deviation of '{name}'"))[name]
+        return values[:, 0] if layout.of(name).steady else values
 
     def quantile(self, level: float) -> Float[np.ndarray, "param time state"]:
         """Quantile of each value, by the normal distribution with its mean and standard deviation.
@@ -94,8 +94,9 @@ class Prediction:
     def to_xarray(self) -> "xr.Dataset":
         """The fields as an `xarray.Dataset` with named dimensions, coordinates and units.
 
-        Dimensions are `point`, `time` and the axes of the grid, or `place` for scattered points; parameters are
-        coordinates of `point`. Each field `u` has a variable `u` and, with the standard deviation, `u_std`. Names are
+        Dimensions are `point`, `time` and the axes of the grid, or `place` for scattered points; steady fields have no
+        `time`; parameters are coordinates of `point`. Axes of another grid with the same names end with the name of its
+        first field. Each field `u` has a variable `u` and, with the standard deviation, `u_std`. Names are
         those of NetCDF files written by `mlasdi predict --out`.
 
         Raises:
@@ -109,7 +110,7 @@ class Prediction:
         """Mean and standard deviation of a field of one trajectory.
 
         Along one axis, both over space and time; along several, at the first, middle and last time, on the first two
-        axes; at up to eight scattered points along one or more coordinates, lines with a 90 % band.
+        axes; numbers, and values at up to eight scattered points, as lines with a 90 % band.
 
         Args:
             field: its name; the first by default.
@@ -134,13 +135,19 @@ class Prediction:
             An animation of matplotlib: `to_jshtml()` shows it in a notebook, `save("u.gif")` writes it.
 
         Raises:
-            ValueError: there is no such field or trajectory, or `frames` is less than 1.
+            ValueError: there is no such field or trajectory, the field is steady or has no axis beside time, or
+                `frames` is less than 1.
         """
         from mlasdi.prediction.animations import animation
 
         if frames < 1:
             raise ValueError(f"frames {frames}: at least 1 is needed")
-        return animation(self, self._field_name(field), self._row(row), frames)
+        name = self._field_name(field)
+        layout = self.named_layout().of(name)
+        if layout.steady or not layout.shape:
+            what = "is steady" if layout.steady else "is one number at each time"
+            raise ValueError(f"field '{name}' {what}: there is nothing to animate; use plot")
+        return animation(self, name, self._row(row), frames)
 
     def named_layout(self) -> StateLayout:
         """Fields and grid of the values.
@@ -180,7 +187,7 @@ class Prediction:
         facts: dict[str, Any] = {"shape": shape, "times": f"{self.t[0]:.4g} to {self.t[-1]:.4g}"}
         if self.layout is not None:
             facts["times"] += f" {self.layout.time_unit}".rstrip()
-            facts |= {"fields": ", ".join(self.fields), "axes": ", ".join(self.layout.coordinates)}
+            facts |= {"fields": self.layout.summary()}
         if len(self) == 1 and self.mu is not None:
             facts = {"parameters": self.point_text(0)} | facts
         if self.mean.size:

@@ -7,6 +7,7 @@ not follow the law, as those of clean solutions do not, the snapshots count as f
 Correlated noise is not recognised; its level can be given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import Field
 
-from mlasdi.solvers import evenly_spread
+from mlasdi.solvers import evenly_spread, field_parts
 
 NoiseSetting = Literal["estimate", "none"] | Annotated[float, Field(gt=0, le=10)]
 
@@ -50,27 +51,29 @@ class Denoised:
 
 
 def noise_std(
-    u: Float[np.ndarray, "param time state"], n_fields: int, setting: NoiseSetting
+    u: Float[np.ndarray, "param time state"], sizes: Sequence[int], setting: NoiseSetting
 ) -> Float[np.ndarray, " field"]:
     """Standard deviation of the noise in each field; zeros where there is none.
 
     Args:
         u: the snapshots.
-        n_fields: number of fields of equal length in a state.
+        sizes: number of values of each field in a state.
         setting: `estimate`, `none`, or the level: the standard deviation of the noise relative to that of the values of
             the field without noise.
     """
     if setting == "none":
-        return np.zeros(n_fields)
-    fields = np.split(u.reshape(-1, u.shape[-1]), n_fields, axis=-1)
+        return np.zeros(len(sizes))
+    fields = field_parts(u.reshape(-1, u.shape[-1]), sizes)
     if setting == "estimate":
         return np.array([_estimated(field) for field in fields])
     return np.array([field.std() for field in fields]) * setting / np.sqrt(1 + setting**2)
 
 
-def relative_level(u: Float[np.ndarray, "param time state"], std: Float[np.ndarray, " field"]) -> float:
+def relative_level(
+    u: Float[np.ndarray, "param time state"], std: Float[np.ndarray, " field"], sizes: Sequence[int]
+) -> float:
     """The largest level among the fields, as in `noise_std`."""
-    spread = np.array([field.std() for field in np.split(u, len(std), axis=-1)])
+    spread = np.array([field.std() for field in field_parts(u, sizes)])
     return float(np.max(std / np.sqrt(np.maximum(spread**2 - std**2, np.finfo(float).tiny))))
 
 
@@ -124,6 +127,7 @@ def denoised(
     t: Float[np.ndarray, " time"],
     std: Float[np.ndarray, " field"],
     keep: Int[np.ndarray, " kept"],
+    sizes: Sequence[int],
 ) -> Denoised:
     """Project the snapshots onto modes in space and functions of time that are above the noise.
 
@@ -136,11 +140,12 @@ def denoised(
         t: their times.
         std: standard deviation of the noise in each field.
         keep: indices of the times of the result.
+        sizes: number of values of each field in a state.
     """
     n_param, n_time, n_state = u.shape
-    spread = np.array([field.std() for field in np.split(u, len(std), axis=-1)])
+    spread = np.array([field.std() for field in field_parts(u, sizes)])
     # Values in units of the noise of their field, which is bounded below.
-    unit = np.repeat(np.maximum(std, MIN_LEVEL * np.where(spread > 0, spread, 1.0)), n_state // len(std))
+    unit = np.repeat(np.maximum(std, MIN_LEVEL * np.where(spread > 0, spread, 1.0)), sizes)
     mean = u.mean(axis=(0, 1))
     white = (u - mean) / unit
     polynomials = _polynomials(t)
@@ -160,7 +165,7 @@ def denoised(
     # Each mode keeps the share 1 / n of the noise in n snapshots.
     in_modes = modes.shape[1] / (n_param * n_time) * np.sum(unit**2)
     modes_error = float(np.sqrt(in_modes / np.mean(np.sum(u_kept**2, axis=-1))))
-    return Denoised(u_kept, left, relative_level(u, std), modes_error)
+    return Denoised(u_kept, left, relative_level(u, std, sizes), modes_error)
 
 
 def _modes(a: Float[np.ndarray, "sample value"]) -> tuple[Float[np.ndarray, "value some"], int]:

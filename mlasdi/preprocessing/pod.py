@@ -1,5 +1,6 @@
 """Proper orthogonal decomposition (POD) of snapshots, in float64, to a given truncation error."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -8,7 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 from scipy.sparse import csr_array
 
-from mlasdi.solvers import evenly_spread
+from mlasdi.solvers import evenly_spread, field_parts
 
 BLOCK_ROWS = 256  # states that are lifted at once: the modes, which may exceed a core's cache, are read once a block
 MAX_BLOCK_VALUES = 1 << 24  # bounds the memory of a block
@@ -32,16 +33,18 @@ class BasisSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
 class PodBasis:
     """Affine map between states u and POD coordinates c: `u = mean + scale * modes c`.
 
-    Fields of a state may differ by orders of magnitude, as velocities and pressures do, so norms are those of
-    `u / unit`. In this norm the modes are orthonormal: an error in coordinates, times `scale`, is the error in the
-    state. With this scale the training coordinates have unit mean square norm.
+    Fields of a state may differ by orders of magnitude, as velocities and pressures do, and by their number of values,
+    so norms are those of `u / (unit * balance)`. In this norm the modes are orthonormal: an error in coordinates, times
+    `scale`, is the error in the state. With this scale the training coordinates have unit mean square norm.
 
     Attributes:
         mean: mean of the training snapshots `[state]`.
-        modes: columns `[state, rank]`, orthonormal once divided by `unit`.
+        modes: columns `[state, rank]`, orthonormal once divided by `unit * balance`.
         scale: root mean square norm of the centred training snapshots; the unit of the coordinates.
         truncation_error: relative L2 error of the projection of the training snapshots.
         unit: unit of each value `[state]`, or of all values `[1]`.
+        balance: factor on the unit of each value in norms `[state]`, or `[1]`, by which fields with different numbers
+            of values have the same weight: the root of their number over the mean number.
     """
 
     mean: Float[np.ndarray, " state"]
@@ -49,9 +52,12 @@ class PodBasis:
     scale: float
     truncation_error: float
     unit: Float[np.ndarray, " unit"] = field(default_factory=lambda: np.ones(1))
+    balance: Float[np.ndarray, " balance"] = field(default_factory=lambda: np.ones(1))
 
     @classmethod
-    def fit(cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings, n_fields: int = 1) -> "PodBasis":
+    def fit(
+        cls, u: Float[np.ndarray, "*batch state"], settings: BasisSettings, sizes: Sequence[int] = ()
+    ) -> "PodBasis":
         """Basis of snapshots by the eigenvectors of the smaller Gram matrix, in float64.
 
         In float32, rounding errors would dominate the small eigenvalues of smooth data. For tolerances below
@@ -61,12 +67,14 @@ class PodBasis:
         Args:
             u: the snapshots.
             settings: tolerance and largest rank.
-            n_fields: number of fields of equal length in a state; with several, each is measured in units of its
-                standard deviation over the snapshots.
+            sizes: number of values of each field in a state; with several, each is measured in units of its standard
+                deviation over the snapshots, and all have the same weight. Fields of different sizes, and numbers, are
+                measured in units of their root mean square: the error is then about the root mean square of the
+                relative errors of the fields, whatever offsets these have.
         """
         snapshots = u.reshape(-1, u.shape[-1])
         mean = snapshots.mean(axis=0)
-        return cls._of_centred(mean, snapshots - mean, len(snapshots), settings, n_fields)
+        return cls._of_centred(mean, snapshots - mean, len(snapshots), settings, sizes)
 
     @classmethod
     def fit_factored(
@@ -74,14 +82,14 @@ class PodBasis:
         rows: Float[np.ndarray, "point row state"],
         in_time: Float[np.ndarray, "time row"],
         settings: BasisSettings,
-        n_fields: int = 1,
+        sizes: Sequence[int] = (),
     ) -> "PodBasis":
         """Basis of the snapshots `in_time @ rows[i]` of trajectories i, without forming them.
 
         Args:
             rows: factors of the trajectories in space.
             in_time: factors in time, with orthonormal columns.
-            settings, n_fields: as for `fit`.
+            settings, sizes: as for `fit`.
         """
         n, sums = len(rows) * len(in_time), np.tile(in_time.sum(axis=0), len(rows))
         flat = rows.reshape(-1, rows.shape[-1])
@@ -90,7 +98,7 @@ class PodBasis:
         square = float(sums @ sums)
         factor = (1 - np.sqrt(max(1 - square / n, 0.0))) / square if square else 0.0
         centred = flat - factor * sums[:, None] * (n * mean)
-        return cls._of_centred(mean, centred, n, settings, n_fields)
+        return cls._of_centred(mean, centred, n, settings, sizes)
 
     @classmethod
     def _of_centred(
@@ -99,13 +107,15 @@ class PodBasis:
         centred: Float[np.ndarray, "row state"],
         n_snapshots: int,
         settings: BasisSettings,
-        n_fields: int,
+        sizes: Sequence[int],
     ) -> "PodBasis":
         """Basis of rows with the same Gram matrix as the centred snapshots."""
-        unit = np.ones(1)
-        if n_fields > 1:
-            unit = _units(np.square(centred).sum(axis=0) / n_snapshots, mean, n_fields)
-            mean, centred = mean / unit, centred / unit
+        unit, balance = np.ones(1), np.ones(1)
+        if len(sizes) > 1:
+            unit = _units(np.square(centred).sum(axis=0) / n_snapshots, mean, sizes)
+            if len(set(sizes)) > 1:
+                balance = np.repeat(np.sqrt(np.array(sizes) / np.mean(sizes)), sizes)
+            mean, centred = mean / (unit * balance), centred / (unit * balance)
         total = max(float(np.sum(centred**2) + n_snapshots * mean @ mean), np.finfo(float).tiny)
         tall = centred.shape[0] >= centred.shape[1]
         if settings.tolerance < MIN_TOLERANCE_OF_GRAM:
@@ -126,22 +136,27 @@ class PodBasis:
         blocks = (centred[start : start + BLOCK_ROWS] for start in range(0, len(centred), BLOCK_ROWS))
         truncated = sum(_truncated_square(block, modes) for block in blocks)
         if unit.size > 1:
-            mean, modes = unit * mean, unit[:, None] * modes
+            mean, modes = unit * balance * mean, (unit * balance)[:, None] * modes
         modes = np.ascontiguousarray(modes)  # the memory layout of a loaded basis: products then round in the same way
         scale = float(np.sqrt(values.sum() / n_snapshots)) or 1.0
-        return cls(mean, modes, scale, float(np.sqrt(truncated / total)), unit)
+        return cls(mean, modes, scale, float(np.sqrt(truncated / total)), unit, balance)
 
     @property
     def rank(self) -> int:
         return self.modes.shape[1]
 
+    @property
+    def norm_unit(self) -> Float[np.ndarray, " unit"]:
+        """The unit of each value in norms."""
+        return self.unit * self.balance
+
     def project(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch rank"]:
         """POD coordinates of states."""
-        return (u - self.mean) / self.unit**2 @ self.modes / self.scale
+        return (u - self.mean) / self.norm_unit**2 @ self.modes / self.scale
 
     def state_norm(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
         """L2 norm of states, or of differences of states, each value in its unit."""
-        return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
+        return np.asarray(np.linalg.norm(u / self.norm_unit, axis=-1))
 
     def lift(
         self, c: Float[np.ndarray, "*batch rank"], out: Float[np.ndarray, "*batch state"] | None = None
@@ -175,10 +190,12 @@ class PodBasis:
         if entries.shape[1] == 1:
             rows = entries[:, 0]
             unit = np.abs(weights[:, 0]) * self._units[rows]
-            return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows], unit=unit)
+            mean, modes = weights[:, 0] * self.mean[rows], weights * self.modes[rows]
+            return replace(self, mean=mean, modes=modes, unit=unit, balance=np.ones(1))
         mean = np.sum(weights * self.mean[entries], axis=1)
         unit = np.abs(np.sum(weights * self._units[entries], axis=1))
-        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]), unit=unit)
+        modes = np.einsum("vc,vcr->vr", weights, self.modes[entries])
+        return replace(self, mean=mean, modes=modes, unit=unit, balance=np.ones(1))
 
     @property
     def _units(self) -> Float[np.ndarray, " state"]:
@@ -194,24 +211,42 @@ class PodBasis:
         """
         values = matrix @ coefficients
         modes = np.ascontiguousarray(values[:, 1:])
-        return replace(self, mean=values[:, 0], modes=modes, unit=matrix @ self._units)
+        return replace(self, mean=values[:, 0], modes=modes, unit=matrix @ self._units, balance=np.ones(1))
 
     def subsampled(self, n_state: int) -> "PodBasis":
-        """The basis of at most `n_state` evenly spread state entries; for `lift` and `lift_std`, not for `project`."""
-        rows = evenly_spread(len(self.mean), n_state)
-        return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows])
+        """The basis of about `n_state` entries of the state; for `lift` and `lift_std`, not for `project`.
+
+        They are evenly spread over all entries, or over those of each field where fields have different sizes.
+        """
+        groups = [np.arange(len(self.mean))]
+        if self.balance.size > 1:
+            groups = np.split(groups[0], np.flatnonzero(np.diff(self.balance * self.unit)) + 1)
+        rows = np.concatenate([group[evenly_spread(len(group), -(-n_state // len(groups)))] for group in groups])
+        balance = self.balance[rows] if self.balance.size > 1 else self.balance
+        return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows], balance=balance)
+
+    def field_norms(self, sizes: Sequence[int]) -> list[Float[np.ndarray, "_ column"]]:
+        """For each field a matrix R with `|u| = |R (1, c)|` for its part u of the states of POD coordinates c.
+
+        The norm is that of the values themselves; R has at most `1 + rank` rows.
+
+        Args:
+            sizes: number of values of each field.
+        """
+        columns = np.column_stack([self.mean, self.scale * self.modes])
+        return [np.asarray(np.linalg.qr(part.T, mode="r")) for part in field_parts(columns.T, sizes)]
 
     @cached_property
     def truncation_rms(self) -> float:
         """Root mean square, over the values of the training snapshots, of the truncation error, in their units."""
-        size = np.sqrt(np.sum((self.mean / self.unit) ** 2) + self.scale**2)
+        size = np.sqrt(np.sum((self.mean / self.norm_unit) ** 2) + self.scale**2)
         return float(self.truncation_error * size / np.sqrt(len(self.mean)))
 
     @cached_property
     def _mean_parts(self) -> tuple[Float[np.ndarray, " rank"], float]:
         """The mean state's component along the modes, and the squared norm of its orthogonal complement."""
-        along = self.modes.T @ (self.mean / self.unit**2)
-        return along, max(float(np.sum((self.mean / self.unit) ** 2) - along @ along), 0.0)
+        along = self.modes.T @ (self.mean / self.norm_unit**2)
+        return along, max(float(np.sum((self.mean / self.norm_unit) ** 2) - along @ along), 0.0)
 
     @property
     def mean_coordinates(self) -> Float[np.ndarray, " rank"]:
@@ -232,16 +267,19 @@ def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndar
 
 
 def _units(
-    variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], n_fields: int
+    variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], sizes: Sequence[int]
 ) -> Float[np.ndarray, " state"]:
     """Standard deviation of each field over the snapshots; for a constant field, the root mean square of its values.
 
+    For all fields the latter if they have different sizes, or are numbers.
+
     Args:
         variance, mean: of each value over the snapshots.
-        n_fields: number of fields.
+        sizes: number of values of each field.
     """
-    std = np.sqrt(variance.reshape(n_fields, -1).mean(axis=1))
-    size = np.sqrt((variance + mean**2).reshape(n_fields, -1).mean(axis=1))
-    is_constant = std <= np.finfo(float).eps * size
+    std = np.sqrt([one.mean() for one in field_parts(variance, sizes)])
+    size = np.sqrt([one.mean() for one in field_parts(variance + mean**2, sizes)])
+    by_size = len(set(sizes)) > 1 or sizes[0] == 1
+    is_constant = (std <= np.finfo(float).eps * size) | by_size
     units = np.where(is_constant, np.where(size > 0, size, 1.0), std)
-    return np.repeat(units, len(mean) // n_fields)
+    return np.repeat(units, sizes)

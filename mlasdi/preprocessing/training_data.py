@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
 from mlasdi.preprocessing.noise import Denoised, denoised
-from mlasdi.solvers import ParameterSpace, StateLayout, differ_by_white_noise, evenly_spread, not_averaged
+from mlasdi.solvers import ParameterSpace, StateLayout, differ_by_white_noise, evenly_spread, field_parts, not_averaged
 
 # Of the automatic number of times: bounds, the error of interpolation in time that is aimed at, and the values of a
 # state on which it is measured. The tolerance lies below the error that models have on the development problems.
@@ -32,6 +32,12 @@ class TrainingData:
     mu: Float[np.ndarray, "param n_params"]
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "param time state"]
+
+    def lasting(self) -> "TrainingData":
+        """A steady solution, at one time, as one that lasts: at two times, between which models interpolate."""
+        if len(self.t) > 1:
+            return self
+        return replace(self, t=self.t[0] + np.array([0.0, 1.0]), u=np.repeat(self.u, 2, axis=1))
 
     def thinned(self, n_time: int | Literal["auto"]) -> "TrainingData":
         """About `n_time` times, evenly spread, first and last included.
@@ -60,15 +66,17 @@ class TrainingData:
         """
         if n_time >= len(self.t):
             return 0.0
-        keep = self._spread_times(n_time)
-        rows = evenly_spread(self.u.shape[2], SAMPLED_VALUES)
-        largest = 0.0
+        keep, largest = self._spread_times(n_time), 0.0
+        # Fields on one grid count together; those on grids of their own, which may be single numbers, count each.
+        together = sum(self.layout.sizes[: len(self.layout.own)])
+        sizes = (together, *self.layout.sizes[len(self.layout.own) :])
         for run in self.u:
-            values = run[:, rows]
-            distance = np.linalg.norm(CubicSpline(self.t[keep], values[keep])(self.t) - values, axis=1)
-            norms = np.linalg.norm(values, axis=1)
-            scale = max(0.1 * norms.max(), np.finfo(float).tiny)
-            largest = max(largest, float((distance / np.maximum(norms, scale)).max()))
+            for part in field_parts(run, sizes):
+                values = part[:, evenly_spread(part.shape[1], SAMPLED_VALUES)]
+                distance = np.linalg.norm(CubicSpline(self.t[keep], values[keep])(self.t) - values, axis=1)
+                norms = np.linalg.norm(values, axis=1)
+                scale = max(0.1 * norms.max(), np.finfo(float).tiny)
+                largest = max(largest, float((distance / np.maximum(norms, scale)).max()))
         return largest
 
     def denoised(self, std: Float[np.ndarray, " field"], n_time: int) -> tuple["TrainingData", Denoised]:
@@ -78,7 +86,7 @@ class TrainingData:
             std: standard deviation of the noise in each field.
         """
         keep = self._spread_times(n_time)
-        found = denoised(self.u, self.t, std, keep)
+        found = denoised(self.u, self.t, std, keep, self.layout.sizes)
         return replace(self, t=self.t[keep], u=found.u), found
 
     def check_repeated_runs(self) -> None:
@@ -92,7 +100,7 @@ class TrainingData:
         first, group, _ = self._groups()
         for k, row in enumerate(first):
             rows = np.flatnonzero(group == k)
-            if len(rows) > 1 and not differ_by_white_noise(self.u[rows], len(self.layout.fields)):
+            if len(rows) > 1 and not differ_by_white_noise(self.u[rows], self.layout.sizes):
                 where = str(self.space.as_dict(self.mu[row]))
                 raise ValueError(not_averaged([f"row {i}" for i in rows], where))
 

@@ -1,4 +1,5 @@
 from .error_norms import covered as covered
+from .error_norms import field_errors as field_errors
 from .error_norms import max_relative_error as max_relative_error
 from .error_norms import relative as relative
 from .error_norms import relative_error as relative_error
@@ -11,6 +12,7 @@ from .predictor import ExtrapolationWarning as ExtrapolationWarning
 from .predictor import Prediction as Prediction
 from .predictor import Probes as Probes
 from .reconstruction import Reconstruction as Reconstruction
+from .results import FieldErrors as FieldErrors
 from .results import PrequentialErrors as PrequentialErrors
 from .results import TrainingRecord as TrainingRecord
 from .surrogate import Surrogate as Surrogate
@@ -18,6 +20,7 @@ from .uncertainty import MIN_FACTOR as MIN_FACTOR
 from .uncertainty import N_PARTS as N_PARTS
 from .uncertainty import NORMAL_90 as NORMAL_90
 from .uncertainty import UNCALIBRATED as UNCALIBRATED
+from .uncertainty import FieldNorms as FieldNorms
 from .uncertainty import FieldStd as FieldStd
 from .uncertainty import TimeFactors as TimeFactors
 from .uncertainty import band_factors as band_factors

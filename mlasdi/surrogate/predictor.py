@@ -272,8 +272,8 @@ class Predictor:
         return checked_points(self.space, mu), checked_times(self.t, t, self.model.latent)
 
     def unit_times(self, t: Float[np.ndarray, " time"]) -> Float[torch.Tensor, " time"]:
-        """Times in units of the training interval, from 0 to 1."""
-        return torch.from_numpy((t - self.t[0]) / (self.t[-1] - self.t[0]))
+        """Times in units of the training interval, from 0 to 1; those of a steady model are 0."""
+        return torch.from_numpy((t - self.t[0]) / ((self.t[-1] - self.t[0]) or 1.0))
 
 
 def _chunks(n: int, size: int) -> Iterator[slice]:

@@ -58,12 +58,14 @@ class Reconstruction:
 
     def state_norm(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
         """L2 norm of states, or of differences of states, each field in the unit of its variation."""
-        return np.asarray(np.linalg.norm(u / self.unit, axis=-1))
+        return np.asarray(np.linalg.norm(u / self.norm_unit, axis=-1))
 
     @property
-    def unit(self) -> Float[np.ndarray, " unit"]:
-        """Standard deviation over the training of the field of each value of a state; or one for all values `[1]`."""
+    def norm_unit(self) -> Float[np.ndarray, " unit"]:
+        """The unit of each value of a state in norms, by the standard deviation of its field over the training; `[1]`
+        for one field.
+        """
         if self.coordinate_scaling is None or self.basis.unit.size == 1:
-            return self.basis.unit
+            return self.basis.norm_unit
         fields = self.basis.unit.reshape(len(self.layout.fields), -1)[:, 0]
         return np.repeat(fields, self.layout.n_points)

@@ -57,6 +57,7 @@ class PrequentialErrors:
         deviations: its relative standard deviation without calibration, the maximum over time.
         n_points: number of training points of the model that was tested.
         kinds: of that model, and of the one by whose distance its deviation was widened (`TrainingRecord.kind`).
+        fields: relative error found in each field, by name; those of earlier versions have none.
     """
 
     x: tuple[tuple[float, ...], ...] = ()
@@ -65,10 +66,13 @@ class PrequentialErrors:
     deviations: tuple[float, ...] = ()
     n_points: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
+    fields: tuple[Mapping[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.kinds) < len(self.errors):  # of earlier versions, which kept none
             object.__setattr__(self, "kinds", ("",) * len(self.errors))
+        if len(self.fields) < len(self.errors):
+            object.__setattr__(self, "fields", ({},) * len(self.errors))
 
     def __len__(self) -> int:
         return len(self.errors)
@@ -81,7 +85,12 @@ class PrequentialErrors:
             (*self.deviations, *later.deviations),
             (*self.n_points, *later.n_points),
             (*self.kinds, *later.kinds),
+            (*self.fields, *later.fields),
         )
+
+    def of_field(self, name: str) -> tuple[float, ...]:
+        """Errors found in one field, where they are known, oldest first."""
+        return tuple(errors[name] for errors in self.fields if name in errors)
 
     @property
     def newest(self) -> "PrequentialErrors":
@@ -100,10 +109,11 @@ class PrequentialErrors:
     def described(self, space: ParameterSpace) -> list[dict[str, Any]]:
         """Each point with the error that was expected and the one that was found, as JSON."""
         points = space.from_unit(np.array(self.x).reshape(-1, space.n_params))
-        columns = zip(points, self.expected, self.errors, self.n_points, strict=True)
+        columns = zip(points, self.expected, self.errors, self.n_points, self.fields, strict=True)
         return [
             {"mu": space.as_dict(mu), "expected": expected, "found": found, "n_points": n}
-            for mu, expected, found, n in columns
+            | ({"fields": dict(fields)} if fields else {})
+            for mu, expected, found, n, fields in columns
         ]
 
     def _rows(self, rows: Sequence[int]) -> "PrequentialErrors":
@@ -114,7 +124,21 @@ class PrequentialErrors:
             tuple(self.deviations[k] for k in rows),
             tuple(self.n_points[k] for k in rows),
             tuple(self.kinds[k] for k in rows),
+            tuple(self.fields[k] for k in rows),
         )
+
+
+@dataclass(frozen=True)
+class FieldErrors:
+    """Errors of one field by the model's own account, relative to the norm of that field.
+
+    Attributes:
+        estimate: of the largest error over the parameter box, as a fraction; None where it is unknown.
+        calibration: errors and standard deviations of the folds, by which the standard deviation is calibrated.
+    """
+
+    estimate: float | None
+    calibration: LocalCalibration = field(default_factory=LocalCalibration)
 
 
 @dataclass(frozen=True)
@@ -150,6 +174,7 @@ class TrainingRecord:
         bands: widths of the bands that hold 90 % of the errors of each fold, in units of those by `std_factors`, and
             how much the disagreement widens them; empty where they are not known.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
+        fields: errors of each field, where there are several.
     """
 
     stage_names: tuple[str, ...]
@@ -175,6 +200,7 @@ class TrainingRecord:
     prequential: PrequentialErrors = field(default_factory=PrequentialErrors)
     disagreement: Disagreement = field(default_factory=Disagreement)
     bands: LocalCalibration = field(default_factory=LocalCalibration)
+    fields: Mapping[str, FieldErrors] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:

@@ -25,7 +25,7 @@ from mlasdi.stages import (
     StagedModel,
 )
 from mlasdi.surrogate.local_calibration import Disagreement, LocalCalibration
-from mlasdi.surrogate.results import PrequentialErrors, TrainingRecord
+from mlasdi.surrogate.results import FieldErrors, PrequentialErrors, TrainingRecord
 
 if TYPE_CHECKING:
     from mlasdi.surrogate.surrogate import Surrogate
@@ -39,7 +39,8 @@ STAGES: dict[str, type[Stage]] = {
 def disassembled(surrogate: "Surrogate") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """A surrogate as tensors and JSON."""
     space, layout, basis, model = surrogate.space, surrogate.layout, surrogate.basis, surrogate.model
-    arrays = {"t": surrogate.t, "basis.mean": basis.mean, "basis.modes": basis.modes, "basis.unit": basis.unit}
+    arrays = {"t": surrogate.t}
+    arrays |= {f"basis.{name}": getattr(basis, name) for name in ("mean", "modes", "unit", "balance")}
     latent_settings, latent_arrays = model.latent.state()
     arrays |= {f"latent.{name}": array for name, array in latent_arrays.items()}
     layout_parts, layout_arrays = layout.parts()
@@ -88,7 +89,13 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
     record["bands"] = LocalCalibration(**record.get("bands", {}))
     record["disagreement"] = Disagreement(**record.get("disagreement", {}))
     record["prequential"] = PrequentialErrors(**record.get("prequential", {}))
-    basis = PodBasis(arrays["basis.mean"], arrays["basis.modes"], unit=arrays["basis.unit"], **description["basis"])
+    balance = arrays.get("basis.balance", np.ones(1))  # models of earlier versions have fields of one size
+    columns = arrays["basis.mean"], arrays["basis.modes"]
+    record["fields"] = {
+        name: FieldErrors(one["estimate"], LocalCalibration(**one["calibration"]))
+        for name, one in record.get("fields", {}).items()
+    }
+    basis = PodBasis(*columns, unit=arrays["basis.unit"], balance=balance, **description["basis"])
     return {
         "space": ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),
         "layout": layout,
@@ -114,16 +121,17 @@ def check_consistency(surrogate: "Surrogate") -> None:
     for name, (array, expected) in shapes.items():
         if array.shape != expected:
             raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
-    if t.ndim != 1 or len(t) < 2 or not (np.diff(t) > 0).all():
+    if t.ndim != 1 or len(t) < 1 or not (np.diff(t) > 0).all():
         raise ValueError("its times do not increase")
     x = surrogate.model.latent.x
     if x.ndim != 2 or x.shape[1] != surrogate.space.n_params or not len(x):
         raise ValueError(f"its training points have shape {x.shape}, with {surrogate.space.n_params} parameters")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]])
-    if found.mean.shape != (1, 2, n_state):
-        raise ValueError(f"its prediction has shape {found.mean.shape}, expected {(1, 2, n_state)}")
+        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]] if len(t) > 1 else t)
+    expected = (1, min(len(t), 2), n_state)
+    if found.mean.shape != expected:
+        raise ValueError(f"its prediction has shape {found.mean.shape}, expected {expected}")
     if np.isnan(found.mean).any() or found.std is None or np.isnan(found.std).any():  # infinite: it has diverged
         raise ValueError("its prediction at a training point is not a number")
 

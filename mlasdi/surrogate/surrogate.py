@@ -18,8 +18,9 @@ from mlasdi.solvers import Points
 from mlasdi.surrogate import files as surrogate_files
 from mlasdi.surrogate import serialization
 from mlasdi.surrogate.files import SurrogateError as SurrogateError
+from mlasdi.surrogate.local_calibration import LocalCalibration
 from mlasdi.surrogate.predictor import Predictor
-from mlasdi.surrogate.uncertainty import UNCALIBRATED, FieldStd, TimeFactors
+from mlasdi.surrogate.uncertainty import UNCALIBRATED, FieldNorms, FieldStd, TimeFactors
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,16 +43,24 @@ class Surrogate(Predictor, Analyses):
         return self.record.error_estimate
 
     @property
+    def error_estimates(self) -> dict[str, float | None]:
+        """`error_estimate` of each field, relative to the norm of that field."""
+        if len(self.layout.fields) == 1:
+            return {self.layout.fields[0]: self.error_estimate}
+        known = self.record.fields
+        return {name: known[name].estimate if name in known else None for name in self.layout.fields}
+
+    @property
     def scaling_laws(self) -> dict[str, str]:
         """Rates of time, scales and shifts of coordinates, and amplitudes of fields, as formulas in the parameters."""
         return scaling_formulas(self.space, self.time_scaling, self.coordinate_scaling)
 
     def relative_std(
-        self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
+        self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None, field: str | None = None
     ) -> Float[np.ndarray, " param"]:
         """Estimated relative error at `mu`.
 
-        It is the calibrated standard deviation of the field in the L2 norm, relative to the norm of the solution,
+        It is the calibrated standard deviation of the state in the L2 norm, relative to the norm of the solution,
         maximum over time.
 
         Args:
@@ -59,9 +68,14 @@ class Surrogate(Predictor, Analyses):
             pending: points `[q, n_params]` whose solves are under way; they count as known.
             n_time: evaluate at most `n_time` of the training times, at equal strides; all by default. Equidistant times
                 stay equidistant, which is several times cheaper.
+            field: name of a field: its own error, relative to its own norm.
+
+        Raises:
+            ValueError: there is no such field.
         """
         x = self.space.to_unit(self.space.as_array(mu))
-        return self.record.calibration.estimate(x, self.uncalibrated_std(mu, pending, n_time=n_time))
+        std = self._std(mu, pending, n_time, field)
+        return self._calibration(field).estimate(x, std)
 
     def uncalibrated_std(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
@@ -70,13 +84,32 @@ class Surrogate(Predictor, Analyses):
 
         Wider where another model disagrees (`Disagreement`).
         """
+        return self._std(mu, pending, n_time)
+
+    def _calibration(self, field: str | None) -> LocalCalibration:
+        if field is None or len(self.layout.fields) == 1:
+            return self.record.calibration
+        return self.record.fields[field].calibration if field in self.record.fields else LocalCalibration()
+
+    def _std(
+        self, mu: Points, pending: ArrayLike | None, n_time: int | None, field: str | None = None
+    ) -> Float[np.ndarray, " param"]:
+        """Uncalibrated standard deviation of the state, or of a field."""
         x = self.space.to_unit(self.space.as_array(mu))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self.unit_times(self.t[::-stride][::-1])
         # Models of earlier versions, and those with too few points for folds, have factors over time alone.
         factors = UNCALIBRATED if self.record.calibration else TimeFactors(self.record.error_factors)
-        std = FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors).maximum(x, tau)
-        return self.record.disagreement.widened(x, std)
+        std = FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors)
+        if field is None:
+            return self.record.disagreement.widened(x, std.maximum(x, tau))
+        self.layout.of(field)
+        norm = self._field_norms[self.layout.fields.index(field)]
+        return self.record.disagreement.widened(x, std.maxima(x, tau, (norm,))[1])
+
+    @cached_property
+    def _field_norms(self) -> FieldNorms:
+        return self.basis.field_norms(self.layout.sizes)
 
     def acquisition_score(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
@@ -93,9 +126,9 @@ class Surrogate(Predictor, Analyses):
 
         Returns:
             `chosen` and `candidates` (name -> stages, leave-one-out error, error estimate, seconds), `stages` (name and
-            leave-one-out error with all stages up to it), `error_estimate`, `scaling_laws`, `truncation_error`,
-            `noise_level`, `seconds`, `findings` (`kind`, `message`, `remedy`), and the numbers of points, times and POD
-            coordinates.
+            leave-one-out error with all stages up to it), `error_estimate`, `error_estimates`, `scaling_laws`,
+            `truncation_error`, `noise_level`, `seconds`, `findings` (`kind`, `message`, `remedy`), and the numbers of
+            points, times and POD coordinates.
         """
         record = self.record
         errors = record.stage_errors or (None,) * len(record.stage_names)
@@ -107,6 +140,7 @@ class Surrogate(Predictor, Analyses):
                 for name, error in zip(record.stage_names, errors, strict=True)
             ],
             "error_estimate": record.error_estimate,
+            "error_estimates": self.error_estimates,
             "scaling_laws": dict(self.scaling_laws),
             "truncation_error": record.truncation_error,
             "noise_level": record.noise_level,
@@ -167,10 +201,9 @@ class Surrogate(Predictor, Analyses):
     def _facts(self) -> dict[str, str]:
         box = ", ".join(f"{p.name} {p.low:.4g} to {p.high:.4g} {p.unit}".rstrip() for p in self.space.parameters)
         estimate = "unknown" if self.error_estimate is None else f"{100 * self.error_estimate:.2g} %"
-        grid = " x ".join(map(str, self.layout.shape))
         return {
             "parameters": box,
-            "fields": f"{', '.join(self.layout.fields)} on {grid} points",
+            "fields": self.layout.summary(),
             "times": f"{len(self.t)} from {self.t[0]:.4g} to {self.t[-1]:.4g} {self.layout.time_unit}".rstrip(),
             "training runs": str(len(self.model.latent.x)),
             "stages": " + ".join(self.record.stage_names),

@@ -4,8 +4,9 @@ Errors do not grow over time as predicted standard deviations do: latent traject
 beyond the end of a trajectory the values are extrapolated. So each part of the time interval has its own factor.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,6 +22,7 @@ from mlasdi.surrogate.error_norms import relative
 N_PARTS = 4  # equal parts of the time interval
 NORMAL_90 = 1.6448536269514722  # half width of the central 90 % of a standard normal distribution
 PART_TOLERANCE = 1e-9  # safety bound: a time between two parts belongs to both, also after rounding
+FieldNorms: TypeAlias = Sequence[Float[np.ndarray, "_ column"]]
 CHUNK = 32  # points whose standard deviation is computed at once: bounds the memory
 # Folds are few, and they reuse coefficients fitted with the held-out point, so factors below 1 are not used. For
 # aligned, smooth data factors down to 1/3 are. Chosen by the coverage of the bands and the error estimates on the
@@ -135,9 +137,25 @@ class FieldStd:
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]
     ) -> Float[np.ndarray, "param time"]:
         """Values at points of the unit cube and rescaled times, without the factors."""
+        return self.by_field(x, t, ())[0]
+
+    def by_field(
+        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], norms: FieldNorms
+    ) -> Float[np.ndarray, "field param time"]:
+        """`uncalibrated`, then the same for single fields, each relative to its own norm.
+
+        Args:
+            norms: of these fields, by `PodBasis.field_norms`.
+        """
         steps = self.model.deviations(x, t, self.gp, self.time_scaling, for_estimate=True)
         std = self.basis.scale * steps.square().sum(dim=(0, -1)).sqrt().numpy()
-        return relative(std, self.basis.norm(self.model.mean(x, t).numpy()))
+        mean = self.model.mean(x, t).numpy()
+        found = [relative(std, self.basis.norm(mean))]
+        for norm in norms:
+            offset, matrix = norm[:, 0], norm[:, 1:].T
+            of_field = np.sqrt(np.square(steps.numpy() @ matrix).sum(axis=(0, -1)))
+            found.append(relative(of_field, np.linalg.norm(offset + mean @ matrix, axis=-1)))
+        return np.stack(found)
 
     def maximum(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Float[np.ndarray, " param"]:
         """The largest calibrated value over time, at points of the unit cube.
@@ -145,16 +163,23 @@ class FieldStd:
         Args:
             t: rescaled times. Those beyond a point's own interval do not count.
         """
+        return self.maxima(x, t, ())[0]
+
+    def maxima(
+        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], norms: FieldNorms
+    ) -> Float[np.ndarray, "field param"]:
+        """`maximum`, then the same for single fields; see `by_field`."""
         maxima = []
         for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):
             rates = self.time_scaling.rate(part)[:, None]
-            values = self.uncalibrated(part, t)
+            values = self.by_field(part, t, norms)
             calibrated = self.factors(t.numpy() / rates) * values
             if not self.time_scaling.is_common:
                 # The end of a point's interval lies between two times. Interpolated there, the maximum is continuous
                 # in `x`, over which it is maximised.
-                ends = [np.interp(end, t, row) for end, row in zip(rates[:, 0], values, strict=True)]
+                ends = [[np.interp(end, t, row) for end, row in zip(rates[:, 0], one, strict=True)] for one in values]
                 inside = np.where(self.time_scaling.covers(part, t.numpy()), calibrated, 0.0)
-                calibrated = np.column_stack([inside, self.factors(np.ones(len(part))) * ends])
+                at_ends = self.factors(np.ones(len(part))) * np.array(ends)
+                calibrated = np.concatenate([inside, at_ends[..., None]], axis=-1)
             maxima.append(calibrated.max(axis=-1))
-        return np.concatenate(maxima)
+        return np.concatenate(maxima, axis=-1)

@@ -121,7 +121,7 @@ class KrigedAlignment:
     def of(cls, aligned: Aligned, data: TrainingData, noise: Float[np.ndarray, " state"] | None) -> "KrigedAlignment":
         """Choose the kernels for the trajectories of `data` in these variables."""
         x, basis = data.space.to_unit(data.mu), aligned.basis
-        left = 0.0 if noise is None else float(np.sum((noise / basis.unit / basis.scale) ** 2))
+        left = 0.0 if noise is None else float(np.sum((noise / basis.norm_unit / basis.scale) ** 2))
         kernels = select_kernels(x, aligned.c.reshape(len(x), -1), left / basis.rank)
         t = torch.from_numpy((data.t - data.t[0]) / (data.t[-1] - data.t[0]))
         extrapolation = Extrapolation(aligned.time_scaling, aligned.trajectory_splines, aligned.missing)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from mlasdi.alignment import Aligned
 from mlasdi.latent import LatentModel
 from mlasdi.operator_inference import OperatorInferenceSettings
 from mlasdi.preprocessing import PodBasis
-from mlasdi.solvers import ParameterSpace
+from mlasdi.solvers import ParameterSpace, StateLayout
 from mlasdi.stages import StagedModel, TrainingSet
+from mlasdi.surrogate import FieldNorms
 from mlasdi.training.settings import ModelSettings, StageSettings
 from mlasdi.validation import MIN_FOLDS, fold_errors, kriged_fold_errors, mean_errors, training_errors
 
@@ -45,6 +47,7 @@ class TrainingContext:
         generator: of all random numbers.
         report: called with the progress of iterative fits.
         space: the parameter box.
+        layout: fields and grids of the states; None where errors of single fields are not wanted.
         seed: of the points of the box over which errors are estimated.
         device: on which networks are trained, as torch names it.
         interval: length of the training interval, in the unit of time.
@@ -60,6 +63,7 @@ class TrainingContext:
     generator: torch.Generator
     report: Callable[[Progress], None]
     space: ParameterSpace
+    layout: StateLayout | None = None
     seed: int = 0
     device: str = "cpu"
     interval: float = 1.0
@@ -72,6 +76,13 @@ class TrainingContext:
     def basis(self) -> PodBasis:
         """The POD basis, in which errors are measured."""
         return self.aligned.basis
+
+    @cached_property
+    def field_norms(self) -> FieldNorms:
+        """By which errors of single fields are measured; empty where there is one field."""
+        if self.layout is None or len(self.layout.fields) < 2:
+            return ()
+        return self.basis.field_norms(self.layout.sizes)
 
     @property
     def trivial_latent(self) -> LatentModel:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from mlasdi.solvers import StateLayout, evenly_spread
 from mlasdi.stages import StagedModel
-from mlasdi.surrogate import Disagreement, Probes, Reconstruction, relative
+from mlasdi.surrogate import Disagreement, LocalCalibration, Probes, Reconstruction, relative
 from mlasdi.training.race import Contender
 from mlasdi.training.scoring import ErrorEstimates
 
@@ -35,26 +35,31 @@ def with_disagreement(
     pair = _Sampled(chosen, layout), _Sampled(other, layout)
     models = chosen.model, other.model
     calibration, x = errors.loo.calibration, chosen.selection.context.data.x
-    of_folds = np.concatenate(
-        [_distance(*pair, *(one.of_fold(i) for one in pair), x[i : i + 1]) for i in range(len(x))]
-    )
+    folds = [(pair[0].of_fold(i), pair[1].of_fold(i)) for i in range(len(x))]
+    of_folds = np.concatenate([_distance(*pair, *fold, x[i : i + 1]) for i, fold in enumerate(folds)])
     spreads = np.clip(calibration.deviations, SMALLEST, LARGEST)
     weight = float(np.exp(np.mean(np.log(spreads / of_folds))))
     distances = _distance(*pair, *models, errors.points)
     found = Disagreement(
         x=tuple(map(tuple, errors.points.tolist())),
         distances=tuple(distances.tolist()),
-        deviations=tuple(errors.deviations.tolist()),
+        deviations=tuple(errors.deviations[0].tolist()),
         weight=weight,
         other=other.name,
     )
     wider = np.hypot(1.0, weight * of_folds / spreads)
+
+    def widened(one: LocalCalibration) -> LocalCalibration:
+        return replace(one, deviations=tuple((np.array(one.deviations) * wider).tolist()))
+
     loo = replace(
         errors.loo,
-        calibration=replace(calibration, deviations=tuple((spreads * wider).tolist())),
-        bands=replace(errors.loo.bands, deviations=tuple(wider.tolist())),
+        calibration=widened(errors.loo.calibration),
+        bands=widened(errors.loo.bands),
+        of_fields=tuple(widened(one) for one in errors.loo.of_fields),
     )
-    return found, replace(errors, loo=loo, deviations=found.widened(errors.points, errors.deviations))
+    deviations = np.stack([found.widened(errors.points, one) for one in errors.deviations])
+    return found, replace(errors, loo=loo, deviations=deviations)
 
 
 class _Sampled:
@@ -64,10 +69,15 @@ class _Sampled:
         context = contender.selection.context
         self._model, self._data, self._aligned = contender.model, context.data, context.aligned
         self._reconstruction = Reconstruction(layout, context.basis, self._aligned.coordinate_scaling)
-        rows = evenly_spread(layout.n_state, MAX_VALUES)
+        starts = np.cumsum([0, *layout.sizes[:-1]])
+        kept = [evenly_spread(size, max(MAX_VALUES // len(starts), 1)) for size in layout.sizes]
+        rows = np.concatenate([start + some for start, some in zip(starts, kept, strict=True)])
         self._probes = Probes(rows[:, None], np.ones((len(rows), 1)))
         self._t = self._data.t[evenly_spread(len(self._data.t), MAX_TIMES)]
-        self.unit = np.broadcast_to(self._reconstruction.unit, (layout.n_state,))[rows]
+        # The same weight for each field in norms, however many of its values are kept.
+        shares = [np.full(len(some), len(some) / size) for some, size in zip(kept, layout.sizes, strict=True)]
+        unit = np.broadcast_to(self._reconstruction.norm_unit, (layout.n_state,))
+        self.unit = unit[rows] * np.sqrt(np.concatenate(shares))
 
     def of_fold(self, i: int) -> StagedModel:
         """The model without training point `i`."""

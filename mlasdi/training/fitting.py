@@ -70,12 +70,17 @@ def fit(
     prequential = PrequentialErrors()
     if before is not None:
         prequential = before.record.prequential + prequential_errors(before, data)
-    given = data
+    given, data = data, data.lasting()
+    if len(given.t) == 1 and settings.first_stage.kind not in ("chosen", "none"):
+        raise ValueError(
+            f"model.first_stage.kind {settings.first_stage.kind}: steady solutions have no dynamics; "
+            "model.kind must be mlasdi or snapshot-gp"
+        )
     data, noise = _prepared(data, settings)
     thinning_error = 0.0 if noise else given.time_error(len(data.t))  # of noisy data it cannot be measured
     common = {
         "space": data.space,
-        "interval": float(data.t[-1] - data.t[0]),
+        "interval": float(given.t[-1] - given.t[0]),
         "report": report,
         "device": device,
         "noise_error": noise.modes_error if noise else 0.0,
@@ -88,7 +93,7 @@ def fit(
     surrogate = Surrogate(
         space=data.space,
         layout=data.layout,
-        t=data.t,
+        t=given.t if len(given.t) == 1 else data.t,
         basis=context.basis,
         model=winner.model,
         encoder=winner.encoder,
@@ -110,7 +115,7 @@ def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData
     """
     if isinstance(settings.noise, str):
         data.check_repeated_runs()
-    std = noise_std(data.u, len(data.layout.fields), settings.noise)
+    std = noise_std(data.u, data.layout.sizes, settings.noise)
     if std.any():
         thinned, noise = data.denoised(std, NOISY_TIMES if settings.n_time == "auto" else settings.n_time)
     else:
@@ -131,7 +136,12 @@ def _contexts(
     """
     left = None if noise is None else noise.left
     choices = {STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)}
-    time_scaling, coordinate_scaling = settings.time_scaling == "learned", settings.coordinate_scaling == "learned"
+    time_scaling = settings.time_scaling == "learned" and common["interval"] > 0
+    # Fields on different grids have no coordinates in common. Amplitudes of single numbers are told by their values
+    # alone, which few points fit exactly, whatever lies between these.
+    is_number = data.layout.is_steady and not data.layout.shape
+    few = is_number and len(data.mu) < 2 * (data.space.n_params + 1)
+    coordinate_scaling = settings.coordinate_scaling == "learned" and not data.layout.others and not few
     if time_scaling or coordinate_scaling:
         best = choose_alignment(
             data, settings.basis, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, noise=left
@@ -145,6 +155,7 @@ def _contexts(
             settings=_within_rank(settings, basis.rank),
             data=_training_set(data, choice, settings, left, seed),
             aligned=choice.aligned,
+            layout=data.layout,
             generator=torch.Generator().manual_seed(seed),
             seed=seed,
             **common,
@@ -172,7 +183,7 @@ def _training_set(
         t=torch.from_numpy((data.t - data.t[0]) / (data.t[-1] - data.t[0])),
         kernels=choice.kernels,
         anchors=data.space.unit_sobol(settings.anchors, seed),
-        noise=0.0 if noise is None else float(np.sum((noise / basis.unit / basis.scale) ** 2)),
+        noise=0.0 if noise is None else float(np.sum((noise / basis.norm_unit / basis.scale) ** 2)),
         extrapolation=Extrapolation(found.time_scaling, found.trajectory_splines, found.missing),
     )
 
@@ -219,4 +230,7 @@ def _record(
     )
     calibration, estimate = winner.errors.calibrated_by(prequential, record.kind)
     known = supports_estimate(data.x, prequential)
-    return replace(record, calibration=calibration, error_estimate=estimate if known else None)
+    if not known:
+        return replace(record, calibration=calibration)
+    fields = winner.errors.of_fields(selection.context.layout)
+    return replace(record, calibration=calibration, error_estimate=estimate, fields=fields)

@@ -143,6 +143,8 @@ def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, Traini
     few = preferred.data.n_points < MIN_FOLDS
     for name, context in contexts.items():
         yield f"kriging ({name})", context, _with(settings, NoLatentSettings(), kriging_alone=True)
+    if preferred.interval == 0:
+        return
     if not few:
         first = settings.first_stage
         dynamics = InferredDynamicsSettings(frequencies=first.frequencies, initial_state=first.initial_state)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mlasdi.solvers import StateLayout
 from mlasdi.stages import StagedModel
-from mlasdi.surrogate import FieldStd, LocalCalibration, PrequentialErrors, min_factor
+from mlasdi.surrogate import FieldErrors, FieldStd, LocalCalibration, PrequentialErrors, min_factor
 from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
 from mlasdi.validation import LeaveOneOut, leave_one_out
@@ -24,7 +25,8 @@ class ErrorEstimates:
         loo_error: typical error of the folds, of the whole model; infinite if unknown.
         error_estimate: of the largest error over the box; None if unknown.
         points: corners, faces and inside of the box, over which the estimate is the maximum, in the unit cube.
-        deviations: relative standard deviation at each of them, uncalibrated.
+        deviations: relative standard deviation at each of them, uncalibrated, of the state and of each field
+            `[1 + field, param]`.
         noise_error: relative error that noise in the basis causes.
     """
 
@@ -32,7 +34,7 @@ class ErrorEstimates:
     loo_error: float
     error_estimate: float | None
     points: Float[np.ndarray, "param d"] | None = None
-    deviations: Float[np.ndarray, " param"] | None = None
+    deviations: Float[np.ndarray, "field param"] | None = None
     noise_error: float = 0.0
 
     def calibrated_by(self, prequential: PrequentialErrors, kind: str) -> tuple[LocalCalibration, float | None]:
@@ -44,21 +46,30 @@ class ErrorEstimates:
         if self.loo is None or self.points is None or self.deviations is None:
             return LocalCalibration(), None
         calibration = prequential.calibrating(self.loo.calibration, kind)
-        return calibration, _largest(calibration, self.points, self.deviations, self.noise_error)
+        return calibration, _largest(calibration, self.points, self.deviations[0], self.noise_error)
+
+    def of_fields(self, layout: StateLayout | None) -> dict[str, FieldErrors]:
+        """Leave-one-out errors and error estimates of single fields; none where they are not known."""
+        if layout is None or self.loo is None or self.points is None or self.deviations is None:
+            return {}
+        columns = zip(layout.fields, self.loo.of_fields, self.deviations[1:], strict=False)
+        return {
+            name: FieldErrors(_largest(calibration, self.points, std, self.noise_error), calibration)
+            for name, calibration, std in columns
+        }
 
 
 def estimate_errors(model: StagedModel, context: TrainingContext) -> ErrorEstimates:
     """Run the folds of a model; the error estimate is the largest one at corners, faces and inside of the box."""
-    data = context.data
-    loo = leave_one_out(
-        model, data, context.basis, min_factor(data.kernels.uncertainty, aligned=not context.aligned.is_common)
-    )
+    data, norms = context.data, context.field_norms
+    least = min_factor(data.kernels.uncertainty, aligned=not context.aligned.is_common)
+    loo = leave_one_out(model, data, context.basis, least, norms)
     if loo is None:
         return ErrorEstimates(None, np.inf, None)
     points = feasible_points(context.space, ESTIMATE_POINTS, context.seed)
-    std = FieldStd(model, context.basis, time_scaling=data.time_scaling).maximum(points, data.t)
+    std = FieldStd(model, context.basis, time_scaling=data.time_scaling).maxima(points, data.t, norms)
     typical = typical_error(loo.errors[-1], np.array(loo.calibration.weights))
-    largest = _largest(loo.calibration, points, std, context.noise_error)
+    largest = _largest(loo.calibration, points, std[0], context.noise_error)
     return ErrorEstimates(loo, typical, largest, points, std, context.noise_error)
 
 

@@ -2,8 +2,8 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from jaxtyping import Float
 from scipy.stats import norm
 
 from mlasdi.preprocessing import limited_threads
-from mlasdi.solvers import Snapshots
+from mlasdi.solvers import Snapshots, field_parts
 from mlasdi.solvers.storage import atomic_write
-from mlasdi.surrogate import Surrogate, covered, relative_error
+from mlasdi.surrogate import Surrogate, covered, field_errors, relative_error
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
 COVERAGE_POINTS = 50  # validation points at which coverage is measured: bounds the cost of the standard deviations
+
+_ERRORS, _COVERAGE = "errors of ", "coverage of "  # prefixes of the arrays of fields
 
 
 class DamagedAssessment(Exception):
@@ -35,18 +37,24 @@ class Assessment:
         coverage: part of the values that the 90 % band contains.
         reliability: part of the values that the central band of each probability in `LEVELS` contains `[level]`; None
             in assessments of versions that did not measure it.
+        fields: field -> its largest error over time, of the whole surrogate, relative to its own norm `[param]`.
+        field_coverage: field -> part of its values that the 90 % band contains.
     """
 
     mu: Float[np.ndarray, "param n_params"]
     errors: Float[np.ndarray, "stage param"]
     coverage: float
     reliability: Float[np.ndarray, " level"] | None = None
+    fields: Mapping[str, Float[np.ndarray, " param"]] = field(default_factory=dict)
+    field_coverage: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write as NPZ, complete or not at all."""
         arrays: dict[str, Any] = {"mu": self.mu, "errors": self.errors, "coverage": self.coverage}
         if self.reliability is not None:
             arrays["reliability"] = self.reliability
+        arrays |= {f"{_ERRORS}{name}": errors for name, errors in self.fields.items()}
+        arrays |= {f"{_COVERAGE}{name}": share for name, share in self.field_coverage.items()}
         with atomic_write(path) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -60,7 +68,10 @@ class Assessment:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 reliability = saved.get("reliability")
-                return cls(saved["mu"], saved["errors"], float(saved["coverage"]), reliability)
+                known = saved["mu"], saved["errors"], float(saved["coverage"]), reliability
+                errors = {k.removeprefix(_ERRORS): saved[k] for k in saved.files if k.startswith(_ERRORS)}
+                shares = {k.removeprefix(_COVERAGE): float(saved[k]) for k in saved.files if k.startswith(_COVERAGE)}
+                return cls(*known, errors, shares)
         except (
             zipfile.BadZipFile,
             KeyError,
@@ -87,17 +98,31 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         n_truths: how many there are.
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
-    points, errors, shares = [], [], []
+    layout, several = surrogate.layout, len(surrogate.layout.fields) > 1
+    points, errors, shares, of_fields = [], [], [], []
     for i, (mu, truth) in enumerate(truths):
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
-        if i % every == 0:
-            prediction = surrogate.predict(mu, truth.t)
-            assert prediction.std is not None
+        measured = i % every == 0
+        if not (measured or several):
+            continue
+        prediction = surrogate.predict(mu, truth.t, std=measured)
+        of_fields.append(field_errors(layout, truth.u, prediction.mean[0]))
+        if prediction.std is not None:
             # One band at a time, which saves memory: each takes arrays of the size of a trajectory.
-            shares.append([covered(truth.u, prediction.mean[0], prediction.std[0], z).mean() for z in HALF_WIDTHS])
-    reliability = np.mean(shares, axis=0)
-    return Assessment(np.array(points), np.array(errors).T, float(reliability[LEVELS.index(0.9)]), reliability)
+            bands = (covered(truth.u, prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
+            shares.append([[part.mean() for part in field_parts(inside, layout.sizes)] for inside in bands])
+    by_field = np.mean(shares, axis=0)
+    reliability, at_90 = by_field.mean(axis=1), LEVELS.index(0.9)  # all fields count alike
+    by_stage = np.array(errors).T
+    return Assessment(
+        np.array(points),
+        by_stage,
+        float(reliability[at_90]),
+        reliability,
+        dict(zip(layout.fields, np.array(of_fields).T if several else by_stage[-1:], strict=True)),
+        dict(zip(layout.fields, by_field[at_90].tolist(), strict=True)),
+    )
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:

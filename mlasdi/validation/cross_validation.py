@@ -25,6 +25,7 @@ from mlasdi.surrogate import (
     INTERPOLATED,
     MIN_FACTOR,
     NORMAL_90,
+    FieldNorms,
     FieldStd,
     LocalCalibration,
     TimeFactors,
@@ -60,6 +61,7 @@ class LeaveOneOut:
             relative and the maximum over time.
         bands: half width of the band that contains 90 % of the errors at each left-out point, over the half width of
             the band that `std_factors` give.
+        of_fields: the same for single fields, each relative to its own norm.
     """
 
     errors: Float[np.ndarray, "stage point"]
@@ -67,6 +69,7 @@ class LeaveOneOut:
     error_factors: TimeFactors
     calibration: LocalCalibration
     bands: LocalCalibration
+    of_fields: tuple[LocalCalibration, ...] = ()
 
 
 def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
@@ -82,12 +85,17 @@ def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float
 
 
 def leave_one_out(
-    model: StagedModel, data: TrainingSet, basis: PodBasis, least_factor: float = MIN_FACTOR
+    model: StagedModel,
+    data: TrainingSet,
+    basis: PodBasis,
+    least_factor: float = MIN_FACTOR,
+    norms: FieldNorms = (),
 ) -> LeaveOneOut | None:
     """Errors of all folds with the first k stages, and factors that calibrate the standard deviations.
 
     Args:
         least_factor: the argument `least` of `band_factors`.
+        norms: of single fields whose errors are wanted, too, by `PodBasis.field_norms`.
 
     Returns:
         None with fewer than three points: a fold of one point cannot interpolate.
@@ -95,13 +103,16 @@ def leave_one_out(
     if data.n_points < 3:
         return None
     subsampled = basis.subsampled(MAX_CALIBRATION_STATES)
-    folds = [_fold(model, data, basis, subsampled, i) for i in range(data.n_points)]
-    errors, quantiles, ratios, spreads = (np.array(columns) for columns in zip(*folds, strict=True))
-    weights, factors = _likeness(data), band_factors(quantiles, least_factor)
-    calibration = LocalCalibration().with_pairs(data.x.tolist(), errors[:, -1].tolist(), spreads.tolist(), weights)
+    folds = [_fold(model, data, basis, subsampled, i, norms) for i in range(data.n_points)]
+    errors, quantiles, ratios, pairs = (np.array(columns) for columns in zip(*folds, strict=True))
+    x, weights, factors = data.x.tolist(), _likeness(data), band_factors(quantiles, least_factor)
+    whole, *of_fields = [
+        LocalCalibration().with_pairs(x, found.tolist(), spreads.tolist(), weights)
+        for found, spreads in np.moveaxis(pairs, 0, -1)
+    ]
     widths = np.nanmean(quantiles / (NORMAL_90 * np.array(factors.values)), axis=1)
-    bands = LocalCalibration().with_pairs(data.x.tolist(), widths.tolist(), [1.0] * len(widths), weights)
-    return LeaveOneOut(errors.T, factors, error_factors(ratios), calibration, bands)
+    bands = LocalCalibration().with_pairs(x, widths.tolist(), [1.0] * len(x), weights)
+    return LeaveOneOut(errors.T, factors, error_factors(ratios), whole, bands, tuple(of_fields))
 
 
 def _likeness(data: TrainingSet) -> list[float]:
@@ -118,11 +129,12 @@ def _is_in_convex_hull(point: Float[np.ndarray, " d"], others: Float[np.ndarray,
 
 
 def _fold(
-    model: StagedModel, data: TrainingSet, basis: PodBasis, subsampled: PodBasis, i: int
-) -> tuple[list[float], list[float], list[float], float]:
+    model: StagedModel, data: TrainingSet, basis: PodBasis, subsampled: PodBasis, i: int, norms: FieldNorms
+) -> tuple[list[float], list[float], list[float], list[tuple[float, float]]]:
     """Errors by number of stages; quantiles of pointwise errors in standard deviations, and ratios, by part of time.
 
-    The last one is the largest relative standard deviation over time.
+    The last ones are the largest error and the largest standard deviation over time, both relative, of the whole state
+    and of each field.
     """
     fold, x, is_scored = model.without(i, data), data.x[i : i + 1], data.is_scored[i]
     truth, t = data.c[i, is_scored], data.t[is_scored]
@@ -131,13 +143,29 @@ def _fold(
     std = subsampled.lift_std(fold.deviations(x, t, time_scaling=data.time_scaling)[:, 0].numpy())
     std = np.maximum(np.hypot(std, subsampled.truncation_rms * subsampled.unit), TINY)
     distance = np.abs(subsampled.lift(truth.numpy()) - subsampled.lift(predictions[-1].numpy()))
-    spread = np.maximum(FieldStd(fold, basis, time_scaling=data.time_scaling).uncalibrated(x, t)[0], SMALLEST_SPREAD)
+    spreads = FieldStd(fold, basis, time_scaling=data.time_scaling).by_field(x, t, norms)[:, 0]
+    spread, *of_fields = np.maximum(spreads, SMALLEST_SPREAD)
     quantiles, ratios = [], []
     for part in time_parts(t.numpy() / data.time_scaling.rate(x)[0]):
         scored = part.any()
         quantiles.append(float(np.quantile(distance[part] / std[part], COVERAGE)) if scored else np.nan)
         ratios.append(float(errors[-1][part].max() / spread[part].max()) if scored else np.nan)
-    return [float(over_time.max()) for over_time in errors], quantiles, ratios, float(spread.max())
+    pairs = [(float(errors[-1].max()), float(spread.max()))]
+    for norm, deviation in zip(norms, of_fields, strict=True):
+        found = _field_errors(predictions[-1].numpy(), truth.numpy(), norm)
+        pairs.append((float(found.max()), float(deviation.max())))
+    return [float(over_time.max()) for over_time in errors], quantiles, ratios, pairs
+
+
+def _field_errors(
+    prediction: Float[np.ndarray, "time rank"],
+    truth: Float[np.ndarray, "time rank"],
+    norm: Float[np.ndarray, "row column"],
+) -> Float[np.ndarray, " time"]:
+    """Relative L2 errors of one field over time, from POD coordinates and its `PodBasis.field_norms`."""
+    offset, matrix = norm[:, 0], norm[:, 1:].T
+    distance = np.linalg.norm((prediction - truth) @ matrix, axis=-1)
+    return relative(distance, np.linalg.norm(offset + truth @ matrix, axis=-1))
 
 
 def _errors(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mlasdi.preprocessing import TrainingData, places_among
-from mlasdi.surrogate import PrequentialErrors, Surrogate, max_relative_error
+from mlasdi.surrogate import PrequentialErrors, Surrogate, field_errors, max_relative_error
 
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
@@ -24,18 +24,24 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     if not len(new):
         return PrequentialErrors()
     inside = (data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1])
-    errors = [_error(surrogate, data.mu[i], data.t[inside], data.u[i, inside]) for i in new]
+    found = [_errors(surrogate, data.mu[i], data.t[inside], data.u[i, inside]) for i in new]
     return PrequentialErrors(
         x=tuple(map(tuple, x[new].tolist())),
-        errors=tuple(errors),
+        errors=tuple(error for error, _ in found),
         expected=tuple(surrogate.relative_std(data.mu[new]).tolist()),
         deviations=tuple(surrogate.uncalibrated_std(data.mu[new]).tolist()),
         n_points=(len(known),) * len(new),
         kinds=(surrogate.record.kind,) * len(new),
+        fields=tuple(of_fields for _, of_fields in found),
     )
 
 
-def _error(surrogate: Surrogate, mu: np.ndarray, t: np.ndarray, u: np.ndarray) -> float:
-    """Largest relative error over time at one point; a prediction that is not finite counts as `FAR_OFF`."""
-    error = float(max_relative_error(u[None], surrogate.predict(mu, t, std=False).mean)[0])
-    return error if np.isfinite(error) else FAR_OFF
+def _errors(surrogate: Surrogate, mu: np.ndarray, t: np.ndarray, u: np.ndarray) -> tuple[float, dict[str, float]]:
+    """Largest relative error over time at one point, of the state and of each field.
+
+    A prediction that is not finite counts as `FAR_OFF`.
+    """
+    unit, prediction = surrogate.reconstruction.norm_unit, surrogate.predict(mu, t, std=False).mean[0]
+    errors = [float(max_relative_error(u / unit, prediction / unit)), *field_errors(surrogate.layout, u, prediction)]
+    whole, *of_fields = (error if np.isfinite(error) else FAR_OFF for error in errors)
+    return whole, dict(zip(surrogate.layout.fields, of_fields, strict=True))

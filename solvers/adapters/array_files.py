@@ -12,8 +12,8 @@ import numpy as np
 from scipy.io import netcdf_file
 
 from mlasdi.solvers import SolverError, read_matrix
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
 from mlasdi.solvers.formats import MESH_SUFFIXES, SUFFIXES, decoded, read_file
+from mlasdi.solvers.outputs import NamedArrays
 
 Arrays = dict[str, Any]
 
@@ -25,8 +25,8 @@ def read_snapshot_arrays(path: Path, naming: NamedArrays) -> Arrays:
     decoded by the attributes of their variables (`cf_attributes.decoded`). CSV and NPY hold a table with
     one row for each time; the first column is the time, unless `naming.times` is given. In a CSV file with a header,
     the columns of field `u` are called `u` or begin with `u_`; numbers as column names are the coordinates of a single
-    field, if `naming.coordinates` names one. An NPY file with more than two axes is one field, and needs
-    `naming.times`.
+    field, if `naming.coordinates` names one. With `naming.times` steady, columns are fields along one axis, or numbers
+    if there is one row. An NPY file with more than two axes is one field, and needs `naming.times`.
 
     Raises:
         SolverError: the file is absent (`missing-output`), or it is empty, truncated, unreadable or lacks an array
@@ -158,7 +158,11 @@ def _csv(path: Path, naming: NamedArrays) -> Arrays:
 
 
 def _columns(values: np.ndarray, naming: NamedArrays, header: list[str] | None) -> Arrays:
-    """Times, fields and coordinates of a table `[time, column]`."""
+    """Times, fields and coordinates of a table `[time, column]`; of steady fields `[place, column]`, or one row."""
+    if naming.times == "steady" and header:
+        wanted = naming.wanted()
+        held = {name: values[:, i] for i, name in enumerate(header) if wanted is None or name in wanted}
+        return {name: column[0] if len(column) == 1 else column for name, column in held.items()}
     if values.ndim != 2:
         raise ValueError(f"it has shape {values.shape}; a table [time, column] is expected, or the option times")
     timed = naming.times is None
@@ -176,7 +180,8 @@ def _columns(values: np.ndarray, naming: NamedArrays, header: list[str] | None) 
             raise ValueError(
                 f"no column is called {field}_0 or the like; columns: {', '.join(names) or 'without names'}"
             )
-        arrays[field] = states[:, columns]
+        # A column with the name of the field is one number at each time.
+        arrays[field] = states[:, columns[0]] if [names[i] for i in columns] == [field] else states[:, columns]
     return arrays
 
 

@@ -31,7 +31,7 @@ class DataSet(FileArrays):
       each; without a table, each file contains its parameters as attributes or scalars
     - one HDF5 file with a group for each run, which contains its parameters as attributes or scalars
     - one HDF5, NetCDF, Zarr, MATLAB or NPZ file with arrays whose first axis is the run: each parameter `[run]`, fields
-      `[run, time, ...]`, and times `[time]` or `[run, time]`
+      `[run, time, ...]`, and times `[time]` or `[run, time]`; or a CSV table with a row of numbers for each run
 
     In the last two forms, `table` may give the parameters instead: a row for each run in the order of the file, or with
     a column `group` or `index` that names it.
@@ -114,7 +114,7 @@ class DataSet(FileArrays):
         if not others or first.layout is None:
             return first
         u = np.stack([first.u, *(other.u for other in others)])
-        if not (self.mean_of_runs or differ_by_white_noise(u, len(first.layout.fields))):
+        if not (self.mean_of_runs or differ_by_white_noise(u, first.layout.sizes)):
             raise SolverError("bad-parameters", not_averaged(runs, str(dict(mu))))
         return replace(first, u=u.mean(axis=0))
 

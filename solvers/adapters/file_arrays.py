@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlasdi.solvers import Json, SolverError, contained, imported
+from mlasdi.solvers import Json, SolverError, contained, imported, read_matrix
 from mlasdi.solvers.adapters.array_files import (
     ARRAY_SUFFIXES,
     TABLES,
@@ -15,8 +15,8 @@ from mlasdi.solvers.adapters.array_files import (
     read_snapshot_arrays,
     table_columns,
 )
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
 from mlasdi.solvers.formats import BINARY_SUFFIXES, RawFormat, check_installed, is_series, members, read_series
+from mlasdi.solvers.outputs import NamedArrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,8 @@ class FileArrays(NamedArrays):
             check_installed(suffix)
         if is_series(name) and self.time_axis != 0:
             raise ValueError(f"option time_axis: {self.time_axis}: the files of a series have no axis of time")
+        if self.times == "steady" and is_series(name):
+            raise ValueError(f"option times: steady is for one file, not for the series '{name}'")
         if self.times == "names" and not is_series(name):
             raise ValueError(f"option times: names is for a series of files such as u_*.vtu, not for '{name}'")
 
@@ -80,7 +82,8 @@ class FileArrays(NamedArrays):
         files = members(folder, name)
         if not files:
             raise SolverError("missing-output", f"there is no output file {folder / name}")
-        return read_series(files, self._one_time, self.time, self.times, self.coordinate_names())
+        times = None if self.times == "steady" else self.times
+        return read_series(files, self._one_time, self.time, times, self.coordinate_names())
 
     def _one_time(self, path: Path) -> Arrays:
         """Arrays of one file of a series, without an axis of time."""
@@ -102,7 +105,15 @@ class FileArrays(NamedArrays):
 
 
 def named_columns(path: Path, names: Sequence[str] | None, reader: str = "") -> tuple[Arrays, Mapping[str, Any]]:
-    """Arrays by name of a file that is no table, and its attributes; see `read_arrays`, and `FileArrays.reader`."""
+    """Arrays by name of a file, and its attributes; see `read_arrays`, and `FileArrays.reader`.
+
+    A CSV file has a header, and a row for each run: its columns are one number for each.
+    """
+    if not reader and path.suffix.lower() == ".csv":
+        header, values = read_matrix(path)
+        if header is None:
+            raise ValueError("a table of runs needs a header with the names of its columns")
+        return {name: values[:, i] for i, name in enumerate(header) if names is None or name in names}, {}
     if not reader:
         return read_arrays(path, names)
     return {name: one for name, one in by_function(reader, path).items() if names is None or name in names}, {}

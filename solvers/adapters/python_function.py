@@ -3,12 +3,14 @@
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlasdi.solvers import Json, Snapshots, SolverError, imported
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers.outputs import NamedArrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +18,10 @@ class PythonFunction(NamedArrays):
     """Calls `function(**parameters, **arguments)`, which returns a trajectory in one of these forms.
 
     - `t, u`: times `[time]` and an array `[time, ...]`; the field is called u, or as `fields` says
-    - `t, {name: array}`: several fields, and the arrays that `coordinates` names
-    - `{name: array}`: the same, with the times among the arrays
+    - `t, {name: array}`: several fields, each with axes of its own, and the arrays that `coordinates` names
+    - `{name: array}`: the same, with the times among the arrays; without times it is a steady solution, of numbers and
+      of fields with one axis, or with more where the option `times` or `axes` says it
+    - a number, or the array of a steady field
     - an xarray DataArray or Dataset, whose dimensions and coordinates are used
 
     Stored solutions are found again by the name of the function, its arguments and `version`, not by its code: after a
@@ -84,9 +88,13 @@ class PythonFunction(NamedArrays):
             case (t, u):
                 (name,) = self.fields or ("u",)
                 return self.snapshots({self.time: t, name: u})
+            case int() | float() | np.number() | np.ndarray():
+                (name,) = self.fields or ("u",)
+                return replace(self, times="steady").snapshots({name: returned})
         raise SolverError(
             "bad-output",
-            f"{self.function} returned {_form(returned)}; expected t, u or t, {{name: array}} or an xarray object",
+            f"{self.function} returned {_form(returned)}; expected t, u or t, {{name: array}} or {{name: array}} or an "
+            "xarray object",
         )
 
     def _load(self) -> Callable[..., Any]:
@@ -128,26 +136,26 @@ def _from_xarray(naming: NamedArrays, found: Any) -> Snapshots:
     missing = [name for name in names if name not in data]
     if missing or not names:
         raise SolverError("bad-output", f"the xarray object has no field {missing}; found {list(data)}")
-    time = naming.time if naming.time in data[names[0]].dims or naming.time != "t" else "time"
-    axes = [str(axis) for axis in data[names[0]].dims if axis != time]
-    for name in names:
-        if set(data[name].dims) != {time, *axes}:
-            raise SolverError(
-                "wrong-shape", f"field '{name}' has dimensions {data[name].dims}; expected {[time, *axes]}"
-            )
-    arrays = {name: data[name].transpose(time, *axes).values for name in names}
+    dims = {name: tuple(str(axis) for axis in data[name].dims) for name in names}
+    every = [axis for axes in dims.values() for axis in axes]
+    time = naming.time if naming.time in every or naming.time != "t" else "time"
+    axes = list(dict.fromkeys(axis for axis in every if axis != time))
     held = [name for name in (time, *axes) if name in found.coords]
-    arrays |= {name: found.coords[name].values for name in held}
+    arrays = {name: data[name].values for name in names} | {name: found.coords[name].values for name in held}
     units = {name: str(data[name].attrs.get("units", "")) for name in names}
     units |= {name: str(found.coords[name].attrs.get("units", "")) for name in held}
     units = {"time" if name == time else name: unit for name, unit in units.items() if unit}
-    sizes = dict(zip(data[names[0]].dims, data[names[0]].shape, strict=True))
-    coordinates = {axis: axis if axis in held else (0, sizes[axis] - 1) for axis in axes}
+    if naming.coordinates:  # in the order of the axes, whatever these are called
+        for name, one in dims.items():
+            if set(one) != {time, *axes}:
+                raise SolverError("wrong-shape", f"field '{name}' has dimensions {one}; expected {(time, *axes)}")
+            arrays[name] = data[name].transpose(time, *axes).values
     naming = NamedArrays(
         time=time,
         fields=names,
-        coordinates=naming.coordinates or coordinates,
+        coordinates=naming.coordinates or {axis: axis for axis in axes if axis in held},
         times=naming.times,
+        axes={} if naming.coordinates else dims,
         masked=naming.masked,
         units={**units, **naming.units},
     )

@@ -49,6 +49,46 @@ def test_parameters_are_taken_by_name(model):
     np.testing.assert_array_equal(by_name.predict(MU[:1]).mean, model.predict(MU[:1]).mean)
 
 
+def outputs(mu: np.ndarray) -> dict[str, np.ndarray]:
+    """A large field, a small number over time, a steady field on another grid, and a large number."""
+    u, a = heat(mu), mu[:, 0]
+    cells = np.linspace(0, 1, 9)
+    return {"T": 1e5 * u, "voltage": 1e-4 * u[:, :, 7], "k": np.exp(-a[:, None] * cells), "cost": 1e9 * a * mu[:, 1]}
+
+
+def test_outputs_of_every_shape_are_one_model(tmp_path):
+    """Each has its own axes and its own scale, so that none is drowned by the others."""
+    found = fitted(u=outputs(MU), axes={"k": ("cell",)})
+    assert found.layout.summary() == "T on 21 points, voltage, k on 9 points (steady), cost (steady)"
+    new = np.array([[1.3, 0.7], [1.8, 0.9]])
+    prediction, truth = found.predict(new), outputs(new)
+    for name, values in truth.items():
+        assert prediction[name].shape == prediction.field(name, "std").shape == values.shape
+        assert np.abs(prediction[name] - values).max() < 0.03 * np.abs(values).max(), name
+    found.save(tmp_path / "model")
+    again = mlasdi.load(tmp_path / "model")
+    assert again.layout == found.layout
+    np.testing.assert_array_equal(again.predict(new).mean, prediction.mean)
+    np.testing.assert_array_equal(again.predict(new).std, prediction.std)
+
+
+@pytest.mark.parametrize("kind", ["mlasdi", "snapshot-gp"])
+def test_steady_solutions_have_no_times(kind, tmp_path):
+    new = np.array([[1.3, 0.7]])
+    names = ("k", "cost")
+    found = fitted(t=None, u={name: outputs(MU)[name] for name in names}, coordinates=None, kind=kind)
+    assert len(found.t) == 1
+    assert 0 < found.error_estimate < 0.2
+    found.save(tmp_path / "model")
+    prediction = mlasdi.load(tmp_path / "model").predict(new)
+    for name in names:
+        assert prediction[name].shape == outputs(new)[name].shape
+        assert np.abs(prediction[name] - outputs(new)[name]).max() < 0.03 * np.abs(outputs(new)[name]).max()
+    alone = fitted(t=None, u=outputs(MU)["cost"], coordinates=None, fields=("cost",), kind=kind)
+    assert alone.predict(new)["cost"] == pytest.approx(outputs(new)["cost"], rel=0.03)
+    assert fitted(t=[0.5], u=heat(MU)[:, 3:4], kind=kind).predict(new)["u"].shape == (1, 1, 21)
+
+
 def test_fields_by_name_lie_one_after_the_other():
     u = heat(MU)
     named = fitted(u={"p": u, "q": 2 * u})
@@ -103,7 +143,14 @@ def test_load_reads_what_save_wrote(model, tmp_path):
         ({"u": heat(MU)[:, 1:]}, r"u has shape \(6, 15, 21\); expected \[6, 16, state\]"),
         ({"u": heat(MU)[0]}, r"u has shape \(16, 21\); expected \[param, time, state\]"),
         ({"u": np.where(np.arange(21) == 3, np.nan, heat(MU))}, r"u is not finite at u\[0, 0, 3\]"),
-        ({"u": {"p": heat(MU), "q": heat(MU)[..., 1:]}}, "fields of shapes"),
+        (
+            {"u": {"p": heat(MU), "q": heat(MU)[..., 1:]}},
+            r"u: coordinate 'x' has shape \(21,\); field 'q' needs \(20,\)",
+        ),
+        ({"u": {"p": heat(MU), "q": MU[:4, 0]}}, r"u\['q'\] has shape \(4,\); expected \[6, ...\], as mu has rows"),
+        ({"u": {"p": heat(MU), "q": heat(MU)[:, 1:, 0]}}, r"field 'q' has shape \(15,\); expected \(16,\)"),
+        ({"u": {"p": heat(MU)}, "axes": {"r": ("x",)}}, "option axes: there is no field 'r'; found p"),
+        ({"t": [0.0], "u": heat(MU)[:, :1], "kind": "gplasdi"}, "steady solutions have no dynamics"),
         ({"coordinates": {"x": X[:7]}}, "u has 21 values for each of the 1 fields; coordinates span a grid of 7"),
         ({"fields": ("p", "q")}, r"21 values a state, which do not divide into the fields \['p', 'q'\]"),
         ({"parameters": {"a": (1, 2, 3), "w": (0.5, 1)}}, r"parameter 'a': give \(low, high\)"),

@@ -98,8 +98,8 @@ def _nan_time(t, u):
     return np.array([0.0, np.nan, 0.5, 1.0]), u
 
 
-def _single_time(t, u):
-    return t[:1], u[:1]
+def _no_time(t, u):
+    return t[:0], u[:0]
 
 
 def _float32(t, u):
@@ -124,7 +124,7 @@ def _lists(t, u):
         (_infinite, "states are not finite from time index 2"),
         (_standing_time, "times must be finite and strictly increasing"),
         (_nan_time, "times must be finite and strictly increasing"),
-        (_single_time, r"times have shape \(1,\); expected \[time\] with at least 2 entries"),
+        (_no_time, r"times have shape \(0,\); expected \[time\] with at least one entry"),
         (_float32, "states have dtype float32; expected float64"),
         (_objects, "states have dtype object; expected float64"),
         (_lists, r"solve\(\) must return Snapshots of NumPy arrays"),

@@ -40,7 +40,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tags = {"parameter_box": json.dumps(box), "solver_runs": str(runs), "problem": tracker.campaign}
         version = tracker.register(round, saved, tags, error)
         if round == 2:
-            tracker.tag_version(version, {"max_error": "0.003"})
+            tracker.tag_version(version, {"max_error": "0.003", "output_errors": '{"voltage": 0.01, "T": 0.001}'})
+        if round == 1:
+            tracker.tag_version(version, {"output_estimates": '{"voltage": 0.002, "T": null}', "fields": "voltage, T"})
         shutil.rmtree(saved)  # a registered model needs nothing of the campaign's folder
     client = connect(store_uri(None, folder))
     client.create_registered_model("foreign")
@@ -52,6 +54,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def versions(root: Path, **query: object) -> list[tuple[str, str]]:
     return [(m.name, m.version) for m in find(store=root, **query)]  # type: ignore[arg-type]
+
+
+def test_limits_may_be_given_for_outputs(root: Path) -> None:
+    """Validated errors count before estimates; what is not known is not within a limit."""
+    assert versions(root, max_error={"voltage": 0.02}) == [("burgers1d", "3"), ("burgers1d", "2")]
+    assert versions(root, max_error={"voltage": 0.005}) == [("burgers1d", "2")]
+    assert versions(root, max_error={"voltage": 0.02, "T": 0.02}) == [("burgers1d", "3")]
+    assert versions(root, max_error={"w": 1.0}) == []
 
 
 def test_find_returns_all_there_is_to_know(root: Path) -> None:

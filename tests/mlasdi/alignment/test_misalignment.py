@@ -25,7 +25,7 @@ def pulses(x: np.ndarray, layout: StateLayout = LINE) -> np.ndarray:
 
 
 def objective(u: np.ndarray, layout: StateLayout = LINE, x: np.ndarray = X) -> AlignmentObjective:
-    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-8), len(layout.fields))
+    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-8), layout.sizes)
     return AlignmentObjective.of(x, layout, T, basis.project(u), basis, ())
 
 

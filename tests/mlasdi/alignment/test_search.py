@@ -21,7 +21,7 @@ def objective(layout: StateLayout = LINE) -> AlignmentObjective:
     place = np.linspace(0, 1, 121) + (X @ SHIFTS)[:, None, None]
     u = amplitude * np.exp(-(((place - 0.4 - 0.2 * rate * T[:, None]) / 0.08) ** 2))
     u = np.concatenate([2 * u] * len(layout.fields), axis=-1)
-    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-8), len(layout.fields))
+    basis = PodBasis.fit(u, BasisSettings(tolerance=1e-8), layout.sizes)
     return AlignmentObjective.of(X, layout, T, basis.project(u), basis, ())
 
 

@@ -18,7 +18,8 @@ def space(request: pytest.FixtureRequest) -> NetworkSpace:
     u = rng.standard_normal((30, 4)) @ rng.standard_normal((4, N_STATE)) + 1.0
     if request.param == 2:
         u[:, N_STATE // 2 :] *= 100.0
-    return NetworkSpace(basis=PodBasis.fit(u, BasisSettings(compress=False), request.param), full_states=True)
+    sizes = (N_STATE // request.param,) * request.param
+    return NetworkSpace(basis=PodBasis.fit(u, BasisSettings(compress=False), sizes), full_states=True)
 
 
 @pytest.fixture(scope="module")

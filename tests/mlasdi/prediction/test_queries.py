@@ -81,7 +81,7 @@ def test_joined_probes_read_one_after_the_other() -> None:
 @pytest.mark.parametrize(
     ("points", "fields", "message"),
     [
-        ({"x": 0.0}, None, r"coordinates \['x'\] given; the state has \['x', 'y'\]"),
+        ({"x": 0.0}, None, r"coordinates \['x'\] given; field 'u' has \['x', 'y'\]"),
         ({"x": 0.0, "y": 3.5}, None, "y=3.5 lies outside the grid; give y from 0.5 to 3"),
         ({"x": np.nan, "y": 1.0}, None, "x=nan lies outside the grid; give x from -1 to 2"),
         ({"x": [0.0, 1.0], "y": 1.0}, None, "one value a point"),

@@ -126,16 +126,16 @@ def flow() -> np.ndarray:
 def test_a_small_field_is_resolved_along_with_a_large_one(flow):
     settings = BasisSettings(tolerance=1e-3)
     velocity, rebuilt = flow[:, :50], {}
-    for n_fields in (1, 2):
-        basis = PodBasis.fit(flow, settings, n_fields)
-        rebuilt[n_fields] = basis.lift(basis.project(flow))[:, :50]
+    for sizes in ((100,), (50, 50)):
+        basis = PodBasis.fit(flow, settings, sizes)
+        rebuilt[len(sizes)] = basis.lift(basis.project(flow))[:, :50]
     error = {n: np.linalg.norm(u - velocity) / np.linalg.norm(velocity) for n, u in rebuilt.items()}
     assert error[2] < 2e-3
     assert error[1] > 0.01
 
 
 def test_norms_of_coordinates_are_norms_of_states(flow):
-    basis = PodBasis.fit(flow, BasisSettings(), n_fields=2)
+    basis = PodBasis.fit(flow, BasisSettings(), (50, 50))
     c = basis.project(flow)
     np.testing.assert_allclose(basis.norm(c), basis.state_norm(flow), rtol=1e-6)
     distances = basis.scale * np.linalg.norm(c[1:] - c[:-1], axis=-1)
@@ -146,7 +146,7 @@ def test_norms_of_coordinates_are_norms_of_states(flow):
 def test_the_units_of_the_fields_do_not_matter(flow):
     """Pressure in Pa or in bar: the same coordinates, the same errors."""
     bar = flow * np.repeat([1.0, 1e-5], 50)
-    given, other = (PodBasis.fit(u, BasisSettings(), n_fields=2) for u in (flow, bar))
+    given, other = (PodBasis.fit(u, BasisSettings(), (50, 50)) for u in (flow, bar))
     assert given.rank == other.rank
     np.testing.assert_allclose(given.norm(given.project(flow)), other.norm(other.project(bar)), rtol=1e-8)
 
@@ -154,20 +154,39 @@ def test_the_units_of_the_fields_do_not_matter(flow):
 def test_a_field_that_never_changes_has_the_unit_of_its_values(flow):
     still = flow.copy()
     still[:, 50:] = 2e5
-    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 2e5)
+    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), (50, 50)).unit[50:], 2e5)
     still[:, 50:] = 0
-    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), 2).unit[50:], 1.0)
+    np.testing.assert_allclose(PodBasis.fit(still, BasisSettings(), (50, 50)).unit[50:], 1.0)
 
 
-@pytest.mark.parametrize("n_fields", [1, 2])
-def test_the_basis_of_factored_snapshots_is_that_of_the_snapshots(n_fields):
+def test_a_single_number_counts_as_much_as_a_field(flow):
+    """A field of 50 values and a number, which varies otherwise: both are resolved, in norms with equal weights."""
+    number = np.cos(np.arange(30.0) ** 2)
+    u = np.column_stack([1e5 * flow[:, :50], number])
+    basis = PodBasis.fit(u, BasisSettings(tolerance=0.05), (50, 1))
+    rebuilt = basis.lift(basis.project(u))
+    assert np.abs(rebuilt[:, 50] - number).max() < 0.2
+    plain = PodBasis.fit(u, BasisSettings(tolerance=0.05))
+    assert np.abs(plain.lift(plain.project(u))[:, 50] - number).max() > 0.2
+    squares = u**2 / basis.norm_unit**2
+    np.testing.assert_allclose(squares[:, :50].sum(axis=1).mean(), squares[:, 50].mean(), rtol=1e-9)
+    offset = PodBasis.fit(u + np.repeat([1e8, 0.0], (50, 1)), BasisSettings(), (50, 1))
+    assert offset.state_norm(offset.mean) < 1.1 * np.sqrt(51)  # no field counts more for an offset
+    # What the basis leaves out is spread over the values in their units, whatever the weights.
+    error = np.sqrt(np.mean((rebuilt - u) ** 2 / basis.unit**2 * np.repeat([1 / 50, 1.0], (50, 1)) * 51 / 2))
+    assert basis.truncation_rms == pytest.approx(error, rel=1e-6)
+    assert set(basis.subsampled(10).unit) == set(basis.unit)
+
+
+@pytest.mark.parametrize("sizes", [(60,), (30, 30), (40, 20)])
+def test_the_basis_of_factored_snapshots_is_that_of_the_snapshots(sizes):
     """Three functions of time, with a constant among them and without."""
     rng = np.random.default_rng(8)
     rows = rng.standard_normal((4, 3, 60)) * np.repeat([1.0, 1e-3], 30)
     for functions in (rng.standard_normal((25, 3)), np.stack([np.ones(25), *rng.standard_normal((2, 25))], axis=1)):
         in_time = np.linalg.qr(functions)[0]
-        factored = PodBasis.fit_factored(rows, in_time, BasisSettings(), n_fields)
-        plain = PodBasis.fit(in_time @ rows, BasisSettings(), n_fields)
+        factored = PodBasis.fit_factored(rows, in_time, BasisSettings(), sizes)
+        plain = PodBasis.fit(in_time @ rows, BasisSettings(), sizes)
         assert factored.rank == plain.rank
         np.testing.assert_allclose(factored.mean, plain.mean, atol=1e-12)
         np.testing.assert_allclose(factored.unit, plain.unit, rtol=1e-9)

@@ -25,8 +25,8 @@ def snapshots(n_fields: int) -> np.ndarray:
 
 
 def reconstruction(layout: StateLayout, scaling: CoordinateScaling | None) -> Reconstruction:
-    n_fields = len(layout.fields)
-    return Reconstruction(layout, PodBasis.fit(snapshots(n_fields), BasisSettings(), n_fields), scaling)
+    basis = PodBasis.fit(snapshots(len(layout.fields)), BasisSettings(), layout.sizes)
+    return Reconstruction(layout, basis, scaling)
 
 
 def coordinates(found: Reconstruction) -> np.ndarray:

@@ -8,7 +8,7 @@ from scipy.io import netcdf_file
 from mlasdi.solvers import SolverError
 from mlasdi.solvers.adapters.array_files import read_arrays, read_snapshot_arrays
 from mlasdi.solvers.adapters.file_arrays import FileArrays
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers.outputs import NamedArrays
 
 T, X = np.linspace(0, 1, 6), np.linspace(-1, 1, 4)
 U = np.random.default_rng(0).normal(size=(6, 4))

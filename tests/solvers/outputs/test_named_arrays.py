@@ -1,10 +1,12 @@
 """Arrays by name as a trajectory: order of the state, coordinates, and a named failure for all that does not fit."""
 
+import json
+
 import numpy as np
 import pytest
 
-from mlasdi.solvers import SolverError
-from mlasdi.solvers.adapters.named_arrays import NamedArrays
+from mlasdi.solvers import SolverError, StateLayout
+from mlasdi.solvers.outputs import NamedArrays
 
 T = np.linspace(0, 2, 4)
 X, Y = np.linspace(0, 1, 5), np.linspace(-1, 1, 3)
@@ -65,6 +67,74 @@ def test_times_may_be_given():
     np.testing.assert_array_equal(NamedArrays(times=(0.0, 2.0)).snapshots({"u": U}).t, T)
 
 
+def test_outputs_have_axes_of_their_own():
+    """A field on cells, one on faces, a number at each time, a steady field and a number make one state."""
+    naming = NamedArrays(coordinates={"x": "x", "face": "face"}, units={"voltage": "V", "T": "K", "time": "s"})
+    faces = np.linspace(-0.1, 1.1, 6)
+    arrays = {
+        "t": T,
+        "x": X,
+        "face": faces,
+        "voltage": T**2,
+        "T": U[:, :, 0],
+        "flux": np.ones((4, 6)),
+        "k": X,
+        "loss": 3,
+    }
+    found = naming.snapshots(arrays)
+    layout = found.layout
+    assert found.problems(None) == []
+    assert layout.sizes == (1, 5, 6, 5, 1)
+    assert (layout.fields, layout.summary()) == (
+        ("voltage", "T", "flux", "k", "loss"),
+        "voltage, T on 5 points, flux on 6 points, k on 5 points (steady), loss (steady)",
+    )
+    assert (layout.of("T").coordinates.keys(), layout.of("flux").coordinates.keys()) == ({"x"}, {"face"})
+    assert (layout.of("voltage").time_unit, layout.of("T").field_units) == ("s", {"T": "K"})
+    fields = layout.split(found.u)
+    np.testing.assert_array_equal(fields["voltage"], T**2)
+    np.testing.assert_array_equal(fields["T"], U[:, :, 0])
+    np.testing.assert_array_equal(fields["k"], np.tile(X, (4, 1)))
+    np.testing.assert_array_equal(fields["loss"], np.full(4, 3.0))
+    assert layout.locate(1 + 5 + 2) == ("flux", (2,))
+    description, saved = layout.parts()
+    assert StateLayout.from_parts(json.loads(json.dumps(description, sort_keys=True)), saved) == layout
+    assert layout.restricted(["loss", "T"]).fields == ("loss", "T")
+
+
+def test_axes_can_be_said():
+    square = np.arange(16.0).reshape(4, 4)
+    naming = NamedArrays(axes={"map": ("a", "b"), "u": ("x", "time")}, coordinates={"x": "x", "a": (0.0, 1.0)})
+    found = naming.snapshots({"t": T, "x": X[:4], "map": square, "u": square})
+    assert found.layout.of("map").steady
+    np.testing.assert_array_equal(found.layout.of("map").coordinates["b"], np.arange(4))
+    np.testing.assert_array_equal(found.layout.split(found.u)["u"], square.T)
+    np.testing.assert_array_equal(found.layout.split(found.u)["map"][3], square)
+
+
+def test_a_steady_solution_has_one_time():
+    for naming, arrays in (
+        (NamedArrays(), {"lift": 1.5, "p": X}),
+        (NamedArrays(times="steady"), {"p": U[0], "lift": 1.5, "t": T}),
+        (NamedArrays(axes={"p": ("x", "y")}, fields=("p",)), {"p": U[0]}),
+    ):
+        found = naming.snapshots({name: one for name, one in arrays.items() if name != "t"})
+        np.testing.assert_array_equal(found.t, [0.0])
+        assert found.layout.is_steady
+        assert found.u.shape == (1, found.layout.n_state)
+        assert found.problems(None) == []
+
+
+def test_what_is_not_finite_is_named_by_its_field_and_index():
+    naming = NamedArrays()
+    found = naming.snapshots({"t": T, "u": U, "k": np.nan, "v": np.where(T > 1, np.inf, 0.0)})
+    with pytest.raises(SolverError, match=r"file: 'k' is missing or not finite at index \[\]"):
+        naming.check_finite(found, "file")
+    found = naming.snapshots({"t": T, "u": U, "v": np.where(T > 1, np.inf, 0.0)})
+    with pytest.raises(SolverError, match=r"file: 'v' is missing or not finite at index \[7, 2\]"):
+        naming.check_finite(found, "file", (7,))
+
+
 def test_numbers_of_any_kind_become_float64():
     found = NamedArrays().snapshots({"t": [0, 1], "u": np.arange(6, dtype="<f4").reshape(2, 3)})
     assert found.u.dtype == found.t.dtype == np.float64
@@ -80,15 +150,22 @@ def test_numbers_of_any_kind_become_float64():
         ({}, {"u": U.astype(str)}, "bad-output", "not real numbers"),
         ({}, {"u": [[1.0], [1.0, 2.0]]}, "bad-output", "'u' is no array"),
         ({}, {"t": T[::-1]}, "bad-times", "times 't' of shape (4,) must be finite and strictly increase"),
-        ({}, {"t": T[:1]}, "bad-times", "shape (1,)"),
+        ({}, {"t": T[:0]}, "bad-times", "shape (0,)"),
+        ({}, {"t": T[:1]}, "wrong-shape", "field 'u' has shape (4, 5, 3); expected (1, 5, 3)"),
         ({}, {"t": np.where(T > 1, np.nan, T)}, "bad-times", "finite"),
         ({}, {"t": np.stack([T, T], 1)}, "bad-times", "shape (4, 2)"),
         ({}, {"t": T[:-1]}, "wrong-shape", "field 'u' has shape (4, 5, 3); expected (3, 5, 3)"),
-        ({}, {"v": U[:, :-1]}, "wrong-shape", "field 'v' has shape (4, 4, 3); expected (4, 5, 3)"),
-        ({}, {"u": T}, "wrong-shape", "field 'u' has shape (4,); expected [time, ...]"),
+        ({"coordinates": {"x": "x", "y": (0.0, 1.0)}}, {"v": U[:, :-1], "x": X}, "wrong-shape",
+         "coordinate 'x' has shape (5,); field 'v' needs (4,)"),
+        ({"axes": {"u": ("time", "x")}}, {"u": U[:-1, :, 0]}, "wrong-shape", "its axes are ['time', 'x'] with 4 times"),
+        ({"axes": {"u": ("x", "y")}}, {"u": T}, "wrong-shape", "has shape (4,); its axes are ['x', 'y']"),
+        ({"axes": {"w": ("x",)}, "fields": ("u",)}, {}, "bad-output", "option axes: there is no field 'w'"),
+        ({"coordinates": {"x": "x", "y": "x", "z": "z"}}, {"u": U[:, :, 0], "x": X, "z": Y}, "wrong-shape",
+         "several of them fit (option axes)"),
         ({"time_axis": 3}, {}, "wrong-shape", "no axis 3"),
         ({"coordinates": {"x": (0.0, 1.0)}}, {}, "wrong-shape", "coordinates are given for ['x']"),
-        ({"coordinates": {"x": "x", "y": (0.0, 1.0)}}, {"x": Y}, "wrong-shape", "shape (3,); the fields need (5,)"),
+        ({"coordinates": {"x": "x", "y": (0.0, 1.0)}}, {"x": Y}, "wrong-shape",
+         "coordinate 'x' has shape (3,); field 'u' needs (5,)"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_a_failure_of_its_kind(options, changes, kind, told):

@@ -1,0 +1,1 @@
+from .named_arrays import NamedArrays as NamedArrays
