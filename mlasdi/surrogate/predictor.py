@@ -1,4 +1,7 @@
-"""Predictions of a surrogate: trajectories, probes, samples and latent states, with standard deviations."""
+"""Predictions of a surrogate: trajectories, probes, samples and latent states, with standard deviations.
+
+They use one thread, or as many as `limited_threads` around them allows.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +18,7 @@ from mlasdi.prediction import ExtrapolationWarning as ExtrapolationWarning
 from mlasdi.prediction import Prediction as Prediction
 from mlasdi.prediction import Probes as Probes
 from mlasdi.prediction import checked_points, checked_times
-from mlasdi.preprocessing import PodBasis
+from mlasdi.preprocessing import PodBasis, limited_threads
 from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.surrogate.reconstruction import Reconstruction
@@ -46,6 +49,7 @@ class Predictor:
     def n_stages(self) -> int:
         return len(self.model.stages)
 
+    @limited_threads()
     def predict(
         self,
         mu: Points | None = None,
@@ -91,6 +95,7 @@ class Predictor:
         layout = self.layout if probes is None else probes.layout
         return Prediction(times, mean, spread, given, self.space, layout)
 
+    @limited_threads()
     def probe(self, mu: Points, t: ArrayLike, probes: Probes, *, std: bool = True) -> ProbePrediction:
         """Single values in space and time: the k-th probe at the k-th time; arguments as for `predict`.
 
@@ -111,6 +116,7 @@ class Predictor:
                 spread[part] = np.hypot(inside, self.basis.truncation_rms * basis.unit)
         return ProbePrediction(times, mean, spread)
 
+    @limited_threads()
     def sample(
         self,
         mu: Points,
@@ -139,6 +145,7 @@ class Predictor:
         bases = self.reconstruction.bases(x, probes)
         return np.concatenate([basis.lift(coordinates[part]) + truncated * basis.unit for part, basis in bases])
 
+    @limited_threads()
     def standard_steps(
         self, mu: Points, t: ArrayLike | None = None, *, probes: Probes | None = None
     ) -> tuple[Float[np.ndarray, "direction param time value"], Float[np.ndarray, " value"]]:
@@ -158,6 +165,7 @@ class Predictor:
         """From POD coordinates to states."""
         return Reconstruction(self.layout, self.basis, self.coordinate_scaling)
 
+    @limited_threads()
     def coordinates(
         self, mu: Points, t: ArrayLike | None = None, n_stages: int | None = None
     ) -> Float[np.ndarray, "param time rank"]:
@@ -165,6 +173,7 @@ class Predictor:
         x, times = self._query(mu, t, n_stages)
         return self._mean(x, self.unit_times(times), n_stages)
 
+    @limited_threads()
     def starting_from(self: Own, mu: Points, u0: Float[np.ndarray, "param state"]) -> Own:
         """This surrogate, which now knows the initial states at parameters `mu`; ask it for predictions there.
 
@@ -186,6 +195,7 @@ class Predictor:
         c = np.concatenate([self.project(point, self.t[:1], u[None]) for point, u in zip(points, states, strict=True)])
         return replace(self, model=self.model.starting_from(self.space.to_unit(points), c, self.encoder))
 
+    @limited_threads()
     def project(self, mu: Points, t: ArrayLike, u: Float[np.ndarray, "time state"]) -> Float[np.ndarray, "time rank"]:
         """POD coordinates of the states of one true trajectory.
 
@@ -217,6 +227,7 @@ class Predictor:
         steps = self.time_scaling.at_rescaled_times(deviations, x, tau, axis=1).numpy()
         return TimeFactors(self.record.std_factors)(tau.numpy())[:, None] * steps
 
+    @limited_threads()
     def propagate(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
         x, times = self._query(mu, t)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from mlasdi.alignment import scaling_formulas
 from mlasdi.interpolation import CoefficientGP
 from mlasdi.prediction import html_table
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Points
 from mlasdi.surrogate import files as surrogate_files
 from mlasdi.surrogate import serialization
@@ -45,6 +46,7 @@ class Surrogate(Predictor):
         """Rates of time, scales and shifts of coordinates, and amplitudes of fields, as formulas in the parameters."""
         return scaling_formulas(self.space, self.time_scaling, self.coordinate_scaling)
 
+    @limited_threads()
     def relative_std(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
@@ -62,6 +64,7 @@ class Surrogate(Predictor):
         x = self.space.to_unit(self.space.as_array(mu))
         return self.record.calibration.estimate(x, self.uncalibrated_std(mu, pending, n_time=n_time))
 
+    @limited_threads()
     def uncalibrated_std(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
@@ -73,6 +76,7 @@ class Surrogate(Predictor):
         factors = UNCALIBRATED if self.record.calibration else TimeFactors(self.record.error_factors)
         return FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors).maximum(x, tau)
 
+    @limited_threads()
     def acquisition_score(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
@@ -113,6 +117,7 @@ class Surrogate(Predictor):
         }
 
     @cached_property
+    @limited_threads()
     def parameter_effect(self) -> float:
         """Largest distance of the trajectories at the training points from their mean, relative to it, over all times.
 
@@ -123,6 +128,7 @@ class Surrogate(Predictor):
         distance = self.basis.scale * np.linalg.norm(c - c.mean(axis=0), axis=-1)
         return float((distance / np.maximum(self.basis.norm(c), np.finfo(float).tiny)).max())
 
+    @limited_threads()
     def coefficient_std(self, mu: Points, pending: ArrayLike | None = None) -> Float[np.ndarray, " param"]:
         """Posterior standard deviation of the latent coefficients at `mu`, relative to the prior one; their mean."""
         return self._gp(pending).process_std(self.space.to_unit(self.space.as_array(mu)))
@@ -141,6 +147,7 @@ class Surrogate(Predictor):
         return Path(folder)
 
     @classmethod
+    @limited_threads()
     def load(cls, source: str | Path) -> "Surrogate":
         """Load from a folder, or from an MLflow URI such as `models:/burgers1d@champion`.
 
