@@ -17,7 +17,7 @@ from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling
 from mlasdi.prediction import ExtrapolationWarning as ExtrapolationWarning
 from mlasdi.prediction import Prediction as Prediction
 from mlasdi.prediction import Probes as Probes
-from mlasdi.prediction import checked_points, checked_times
+from mlasdi.prediction import beyond_box, beyond_interval, checked_points, checked_times
 from mlasdi.preprocessing import PodBasis, limited_threads
 from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.stages import Encoder, StagedModel
@@ -94,6 +94,11 @@ class Predictor:
                     spread[rows][part] = np.hypot(basis.lift_std(steps[:, part]), left_out)
         layout = self.layout if probes is None else probes.layout
         return Prediction(times, mean, spread, given, self.space, layout)
+
+    def outside(self, mu: Points, t: Float[np.ndarray, " time"] | None = None) -> str:
+        """A text that says which of the points or times lie outside the trained ranges; empty if none do."""
+        note = beyond_box(self.space, self.space.as_array(mu))
+        return note if note or t is None else beyond_interval(self.t, t)
 
     @limited_threads()
     def probe(self, mu: Points, t: ArrayLike, probes: Probes, *, std: bool = True) -> ProbePrediction:
