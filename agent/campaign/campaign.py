@@ -177,8 +177,8 @@ class Campaign:
         elif (begun := self._with_new_keys(begun)) != settings:
             changed = ", ".join(_differences(begun, settings))
             raise CampaignError(
-                f"campaign '{self.config.name}' was started with other settings ({changed}): choose another name, "
-                f"or delete {self.config.folder}"
+                f"campaign '{self.config.name}' was started with other settings ({changed}): give these as before, "
+                f"choose another name, or delete {self.config.folder}"
             )
 
     def _with_new_keys(self, begun: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from scipy.stats import norm
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots
 from mlasdi.solvers.storage import atomic_write
-from mlasdi.surrogate import Surrogate, covered, relative_error
+from mlasdi.surrogate import Surrogate, covered, relative
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
 COVERAGE_POINTS = 50  # validation points at which coverage is measured: bounds the cost of the standard deviations
+BLOCK_BYTES = 1 << 26  # of the states of one trajectory that are compared at once: bounds the memory
 
 
 class DamagedAssessment(Exception):
@@ -80,7 +81,9 @@ class Assessment:
 
 @limited_threads()
 def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]], n_truths: int) -> Assessment:
-    """Compare a surrogate with true solutions, one at a time: they need not fit in memory together.
+    """Compare a surrogate with true solutions at all of their times.
+
+    One solution is held in memory, and predictions for a block of its times.
 
     Args:
         truths: pairs of parameters `[n_params]` and snapshots.
@@ -92,12 +95,26 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
         if i % every == 0:
-            prediction = surrogate.predict(mu, truth.t)
-            assert prediction.std is not None
-            # One band at a time, which saves memory: each takes arrays of the size of a trajectory.
-            shares.append([covered(truth.u, prediction.mean[0], prediction.std[0], z).mean() for z in HALF_WIDTHS])
+            shares.append(_covered_shares(surrogate, mu, truth))
     reliability = np.mean(shares, axis=0)
     return Assessment(np.array(points), np.array(errors).T, float(reliability[LEVELS.index(0.9)]), reliability)
+
+
+def _blocks(truth: Snapshots) -> Iterator[slice]:
+    """Blocks of the times of a solution."""
+    size = max(BLOCK_BYTES // truth.u[0].nbytes, 1)
+    return (slice(start, start + size) for start in range(0, len(truth.t), size))
+
+
+def _covered_shares(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " level"]:
+    """Part of the values that each central band contains."""
+    inside = np.zeros(len(HALF_WIDTHS))
+    for times in _blocks(truth):
+        prediction = surrogate.predict(mu, truth.t[times])
+        assert prediction.std is not None
+        # One band at a time, which saves memory: each takes arrays of the size of the block.
+        inside += [covered(truth.u[times], prediction.mean[0], prediction.std[0], z).sum() for z in HALF_WIDTHS]
+    return inside / truth.u.size
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
@@ -106,19 +123,19 @@ def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Flo
     The error has a part inside the POD basis, where the stages differ, and an orthogonal part, which is the same for
     all. So the coordinates of the predictions are enough, without their states.
     """
-    norm = surrogate.reconstruction.state_norm(truth.u)[:, None]
-    if surrogate.coordinate_scaling is not None:
-        # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
-        at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
-        predicted = (at_point.lift(surrogate.coordinates(mu, truth.t, k + 1)[0]) for k in range(surrogate.n_stages))
-        distances = (surrogate.reconstruction.state_norm(one - truth.u)[:, None] for one in predicted)
-        return np.array([relative_error(norm, norm - distance).max() for distance in distances])
-    basis = surrogate.basis
-    c = basis.project(truth.u)
-    outside = basis.state_norm(truth.u - basis.lift(c)) ** 2
-    inside = [
-        basis.scale**2 * np.sum((c - surrogate.coordinates(mu, truth.t, k + 1)[0]) ** 2, axis=-1)
-        for k in range(surrogate.n_stages)
-    ]
-    # `relative_error` has its own rule for small states. Norms enter it as states of one entry.
-    return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])
+    predicted = np.concatenate([surrogate.coordinates(mu, truth.t, k + 1) for k in range(surrogate.n_stages)])
+    norm, distance = np.empty(len(truth.t)), np.empty(predicted.shape[:2])
+    scaled = surrogate.coordinate_scaling is not None
+    x = surrogate.space.to_unit(surrogate.space.as_array(mu))[0]
+    basis = surrogate.reconstruction.at(x) if scaled else surrogate.basis
+    for times in _blocks(truth):
+        u, c = truth.u[times], predicted[:, times]
+        norm[times] = surrogate.reconstruction.state_norm(u)
+        if scaled:
+            # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
+            distance[:, times] = [surrogate.reconstruction.state_norm(basis.lift(one) - u) for one in c]
+            continue
+        projected = basis.project(u)
+        outside = basis.state_norm(u - basis.lift(projected)) ** 2
+        distance[:, times] = np.sqrt(basis.scale**2 * np.sum((projected - c) ** 2, axis=-1) + outside)
+    return np.asarray(relative(distance, np.broadcast_to(norm, distance.shape)).max(axis=-1))
