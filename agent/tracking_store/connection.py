@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from mlasdi.agent.tracking_store.addresses import database_file, scheme
-from mlasdi.agent.tracking_store.embedded import create, rebase_artifacts
+from mlasdi.agent.tracking_store.embedded import create
+from mlasdi.surrogate import rebase_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,6 +7,9 @@ from .local_calibration import LocalCalibration as LocalCalibration
 from .predictor import ExtrapolationWarning as ExtrapolationWarning
 from .predictor import Prediction as Prediction
 from .predictor import Probes as Probes
+from .registered import ARTIFACTS as ARTIFACTS
+from .registered import opened_database as opened_database
+from .registered import rebase_artifacts as rebase_artifacts
 from .results import PrequentialErrors as PrequentialErrors
 from .results import TrainingRecord as TrainingRecord
 from .surrogate import Surrogate as Surrogate
