@@ -4,16 +4,20 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from pathlib import Path
 
 from filelock import FileLock
 
 from mlasdi.agent.tracking_store.addresses import sqlite_uri
+from mlasdi.solvers.storage import sweep_stale
 from mlasdi.surrogate import opened_database
 
 _UNFINISHED = ".new-store-"  # prefix of folders in which databases are created
-_UNFINISHED_S = 600  # age after which such a folder is taken to be left by a killed process
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left of databases that they were creating in a folder."""
+    sweep_stale(folder, f"{_UNFINISHED}*")
 
 
 def create(file: Path) -> None:
@@ -25,9 +29,6 @@ def create(file: Path) -> None:
     from mlflow import MlflowClient
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    for left in file.parent.glob(f"{_UNFINISHED}*"):
-        if time.time() - left.stat().st_mtime > _UNFINISHED_S:
-            shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=_UNFINISHED) as folder:
         made, complete = Path(folder, "made.db"), Path(folder, "complete.db")
         MlflowClient(sqlite_uri(made), sqlite_uri(made)).search_experiments(max_results=1)

@@ -56,7 +56,7 @@ def fetched(uri: str) -> Path:
         raise SurrogateError(f"{uri}: the MLflow database cannot be used ({error})") from None
     finally:
         if not is_set:  # another folder has another registry
-            mlflow.set_tracking_uri(None)
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # none is set again
 
 
 @contextmanager
