@@ -4,7 +4,7 @@ import json
 import pickle
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class ContractReport:
         problems: breaches of the contract.
         noise: standard deviation of the white noise by which the two solves differ, relative to that of the values of
             the field where this ratio is largest; 0 if the solves are equal or cannot be compared.
+        solution: what the first solve returned; None if that are no snapshots.
     """
 
     n_time: int
@@ -39,6 +40,7 @@ class ContractReport:
     solve_s: float
     problems: tuple[Problem, ...]
     noise: float = 0.0
+    solution: Snapshots | None = field(default=None, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -69,7 +71,7 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
     problems = (*alone, *differences, *_transport_problems(fom))
     layout = fom.layout or first.layout
     noise = _noise(first, second, layout.sizes) if differences and layout is not None else 0.0
-    return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, problems, noise)
+    return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, problems, noise, first)
 
 
 def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:

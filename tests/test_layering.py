@@ -34,7 +34,7 @@ CONFINED = {
             for name in ("tracking", "champion", "registry", "curation", "package", "pyfunc_model")
         ),
         *("mlasdi.agent.tracking_store.connection", "mlasdi.agent.tracking_store.embedded"),
-        *("mlasdi.agent.registry.runs", "mlasdi.surrogate.files"),
+        *("mlasdi.agent.registry.runs", "mlasdi.surrogate.registered"),
     },
     "pickle": {"mlasdi.solvers.verification"},
     "cloudpickle": set(),
@@ -206,7 +206,7 @@ def test_mlflow_is_one_lazy_call_of_the_model():
     found = [found for module in MODULES if floor_of(module) == "mlasdi" for found in imports(module)]
     (mlflow,) = [one for one in found if one.name.partition(".")[0] == "mlflow"]
     assert not mlflow.on_import
-    assert mlflow.function == "_fetch"
+    assert mlflow.function == "fetched"
 
 
 @pytest.mark.parametrize("library", ["ray", "mlflow"])

@@ -36,7 +36,7 @@ from mlasdi.agent.records import (
 from mlasdi.agent.registry import Undelivered
 from mlasdi.agent.report import AssessedModel, build_report, read_report, write_report
 from mlasdi.solvers import evenly_spread
-from mlasdi.solvers.storage import DamagedSnapshot
+from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions
 
 # Settings that may change between two runs of one campaign; all others determine its points and models.
 MAY_CHANGE = ("budget", "cluster", "root")
@@ -133,6 +133,7 @@ class Campaign:
         self._deliver_report(report, undelivered)
         if reason is not StopReason.INTERRUPTED:
             self.ledger.set_meta("finished", self._digest(self.config.model_dump(mode="json")))
+            self.checkpoints.sweep()  # models that were exchanged with workers
         self.monitor.finished(report)
         return report
 
@@ -177,8 +178,8 @@ class Campaign:
         elif (begun := self._with_new_keys(begun)) != settings:
             changed = ", ".join(_differences(begun, settings))
             raise CampaignError(
-                f"campaign '{self.config.name}' was started with other settings ({changed}): choose another name, "
-                f"or delete {self.config.folder}"
+                f"campaign '{self.config.name}' was started with other settings ({changed}): give these as before, "
+                f"choose another name, or delete {self.config.folder}"
             )
 
     def _with_new_keys(self, begun: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +200,7 @@ class Campaign:
         """Remove incomplete files of killed agents and their workers."""
         self.checkpoints.sweep()
         self.solves.store.sweep()
+        SharedSolutions.sweep(self.config.shared_solutions)
 
     @staticmethod
     def _digest(settings: dict[str, Any]) -> str:

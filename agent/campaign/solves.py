@@ -32,8 +32,8 @@ _Read = TypeVar("_Read")
 class Solves:
     """Runs the solver for one campaign and reads its solutions.
 
-    Training solutions are stored with all times. Validation solutions are thinned before they are stored, because there
-    may be hundreds of them.
+    Training solutions are stored with all times. Validation solutions may be thinned before they are stored, because
+    there may be hundreds of them (`validation.n_time`).
     """
 
     def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor) -> None:

@@ -119,42 +119,32 @@ def run(
 
 
 @app.command()
-def check(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    corners: Annotated[
+        int, typer.Option(min=0, max=256, help="Number of corners of the box to solve at; 0: no trial training.")
+    ] = 2,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Check the solver, and estimate the cost of the campaign.
 
-    Solves twice at the centre of the parameter box and checks the contract of a solver.
+    Solves twice at the centre of the parameter box and checks the contract of a solver. Then solves at corners,
+    compares grids and times, and trains the model on these solutions, with few steps of networks.
 
-    Example: mlasdi check configs/burgers1d.yaml
+    Example: mlasdi check configs/burgers1d.yaml --corners 4
     """
     with command_errors(as_json, debug) as answer:
         settings = _load(config, overrides)
-        from mlasdi.agent.cli.plan import Plan, concerns, trial_point
-        from mlasdi.agent.cli.remedies import failed_solve, with_remedies
-        from mlasdi.agent.cli.repeatability import check_repeatability
+        from mlasdi.agent.cli.checks import check_solver
         from mlasdi.agent.cli.tables import show_check
         from mlasdi.agent.terminal import output
-        from mlasdi.solvers import verify
 
-        mu = trial_point(settings)
-        try:
-            report = verify(settings.problem.spec.build(), mu)
-        except Exception as error:  # a user's solver may fail in any way
-            raise WorkFailed(failed_solve(settings.problem.solver, mu, error)) from error
-        plan = Plan.of(settings, n_time=report.n_time, n_state=report.n_state, solve_s=report.solve_s)
-        repeated = check_repeatability(report, settings.model)
-        problems = with_remedies(repeated.problems, settings.problem.solver)
-        doubts = [*concerns(settings, plan), *repeated.concerns]
-        found = {
-            "ok": not problems,
-            "problems": [asdict(problem) for problem in problems],
-            "concerns": [asdict(doubt) for doubt in doubts],
-            "checked_at": mu,
-            "repeatability": repeated.fact,
-            "noise": report.noise,
-            **asdict(plan),
-        }
-        answer(found, lambda: show_check(output(), plan, mu, problems, doubts, repeated.fact))
-        if problems:
+        found = check_solver(settings, corners)
+        shown = (found.plan, found.mu, found.problems, found.concerns, found.facts())
+        answer(found.as_json(), lambda: show_check(output(), *shown))
+        if found.problems:
             raise typer.Exit(FAILED)
 
 

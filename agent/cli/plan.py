@@ -172,13 +172,14 @@ def measured_plan(config: Config) -> Plan:
     """
     fom = config.problem.spec.build()
     mu = trial_point(config)
-    snapshots, solve_s = _timed_solve(fom, mu)
+    snapshots, solve_s = timed_solve(fom, mu)
     if solve_s < _WARM_UP_S:
-        snapshots, solve_s = _timed_solve(fom, mu)
+        snapshots, solve_s = timed_solve(fom, mu)
     return Plan.of(config, n_time=snapshots.t.size, n_state=snapshots.u.shape[1], solve_s=solve_s)
 
 
-def _timed_solve(fom: FullOrderModel, mu: Mapping[str, float]) -> tuple[Snapshots, float]:
+def timed_solve(fom: FullOrderModel, mu: Mapping[str, float]) -> tuple[Snapshots, float]:
+    """A solution, and the seconds that it took."""
     start = time.perf_counter()
     with contained():
         snapshots = fom.solve(mu)

@@ -118,13 +118,13 @@ def show_check(
     mu: Mapping[str, float],
     problems: "Sequence[Finding]",
     concerns: "Sequence[Finding]",
-    repeatability: str = "",
+    facts: Mapping[str, str],
 ) -> None:
     """Whether the solver satisfies its contract, and the cost of the campaign, with warnings."""
     verdict = "breaks" if problems else "satisfies"
     console.print(f"{plan.solver} {verdict} the contract at {point(mu)}", style="bold")
     _print_findings(console, [asdict(problem) for problem in problems], style="red")
-    print_facts(console, ({"repeatability": repeatability} if repeatability else {}) | _cost(plan))
+    print_facts(console, {**facts, **_cost(plan)})
     _print_findings(console, [asdict(concern) for concern in concerns])
 
 

@@ -47,7 +47,9 @@ class ValidationSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=F
         None, ge=1, le=MAX_VALIDATION, description="number of points of a Sobol sequence, instead of a grid"
     )
     rest: bool = Field(False, description="use the solutions of a data set that are not training data")
-    n_time: int | None = Field(101, ge=2, description="number of times kept of a validation solve; null: all")
+    n_time: int | None = Field(
+        None, ge=2, description="number of times kept of a validation solve; null: all, so that no error is missed"
+    )
 
     @property
     def wanted(self) -> bool:

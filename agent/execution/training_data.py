@@ -1,6 +1,6 @@
 """Reads training data from the store of solutions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlasdi.preprocessing import TrainingData
@@ -58,38 +58,49 @@ def read_training_data(
         DamagedSnapshot: one is damaged.
     """
     found = [read_snapshots(store, solution) for solution in solutions]
-    layout = _common_layout(fom, solutions, found)
+    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found)
+    if facts["time_interpolation_error"] > TOLD_TIME_ERROR:
+        warn(
+            f"solutions have different times, and interpolation in time has a relative error of about "
+            f"{facts['time_interpolation_error']:.1e}: let the solver write more times, or the same times at all points"
+        )
+    if facts["unused_time"] > TOLD_UNUSED:
+        warn(
+            f"runs have different lengths: the model covers times from {data.t[0]:g} to {data.t[-1]:g}, which all "
+            f"have, and {100 * facts['unused_time']:.2g} % of the longest run is not used: let the solver run to the "
+            "same time at all points"
+        )
+    return data, facts
+
+
+def common_data(
+    fom: FullOrderModel, space: ParameterSpace, mus: Sequence[Mapping[str, float]], found: Sequence[Snapshots]
+) -> tuple[TrainingData, dict[str, float]]:
+    """Solutions at common times, and the facts that `read_training_data` returns.
+
+    Raises:
+        SolvesError: their times hardly overlap, or their fields or grids differ.
+    """
+    layout = _common_layout(fom, mus, found)
     try:
         common = to_common_times(found)
     except ValueError as error:
         raise SolvesError(str(error)) from error
-    if common.error > TOLD_TIME_ERROR:
-        warn(
-            f"solutions have different times, and interpolation in time has a relative error of about "
-            f"{common.error:.1e}: let the solver write more times, or the same times at all points"
-        )
-    if common.unused > TOLD_UNUSED:
-        warn(
-            f"runs have different lengths: the model covers times from {common.t[0]:g} to {common.t[-1]:g}, which all "
-            f"have, and {100 * common.unused:.2g} % of the longest run is not used: let the solver run to the same "
-            "time at all points"
-        )
-    mus = space.as_array([solution.mu for solution in solutions])
     facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
-    return TrainingData(space, layout, mus, common.t, common.u), facts
+    return TrainingData(space, layout, space.as_array(list(mus)), common.t, common.u), facts
 
 
-def _common_layout(fom: FullOrderModel, solutions: Sequence[Solution], found: Sequence[Snapshots]) -> StateLayout:
+def _common_layout(fom: FullOrderModel, mus: Sequence[Mapping[str, float]], found: Sequence[Snapshots]) -> StateLayout:
     """Fields and grid of all solutions, from the solver or from the solutions."""
     layouts = [fom.layout or snapshots.layout for snapshots in found]
     first = layouts[0]
     if first is None:
-        raise SolvesError(f"the solution at {solutions[0].mu} has no fields and grid")
-    for solution, layout in zip(solutions, layouts, strict=True):
+        raise SolvesError(f"the solution at {mus[0]} has no fields and grid")
+    for mu, layout in zip(mus, layouts, strict=True):
         if layout != first:
             raise SolvesError(
-                f"the solution at {solution.mu} has other fields or another grid ({_summary(layout)}) than that at "
-                f"{solutions[0].mu} ({_summary(first)}): interpolate all to one grid in the solver"
+                f"the solution at {mu} has other fields or another grid ({_summary(layout)}) than that at "
+                f"{mus[0]} ({_summary(first)}): interpolate all to one grid in the solver"
             )
     return first
 

@@ -150,7 +150,7 @@ def _hdf5(path: Path, contents: Contents) -> Iterator[PredictionFile]:
 def _npz(path: Path, contents: Contents) -> Iterator[PredictionFile]:
     """Arrays are first written to separate files, because an NPZ file cannot be written in blocks."""
     arrays, names = _known(contents)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}-") as folder:
         mapped = {
             name: np.lib.format.open_memmap(Path(folder, f"{k}.npy"), "w+", np.float64, shape)
             for k, (name, shape) in enumerate(_shapes(contents).items())

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from mlasdi.agent.prediction.batching import Batcher, Busy, Probe, tolerate_extrapolation
 from mlasdi.agent.prediction.description import description
-from mlasdi.agent.prediction.predict import Selection, outside
+from mlasdi.agent.prediction.predict import Selection
 from mlasdi.surrogate import Surrogate
 
 Level = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -168,7 +168,7 @@ def _allowed(surrogate: Surrogate, points: np.ndarray, t: np.ndarray, extrapolat
     Raises:
         ValueError: extrapolation is needed and not allowed.
     """
-    extrapolation_note = outside(surrogate, points, t)
+    extrapolation_note = surrogate.outside(points, t)
     if extrapolation_note and not extrapolate:
         raise ValueError(f'{extrapolation_note}; send "extrapolate": true to predict there')
     return [extrapolation_note] if extrapolation_note else []

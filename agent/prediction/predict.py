@@ -71,23 +71,6 @@ class Request:
     extrapolate: bool = False
 
 
-def outside(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"], t: Float[np.ndarray, " time"]) -> str:
-    """A text that says which points or times lie outside the trained ranges; empty if none do."""
-    beyond = points[~surrogate.space.contains(points)]
-    if len(beyond):
-        box = {p.name: [p.low, p.high] for p in surrogate.space.parameters}
-        others = f" and {len(beyond) - 1} more points lie" if len(beyond) > 1 else " lies"
-        return f"{surrogate.space.as_dict(beyond[0])}{others} outside the trained box {box}"
-    for constraint in surrogate.space.linear_constraints:
-        infeasible = points[~constraint.holds(surrogate.space.columns(points))]
-        if len(infeasible):
-            return f"{surrogate.space.as_dict(infeasible[0])} lies outside the trained region {constraint}"
-    slack = 1e-9 * (surrogate.t[-1] - surrogate.t[0])
-    if t.min() < surrogate.t[0] - slack or t.max() > surrogate.t[-1] + slack:
-        return f"times reach outside the trained interval [{surrogate.t[0]:g}, {surrogate.t[-1]:g}]"
-    return ""
-
-
 def check_target(path: Path | None) -> None:
     """Check that a file can be written, before the prediction.
 
@@ -112,7 +95,7 @@ def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dic
             `extrapolate`, or the values do not fit on the disk.
     """
     contents = _contents(surrogate, request)
-    extrapolation_note = outside(surrogate, request.points, contents.t)
+    extrapolation_note = surrogate.outside(request.points, contents.t)
     if extrapolation_note and not request.extrapolate:
         raise ValueError(f"{extrapolation_note}; use --extrapolate to predict there")
     probes = request.selection.probes(surrogate.layout)

@@ -127,6 +127,7 @@ def _signature(n_params: int) -> "ModelSignature":
                 ParamSpec("quantiles", "double", [], (-1,)),
                 ParamSpec("n_samples", "long", None),
                 ParamSpec("seed", "long", 0),
+                ParamSpec("extrapolate", "boolean", False),
             ]
         ),
     )

@@ -31,18 +31,27 @@ class SurrogateModel(PythonModel):
             model_input: parameters `[n_mu, n_params]`, float64; the model's metadata names the columns in `inputs`.
             params: `output`: `"mean"` (default), `"std"`, `"quantiles"` or `"samples"`; `quantiles`: levels between 0
                 and 1, and `n_samples`, either of which implies its output; `seed` of the samples; `times` (default:
-                those of training); `n_stages`: number of stages in the mean (default: all).
+                those of training); `n_stages`: number of stages in the mean (default: all); `extrapolate`: whether
+                points and times outside the trained ranges are allowed (default: no).
 
         Returns:
             `[param, time, state]`, float64, with an axis after the first for quantiles or samples.
 
         Raises:
-            ValueError: the parameters contradict each other or cannot be used.
+            ValueError: the parameters contradict each other or cannot be used, or points or times lie outside the
+                trained ranges without `extrapolate`.
+
+        Warns:
+            ExtrapolationWarning: outside the trained ranges, with `extrapolate`.
         """
         params = params or {}
         levels, n_samples = list(_given(params, "quantiles", ())), _given(params, "n_samples", 0)
         times = list(_given(params, "times", ())) or None
         output = _output(_given(params, "output", "mean"), bool(levels), bool(n_samples))
+        # A server of MLflow returns no warnings: a client would take these values for as good as others.
+        note = self.surrogate.outside(model_input, None if times is None else np.array(times))
+        if note and not _given(params, "extrapolate", False):
+            raise ValueError(f'{note}; give the parameter "extrapolate": true to predict there')
         if output == "samples":
             generator = np.random.default_rng(int(_given(params, "seed", 0)))
             return self.surrogate.sample(model_input, int(n_samples), generator, times)

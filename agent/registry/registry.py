@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG, CHAMPION, known_error
 from mlasdi.agent.registry.package import SURROGATE
 from mlasdi.agent.tracking_store import AnyStore, Store, all_pages, connect, database_file, quiet
+from mlasdi.solvers.storage import sweep_stale
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -286,6 +287,7 @@ def _downloaded(location: str, label: str, store: Store) -> Path:
     target = downloads / f"{label}-{origin}"
     if not target.exists():
         downloads.mkdir(parents=True, exist_ok=True)
+        sweep_stale(downloads, ".partial-*")
         with tempfile.TemporaryDirectory(dir=downloads, prefix=".partial-") as folder:
             made = download_artifacts(artifact_uri=location, dst_path=folder, tracking_uri=store.address)
             with suppress(OSError):  # another process was faster

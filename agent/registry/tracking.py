@@ -24,7 +24,6 @@ from mlasdi.agent.registry.runs import (
 )
 from mlasdi.agent.registry.tracking_settings import TrackingSettings
 from mlasdi.agent.tracking_store import (
-    ARTIFACTS,
     all_pages,
     connect,
     database_file,
@@ -33,6 +32,7 @@ from mlasdi.agent.tracking_store import (
     set_damaged_aside,
     store_uri,
 )
+from mlasdi.surrogate import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

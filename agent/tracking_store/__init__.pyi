@@ -1,4 +1,3 @@
-from .addresses import ARTIFACTS as ARTIFACTS
 from .addresses import AnyStore as AnyStore
 from .addresses import Store as Store
 from .addresses import check_uri as check_uri

@@ -6,7 +6,7 @@ from pathlib import Path
 from mlasdi.agent.text import refuse_credentials
 
 DEFAULT_ROOT = Path("mlruns")
-DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
+DATABASE = "mlflow.db"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https", "databricks")
 # MLflow decodes paths as URIs in some places and not in others, and would write beside the folder.

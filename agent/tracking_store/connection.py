@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from mlasdi.agent.tracking_store.addresses import database_file, scheme
-from mlasdi.agent.tracking_store.embedded import create, rebase_artifacts
+from mlasdi.agent.tracking_store.embedded import create, sweep
+from mlasdi.surrogate import rebase_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,6 +89,7 @@ def connect(uri: str) -> "MlflowClient":
     if file is not None:
         # Each operation opens the file anew: a pooled connection would go on with one that was replaced.
         os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+        sweep(file.parent)
         if not file.exists():
             create(file)
         try:

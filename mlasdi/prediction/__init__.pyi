@@ -2,6 +2,8 @@ from .field_axes import FieldAxes as FieldAxes
 from .plots import NotebookFigure as NotebookFigure
 from .queries import ExtrapolationWarning as ExtrapolationWarning
 from .queries import Probes as Probes
+from .queries import beyond_box as beyond_box
+from .queries import beyond_interval as beyond_interval
 from .queries import checked_points as checked_points
 from .queries import checked_times as checked_times
 from .tables import html_table as html_table

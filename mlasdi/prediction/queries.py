@@ -18,7 +18,7 @@ from mlasdi.solvers import ParameterSpace, Points, StateLayout
 
 # Safety bounds, relative to the interval: ends that are off by rounding are inside.
 TIME_TOLERANCE, GRID_TOLERANCE = 1e-9, 1e-9
-WARNING_LEVEL = 4  # from the check over the method of the surrogate to its caller
+WARNING_LEVEL = 5  # from the check over the method of the surrogate, and the limit of its threads, to its caller
 
 
 class ExtrapolationWarning(UserWarning):
@@ -35,16 +35,41 @@ def checked_points(space: ParameterSpace, mu: Points) -> Float[np.ndarray, "para
         ExtrapolationWarning: outside the trained box.
     """
     rows = space.as_array(mu)
-    outside = rows[~space.contains(rows)]
-    if len(outside):
-        box = {p.name: [p.low, p.high] for p in space.parameters}
-        message = f"{space.as_dict(outside[0])} lies outside the trained box {box}"
-        warnings.warn(message, ExtrapolationWarning, stacklevel=WARNING_LEVEL)
+    if note := beyond_box(space, rows):
+        warnings.warn(note, ExtrapolationWarning, stacklevel=WARNING_LEVEL)
     x = space.to_unit(rows)
     if not np.isfinite(x).all():
         point = space.as_dict(rows[~np.isfinite(x).all(axis=1)][0])
         raise ValueError(f"{point}: parameters with a log scale must be positive")
     return x
+
+
+def beyond_box(space: ParameterSpace, rows: Float[np.ndarray, "param n_params"]) -> str:
+    """A text that names a point outside the trained box, or outside its linear constraints; empty if none is."""
+    beyond = rows[~space.contains(rows)]
+    if len(beyond):
+        box = {p.name: [p.low, p.high] for p in space.parameters}
+        others = f" and {len(beyond) - 1} more points lie" if len(beyond) > 1 else " lies"
+        return f"{space.as_dict(beyond[0])}{others} outside the trained box {box}"
+    for constraint in space.linear_constraints:
+        infeasible = rows[~constraint.holds(space.columns(rows))]
+        if len(infeasible):
+            return f"{space.as_dict(infeasible[0])} lies outside the trained region {constraint}"
+    return ""
+
+
+def beyond_interval(trained: Float[np.ndarray, " trained"], times: Float[np.ndarray, " time"]) -> str:
+    """A text that says that times lie outside the training interval; empty if none does."""
+    low, high = _accepted(trained)
+    if times.min() >= low and times.max() <= high:
+        return ""
+    return f"times reach outside the trained interval [{trained[0]:g}, {trained[-1]:g}]"
+
+
+def _accepted(trained: Float[np.ndarray, " trained"]) -> tuple[float, float]:
+    """First and last time inside the training interval, up to rounding."""
+    tolerance = TIME_TOLERANCE * (trained[-1] - trained[0])
+    return float(trained[0] - tolerance), float(trained[-1] + tolerance)
 
 
 def checked_times(
@@ -67,18 +92,16 @@ def checked_times(
     times = trained if t is None else np.atleast_1d(np.asarray(t, dtype=float))
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
         raise ValueError(f"times must be a finite array [time] of at least one, got shape {times.shape}")
-    tolerance = TIME_TOLERANCE * (trained[-1] - trained[0])
-    is_before, is_after = times.min() < trained[0] - tolerance, times.max() > trained[-1] + tolerance
-    if latent.dynamics and is_before:
+    note = beyond_interval(trained, times)
+    if latent.dynamics and times.min() < _accepted(trained)[0]:
         raise ValueError(
             f"time {times.min():g} is before the first of the training, {trained[0]:g}: the latent dynamics are "
             "integrated forward only"
         )
-    if is_before or is_after:
-        message = f"times reach outside the trained interval [{trained[0]:g}, {trained[-1]:g}]"
+    if note:
         if not latent.has_dynamics:
-            message += "; without latent dynamics the prediction there is the mean state"
-        warnings.warn(message, ExtrapolationWarning, stacklevel=WARNING_LEVEL)
+            note += "; without latent dynamics the prediction there is the mean state"
+        warnings.warn(note, ExtrapolationWarning, stacklevel=WARNING_LEVEL)
     return times
 
 

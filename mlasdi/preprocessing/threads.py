@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,19 @@ class _Process:
         self._limits: list[_Limit] = []
         self._before: Any = None  # threadpoolctl's record of the settings
         self._torch_before: int | None = None
+        self._controller: ThreadpoolController | None = None
+        self._n_modules = 0
+
+    def _libraries(self) -> ThreadpoolController:
+        """The libraries that are loaded.
+
+        To find them takes a millisecond, which a prediction would feel: they are sought again where Python has imported
+        something since.
+        """
+        n_modules = len(sys.modules)
+        if self._controller is None or n_modules != self._n_modules:
+            self._controller, self._n_modules = ThreadpoolController(), n_modules
+        return self._controller
 
     def of_thread(self, thread: int) -> int | None:
         """The limit that a thread of the program asked for last."""
@@ -47,11 +60,12 @@ class _Process:
     def limited(self, limit: _Limit) -> Iterator[None]:
         """Apply a limit in the body."""
         with self._lock:
+            libraries = self._libraries()
             if not self._limits:
-                self._before, self._torch_before = ThreadpoolController().limit(limits=None), _threads_of_torch()
+                self._before, self._torch_before = libraries.limit(limits=None), _threads_of_torch()
             self._limits.append(limit)
         try:
-            with threadpool_limits(limit.n):
+            with libraries.limit(limits=limit.n):
                 _limit_torch(limit.n)
                 yield
         finally:

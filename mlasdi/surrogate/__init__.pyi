@@ -12,6 +12,9 @@ from .predictor import ExtrapolationWarning as ExtrapolationWarning
 from .predictor import Prediction as Prediction
 from .predictor import Probes as Probes
 from .reconstruction import Reconstruction as Reconstruction
+from .registered import ARTIFACTS as ARTIFACTS
+from .registered import opened_database as opened_database
+from .registered import rebase_artifacts as rebase_artifacts
 from .results import FieldErrors as FieldErrors
 from .results import PrequentialErrors as PrequentialErrors
 from .results import TrainingRecord as TrainingRecord

@@ -1,23 +1,30 @@
-"""The two files of a saved surrogate, JSON and tensors, without pickle: written atomically, read with checks."""
+"""The two files of a saved surrogate, JSON and tensors, without pickle: written atomically, read with checks.
+
+Formats: 3 and 4 had one calibration factor for all times; 4 added dynamics and time scaling, 5 coordinate scaling and
+rates that are products of powers, 6 calibration in time and differences along the ends of scaled axes; 7 has the names
+of the present classes (time_scaling was clock, coordinate_scaling was frame, drift_weight was trust).
+"""
 
 import hashlib
 import json
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mlasdi.surrogate.migrations import FORMATS, FormatError, upgraded
+from mlasdi.surrogate.registered import SurrogateError, fetched
 
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
+FORMATS = (3, 4, 5, 6, 7)
 
 
-class SurrogateError(ValueError):
-    """A saved surrogate is missing, damaged, or of another format."""
+class FormatError(ValueError):
+    """A part of an earlier format that this version cannot read."""
 
 
 def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
@@ -46,7 +53,7 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         SurrogateError: there is no surrogate, or it is damaged or of another format.
     """
-    folder = _fetch(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
+    folder = _registered(source) if str(source).startswith(("models:/", "runs:/")) else Path(source)
     for name in (DESCRIPTION, TENSORS):
         _check_file(source, folder, name)
     try:
@@ -73,7 +80,7 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     try:
-        tensors, description = load_file(folder / TENSORS), upgraded(description)
+        tensors, description = load_file(folder / TENSORS), _upgraded(description)
     except FormatError as error:
         raise SurrogateError(f"{source}: {error}") from None
     except Exception as error:  # of safetensors, which has a class of its own; or parts of the description are missing
@@ -116,14 +123,43 @@ def _digest(description: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def _fetch(uri: str | Path) -> Path:
+def _registered(uri: str | Path) -> Path:
     """The folder with the surrogate that an MLflow URI names."""
-    import mlflow
-
-    if not mlflow.is_tracking_uri_set() and Path("mlruns/mlflow.db").exists():
-        mlflow.set_tracking_uri(f"sqlite:///{Path('mlruns/mlflow.db').resolve()}")
-    try:
-        folder = Path(mlflow.artifacts.download_artifacts(str(uri)))
-    except mlflow.MlflowException as error:
-        raise SurrogateError(f"{uri}: {error.message}") from None
+    folder = fetched(str(uri))
     return next((path.parent for path in folder.rglob(DESCRIPTION)), folder)
+
+
+def _upgraded(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The description in the present format; the argument stays as it is.
+
+    Raises:
+        FormatError: a part of it has no equivalent in the present format.
+    """
+    found = description["format"]
+    if found == FORMATS[-1]:
+        return dict(description)
+    new = {name: value for name, value in description.items() if name not in ("clock", "frame")}
+    frame = description.get("frame")
+    if found < 6 and any((frame or {}).get("axes", ())):
+        raise FormatError(
+            f"its rescaled coordinates are those of format {found}, which this version cannot read; train it again"
+        )
+    new["time_scaling"] = description.get("clock")
+    new["coordinate_scaling"] = frame and _renamed(frame, "log_gains", "log_amplitudes")
+    new["stages"] = [
+        {**stage, "settings": _renamed(stage["settings"], "trust", "drift_weight")} for stage in description["stages"]
+    ]
+    new["record"] = _record(description["record"])
+    return new
+
+
+def _renamed(settings: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    return {new if name == old else name: value for name, value in settings.items()}
+
+
+def _record(saved: Mapping[str, Any]) -> dict[str, Any]:
+    record = dict(saved)
+    for name in ("std_factor", "error_factor"):
+        if name in record:
+            record[f"{name}s"] = [record.pop(name)]
+    return record

@@ -1,4 +1,7 @@
-"""Predictions of a surrogate: trajectories, probes, samples and latent states, with standard deviations."""
+"""Predictions of a surrogate: trajectories, probes, samples and latent states, with standard deviations.
+
+They use one thread, or as many as `limited_threads` around them allows.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +17,8 @@ from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling
 from mlasdi.prediction import ExtrapolationWarning as ExtrapolationWarning
 from mlasdi.prediction import Prediction as Prediction
 from mlasdi.prediction import Probes as Probes
-from mlasdi.prediction import checked_points, checked_times
-from mlasdi.preprocessing import PodBasis
+from mlasdi.prediction import beyond_box, beyond_interval, checked_points, checked_times
+from mlasdi.preprocessing import PodBasis, limited_threads
 from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.surrogate.reconstruction import Reconstruction
@@ -46,6 +49,7 @@ class Predictor:
     def n_stages(self) -> int:
         return len(self.model.stages)
 
+    @limited_threads()
     def predict(
         self,
         mu: Points | None = None,
@@ -91,6 +95,12 @@ class Predictor:
         layout = self.layout if probes is None else probes.layout
         return Prediction(times, mean, spread, given, self.space, layout)
 
+    def outside(self, mu: Points, t: Float[np.ndarray, " time"] | None = None) -> str:
+        """A text that says which of the points or times lie outside the trained ranges; empty if none do."""
+        note = beyond_box(self.space, self.space.as_array(mu))
+        return note if note or t is None else beyond_interval(self.t, t)
+
+    @limited_threads()
     def probe(self, mu: Points, t: ArrayLike, probes: Probes, *, std: bool = True) -> ProbePrediction:
         """Single values in space and time: the k-th probe at the k-th time; arguments as for `predict`.
 
@@ -111,6 +121,7 @@ class Predictor:
                 spread[part] = np.hypot(inside, self.basis.truncation_rms * basis.unit)
         return ProbePrediction(times, mean, spread)
 
+    @limited_threads()
     def sample(
         self,
         mu: Points,
@@ -139,6 +150,7 @@ class Predictor:
         bases = self.reconstruction.bases(x, probes)
         return np.concatenate([basis.lift(coordinates[part]) + truncated * basis.unit for part, basis in bases])
 
+    @limited_threads()
     def standard_steps(
         self, mu: Points, t: ArrayLike | None = None, *, probes: Probes | None = None
     ) -> tuple[
@@ -167,6 +179,7 @@ class Predictor:
         """From POD coordinates to states."""
         return Reconstruction(self.layout, self.basis, self.coordinate_scaling)
 
+    @limited_threads()
     def coordinates(
         self, mu: Points, t: ArrayLike | None = None, n_stages: int | None = None
     ) -> Float[np.ndarray, "param time rank"]:
@@ -174,6 +187,7 @@ class Predictor:
         x, times = self._query(mu, t, n_stages)
         return self._mean(x, self.unit_times(times), n_stages)
 
+    @limited_threads()
     def starting_from(self: Own, mu: Points, u0: Float[np.ndarray, "param state"]) -> Own:
         """This surrogate, which now knows the initial states at parameters `mu`; ask it for predictions there.
 
@@ -195,6 +209,7 @@ class Predictor:
         c = np.concatenate([self.project(point, self.t[:1], u[None]) for point, u in zip(points, states, strict=True)])
         return replace(self, model=self.model.starting_from(self.space.to_unit(points), c, self.encoder))
 
+    @limited_threads()
     def project(self, mu: Points, t: ArrayLike, u: Float[np.ndarray, "time state"]) -> Float[np.ndarray, "time rank"]:
         """POD coordinates of the states of one true trajectory.
 
@@ -237,6 +252,7 @@ class Predictor:
         wider = self.record.disagreement.widened(x, np.ones(len(x)))
         return student_factor(len(self.record.bands.x)) * self.record.bands.estimate(x, wider)
 
+    @limited_threads()
     def latent_trajectories(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
         x, times = self._query(mu, t)

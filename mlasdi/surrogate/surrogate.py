@@ -14,6 +14,7 @@ from mlasdi.alignment import scaling_formulas
 from mlasdi.analysis import Analyses
 from mlasdi.interpolation import CoefficientGP
 from mlasdi.prediction import html_table
+from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Points
 from mlasdi.surrogate import files as surrogate_files
 from mlasdi.surrogate import serialization
@@ -55,6 +56,7 @@ class Surrogate(Predictor, Analyses):
         """Rates of time, scales and shifts of coordinates, and amplitudes of fields, as formulas in the parameters."""
         return scaling_formulas(self.space, self.time_scaling, self.coordinate_scaling)
 
+    @limited_threads()
     def relative_std(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None, field: str | None = None
     ) -> Float[np.ndarray, " param"]:
@@ -77,6 +79,7 @@ class Surrogate(Predictor, Analyses):
         std = self._std(mu, pending, n_time, field)
         return self._calibration(field).estimate(x, std)
 
+    @limited_threads()
     def uncalibrated_std(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
@@ -111,6 +114,7 @@ class Surrogate(Predictor, Analyses):
     def _field_norms(self) -> FieldNorms:
         return self.basis.field_norms(self.layout.sizes)
 
+    @limited_threads()
     def acquisition_score(
         self, mu: Points, pending: ArrayLike | None = None, *, n_time: int | None = None
     ) -> Float[np.ndarray, " param"]:
@@ -152,6 +156,7 @@ class Surrogate(Predictor, Analyses):
         }
 
     @cached_property
+    @limited_threads()
     def parameter_effect(self) -> float:
         """Largest distance of the trajectories at the training points from their mean, relative to it, over all times.
 
@@ -162,6 +167,7 @@ class Surrogate(Predictor, Analyses):
         distance = self.basis.scale * np.linalg.norm(c - c.mean(axis=0), axis=-1)
         return float((distance / np.maximum(self.basis.norm(c), np.finfo(float).tiny)).max())
 
+    @limited_threads()
     def coefficient_std(self, mu: Points, pending: ArrayLike | None = None) -> Float[np.ndarray, " param"]:
         """Posterior standard deviation of the latent coefficients at `mu`, relative to the prior one; their mean."""
         return self._gp(pending).process_std(self.space.to_unit(self.space.as_array(mu)))
@@ -180,6 +186,7 @@ class Surrogate(Predictor, Analyses):
         return Path(folder)
 
     @classmethod
+    @limited_threads()
     def load(cls, source: str | Path) -> "Surrogate":
         """Load from a folder, or from an MLflow URI such as `models:/burgers1d@champion`.
 

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from scipy.stats import norm
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots, field_parts
 from mlasdi.solvers.storage import atomic_write
-from mlasdi.surrogate import Surrogate, covered, field_errors, relative_error
+from mlasdi.surrogate import Surrogate, covered, relative
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
 COVERAGE_POINTS = 50  # validation points at which coverage is measured: bounds the cost of the standard deviations
+BLOCK_BYTES = 1 << 26  # of the states of one trajectory that are compared at once: bounds the memory
 
 _ERRORS, _COVERAGE = "errors of ", "coverage of "  # prefixes of the arrays of fields
 
@@ -91,27 +92,24 @@ class Assessment:
 
 @limited_threads()
 def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]], n_truths: int) -> Assessment:
-    """Compare a surrogate with true solutions, one at a time: they need not fit in memory together.
+    """Compare a surrogate with true solutions at all of their times.
+
+    One solution is held in memory, and predictions for a block of its times.
 
     Args:
         truths: pairs of parameters `[n_params]` and snapshots.
         n_truths: how many there are.
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
-    layout, several = surrogate.layout, len(surrogate.layout.fields) > 1
+    fields, several = surrogate.layout.fields, len(surrogate.layout.fields) > 1
     points, errors, shares, of_fields = [], [], [], []
     for i, (mu, truth) in enumerate(truths):
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
-        measured = i % every == 0
-        if not (measured or several):
-            continue
-        prediction = surrogate.predict(mu, truth.t, std=measured)
-        of_fields.append(field_errors(layout, truth.u, prediction.mean[0]))
-        if prediction.std is not None:
-            # One band at a time, which saves memory: each takes arrays of the size of a trajectory.
-            bands = (covered(truth.u, prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
-            shares.append([[part.mean() for part in field_parts(inside, layout.sizes)] for inside in bands])
+        if several:
+            of_fields.append(_field_errors(surrogate, mu, truth))
+        if i % every == 0:
+            shares.append(_covered_shares(surrogate, mu, truth))
     by_field = np.mean(shares, axis=0)
     reliability, at_90 = by_field.mean(axis=1), LEVELS.index(0.9)  # all fields count alike
     by_stage = np.array(errors).T
@@ -120,9 +118,40 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         by_stage,
         float(reliability[at_90]),
         reliability,
-        dict(zip(layout.fields, np.array(of_fields).T if several else by_stage[-1:], strict=True)),
-        dict(zip(layout.fields, by_field[at_90].tolist(), strict=True)),
+        dict(zip(fields, np.array(of_fields).T if several else by_stage[-1:], strict=True)),
+        dict(zip(fields, by_field[at_90].tolist(), strict=True)),
     )
+
+
+def _blocks(truth: Snapshots) -> Iterator[slice]:
+    """Blocks of the times of a solution."""
+    size = max(BLOCK_BYTES // truth.u[0].nbytes, 1)
+    return (slice(start, start + size) for start in range(0, len(truth.t), size))
+
+
+def _covered_shares(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, "level field"]:
+    """Part of the values of each field that each central band contains."""
+    sizes = surrogate.layout.sizes
+    inside = np.zeros((len(HALF_WIDTHS), len(sizes)))
+    for times in _blocks(truth):
+        prediction = surrogate.predict(mu, truth.t[times])
+        assert prediction.std is not None
+        # One band at a time, which saves memory: each takes arrays of the size of the block.
+        bands = (covered(truth.u[times], prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
+        inside += [[part.sum() for part in field_parts(band, sizes)] for band in bands]
+    return inside / (len(truth.t) * np.array(sizes))
+
+
+def _field_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " field"]:
+    """Largest relative L2 error over time of each field, relative to its own norm."""
+    sizes = surrogate.layout.sizes
+    norm, distance = np.empty((2, len(sizes), len(truth.t)))
+    for times in _blocks(truth):
+        u = truth.u[times]
+        away = surrogate.predict(mu, truth.t[times], std=False).mean[0] - u
+        norm[:, times] = [np.linalg.norm(part, axis=-1) for part in field_parts(u, sizes)]
+        distance[:, times] = [np.linalg.norm(part, axis=-1) for part in field_parts(away, sizes)]
+    return np.asarray(relative(distance, norm).max(axis=-1))
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
@@ -131,19 +160,19 @@ def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Flo
     The error has a part inside the POD basis, where the stages differ, and an orthogonal part, which is the same for
     all. So the coordinates of the predictions are enough, without their states.
     """
-    norm = surrogate.reconstruction.state_norm(truth.u)[:, None]
-    if surrogate.coordinate_scaling is not None:
-        # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
-        at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
-        predicted = (at_point.lift(surrogate.coordinates(mu, truth.t, k + 1)[0]) for k in range(surrogate.n_stages))
-        distances = (surrogate.reconstruction.state_norm(one - truth.u)[:, None] for one in predicted)
-        return np.array([relative_error(norm, norm - distance).max() for distance in distances])
-    basis = surrogate.basis
-    c = basis.project(truth.u)
-    outside = basis.state_norm(truth.u - basis.lift(c)) ** 2
-    inside = [
-        basis.scale**2 * np.sum((c - surrogate.coordinates(mu, truth.t, k + 1)[0]) ** 2, axis=-1)
-        for k in range(surrogate.n_stages)
-    ]
-    # `relative_error` has its own rule for small states. Norms enter it as states of one entry.
-    return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])
+    predicted = np.concatenate([surrogate.coordinates(mu, truth.t, k + 1) for k in range(surrogate.n_stages)])
+    norm, distance = np.empty(len(truth.t)), np.empty(predicted.shape[:2])
+    scaled = surrogate.coordinate_scaling is not None
+    x = surrogate.space.to_unit(surrogate.space.as_array(mu))[0]
+    basis = surrogate.reconstruction.at(x) if scaled else surrogate.basis
+    for times in _blocks(truth):
+        u, c = truth.u[times], predicted[:, times]
+        norm[times] = surrogate.reconstruction.state_norm(u)
+        if scaled:
+            # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
+            distance[:, times] = [surrogate.reconstruction.state_norm(basis.lift(one) - u) for one in c]
+            continue
+        projected = basis.project(u)
+        outside = basis.state_norm(u - basis.lift(projected)) ** 2
+        distance[:, times] = np.sqrt(basis.scale**2 * np.sum((projected - c) ** 2, axis=-1) + outside)
+    return np.asarray(relative(distance, np.broadcast_to(norm, distance.shape)).max(axis=-1))

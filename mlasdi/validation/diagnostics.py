@@ -79,7 +79,7 @@ def diagnose(
         *_wrong_bands(coverage),
         *_not_described(surrogate),
         *_thinned_times(surrogate, target_error),
-        *_unused_times(surrogate),
+        *_unequal_times(surrogate),
     ]
     if surrogate.model.latent.has_dynamics:
         findings += [
@@ -184,8 +184,11 @@ def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator
         yield Finding("few-times", message, f"model.n_time: auto, or more than {n}")
 
 
-def _unused_times(surrogate: Surrogate) -> Iterator[Finding]:
-    unused = surrogate.info.get("unused_time", 0.0)
+def _unequal_times(surrogate: Surrogate) -> Iterator[Finding]:
+    unused, error = (surrogate.info.get(key, 0.0) for key in ("unused_time", "time_interpolation_error"))
+    if error > TOLD_TIME_ERROR:
+        message = f"runs have different times, and interpolation to common ones errs by {error:.2g} of the solution"
+        yield Finding("unequal-times", message, "problem.options: more times, or the same at all points")
     if unused > TOLD_UNUSED:
         message = (
             f"runs have different lengths: the model ends at {surrogate.t[-1]:.4g}, and {100 * unused:.2g} % of the "

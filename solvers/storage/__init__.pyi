@@ -1,4 +1,5 @@
 from .atomic_files import atomic_write as atomic_write
+from .atomic_files import sweep_stale as sweep_stale
 from .object_store import cache_folder as cache_folder
 from .object_store import check_protocol as check_protocol
 from .object_store import is_url as is_url

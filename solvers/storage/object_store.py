@@ -122,6 +122,15 @@ class ObjectStore(SnapshotStore):
             self._remote[0].mv(self._name(path), self._name(target))
         return target
 
+    def sweep(self) -> None:
+        super().sweep()
+        files, folder = self._remote
+        files.invalidate_cache()
+        with suppress(FileNotFoundError):
+            for name in map(str, files.ls(folder, detail=False)):
+                if Path(name).name.startswith(".") and name.endswith(".partial"):
+                    files.rm_file(name)
+
     def _upload(self, path: Path) -> None:
         files, folder = self._remote
         files.makedirs(folder, exist_ok=True)

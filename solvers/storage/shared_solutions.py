@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlasdi.solvers import FullOrderModel
+from mlasdi.solvers.storage.atomic_files import sweep_stale
 from mlasdi.solvers.storage.snapshot_store import DamagedSnapshot, SnapshotStore
 from mlasdi.solvers.storage.solver_code import code_digest
 
@@ -30,6 +31,12 @@ class SharedSolutions:
         """Those of a solver; None without a folder, or if it is not known what code the solver has."""
         code = None if folder is None else code_digest(fom)
         return None if folder is None or code is None else cls(Path(folder), code)
+
+    @staticmethod
+    def sweep(folder: str | None) -> None:
+        """Remove incomplete files of killed processes; others may be writing to the folder."""
+        if folder is not None:
+            sweep_stale(Path(folder), ".*.partial")
 
     def path(self, address: str) -> Path:
         """The file of a solution, whether or not it exists."""

@@ -1,5 +1,6 @@
 """Assessments: equal to lifting every prediction and comparing it with the truth, value by value."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.stats import norm
 import mlasdi.validation.assessment
 from mlasdi.solvers import Snapshots
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
-from mlasdi.surrogate import Surrogate
+from mlasdi.surrogate import Prediction, Surrogate
 from mlasdi.validation import LEVELS, Assessment, assess
 
 Truths = list[tuple[np.ndarray, Snapshots]]
@@ -75,6 +76,29 @@ def test_what_lies_outside_the_basis_counts(burgers_surrogate: Surrogate, truths
         assert np.linalg.norm(outside) > 0.05 * np.linalg.norm(truth.u)
     found = assess(burgers_surrogate, noisy, len(noisy))
     np.testing.assert_allclose(found.errors, brute_force_errors(burgers_surrogate, noisy), rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["burgers_surrogate", "similar_surrogate"])
+def test_an_assessment_does_not_depend_on_the_blocks_of_times(
+    kind: str, truths: Truths, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    surrogate: Surrogate = request.getfixturevalue(kind)
+    whole = assess(surrogate, truths, len(truths))
+    monkeypatch.setattr(mlasdi.validation.assessment, "BLOCK_BYTES", 3 * truths[0][1].u[0].nbytes)
+    monkeypatch.setattr(Surrogate, "predict", limited(Surrogate.predict, 3))
+    in_blocks = assess(surrogate, truths, len(truths))
+    np.testing.assert_allclose(in_blocks.errors, whole.errors, rtol=1e-10)
+    assert in_blocks.reliability == pytest.approx(whole.reliability, abs=1e-12)
+
+
+def limited(predict: Callable[..., Prediction], n_time: int) -> Callable[..., Prediction]:
+    """A method that predicts at so many times at most."""
+
+    def predicted(self: Surrogate, mu: np.ndarray, t: np.ndarray) -> Prediction:
+        assert len(t) <= n_time
+        return predict(self, mu, t)
+
+    return predicted
 
 
 def test_a_state_that_vanishes_has_a_finite_error(burgers_surrogate: Surrogate, truths: Truths) -> None:

@@ -11,7 +11,6 @@ from unpublished import Unpublished
 import mlasdi.agent.campaign.campaign
 from mlasdi.agent.campaign import run_campaign
 from mlasdi.agent.config import Config
-from mlasdi.agent.prediction.predict import outside
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.report import feasible_values
 from mlasdi.surrogate import Surrogate
@@ -99,8 +98,8 @@ def test_a_model_keeps_its_constraints(root: Path) -> None:
     assert {Path(figure).stem for figure in report["figures"]} >= {"error_map", "uncertainty_map"}
     surrogate = model_of(config)
     assert surrogate.space == config.problem.space
-    assert outside(surrogate, np.array([[1.2, 1.2], [1.8, 1.7]]), surrogate.t).endswith("trained region 1 p + 1 q <= 3")
-    assert outside(surrogate, np.array([[1.2, 1.2]]), surrogate.t) == ""
+    assert surrogate.outside(np.array([[1.2, 1.2], [1.8, 1.7]]), surrogate.t).endswith("trained region 1 p + 1 q <= 3")
+    assert surrogate.outside(np.array([[1.2, 1.2]]), surrogate.t) == ""
     mu = np.array([[1.2, 1.2], [1.8, 1.7]])
     np.testing.assert_array_equal(np.isfinite(feasible_values(surrogate, mu)), [True, False])
     # A predicate need not be installed where a model is used.

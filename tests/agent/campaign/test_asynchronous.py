@@ -124,6 +124,17 @@ def test_validation_comes_last_and_judges_the_rounds(tmp_path: Path, monkeypatch
     assert len(list((config.folder / "assessments").iterdir())) == report["rounds"]
 
 
+def test_when_it_has_ended_nothing_unfinished_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its own, nor what killed agents have left in the folder of shared solutions."""
+    config = quick_config(tmp_path)
+    left = tmp_path / "mlruns/solutions/.u.h5.0123.partial"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    monkeypatch.setattr("mlasdi.solvers.storage.atomic_files.STALE_S", 0)
+    run_quick(config, monkeypatch, Shuffled(0))
+    assert list((tmp_path / "mlruns").rglob(".*")) == []
+
+
 def test_a_core_hour_limit_ends_it_with_what_runs_in_the_last_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

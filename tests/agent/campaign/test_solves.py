@@ -13,6 +13,7 @@ from ledger_entries import start_attempt
 
 from mlasdi.agent.campaign.solves import Solves, SolvesError
 from mlasdi.agent.config import Config, load_config
+from mlasdi.agent.config.config import ValidationSettings
 from mlasdi.agent.execution import TRANSIENT, SolveResult, SolveTask
 from mlasdi.agent.execution.executor import SerialExecutor
 from mlasdi.agent.execution.outcomes import TaskFailure
@@ -142,6 +143,15 @@ def test_validation_solves_keep_some_times_and_stand_apart(solves: Solves, confi
     np.testing.assert_array_equal(solves.snapshots(point).t, [0, 0.5, 1])
     assert len(solves.snapshots(solves.ledger.points("train")[0]).t) == 11
     assert training_data(solves, 0)[0].mu.shape == (3, 1)  # of the points for training alone
+
+
+def test_by_default_validation_sees_all_times_of_the_solver(config: Config, ledger: Ledger) -> None:
+    """At some times alone, what a model does between them would remain unseen."""
+    complete = config.model_copy(update={"validation": ValidationSettings(sobol=2)})
+    solves = Solves(complete, ledger, SerialExecutor(), Recorder())
+    solves.record(0, "validate", MUS, NO_SCORES)
+    solves.run("validate", solves.ledger.points("validate"))
+    assert {len(solves.snapshots(point).t) for point in solves.validated()} == {11}
 
 
 def test_what_is_solved_is_not_solved_again(solves: Solves, config: Config) -> None:

@@ -1,5 +1,6 @@
 """The plan of a campaign: the cost of its solves on this machine, and warnings."""
 
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,8 @@ def test_the_feasible_share_is_shown_where_it_is_not_all(tmp_path: Path, capsys:
     problem = {"solver": "burgers1d", "parameters": {"a": [0.7, 0.9], "w": [0.9, 1.1]}}
     limited = config(tmp_path, problem={**problem, "constraints": [{"a": 1, "w": 1, "max": 1.8}]})
     for settings, is_shown in ((limited, True), (config(tmp_path), False)):
-        for show in (lambda plan: show_plan(Console(), plan, []), lambda plan: show_check(Console(), plan, {}, [], [])):
-            show(plan(settings))
+        for show in (show_plan, partial(show_check, mu={}, problems=[], facts={})):
+            show(Console(), plan(settings), concerns=[])
             assert ("% of the box" in capsys.readouterr().out) == is_shown
 
 

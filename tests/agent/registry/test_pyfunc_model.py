@@ -15,7 +15,7 @@ from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import load_config
 from mlasdi.agent.records import Point
 from mlasdi.agent.tracking_store import quiet, store_uri
-from mlasdi.surrogate import Surrogate
+from mlasdi.surrogate import ExtrapolationWarning, Surrogate
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel  # warns when imported, of type hints of its own
@@ -103,3 +103,36 @@ def test_other_outputs_are_refused(loaded: "PyFuncModel") -> None:
         loaded.predict(MU, params={"output": "quantiles"})
     with pytest.raises(ValueError, match="n_stages 3 given; the model has stages 1 to 2"):
         loaded.predict(MU, params={"n_stages": 3})
+
+
+BEYOND = [
+    (np.array([[0.95, 1.0]]), {}, r"'a': 0.95.*lies outside the trained box"),
+    (np.array([[0.8, 1.0], [0.8, 2.0], [0.8, 3.0]]), {"output": "std"}, r"'w': 2.* 1 more points lie outside"),
+    (MU, {"times": [0.5, 1.5]}, r"outside the trained interval \[0, 1\]"),
+    (MU, {"times": [1.5], "n_samples": 2}, r"outside the trained interval \[0, 1\]"),
+]
+
+
+@pytest.mark.parametrize(("mu", "params", "message"), BEYOND)
+def test_outside_the_trained_ranges_it_predicts_only_if_asked_to(
+    loaded: "PyFuncModel", burgers_surrogate: Surrogate, mu: np.ndarray, params: dict[str, object], message: str
+) -> None:
+    """MLflow's server passes on no warning, so that a client would not know."""
+    with pytest.raises(ValueError, match=message + '.*"extrapolate": true'):
+        loaded.predict(mu, params=params)
+    with pytest.warns(ExtrapolationWarning):
+        found = loaded.predict(mu, params={**params, "extrapolate": True})
+    assert np.isfinite(found).all()
+
+
+def test_mlflows_server_refuses_points_outside_as_a_bad_request(loaded: "PyFuncModel") -> None:
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc.scoring_server import init
+
+    with TestClient(init(loaded)) as client:
+        body = {"inputs": [[0.95, 1.0]]}
+        refused = client.post("/invocations", json=body)
+        with pytest.warns(ExtrapolationWarning):
+            allowed = client.post("/invocations", json={**body, "params": {"extrapolate": True}})
+    assert (refused.status_code, allowed.status_code) == (400, 200)
+    assert "outside the trained box" in refused.text

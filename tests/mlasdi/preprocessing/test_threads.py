@@ -1,9 +1,10 @@
 """Limits of threads: they hold in the body, and the settings of the caller come back."""
 
+import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mlasdi
+from mlasdi.prediction import Probes
 from mlasdi.preprocessing import TrainingData, limited_threads
 from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
+from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, fit
 
 CALLER = 3  # threads that the caller has set
@@ -103,6 +106,61 @@ def test_the_python_face_gives_the_threads_back() -> None:
     data = trajectories()
     mlasdi.fit(data.mu, data.t, data.u, parameters={"a": (1, 2)}, kind="snapshot-gp")
     assert in_use() == {CALLER}
+
+
+@pytest.fixture(scope="module")
+def surrogate() -> Surrogate:
+    data = trajectories()
+    return mlasdi.fit(data.mu, data.t, data.u, parameters={"a": (1, 2)}, kind="snapshot-gp")
+
+
+CALLS: dict[str, Callable[[Surrogate], object]] = {
+    "predict": lambda model: model.predict(a=1.5),
+    "probe": lambda model: model.probe({"a": 1.5}, [0.5], Probes(np.array([[3]]), np.ones((1, 1)))),
+    "sample": lambda model: model.sample({"a": 1.5}, 2, np.random.default_rng(0)),
+    "standard_steps": lambda model: model.standard_steps({"a": 1.5}),
+    "project": lambda model: model.project({"a": 1.5}, model.t, model.predict(a=1.5).mean[0]),
+    "propagate": lambda model: model.propagate({"a": 1.5}),
+    "relative_std": lambda model: model.relative_std({"a": 1.5}),
+    "acquisition_score": lambda model: model.acquisition_score({"a": 1.5}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_surrogate_uses_one_thread_or_as_many_as_it_is_given(
+    name: str, surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = list[set[int]]()
+
+    def unit_times(self: Surrogate, t: np.ndarray) -> torch.Tensor:
+        used.append(in_use())
+        return torch.from_numpy((t - self.t[0]) / (self.t[-1] - self.t[0]))
+
+    monkeypatch.setattr(Surrogate, "unit_times", unit_times)
+    CALLS[name](surrogate)
+    with limited_threads(2):
+        CALLS[name](surrogate)
+    n = len(used) // 2
+    assert used == [{1}] * n + [{2}] * n
+    assert n > 0
+    assert in_use() == {CALLER}
+
+
+def test_a_library_that_is_loaded_between_two_limits_is_limited() -> None:
+    """The libraries are sought once, and again after an import."""
+    code = (
+        "from threadpoolctl import threadpool_info\n"
+        "from mlasdi.preprocessing import limited_threads\n"
+        "with limited_threads(1):\n"
+        "    pass\n"
+        "known = {library['filepath'] for library in threadpool_info()}\n"
+        "import scipy.linalg\n"
+        "assert {library['filepath'] for library in threadpool_info()} > known\n"
+        "with limited_threads(1):\n"
+        "    assert {library['num_threads'] for library in threadpool_info()} == {1}\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
 
 
 def test_a_limit_loads_no_torch_and_holds_for_one_that_is_loaded_later() -> None:

@@ -14,7 +14,7 @@ from scipy.interpolate import CubicSpline
 
 import mlasdi
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError, TimeFactors, student_factor
-from mlasdi.surrogate.migrations import FORMATS
+from mlasdi.surrogate.files import FORMATS
 from mlasdi.surrogate.uncertainty import N_PARTS
 from mlasdi.training import ModelSettings, fit
 

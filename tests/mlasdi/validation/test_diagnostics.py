@@ -357,3 +357,7 @@ def test_the_part_of_runs_that_is_not_used_is_found(sound):
     assert finding.kind == "unequal-runs"
     assert "47 % of the longest run is not used" in finding.message
     assert diagnose(replace(sound, info={"unused_time": 0.001})) == ()
+    (finding,) = diagnose(replace(sound, info={"time_interpolation_error": 0.02}))
+    assert finding.kind == "unequal-times"
+    assert "errs by 0.02 of the solution" in finding.message
+    assert diagnose(replace(sound, info={"time_interpolation_error": 1e-6})) == ()

@@ -54,6 +54,17 @@ def test_what_one_machine_stores_another_finds(on_machine) -> None:
     np.testing.assert_array_equal(start.load(), [1.0, 2.0])
 
 
+def test_an_upload_that_was_killed_is_swept(on_machine, url: str) -> None:
+    store = on_machine("one")
+    store.sweep()  # there is no folder yet
+    put(store)
+    files, folder = fsspec.core.url_to_fs(url.rstrip("/"))
+    files.pipe_file(f"{folder}/.{NAME}.0123.partial", b"half")
+    on_machine("two").sweep()
+    files.invalidate_cache()
+    assert [Path(name).name for name in files.ls(folder, detail=False)] == [f"{NAME}.h5"]
+
+
 def test_nothing_is_found_where_nothing_is(on_machine) -> None:
     store = on_machine("one")
     assert store.get(NAME) is None
