@@ -78,7 +78,7 @@ def test_a_sound_solver_is_solved_at_opposite_corners_and_trained_on(here: Path)
     [
         ("other_lengths", [], ["unequal-runs"], "50 % of the longest run is not used"),
         ("other_intervals", ["unlike-solutions"], [], "share no time at all"),
-        ("other_grid", ["unlike-solutions"], [], "another grid (u on 10)"),
+        ("other_grid", ["unlike-solutions"], [], "another grid (u on 10 points)"),
         ("moving_grid", ["unlike-solutions"], [], "{'k': 1.0, 'c': 0.9} has other fields or another grid"),
         ("few_times", [], ["unequal-times"], "interpolation to common ones errs by"),
         ("leaves", [], ["corner-fails"], "{'k': 2.0, 'c': 1.1}: SolverError: the code called sys.exit(3)"),
