@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from mlasdi.preprocessing import places_among
 from mlasdi.solvers import StateLayout, evenly_spread
 from mlasdi.stages import StagedModel
 from mlasdi.surrogate import Disagreement, LocalCalibration, Probes, Reconstruction, relative
@@ -39,11 +40,11 @@ def with_disagreement(
     of_folds = np.concatenate([_distance(*pair, *fold, x[i : i + 1]) for i, fold in enumerate(folds)])
     spreads = np.clip(calibration.deviations, SMALLEST, LARGEST)
     weight = float(np.exp(np.mean(np.log(spreads / of_folds))))
-    distances = _distance(*pair, *models, errors.points)
+    new = places_among(errors.points, x) < 0  # at training points the deviation is zero, and the ratio means nothing
     found = Disagreement(
-        x=tuple(map(tuple, errors.points.tolist())),
-        distances=tuple(distances.tolist()),
-        deviations=tuple(errors.deviations[0].tolist()),
+        x=tuple(map(tuple, errors.points[new].tolist())),
+        distances=tuple(_distance(*pair, *models, errors.points[new]).tolist()),
+        deviations=tuple(errors.deviations[0, new].tolist()),
         weight=weight,
         other=other.name,
     )
