@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi.preprocessing import TrainingData
+from mlasdi.preprocessing import MEMORY_MB, TrainingData
 from mlasdi.solvers import Parameter as NamedParameter
 from mlasdi.solvers import ParameterSpace, Snapshots, StateLayout
 from mlasdi.surrogate import Surrogate
@@ -44,6 +44,7 @@ def fit(
     fields: Sequence[str] = ("u",),
     coordinates: Mapping[str, ArrayLike] | None = None,
     seed: int = 0,
+    memory_mb: int = MEMORY_MB,
     **settings: Any,
 ) -> Surrogate:
     """Fit a surrogate to trajectories that are there already.
@@ -58,6 +59,8 @@ def fit(
         fields: names of the fields in `u`; with a mapping `u`, its keys are.
         coordinates: axis -> coordinates of the grid; by default the values of a field are numbered.
         seed: of everything random.
+        memory_mb: memory for what is as large as `u`, in MB. Where several copies of `u` do not fit in it, the basis is
+            computed from blocks.
         **settings: keys of `ModelSettings`, such as `kind="snapshot-gp"` or `effort="quick"`.
 
     Returns:
@@ -86,7 +89,7 @@ def fit(
     for values in states:
         Snapshots(times, values).check(layout)
     data = TrainingData(space, layout, points, times, states)
-    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed)
+    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed, memory_mb=memory_mb)
 
 
 def load(source: Any) -> Surrogate:

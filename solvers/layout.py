@@ -103,6 +103,35 @@ class StateLayout:
     def n_state(self) -> int:
         return len(self.fields) * self.n_points
 
+    def coarsened(
+        self, max_nodes: int, max_points: int | None = None
+    ) -> tuple["StateLayout", Int[np.ndarray, " kept"]]:
+        """A layout of some of the points, evenly spread, and which entries of a state these are.
+
+        Args:
+            max_nodes: along each axis of a tensor grid.
+            max_points: of a field; the points of a mesh or of a masked grid have this limit alone.
+        """
+        most = self.n_points if max_points is None else max_points
+        if self.scattered or self.mask is not None:
+            if self.n_points <= most:
+                return self, np.arange(self.n_state)
+            of_field = _evenly(self.n_points, most)
+            axes: dict[str, np.ndarray] = {"point": of_field.astype(float)}
+            scattered = True
+        else:
+            scattered = False
+            longest = min(max_nodes, max(self.shape))
+            while longest > 1 and np.prod(np.minimum(self.shape, longest)) > most:
+                longest -= 1
+            if longest == max(self.shape):
+                return self, np.arange(self.n_state)
+            rows = [_evenly(n, longest) for n in self.shape]
+            axes = {name: np.asarray(x)[at] for (name, x), at in zip(self.coordinates.items(), rows, strict=True)}
+            of_field = np.ravel_multi_index(np.ix_(*rows), self.shape).ravel()
+        kept = np.concatenate([of_field + k * self.n_points for k in range(len(self.fields))])
+        return StateLayout(self.fields, axes, scattered=scattered), kept
+
     def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch_and_grid"]]:
         """The fields of states, each on its grid; NaN at masked points."""
         parts = np.split(u, len(self.fields), axis=-1)
@@ -144,3 +173,8 @@ class StateLayout:
             cells = {kind: arrays[f"mesh.{kind}"] for kind in rest["mesh"]["cells"]}
             mesh = Mesh(arrays["mesh"], cells, rest.pop("mesh")["centred"])
         return cls(fields, {axis: arrays[f"x.{axis}"] for axis in axes}, mask=mask, mesh=mesh, **rest)
+
+
+def _evenly(n: int, most: int) -> Int[np.ndarray, " kept"]:
+    """At most so many of `n` indices, first and last included."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)

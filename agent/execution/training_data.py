@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mlasdi.preprocessing import TrainingData
-from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
-from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, to_common_times
+from mlasdi.solvers import FullOrderModel, ParameterSpace, StateLayout
+from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun, to_common_times
 
 
 class SolvesError(Exception):
@@ -20,14 +20,14 @@ class Solution:
     address: str
 
 
-def read_snapshots(store: SnapshotStore, solution: Solution) -> Snapshots:
-    """A stored solution.
+def open_snapshots(store: SnapshotStore, solution: Solution) -> StoredRun:
+    """A stored solution, whose states are read when they are asked for.
 
     Raises:
         SolvesError: it is missing from the store.
         DamagedSnapshot: its file is damaged.
     """
-    found = store.get(solution.address)
+    found = store.open(solution.address)
     if found is None:
         raise SolvesError(
             f"the solution at {solution.mu} is missing ({store.path(solution.address)}): restore the file, "
@@ -43,7 +43,7 @@ def read_training_data(
     solutions: Sequence[Solution],
     warn: Callable[[str], None],
 ) -> tuple[TrainingData, dict[str, float]]:
-    """Solutions at common times, and what became of their times.
+    """Solutions at common times, whose states are not yet read, and what became of their times.
 
     Args:
         warn: called with a message if the error of interpolation in time exceeds `TOLD_TIME_ERROR`, or if more than
@@ -57,7 +57,7 @@ def read_training_data(
         SolvesError: one is missing, or their times hardly overlap, or their fields or grids differ.
         DamagedSnapshot: one is damaged.
     """
-    found = [read_snapshots(store, solution) for solution in solutions]
+    found = [open_snapshots(store, solution) for solution in solutions]
     layout = _common_layout(fom, solutions, found)
     try:
         common = to_common_times(found)
@@ -76,10 +76,10 @@ def read_training_data(
         )
     mus = space.as_array([solution.mu for solution in solutions])
     facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
-    return TrainingData(space, layout, mus, common.t, common.u), facts
+    return TrainingData(space, layout, mus, common.t, common.runs), facts
 
 
-def _common_layout(fom: FullOrderModel, solutions: Sequence[Solution], found: Sequence[Snapshots]) -> StateLayout:
+def _common_layout(fom: FullOrderModel, solutions: Sequence[Solution], found: Sequence[StoredRun]) -> StateLayout:
     """Fields and grid of all solutions, from the solver or from the solutions."""
     layouts = [fom.layout or snapshots.layout for snapshots in found]
     first = layouts[0]

@@ -68,7 +68,7 @@ class AlignmentObjective:
         spans: tuple[float, ...],
     ) -> "AlignmentObjective":
         """The objective of trajectories with POD coordinates `c` in `basis`."""
-        coarse, kept = _thinned(layout)
+        coarse, kept = layout.coarsened(MAX_NODES)
         unit = np.broadcast_to(basis.unit, basis.mean.shape)[kept, None]
         states = np.column_stack([basis.mean[kept], basis.modes[kept, :MAX_MODES]]) / unit
         return cls(x, coarse, t, basis.scale * c[..., :MAX_MODES], states, spans)
@@ -235,14 +235,3 @@ class AlignmentObjective:
                 errors[at] = Kriging(self.x[has], kernel).leave_one_out(flat[at]) * amplitudes[has][:, :, None]
                 count += int(has.sum() * columns.sum())
         return errors.ravel() / np.sqrt(max(count, 1))
-
-
-def _thinned(layout: StateLayout) -> tuple[StateLayout, Int[np.ndarray, " kept"]]:
-    """The layout with at most `MAX_NODES` nodes along each axis of its grid, and which entries of a state these are."""
-    if layout.scattered or layout.mask is not None or max(layout.shape) <= MAX_NODES:
-        return layout, np.arange(layout.n_state)
-    rows = [np.linspace(0, n - 1, min(n, MAX_NODES)).round().astype(int) for n in layout.shape]
-    of_field = np.ravel_multi_index(np.ix_(*rows), layout.shape).ravel()
-    kept = np.concatenate([of_field + k * layout.n_points for k in range(len(layout.fields))])
-    axes = {name: np.asarray(nodes)[at] for (name, nodes), at in zip(layout.coordinates.items(), rows, strict=True)}
-    return StateLayout(layout.fields, axes), kept

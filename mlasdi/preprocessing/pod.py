@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 from scipy.sparse import csr_array
 
+from mlasdi.preprocessing.large_arrays import release, row_blocks
 from mlasdi.solvers import evenly_spread
 
 BLOCK_ROWS = 256  # states that are lifted at once: the modes, which may exceed a core's cache, are read once a block
-MAX_BLOCK_VALUES = 1 << 24  # bounds the memory of a block
+MAX_BLOCK_VALUES = 1 << 22  # bounds the memory of a block
 MIN_TOLERANCE_OF_GRAM = 3e-8  # for smaller ones, singular values are computed: eigenvalues are their squares, rounded
 MIN_EIGENVALUE = 1e-15  # safety bound of Gram eigenvalues, relative to the largest: smaller ones are rounding errors
 
@@ -38,7 +39,8 @@ class PodBasis:
 
     Attributes:
         mean: mean of the training snapshots `[state]`.
-        modes: columns `[state, rank]`, orthonormal once divided by `unit`.
+        modes: columns `[state, rank]`, orthonormal once divided by `unit`. Those of large states are in float32, and
+            in a file.
         scale: root mean square norm of the centred training snapshots; the unit of the coordinates.
         truncation_error: relative L2 error of the projection of the training snapshots.
         unit: unit of each value `[state]`, or of all values `[1]`.
@@ -104,7 +106,7 @@ class PodBasis:
         """Basis of rows with the same Gram matrix as the centred snapshots."""
         unit = np.ones(1)
         if n_fields > 1:
-            unit = _units(np.square(centred).sum(axis=0) / n_snapshots, mean, n_fields)
+            unit = field_units(np.square(centred).sum(axis=0) / n_snapshots, mean, n_fields)
             mean, centred = mean / unit, centred / unit
         total = max(float(np.sum(centred**2) + n_snapshots * mean @ mean), np.finfo(float).tiny)
         tall = centred.shape[0] >= centred.shape[1]
@@ -137,7 +139,11 @@ class PodBasis:
 
     def project(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch rank"]:
         """POD coordinates of states."""
-        return (u - self.mean) / self.unit**2 @ self.modes / self.scale
+        c = np.zeros((*u.shape[:-1], self.rank))
+        for rows, modes in row_blocks(self.modes):
+            unit = self.unit if self.unit.size == 1 else self.unit[rows]
+            c += (u[..., rows] - self.mean[rows]) / unit**2 @ modes
+        return c / self.scale
 
     def state_norm(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
         """L2 norm of states, or of differences of states, each value in its unit."""
@@ -149,23 +155,25 @@ class PodBasis:
         """States of POD coordinates, written to the array `out` (in C order) if it is given."""
         out = np.empty((*c.shape[:-1], len(self.mean))) if out is None else out
         states, scaled = out.reshape(-1, out.shape[-1]), self.scale * c.reshape(-1, self.rank)
-        for start in range(0, len(states), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            np.matmul(scaled[rows], self.modes.T, out=states[rows])
-            states[rows] += self.mean
+        for values, modes in row_blocks(self.modes):
+            for start in range(0, len(states), BLOCK_ROWS):
+                block = states[start : start + BLOCK_ROWS, values]
+                np.matmul(scaled[start : start + BLOCK_ROWS], modes.T, out=block)
+                block += self.mean[values]
         return out
 
     def lift_std(self, steps: Float[np.ndarray, "direction *batch rank"]) -> Float[np.ndarray, "*batch state"]:
         """Pointwise standard deviation of states whose covariance is the sum of outer products of `steps`."""
         std = np.zeros((*steps.shape[1:-1], len(self.mean)))
         states, scaled = std.reshape(-1, std.shape[-1]), self.scale * steps.reshape(len(steps), -1, self.rank)
-        size = max(min(BLOCK_ROWS, MAX_BLOCK_VALUES // len(self.mean)), 1)
-        for start in range(0, len(states), size):
-            rows = slice(start, start + size)
-            for step in scaled[:, rows]:  # one at a time, which saves memory: each is as large as a prediction
-                change = step @ self.modes.T
-                states[rows] += np.square(change, out=change)
-            np.sqrt(states[rows], out=states[rows])
+        for values, modes in row_blocks(self.modes):
+            size = max(min(BLOCK_ROWS, MAX_BLOCK_VALUES // len(modes)), 1)
+            for start in range(0, len(states), size):
+                block = states[start : start + size, values]
+                for step in scaled[:, start : start + size]:  # one at a time, which saves memory
+                    change = step @ modes.T
+                    block += np.square(change, out=change)
+                np.sqrt(block, out=block)
         return std
 
     def linear_functionals(
@@ -175,10 +183,16 @@ class PodBasis:
         if entries.shape[1] == 1:
             rows = entries[:, 0]
             unit = np.abs(weights[:, 0]) * self._units[rows]
-            return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self.modes[rows], unit=unit)
+            return replace(self, mean=weights[:, 0] * self.mean[rows], modes=weights * self._rows(rows), unit=unit)
         mean = np.sum(weights * self.mean[entries], axis=1)
         unit = np.abs(np.sum(weights * self._units[entries], axis=1))
-        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self.modes[entries]), unit=unit)
+        return replace(self, mean=mean, modes=np.einsum("vc,vcr->vr", weights, self._rows(entries)), unit=unit)
+
+    def _rows(self, entries: Int[np.ndarray, "*entry"]) -> Float[np.ndarray, "*entry rank"]:
+        """The modes at some entries of the state, in float64."""
+        found = np.asarray(self.modes[entries], dtype=float)
+        release(self.modes)
+        return found
 
     @property
     def _units(self) -> Float[np.ndarray, " state"]:
@@ -199,7 +213,7 @@ class PodBasis:
     def subsampled(self, n_state: int) -> "PodBasis":
         """The basis of at most `n_state` evenly spread state entries; for `lift` and `lift_std`, not for `project`."""
         rows = evenly_spread(len(self.mean), n_state)
-        return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows])
+        return replace(self, mean=self.mean[rows], modes=self._rows(rows), unit=self._units[rows])
 
     @cached_property
     def truncation_rms(self) -> float:
@@ -210,7 +224,8 @@ class PodBasis:
     @cached_property
     def _mean_parts(self) -> tuple[Float[np.ndarray, " rank"], float]:
         """The mean state's component along the modes, and the squared norm of its orthogonal complement."""
-        along = self.modes.T @ (self.mean / self.unit**2)
+        scaled = self.mean / self.unit**2
+        along = sum((modes.T @ scaled[rows] for rows, modes in row_blocks(self.modes)), np.zeros(self.rank))
         return along, max(float(np.sum((self.mean / self.unit) ** 2) - along @ along), 0.0)
 
     @property
@@ -231,7 +246,7 @@ def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndar
     return float(np.sum((rows - rows @ modes @ modes.T) ** 2))
 
 
-def _units(
+def field_units(
     variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], n_fields: int
 ) -> Float[np.ndarray, " state"]:
     """Standard deviation of each field over the snapshots; for a constant field, the root mean square of its values.

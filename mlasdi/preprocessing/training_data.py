@@ -1,20 +1,33 @@
 """Trajectories of the full-order model at the training points, on common times."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
-from mlasdi.preprocessing.noise import Denoised, denoised
+from mlasdi.preprocessing.noise import Denoised, NoiseSetting, denoised, noise_std
+from mlasdi.preprocessing.pod import BasisSettings, PodBasis
+from mlasdi.preprocessing.streamed_pod import streamed_pod
 from mlasdi.solvers import ParameterSpace, StateLayout, differ_by_white_noise, evenly_spread, not_averaged
+from mlasdi.solvers.storage import StackedRuns
 
 # Of the automatic number of times: bounds, the error of interpolation in time that is aimed at, and the values of a
 # state on which it is measured. The tolerance lies below the error that models have on the development problems.
 MIN_TIMES, MAX_TIMES = 101, 501
 TIME_TOLERANCE = 1e-4
 SAMPLED_VALUES = 1000
+
+# Nodes of an axis and points of a field on which rescaled variables are chosen, where the states are not in memory.
+COARSE_NODES, COARSE_POINTS = 4096, 1 << 14
+
+MEMORY_MB = 2000  # of a training
+COPIES = 6  # of the states, and of what is derived from them, that a training in memory holds at once
+# Values of each field from which noise is estimated, and of all states that are read for it, where these are not in
+# memory.
+NOISE_VALUES, SAMPLE = 2000, 1 << 23
 
 
 @dataclass(frozen=True)
@@ -24,14 +37,57 @@ class TrainingData:
     Attributes:
         mu: parameters `[param, n_params]` in physical units.
         t: times `[time]`.
-        u: states `[param, time, state]`.
+        u: states `[param, time, state]`; those that memory does not hold are read when they are used.
+        memory_mb: memory for what is as large as the states, in MB: `limited_to` stays below it.
     """
 
     space: ParameterSpace
     layout: StateLayout
     mu: Float[np.ndarray, "param n_params"]
     t: Float[np.ndarray, " time"]
-    u: Float[np.ndarray, "param time state"]
+    u: Float[np.ndarray, "param time state"] | StackedRuns
+    memory_mb: int = MEMORY_MB
+
+    def limited_to(self, memory_mb: int) -> "TrainingData":
+        """The same, with the states in memory if several copies of them take at most `memory_mb`, else in blocks."""
+        if COPIES * self.u.nbytes <= memory_mb * 2**20:
+            return replace(self, u=self.u.loaded() if isinstance(self.u, StackedRuns) else self.u, memory_mb=memory_mb)
+        runs = self.u
+        if not isinstance(runs, StackedRuns):
+            runs = StackedRuns.of(list(runs))
+        return replace(self, u=runs, memory_mb=memory_mb)
+
+    def pod(self, settings: BasisSettings) -> tuple[PodBasis, Float[np.ndarray, "param time rank"]]:
+        """Basis of the states, and their coordinates in it."""
+        n_fields = len(self.layout.fields)
+        if isinstance(self.u, StackedRuns):
+            return streamed_pod(self.u, settings, n_fields, self.memory_mb)
+        basis = PodBasis.fit(self.u, settings, n_fields)
+        return basis, basis.project(self.u)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the states are read in blocks."""
+        return isinstance(self.u, StackedRuns)
+
+    def on_coarse_grid(self) -> tuple["TrainingData", Int[np.ndarray, " kept"]]:
+        """The trajectories at some points, in memory; and which entries of a state these are."""
+        most = self.memory_mb * 2**20 // (COPIES * 8 * len(self.mu) * len(self.t) * len(self.layout.fields))
+        layout, kept = self.layout.coarsened(COARSE_NODES, max(min(COARSE_POINTS, most), 1))
+        return replace(self, layout=layout, u=self._values(kept)), kept
+
+    def trajectory(self, i: int, times: slice | Int[np.ndarray, " kept"] = slice(None)) -> Float[np.ndarray, "_ state"]:
+        """States at one point."""
+        return self.u.trajectory(i, times) if isinstance(self.u, StackedRuns) else self.u[i, times]
+
+    def _values(self, columns: Int[np.ndarray, " column"]) -> Float[np.ndarray, "param time column"]:
+        """Some values of all states."""
+        return self.u.block(columns) if isinstance(self.u, StackedRuns) else self.u[:, :, columns]
+
+    def _at(self, keep: Int[np.ndarray, " kept"]) -> "TrainingData":
+        """The trajectories at some of the times."""
+        u = self.u.at_times(keep) if isinstance(self.u, StackedRuns) else self.u[:, keep]
+        return replace(self, t=self.t[keep], u=u)
 
     def thinned(self, n_time: int | Literal["auto"]) -> "TrainingData":
         """About `n_time` times, evenly spread, first and last included.
@@ -43,7 +99,7 @@ class TrainingData:
         if wanted >= len(self.t):
             return self  # a copy could be as large as all else
         keep = self._spread_times(wanted)
-        return replace(self, t=self.t[keep], u=self.u[:, keep])
+        return self._at(keep)
 
     def n_times_needed(self) -> int:
         """Times with which a cubic spline gives back the others, to `TIME_TOLERANCE`; at most `MAX_TIMES`."""
@@ -61,15 +117,28 @@ class TrainingData:
         if n_time >= len(self.t):
             return 0.0
         keep = self._spread_times(n_time)
-        rows = evenly_spread(self.u.shape[2], SAMPLED_VALUES)
         largest = 0.0
-        for run in self.u:
-            values = run[:, rows]
+        for values in self._sampled:
             distance = np.linalg.norm(CubicSpline(self.t[keep], values[keep])(self.t) - values, axis=1)
             norms = np.linalg.norm(values, axis=1)
             scale = max(0.1 * norms.max(), np.finfo(float).tiny)
             largest = max(largest, float((distance / np.maximum(norms, scale)).max()))
         return largest
+
+    @cached_property
+    def _sampled(self) -> Float[np.ndarray, "param time column"]:
+        """Evenly spread values of all states."""
+        return self._values(evenly_spread(self.u.shape[2], SAMPLED_VALUES))
+
+    def noise_std(self, setting: NoiseSetting) -> Float[np.ndarray, " field"]:
+        """As `noise_std`; of states that are not in memory, from a sample of their values."""
+        n_fields, u = len(self.layout.fields), self.u
+        if isinstance(u, StackedRuns):
+            n_values = u.shape[2] // n_fields
+            most = max(min(NOISE_VALUES, SAMPLE // (u.shape[0] * u.shape[1])), 1)
+            columns = np.add.outer(n_values * np.arange(n_fields), evenly_spread(n_values, most)).ravel()
+            u = u.block(columns)
+        return noise_std(u, n_fields, setting)
 
     def denoised(self, std: Float[np.ndarray, " field"], n_time: int) -> tuple["TrainingData", Denoised]:
         """At most `n_time` times of the states without most of their noise; all times tell what it is.
@@ -78,7 +147,8 @@ class TrainingData:
             std: standard deviation of the noise in each field.
         """
         keep = self._spread_times(n_time)
-        found = denoised(self.u, self.t, std, keep)
+        u = self.u.loaded() if isinstance(self.u, StackedRuns) else self.u
+        found = denoised(u, self.t, std, keep)
         return replace(self, t=self.t[keep], u=found.u), found
 
     def check_repeated_runs(self) -> None:
@@ -92,7 +162,7 @@ class TrainingData:
         first, group, _ = self._groups()
         for k, row in enumerate(first):
             rows = np.flatnonzero(group == k)
-            if len(rows) > 1 and not differ_by_white_noise(self.u[rows], len(self.layout.fields)):
+            if len(rows) > 1 and not differ_by_white_noise(self._repeated(rows), len(self.layout.fields)):
                 where = str(self.space.as_dict(self.mu[row]))
                 raise ValueError(not_averaged([f"row {i}" for i in rows], where))
 
@@ -102,8 +172,21 @@ class TrainingData:
         if len(first) == len(self.mu):
             return self, counts
         order = np.argsort(first)
+        if isinstance(self.u, StackedRuns):
+            means = self.u.grouped([np.flatnonzero(group == k).tolist() for k in order])
+            return replace(self, mu=self.mu[first[order]], u=means), counts[order]
         u = np.stack([self.u[group == k].mean(axis=0) for k in order])
         return replace(self, mu=self.mu[first[order]], u=u), counts[order]
+
+    def _repeated(self, rows: Int[np.ndarray, " run"]) -> Float[np.ndarray, "run time state"]:
+        """Runs, or some of their neighbouring values where memory does not hold them: as many of each field."""
+        if not isinstance(self.u, StackedRuns):
+            return self.u[rows]
+        n_fields, (_, n_time, n_state) = len(self.layout.fields), self.u.shape
+        n = max(min(n_state // n_fields, SAMPLE // (n_time * len(rows) * n_fields)), 1)
+        starts = (n_state // n_fields) * np.arange(n_fields) + (n_state // n_fields - n) // 2
+        columns = np.add.outer(starts, np.arange(n)).ravel()
+        return np.stack([self.u.trajectory(i, columns=columns) for i in rows.tolist()])
 
     def _groups(self) -> tuple[Int[np.ndarray, " group"], Int[np.ndarray, " param"], Int[np.ndarray, " group"]]:
         """Of each set of equal points the first row and their number; and to which set each row belongs."""

@@ -9,7 +9,7 @@ SMALL = 0.1
 
 
 def relative(
-    distance: Float[np.ndarray, "*batch time"], norm: Float[np.ndarray, "*batch time"]
+    distance: Float[np.ndarray, "*#batch time"], norm: Float[np.ndarray, "*#batch time"]
 ) -> Float[np.ndarray, "*batch time"]:
     """Distances over `max(|u(t)|, SMALL max_t |u|)`, where `norm` is `|u(t)|` of a trajectory."""
     largest = np.maximum(norm.max(axis=-1, keepdims=True), np.finfo(float).tiny)

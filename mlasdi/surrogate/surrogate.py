@@ -136,8 +136,8 @@ class Surrogate(Predictor):
 
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
-        tensors, description = serialization.disassembled(self)
-        surrogate_files.write(Path(folder), tensors, description)
+        arrays, description = serialization.disassembled(self)
+        surrogate_files.write(Path(folder), arrays, description)
         return Path(folder)
 
     @classmethod
@@ -149,9 +149,9 @@ class Surrogate(Predictor):
         Raises:
             SurrogateError: there is no surrogate, or it is damaged or of an unknown format.
         """
-        tensors, description = surrogate_files.read(source)
+        arrays, description = surrogate_files.read(source)
         try:
-            loaded = cls(**serialization.assembled(tensors, description))
+            loaded = cls(**serialization.assembled(arrays, description))
             serialization.check_consistency(loaded)
         except KeyError as error:
             raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None

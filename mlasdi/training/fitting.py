@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from mlasdi.preprocessing import Denoised, TrainingData, limited_threads, noise_std
+from mlasdi.alignment import Aligned
+from mlasdi.preprocessing import MEMORY_MB, Denoised, TrainingData, limited_threads
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import PrequentialErrors, Surrogate, TrainingRecord, student_factor
 from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
@@ -41,6 +43,7 @@ def fit(
     info: Mapping[str, Any] | None = None,
     device: str = "cpu",
     before: Surrogate | None = None,
+    memory_mb: int = MEMORY_MB,
 ) -> Surrogate:
     """Fit a surrogate to training trajectories, in one thread or as many as `limited_threads` around it allows.
 
@@ -59,7 +62,7 @@ def fit(
         ValueError: fewer than two different training points, or `before` is a surrogate of another problem.
     """
     start = time.perf_counter()
-    prequential = PrequentialErrors()
+    data, prequential = data.limited_to(memory_mb), PrequentialErrors()
     if before is not None:
         prequential = before.record.prequential + prequential_errors(before, data)
     given = data
@@ -100,7 +103,7 @@ def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData
     """
     if isinstance(settings.noise, str):
         data.check_repeated_runs()
-    std = noise_std(data.u, len(data.layout.fields), settings.noise)
+    std = data.noise_std(settings.noise)
     if std.any():
         thinned, noise = data.denoised(std, NOISY_TIMES if settings.n_time == "auto" else settings.n_time)
     else:
@@ -120,12 +123,12 @@ def _contexts(
         common: fields of the contexts that do not depend on the variables.
     """
     left = None if noise is None else noise.left
-    choices = {STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)}
-    time_scaling, coordinate_scaling = settings.time_scaling == "learned", settings.coordinate_scaling == "learned"
+    choose = partial(choose_alignment, data, settings.basis, noise=left, unscaled=Aligned(*data.pod(settings.basis)))
+    choices = {STATES: choose(time_scaling=False, coordinate_scaling=False)}
+    time_scaling = settings.time_scaling == "learned"
+    coordinate_scaling = settings.coordinate_scaling == "learned" and not data.is_streamed
     if time_scaling or coordinate_scaling:
-        best = choose_alignment(
-            data, settings.basis, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, noise=left
-        )
+        best = choose(time_scaling=time_scaling, coordinate_scaling=coordinate_scaling)
         if not best.aligned.is_common:
             choices[RESCALED] = best
     contexts = {}

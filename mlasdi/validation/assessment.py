@@ -13,8 +13,8 @@ from scipy.stats import norm
 
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots
-from mlasdi.solvers.storage import atomic_write
-from mlasdi.surrogate import Surrogate, covered, relative_error
+from mlasdi.solvers.storage import StoredRun, atomic_write, block_ranges
+from mlasdi.surrogate import Surrogate, covered, relative
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
@@ -79,11 +79,13 @@ class Assessment:
 
 
 @limited_threads()
-def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]], n_truths: int) -> Assessment:
-    """Compare a surrogate with true solutions, one at a time: they need not fit in memory together.
+def assess(
+    surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots | StoredRun]], n_truths: int
+) -> Assessment:
+    """Compare a surrogate with true solutions, a block of states at a time: they need not fit in memory.
 
     Args:
-        truths: pairs of parameters `[n_params]` and snapshots.
+        truths: pairs of parameters `[n_params]` and snapshots, in memory or stored.
         n_truths: how many there are.
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
@@ -92,33 +94,42 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
         if i % every == 0:
-            prediction = surrogate.predict(mu, truth.t)
-            assert prediction.std is not None
-            # One band at a time, which saves memory: each takes arrays of the size of a trajectory.
-            shares.append([covered(truth.u, prediction.mean[0], prediction.std[0], z).mean() for z in HALF_WIDTHS])
+            shares.append(_shares_covered(surrogate, mu, truth))
     reliability = np.mean(shares, axis=0)
     return Assessment(np.array(points), np.array(errors).T, float(reliability[LEVELS.index(0.9)]), reliability)
 
 
-def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
+def _shares_covered(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun) -> Float[np.ndarray, " level"]:
+    """Part of the values of one trajectory in the bands of `HALF_WIDTHS`."""
+    n_covered = np.zeros(len(HALF_WIDTHS))
+    for rows in block_ranges(*truth.u.shape):
+        u, prediction = truth.u[rows], surrogate.predict(mu, truth.t[rows])
+        assert prediction.std is not None
+        # One band at a time, which saves memory.
+        n_covered += [covered(u, prediction.mean[0], prediction.std[0], z).sum() for z in HALF_WIDTHS]
+    return n_covered / np.prod(truth.u.shape)
+
+
+def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun) -> Float[np.ndarray, " stage"]:
     """Largest relative L2 error over time, with the first k stages.
 
     The error has a part inside the POD basis, where the stages differ, and an orthogonal part, which is the same for
-    all. So the coordinates of the predictions are enough, without their states.
+    all. So the coordinates of the predictions are enough, without their states. With rescaled coordinates the modes at
+    a point are not orthonormal, so the states themselves are needed.
     """
-    norm = surrogate.reconstruction.state_norm(truth.u)[:, None]
-    if surrogate.coordinate_scaling is not None:
-        # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
-        at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
-        predicted = (at_point.lift(surrogate.coordinates(mu, truth.t, k + 1)[0]) for k in range(surrogate.n_stages))
-        distances = (surrogate.reconstruction.state_norm(one - truth.u)[:, None] for one in predicted)
-        return np.array([relative_error(norm, norm - distance).max() for distance in distances])
-    basis = surrogate.basis
-    c = basis.project(truth.u)
-    outside = basis.state_norm(truth.u - basis.lift(c)) ** 2
-    inside = [
-        basis.scale**2 * np.sum((c - surrogate.coordinates(mu, truth.t, k + 1)[0]) ** 2, axis=-1)
-        for k in range(surrogate.n_stages)
-    ]
-    # `relative_error` has its own rule for small states. Norms enter it as states of one entry.
-    return np.array([relative_error(norm, norm - np.sqrt(part + outside)[:, None]).max() for part in inside])
+    predicted = [surrogate.coordinates(mu, truth.t, k + 1)[0] for k in range(surrogate.n_stages)]
+    at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    norms, distances = np.empty(len(truth.t)), np.empty((len(predicted), len(truth.t)))
+    for rows in block_ranges(*truth.u.shape):
+        u = truth.u[rows]
+        norms[rows] = surrogate.reconstruction.state_norm(u)
+        if surrogate.coordinate_scaling is not None:
+            for distance, c in zip(distances, predicted, strict=True):
+                distance[rows] = surrogate.reconstruction.state_norm(at_point.lift(c[rows]) - u)
+            continue
+        projected = at_point.project(u)
+        outside = at_point.state_norm(u - at_point.lift(projected))
+        for distance, c in zip(distances, predicted, strict=True):
+            inside = at_point.scale * np.linalg.norm(projected - c[rows], axis=-1)
+            distance[rows] = np.hypot(inside, outside)
+    return relative(distances, norms).max(axis=-1)

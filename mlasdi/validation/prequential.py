@@ -1,9 +1,11 @@
 """Errors of a model at points that were solved after it was trained."""
 
 import numpy as np
+from jaxtyping import Int
 
 from mlasdi.preprocessing import TrainingData, places_among
-from mlasdi.surrogate import PrequentialErrors, Surrogate, max_relative_error
+from mlasdi.solvers.storage import block_ranges
+from mlasdi.surrogate import PrequentialErrors, Surrogate, relative
 
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
@@ -23,8 +25,8 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     new = np.flatnonzero(places_among(x, known) < 0)
     if not len(new):
         return PrequentialErrors()
-    inside = (data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1])
-    errors = [_error(surrogate, data.mu[i], data.t[inside], data.u[i, inside]) for i in new]
+    inside = np.flatnonzero((data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1]))
+    errors = [_error(surrogate, data, i, inside) for i in new.tolist()]
     return PrequentialErrors(
         x=tuple(map(tuple, x[new].tolist())),
         errors=tuple(errors),
@@ -34,7 +36,14 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     )
 
 
-def _error(surrogate: Surrogate, mu: np.ndarray, t: np.ndarray, u: np.ndarray) -> float:
+def _error(surrogate: Surrogate, data: TrainingData, i: int, times: Int[np.ndarray, " kept"]) -> float:
     """Largest relative error over time at one point; a prediction that is not finite counts as `FAR_OFF`."""
-    error = float(max_relative_error(u[None], surrogate.predict(mu, t, std=False).mean)[0])
+    coordinates = surrogate.coordinates(data.mu[i], data.t[times])[0]
+    basis = surrogate.reconstruction.at(surrogate.space.to_unit(data.mu[i : i + 1])[0])
+    distances, norms = np.empty(len(times)), np.empty(len(times))
+    for rows in block_ranges(len(times), data.u.shape[2]):
+        truth = data.trajectory(i, times[rows])
+        norms[rows] = np.linalg.norm(truth, axis=-1)
+        distances[rows] = np.linalg.norm(truth - basis.lift(coordinates[rows]), axis=-1)
+    error = float(relative(distances, norms).max())
     return error if np.isfinite(error) else FAR_OFF
