@@ -16,7 +16,7 @@ from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
 from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
 from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
-from mlasdi.solvers import evenly_spread
+from mlasdi.solvers import Snapshots, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit
@@ -104,7 +104,7 @@ class Publisher:
         self,
         history: Sequence[tuple[Surrogate, Assessment | None]],
         solved: Sequence[Point],
-        worst: StoredRun | None,
+        worst: Snapshots | StoredRun | None,
         split: ErrorSplit | None = None,
         spans: Sequence[Span] = (),
     ) -> list[Path]:

@@ -17,9 +17,10 @@ from mlasdi.agent.execution import (
     SolvesError,
     SolveTask,
     TrainTask,
-    open_snapshots,
+    read_snapshots,
 )
 from mlasdi.agent.records import Ledger, Monitor, Point, Purpose
+from mlasdi.solvers import Snapshots
 from mlasdi.solvers.storage import DamagedSnapshot, StoredRun, address, open_store, within
 
 # Seed of the points of `validation.sobol`; designs have other seeds, and hence other points.
@@ -170,16 +171,16 @@ class Solves:
         """The parameters of points as an array `[point, n_params]`."""
         return self.space.as_array([point.mu for point in points]) if points else np.empty((0, self.space.n_params))
 
-    def snapshots(self, point: Point) -> StoredRun:
-        """The solution at a solved point, whose states are read when they are asked for.
+    def snapshots(self, point: Point) -> Snapshots | StoredRun:
+        """The solution at a solved point; the states of a large one are read when they are asked for.
 
         Raises:
             SolvesError: it is missing from the store.
             DamagedSnapshot: its file is damaged.
         """
-        return open_snapshots(self.store, Solution(point.mu, point.address))
+        return read_snapshots(self.store, Solution(point.mu, point.address))
 
-    def truth(self, point: Point, t: np.ndarray) -> StoredRun:
+    def truth(self, point: Point, t: np.ndarray) -> Snapshots | StoredRun:
         """The solution at a solved point, restricted to the time interval `t` of a surrogate."""
         return within(self.snapshots(point), float(t[0]), float(t[-1]))
 

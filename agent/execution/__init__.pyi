@@ -21,7 +21,7 @@ from .solve_task import SolverSpec as SolverSpec
 from .solve_task import SolveTask as SolveTask
 from .training_data import Solution as Solution
 from .training_data import SolvesError as SolvesError
-from .training_data import open_snapshots as open_snapshots
+from .training_data import read_snapshots as read_snapshots
 from .training_task import DAMAGED_SNAPSHOT as DAMAGED_SNAPSHOT
 from .training_task import TrainResult as TrainResult
 from .training_task import TrainTask as TrainTask

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlasdi.preprocessing import TrainingData
-from mlasdi.solvers import FullOrderModel, ParameterSpace, StateLayout
+from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, TrainingData
+from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
 from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun, to_common_times
 
 
@@ -20,7 +20,19 @@ class Solution:
     address: str
 
 
-def open_snapshots(store: SnapshotStore, solution: Solution) -> StoredRun:
+def read_snapshots(store: SnapshotStore, solution: Solution) -> Snapshots | StoredRun:
+    """A stored solution; the states of a large one are read when they are asked for.
+
+    Raises:
+        SolvesError: it is missing from the store.
+        DamagedSnapshot: its file is damaged.
+    """
+    found = _opened(store, solution)
+    is_large = 8 * found.u.shape[0] * found.u.shape[1] > MAX_IN_MEMORY
+    return found if is_large else Snapshots(found.t, found.u[:], found.layout)
+
+
+def _opened(store: SnapshotStore, solution: Solution) -> StoredRun:
     """A stored solution, whose states are read when they are asked for.
 
     Raises:
@@ -42,12 +54,14 @@ def read_training_data(
     space: ParameterSpace,
     solutions: Sequence[Solution],
     warn: Callable[[str], None],
+    memory_mb: int = MEMORY_MB,
 ) -> tuple[TrainingData, dict[str, float]]:
-    """Solutions at common times, whose states are not yet read, and what became of their times.
+    """Solutions at common times, in memory if they fit in it several times, and what became of their times.
 
     Args:
         warn: called with a message if the error of interpolation in time exceeds `TOLD_TIME_ERROR`, or if more than
             `TOLD_UNUSED` of the longest run is not used.
+        memory_mb: memory for what is as large as the solutions.
 
     Returns:
         The solutions, and facts that are saved with a surrogate: `time_interpolation_error`, its estimated relative
@@ -57,7 +71,7 @@ def read_training_data(
         SolvesError: one is missing, or their times hardly overlap, or their fields or grids differ.
         DamagedSnapshot: one is damaged.
     """
-    found = [open_snapshots(store, solution) for solution in solutions]
+    found = [_opened(store, solution) for solution in solutions]
     layout = _common_layout(fom, solutions, found)
     try:
         common = to_common_times(found)
@@ -76,7 +90,7 @@ def read_training_data(
         )
     mus = space.as_array([solution.mu for solution in solutions])
     facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
-    return TrainingData(space, layout, mus, common.t, common.runs), facts
+    return TrainingData(space, layout, mus, common.t, common.runs).limited_to(memory_mb), facts
 
 
 def _common_layout(fom: FullOrderModel, solutions: Sequence[Solution], found: Sequence[StoredRun]) -> StateLayout:

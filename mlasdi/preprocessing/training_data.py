@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
+from mlasdi.preprocessing.hierarchical_pod import streamed_pod
 from mlasdi.preprocessing.noise import Denoised, NoiseSetting, denoised, noise_std
 from mlasdi.preprocessing.pod import BasisSettings, PodBasis
-from mlasdi.preprocessing.streamed_pod import streamed_pod
 from mlasdi.solvers import ParameterSpace, StateLayout, differ_by_white_noise, evenly_spread, not_averaged
 from mlasdi.solvers.storage import StackedRuns
 
@@ -31,6 +31,22 @@ NOISE_VALUES, SAMPLE = 2000, 1 << 23
 
 
 @dataclass(frozen=True)
+class StateSample:
+    """Some values of all states.
+
+    Attributes:
+        columns: which values, increasing.
+        values: `[param, time, column]`.
+    """
+
+    columns: Int[np.ndarray, " column"]
+    values: Float[np.ndarray, "param time column"]
+
+    def at(self, columns: Int[np.ndarray, " some"]) -> Float[np.ndarray, "param time some"]:
+        return self.values[:, :, np.searchsorted(self.columns, columns)]
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """Trajectories of the full-order model at the training points, on common times.
 
@@ -38,6 +54,7 @@ class TrainingData:
         mu: parameters `[param, n_params]` in physical units.
         t: times `[time]`.
         u: states `[param, time, state]`; those that memory does not hold are read when they are used.
+        sample: some values of states that are not in memory, read once for all who look at some.
         memory_mb: memory for what is as large as the states, in MB: `limited_to` stays below it.
     """
 
@@ -47,15 +64,18 @@ class TrainingData:
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "param time state"] | StackedRuns
     memory_mb: int = MEMORY_MB
+    sample: StateSample | None = None
 
     def limited_to(self, memory_mb: int) -> "TrainingData":
         """The same, with the states in memory if several copies of them take at most `memory_mb`, else in blocks."""
         if COPIES * self.u.nbytes <= memory_mb * 2**20:
             return replace(self, u=self.u.loaded() if isinstance(self.u, StackedRuns) else self.u, memory_mb=memory_mb)
-        runs = self.u
-        if not isinstance(runs, StackedRuns):
-            runs = StackedRuns.of(list(runs))
-        return replace(self, u=runs, memory_mb=memory_mb)
+        if self.sample is not None and memory_mb == self.memory_mb:
+            return self
+        runs = self.u if isinstance(self.u, StackedRuns) else StackedRuns.of(list(self.u))
+        data = replace(self, u=runs, memory_mb=memory_mb)
+        columns = np.unique(np.concatenate([data._spread_values(), data._noise_values(), data._coarse_grid()[1]]))
+        return replace(data, sample=StateSample(columns, runs.block(columns)))
 
     def pod(self, settings: BasisSettings) -> tuple[PodBasis, Float[np.ndarray, "param time rank"]]:
         """Basis of the states, and their coordinates in it."""
@@ -72,9 +92,12 @@ class TrainingData:
 
     def on_coarse_grid(self) -> tuple["TrainingData", Int[np.ndarray, " kept"]]:
         """The trajectories at some points, in memory; and which entries of a state these are."""
+        layout, kept = self._coarse_grid()
+        return replace(self, layout=layout, u=self._values(kept), sample=None), kept
+
+    def _coarse_grid(self) -> tuple[StateLayout, Int[np.ndarray, " kept"]]:
         most = self.memory_mb * 2**20 // (COPIES * 8 * len(self.mu) * len(self.t) * len(self.layout.fields))
-        layout, kept = self.layout.coarsened(COARSE_NODES, max(min(COARSE_POINTS, most), 1))
-        return replace(self, layout=layout, u=self._values(kept)), kept
+        return self.layout.coarsened(COARSE_NODES, max(min(COARSE_POINTS, most), 1))
 
     def trajectory(self, i: int, times: slice | Int[np.ndarray, " kept"] = slice(None)) -> Float[np.ndarray, "_ state"]:
         """States at one point."""
@@ -82,12 +105,17 @@ class TrainingData:
 
     def _values(self, columns: Int[np.ndarray, " column"]) -> Float[np.ndarray, "param time column"]:
         """Some values of all states."""
-        return self.u.block(columns) if isinstance(self.u, StackedRuns) else self.u[:, :, columns]
+        if not isinstance(self.u, StackedRuns):
+            return self.u[:, :, columns]
+        known = self.sample is not None and bool(np.isin(columns, self.sample.columns).all())
+        return self.sample.at(columns) if self.sample is not None and known else self.u.block(columns)
 
     def _at(self, keep: Int[np.ndarray, " kept"]) -> "TrainingData":
         """The trajectories at some of the times."""
-        u = self.u.at_times(keep) if isinstance(self.u, StackedRuns) else self.u[:, keep]
-        return replace(self, t=self.t[keep], u=u)
+        if not isinstance(self.u, StackedRuns):
+            return replace(self, t=self.t[keep], u=self.u[:, keep])
+        sample = self.sample and replace(self.sample, values=self.sample.values[:, keep])
+        return replace(self, t=self.t[keep], u=self.u.at_times(keep), sample=sample)
 
     def thinned(self, n_time: int | Literal["auto"]) -> "TrainingData":
         """About `n_time` times, evenly spread, first and last included.
@@ -128,17 +156,28 @@ class TrainingData:
     @cached_property
     def _sampled(self) -> Float[np.ndarray, "param time column"]:
         """Evenly spread values of all states."""
-        return self._values(evenly_spread(self.u.shape[2], SAMPLED_VALUES))
+        return self._values(self._spread_values())
+
+    def _spread_values(self) -> Int[np.ndarray, " column"]:
+        """Values of a state on which the error of interpolation in time is measured."""
+        return evenly_spread(self.u.shape[2], min(SAMPLED_VALUES, self._most_sampled))
+
+    def _noise_values(self) -> Int[np.ndarray, " column"]:
+        """Values of a state from which its noise is estimated where it is not in memory: as many of each field."""
+        n_fields = len(self.layout.fields)
+        n_values = self.u.shape[2] // n_fields
+        even = evenly_spread(n_values, min(NOISE_VALUES, self._most_sampled))
+        return np.add.outer(n_values * np.arange(n_fields), even).ravel()
+
+    @property
+    def _most_sampled(self) -> int:
+        """Values of a state of which all times and runs may be in memory."""
+        return max(SAMPLE // (self.u.shape[0] * self.u.shape[1]), 1) if self.is_streamed else self.u.shape[2]
 
     def noise_std(self, setting: NoiseSetting) -> Float[np.ndarray, " field"]:
         """As `noise_std`; of states that are not in memory, from a sample of their values."""
-        n_fields, u = len(self.layout.fields), self.u
-        if isinstance(u, StackedRuns):
-            n_values = u.shape[2] // n_fields
-            most = max(min(NOISE_VALUES, SAMPLE // (u.shape[0] * u.shape[1])), 1)
-            columns = np.add.outer(n_values * np.arange(n_fields), evenly_spread(n_values, most)).ravel()
-            u = u.block(columns)
-        return noise_std(u, n_fields, setting)
+        u = self._values(self._noise_values()) if isinstance(self.u, StackedRuns) else self.u
+        return noise_std(u, len(self.layout.fields), setting)
 
     def denoised(self, std: Float[np.ndarray, " field"], n_time: int) -> tuple["TrainingData", Denoised]:
         """At most `n_time` times of the states without most of their noise; all times tell what it is.
@@ -174,7 +213,7 @@ class TrainingData:
         order = np.argsort(first)
         if isinstance(self.u, StackedRuns):
             means = self.u.grouped([np.flatnonzero(group == k).tolist() for k in order])
-            return replace(self, mu=self.mu[first[order]], u=means), counts[order]
+            return replace(self, mu=self.mu[first[order]], u=means, sample=None), counts[order]
         u = np.stack([self.u[group == k].mean(axis=0) for k in order])
         return replace(self, mu=self.mu[first[order]], u=u), counts[order]
 

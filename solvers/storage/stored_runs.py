@@ -20,6 +20,8 @@ Columns: TypeAlias = slice | Int[np.ndarray, " column"]
 class StoredStates:
     """States of a stored trajectory, read from its file when they are asked for: `u[times]` or `u[times, columns]`.
 
+    Indices of times increase.
+
     Attributes:
         path: an HDF5 file of which the check sum was verified.
         rows: which of the states of the file these are `[time]`.

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,8 +9,6 @@ from scipy.interpolate import BSpline, make_interp_spline
 
 from mlasdi.solvers import Snapshots
 from mlasdi.solvers.storage.stored_runs import StackedRuns, StoredRun, block_ranges, part_of
-
-Run = TypeVar("Run", Snapshots, StoredRun)
 
 # The times that all trajectories share must be at least this fraction of the longest trajectory: with less, most of the
 # computed data would be dropped.
@@ -67,15 +64,17 @@ def to_common_times(runs: Sequence[Snapshots | StoredRun]) -> CommonTimes:
     return CommonTimes(t, common, max(interpolation_error(run) for run in runs), unused)
 
 
-def within(run: Run, start: float, end: float) -> Run:
+def within(run: Snapshots | StoredRun, start: float, end: float) -> Snapshots | StoredRun:
     """The snapshots of a run at times in [start, end], up to rounding."""
     slack = 1e-9 * (end - start)
     keep = (run.t >= start - slack) & (run.t <= end + slack)
     if keep.all():
         return run
     rows = np.flatnonzero(keep)
-    u = run.u.selected(rows) if isinstance(run, StoredRun) else run.u[rows]
-    return replace(run, t=np.clip(run.t[rows], start, end), u=u)
+    t = np.clip(run.t[rows], start, end)
+    if isinstance(run, StoredRun):
+        return replace(run, t=t, u=run.u.selected(rows))
+    return replace(run, t=t, u=run.u[rows])
 
 
 def interpolation_error(run: Snapshots | StoredRun) -> float:
