@@ -109,6 +109,7 @@ def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData
     else:
         thinned, noise = data.thinned(settings.n_time), None
     averaged, n_runs = thinned.averaged()
+    averaged = averaged.limited_to(data.memory_mb)  # at fewer times, memory may hold the states
     if len(averaged.mu) < 2:
         raise ValueError(f"a surrogate needs at least 2 different training points, got {len(averaged.mu)}")
     return averaged, noise and replace(noise, left=noise.left * np.sqrt(np.mean(1 / n_runs)))

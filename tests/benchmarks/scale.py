@@ -26,7 +26,7 @@ from mlasdi.solvers.storage import SnapshotStore, address
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 COMPARED = 100_000  # largest state of which the exact basis is computed, too
-CAMPAIGNS = (10_000, 100_000)  # sizes of which a whole campaign is run
+CAMPAIGNS = (10_000, 100_000, 1_000_000)  # sizes of which a whole campaign is run
 N_TIME = 101
 SPACE = ParameterSpace((Parameter("D", 5e-4, 2e-3, scale="log"), Parameter("w", 1.0, 1.5)))
 TESTED = np.array([[7e-4, 1.1], [1.3e-3, 1.4]])  # validation points

@@ -42,6 +42,12 @@ def test_blocks_give_what_the_states_give(burgers_data, in_blocks):
     np.testing.assert_array_equal(coarse.u, whole.u[:, :, kept])
 
 
+def test_states_that_fit_at_fewer_times_are_read(burgers_data):
+    settings = ModelSettings.model_validate(KRIGING | {"n_time": 6})
+    assert fit(burgers_data, settings, seed=0, memory_mb=1).basis.modes.dtype == np.float64
+    assert fit(burgers_data, ModelSettings.model_validate(KRIGING), seed=0, memory_mb=1).basis.modes.dtype == np.float32
+
+
 def test_repeated_runs_are_averaged_in_blocks(burgers_data):
     mu = np.concatenate([burgers_data.mu, burgers_data.mu[:2]])
     noise = 1e-3 * np.random.default_rng(0).standard_normal((2, *burgers_data.u.shape[1:]))
