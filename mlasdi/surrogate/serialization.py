@@ -36,7 +36,7 @@ STAGES: dict[str, type[Stage]] = {
     cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage, DynamicsStage)
 }
 
-N_CHECKED = 1000  # values that are predicted to check a loaded surrogate
+MAX_CHECKED = 100_000  # values of a state that are predicted to check a loaded surrogate
 
 
 def disassembled(surrogate: "Surrogate") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -120,9 +120,9 @@ def check_consistency(surrogate: "Surrogate") -> None:
         raise ValueError(f"its training points have shape {x.shape}, with {surrogate.space.n_params} parameters")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        entries = evenly_spread(n_state, N_CHECKED)[:, None]
-        probes = Probes(entries, np.ones(entries.shape))
-        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]], probes=probes)
+        entries = evenly_spread(n_state, MAX_CHECKED)[:, None]
+        some = {} if len(entries) == n_state else {"probes": Probes(entries, np.ones(entries.shape))}
+        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]], **some)
     if found.mean.shape != (1, 2, len(entries)):
         raise ValueError(f"its prediction has shape {found.mean.shape}, expected {(1, 2, len(entries))}")
     if np.isnan(found.mean).any() or found.std is None or np.isnan(found.std).any():  # infinite: it has diverged

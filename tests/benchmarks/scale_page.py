@@ -29,8 +29,7 @@ def _header() -> str:
             f"- Date: {date.today().isoformat()}",
             f"- Machine: {cpu_name()}, {platform.system()} {platform.machine()}; one thread",
             f"- Versions: Python {platform.python_version()}, {versions}",
-            f"- {N_RUNS} runs of {N_TIME} times; an exact solution (a plume that diffuses while a flow carries it) writes "
-            "them one by one",
+            f"- {N_RUNS} runs of {N_TIME} times, written one by one; an exact solution: a plume that a flow carries",
             "- Default settings; each step in a process of its own. Peaks are resident memory with all libraries and "
             "mapped files",
         ]
