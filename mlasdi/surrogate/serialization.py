@@ -121,7 +121,7 @@ def check_consistency(surrogate: "Surrogate") -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         entries = evenly_spread(n_state, MAX_CHECKED)[:, None]
-        some = {} if len(entries) == n_state else {"probes": Probes(entries, np.ones(entries.shape))}
+        some: dict[str, Any] = {} if len(entries) == n_state else {"probes": Probes(entries, np.ones(entries.shape))}
         found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]], **some)
     if found.mean.shape != (1, 2, len(entries)):
         raise ValueError(f"its prediction has shape {found.mean.shape}, expected {(1, 2, len(entries))}")
