@@ -158,11 +158,10 @@ STEPS: dict[str, Callable[[Path, int], dict[str, Any]]] = {
 }
 
 
-def steps_of(n_state: int) -> list[str]:
-    """The steps for states of this size."""
-    skipped = {"compare"} if n_state > COMPARED else set[str]()
-    skipped |= set() if n_state in CAMPAIGNS else {"campaign"}
-    return [name for name in STEPS if name not in skipped]
+def steps_of(n_state: int) -> list[list[str]]:
+    """The steps for states of this size, in groups that share their runs."""
+    of_runs = ["solve", "train", "sensor", "validate", *(["compare"] if n_state <= COMPARED else [])]
+    return [of_runs, ["campaign"]] if n_state in CAMPAIGNS else [of_runs]
 
 
 def peak_mb() -> float:
@@ -179,15 +178,16 @@ def step(name: str, folder: Path, n_state: int) -> dict[str, Any]:
 
 
 def measured(n_state: int) -> list[dict[str, Any]]:
-    """All steps, each in a process of its own; the folder with the runs goes in the end."""
+    """All steps, each in a process of its own; runs go with the last step that needs them."""
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in steps_of(n_state):
-            words = [sys.executable, __file__, "--step", name, folder, str(n_state)]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise RuntimeError(f"{name} of {n_state} values failed: {done.stderr[-2000:]}")
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+    for names in steps_of(n_state):
+        with tempfile.TemporaryDirectory() as folder:
+            for name in names:
+                words = [sys.executable, __file__, "--step", name, folder, str(n_state)]
+                done = subprocess.run(words, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise RuntimeError(f"{name} of {n_state} values failed: {done.stderr[-2000:]}")
+                found.append(json.loads(done.stdout.splitlines()[-1]))
     return found
 
 
