@@ -57,6 +57,8 @@ def fit(
             on the CPU.
         before: a surrogate of fewer of these trajectories. Its errors at the others are kept, and calibrate the error
             estimate together with leave-one-out errors.
+        memory_mb: memory for arrays of the size of the states, in MB. Where several copies of the states do not fit in
+            it, they are read in blocks, and coordinates are not rescaled.
 
     Raises:
         ValueError: fewer than two different training points, or `before` is a surrogate of another problem.
