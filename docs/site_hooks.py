@@ -24,7 +24,7 @@ from reference_pages import configuration_page  # noqa: E402
 
 BENCHMARKS = "tests/benchmarks"
 BENCHMARK_PAGES = (
-    "RESULTS", "TRUST", "RELIABILITY", "SOLVERS", "ACQUISITION", "LATENCY", "UTILISATION", "POLICY", "DEVICE"
+    "RESULTS", "TRUST", "RELIABILITY", "SOLVERS", "ACQUISITION", "LATENCY", "SCALE", "UTILISATION", "POLICY", "DEVICE"
 )  # fmt: skip
 # File of the repository outside of `docs/` -> its page.
 ELSEWHERE = {"README.md": "index.md"}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi.preprocessing import TrainingData
+from mlasdi.preprocessing import MEMORY_MB, TrainingData
 from mlasdi.solvers import Parameter as NamedParameter
 from mlasdi.solvers import ParameterSpace, SolverError, StateLayout
 from mlasdi.solvers.outputs import NamedArrays
@@ -46,6 +46,7 @@ def fit(
     coordinates: Mapping[str, ArrayLike] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     seed: int = 0,
+    memory_mb: int = MEMORY_MB,
     **settings: Any,
 ) -> Surrogate:
     """Fit a surrogate to trajectories, or to steady solutions, that are there already.
@@ -64,6 +65,8 @@ def fit(
         axes: output -> the names of its axes after that of the runs, such as `("time", "x")`, where lengths do not
             tell them.
         seed: of everything random.
+        memory_mb: memory for what is as large as `u`, in MB. Where several copies of `u` do not fit in it, the basis is
+            computed from blocks.
         **settings: keys of `ModelSettings`, such as `kind="snapshot-gp"` or `effort="quick"`.
 
     Returns:
@@ -100,7 +103,7 @@ def fit(
         layout = _layout(names, coordinates, states.shape[-1])
     _check(points, times, states, space)
     data = TrainingData(space, layout, points, times, states)
-    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed)
+    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed, memory_mb=memory_mb)
 
 
 def load(source: Any) -> Surrogate:

@@ -175,6 +175,38 @@ class StateLayout:
         names = (*(one.fields[0] for one in own), *others)
         return replace(first, fields=names, field_units=units, others=others)
 
+    def coarsened(
+        self, max_nodes: int, max_points: int | None = None
+    ) -> tuple["StateLayout", Int[np.ndarray, " kept"]]:
+        """A layout of some of the points, evenly spread, and which entries of a state these are.
+
+        All fields must lie on one grid.
+
+        Args:
+            max_nodes: along each axis of a tensor grid.
+            max_points: of a field; the points of a mesh or of a masked grid have this limit alone.
+        """
+        most = self.n_points if max_points is None else max_points
+        if self.scattered or self.mask is not None:
+            if self.n_points <= most:
+                return self, np.arange(self.n_state)
+            of_field = _evenly(self.n_points, most)
+            axes: dict[str, np.ndarray] = {"point": of_field.astype(float)}
+            scattered = True
+        else:
+            scattered = False
+            finest = max(self.shape, default=1)
+            longest = min(max_nodes, finest)
+            while longest > 1 and np.prod(np.minimum(self.shape, longest)) > most:
+                longest -= 1
+            if longest == finest:
+                return self, np.arange(self.n_state)
+            rows = [_evenly(n, longest) for n in self.shape]
+            axes = {name: np.asarray(x)[at] for (name, x), at in zip(self.coordinates.items(), rows, strict=True)}
+            of_field = np.ravel_multi_index(np.ix_(*rows), self.shape).ravel()
+        kept = np.concatenate([of_field + k * self.n_points for k in range(len(self.fields))])
+        return StateLayout(self.fields, axes, scattered=scattered), kept
+
     def split(self, u: Float[np.ndarray, "*batch state"]) -> dict[str, Float[np.ndarray, "*batch_and_grid"]]:
         """The fields of states, each on its grid; NaN at masked points. Steady fields are repeated as in the states."""
         parts = field_parts(u, self.sizes)
@@ -249,3 +281,8 @@ class StateLayout:
 def field_parts(u: Shaped[np.ndarray, "*batch state"], sizes: Sequence[int]) -> list[Shaped[np.ndarray, "*batch _"]]:
     """The parts of states that belong to fields of these sizes."""
     return np.split(u, np.cumsum(sizes)[:-1], axis=-1)
+
+
+def _evenly(n: int, most: int) -> Int[np.ndarray, " kept"]:
+    """At most so many of `n` indices, first and last included."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)

@@ -238,7 +238,7 @@ class Asynchronous:
         """Set all damaged solutions aside, and solve their points again."""
         for point in self.ledger.points("train", status="solved"):
             try:
-                self.solves.store.get(point.address)
+                self.solves.store.open(point.address)
             except DamagedSnapshot as damage:
                 self.solves.set_aside(damage.path)
                 self._tasks += self.solves.begin("train", [point])

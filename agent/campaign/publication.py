@@ -16,7 +16,8 @@ from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
 from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
 from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
-from mlasdi.solvers import Snapshots
+from mlasdi.solvers import Snapshots, evenly_spread
+from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit
 
@@ -104,7 +105,7 @@ class Publisher:
         self,
         history: Sequence[tuple[Surrogate, Assessment | None]],
         solved: Sequence[Point],
-        worst: Snapshots | None,
+        worst: Snapshots | StoredRun | None,
         split: ErrorSplit | None = None,
         spans: Sequence[Span] = (),
     ) -> list[Path]:
@@ -130,10 +131,13 @@ class Publisher:
         )
         if assessment is not None and worst is not None:
             mu = assessment.mu[int(np.argmax(assessment.final))]
-            prediction = surrogate.predict(mu, worst.t)
+            # The figure has one state or one line of each; of a large state it looks at a few times.
+            shown = evenly_spread(len(worst.t), max(BLOCK_VALUES // surrogate.layout.n_state, 2))
+            prediction = surrogate.predict(mu, worst.t[shown])
             assert prediction.std is not None
-            states = worst.u, prediction.mean[0], prediction.std[0]
-            compared = figures.Comparison(surrogate.layout, worst.t, *states, surrogate.reconstruction.norm_unit)
+            states = worst.u[shown], prediction.mean[0], prediction.std[0]
+            unit = surrogate.reconstruction.norm_unit
+            compared = figures.Comparison(surrogate.layout, worst.t[shown], *states, unit)
             drawn["worst_point"] = figures.worst_point(compared, self.space, mu)
         drawn |= _validation_figures(surrogate, assessment, split)
         if surrogate.model.latent.has_dynamics:

@@ -21,7 +21,7 @@ from mlasdi.agent.execution import (
 )
 from mlasdi.agent.records import Ledger, Monitor, Point, Purpose
 from mlasdi.solvers import Snapshots
-from mlasdi.solvers.storage import DamagedSnapshot, address, open_store, within
+from mlasdi.solvers.storage import DamagedSnapshot, StoredRun, address, open_store, within
 
 # Seed of the points of `validation.sobol`; designs have other seeds, and hence other points.
 VALIDATION_SEED = 2**31 - 1
@@ -171,8 +171,8 @@ class Solves:
         """The parameters of points as an array `[point, n_params]`."""
         return self.space.as_array([point.mu for point in points]) if points else np.empty((0, self.space.n_params))
 
-    def snapshots(self, point: Point) -> Snapshots:
-        """The solution at a solved point.
+    def snapshots(self, point: Point) -> Snapshots | StoredRun:
+        """The solution at a solved point; the states of a large one are read when they are asked for.
 
         Raises:
             SolvesError: it is missing from the store.
@@ -180,7 +180,7 @@ class Solves:
         """
         return read_snapshots(self.store, Solution(point.mu, point.address))
 
-    def truth(self, point: Point, t: np.ndarray) -> Snapshots:
+    def truth(self, point: Point, t: np.ndarray) -> Snapshots | StoredRun:
         """The solution at a solved point, restricted to the time interval `t` of a surrogate."""
         return within(self.snapshots(point), float(t[0]), float(t[-1]))
 
@@ -219,6 +219,7 @@ class Solves:
             info={"problem": self.config.problem.solver, "campaign": self.config.name, "round": round},
             cpus=self.config.cluster.train_cpus,
             gpus=self.config.cluster.train_gpus,
+            memory_mb=self.config.cluster.train_memory_mb,
             before=before,
         )
 

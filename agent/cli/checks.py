@@ -210,8 +210,9 @@ def _trained(
     """Train on a few solutions: seconds, problems that end a campaign, and warnings."""
     start = time.perf_counter()
     try:
-        data, facts = common_data(config.problem.spec.build(), config.problem.space, mus, solutions)
-        surrogate = fit(data, _abridged(config.model), seed=config.seed, info=facts)
+        fom, memory_mb = config.problem.spec.build(), config.cluster.train_memory_mb
+        data, facts = common_data(fom, config.problem.space, mus, solutions, memory_mb)
+        surrogate = fit(data, _abridged(config.model), seed=config.seed, info=facts, memory_mb=memory_mb)
     except SolvesError as error:
         return None, [Finding("unlike-solutions", str(error), "the same grid, fields and times at all points")], []
     except Exception as error:  # what a campaign meets after its initial design

@@ -60,7 +60,7 @@ class Plan:
         wall_s: seconds of all solves with `parallel_solves` at once, without training and assessment.
         trajectory_bytes: size of one trajectory.
         disk_bytes: size of all training snapshots, and of validation snapshots at the times that are kept.
-        memory_bytes: twice the size of the training snapshots, which are read and then stacked.
+        memory_bytes: that snapshots take: twice those of a solve, or of the training, which reads large ones in blocks.
     """
 
     campaign: str
@@ -122,7 +122,7 @@ class Plan:
             wall_s=n_waves * solve_s,
             disk_bytes=n_runs * trajectory + n_validation * kept * n_state * _BYTES_PER_VALUE,
             trajectory_bytes=trajectory,
-            memory_bytes=2 * n_runs * trajectory,
+            memory_bytes=max(2 * trajectory, min(2 * n_runs * trajectory, config.cluster.train_memory_mb * 2**20)),
         )
 
 
@@ -153,7 +153,7 @@ def _time_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]
 def _space_concerns(config: Config, plan: Plan) -> Iterator[tuple[str, str, str]]:
     memory = _memory_bytes()
     if plan.memory_bytes > _SHARE_OF_MEMORY * memory:
-        message = f"training needs {size(plan.memory_bytes)} for snapshots; this machine has {size(memory)} of memory"
+        message = f"snapshots need {size(plan.memory_bytes)} of memory; this machine has {size(memory)}"
         yield "memory", message, "fewer times or a coarser grid in problem.options, or fewer budget.solver_runs"
     root = config.root.absolute()
     there = next(folder for folder in (root, *root.parents) if folder.exists())

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mlasdi.preprocessing import MEMORY_MB
 from mlasdi.solvers.storage import check_protocol, is_url
 
 MAX_CORES = 10_000  # of a task: more than any machine has
@@ -41,6 +42,8 @@ class ClusterSettings(BaseModel):
         solve_time_limit_s: seconds after which a solve is ended and counts as failed; None for no limit.
         train_cpus: cores of a training: threads of its linear algebra and, in asynchronous mode, parallel leave-one-out
             folds of one thread each.
+        train_memory_mb: memory of a training for arrays of the size of the solutions, in MB; the process itself takes
+            about 500 MB more. Solutions that fit in it several times are kept in memory; others are read in blocks.
         train_gpus: GPUs of a training, for the networks of `autoencoder` and `decoder` stages, if the machine has one;
             in asynchronous mode, solves and trainings share a GPU by fractions.
         retries: how often a point is tried again after a failure of a kind in `TRANSIENT`.
@@ -61,6 +64,7 @@ class ClusterSettings(BaseModel):
     solve_resources: dict[str, float] = {}
     solve_time_limit_s: float | None = Field(default=None, gt=0)
     train_cpus: int = Field(default=1, ge=1, le=MAX_CORES)
+    train_memory_mb: int = Field(default=MEMORY_MB, ge=100, le=10**9)
     train_gpus: float = Field(default=0.0, ge=0, le=1)
     retries: int = Field(default=1, ge=0, le=100)
 

@@ -161,7 +161,7 @@ def _environment_of_programs(threads: int) -> Iterator[None]:
 
 def _holds(store: SnapshotStore, name: str) -> bool:
     try:
-        return store.get(name) is not None
+        return store.open(name) is not None
     except DamagedSnapshot as damage:
         _log.warning("%s; kept as %s", damage, store.set_aside(name))
         return False

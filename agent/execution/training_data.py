@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlasdi.preprocessing import TrainingData
+from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, TrainingData
 from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
-from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, to_common_times
+from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun, to_common_times
 
 
 class SolvesError(Exception):
@@ -20,14 +20,26 @@ class Solution:
     address: str
 
 
-def read_snapshots(store: SnapshotStore, solution: Solution) -> Snapshots:
-    """A stored solution.
+def read_snapshots(store: SnapshotStore, solution: Solution) -> Snapshots | StoredRun:
+    """A stored solution; the states of a large one are read when they are asked for.
 
     Raises:
         SolvesError: it is missing from the store.
         DamagedSnapshot: its file is damaged.
     """
-    found = store.get(solution.address)
+    found = _opened(store, solution)
+    is_large = 8 * found.u.shape[0] * found.u.shape[1] > MAX_IN_MEMORY
+    return found if is_large else Snapshots(found.t, found.u[:], found.layout)
+
+
+def _opened(store: SnapshotStore, solution: Solution) -> StoredRun:
+    """A stored solution, whose states are read when they are asked for.
+
+    Raises:
+        SolvesError: it is missing from the store.
+        DamagedSnapshot: its file is damaged.
+    """
+    found = store.open(solution.address)
     if found is None:
         raise SolvesError(
             f"the solution at {solution.mu} is missing ({store.path(solution.address)}): restore the file, "
@@ -42,12 +54,14 @@ def read_training_data(
     space: ParameterSpace,
     solutions: Sequence[Solution],
     warn: Callable[[str], None],
+    memory_mb: int = MEMORY_MB,
 ) -> tuple[TrainingData, dict[str, float]]:
-    """Solutions at common times, and what became of their times.
+    """Solutions at common times, in memory if they fit in it several times, and what became of their times.
 
     Args:
         warn: called with a message if the error of interpolation in time exceeds `TOLD_TIME_ERROR`, or if more than
             `TOLD_UNUSED` of the longest run is not used.
+        memory_mb: memory for what is as large as the solutions.
 
     Returns:
         The solutions, and facts that are saved with a surrogate: `time_interpolation_error`, its estimated relative
@@ -57,8 +71,8 @@ def read_training_data(
         SolvesError: one is missing, or their times hardly overlap, or their fields or grids differ.
         DamagedSnapshot: one is damaged.
     """
-    found = [read_snapshots(store, solution) for solution in solutions]
-    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found)
+    found = [_opened(store, solution) for solution in solutions]
+    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found, memory_mb)
     if facts["time_interpolation_error"] > TOLD_TIME_ERROR:
         warn(
             f"solutions have different times, and interpolation in time has a relative error of about "
@@ -74,7 +88,11 @@ def read_training_data(
 
 
 def common_data(
-    fom: FullOrderModel, space: ParameterSpace, mus: Sequence[Mapping[str, float]], found: Sequence[Snapshots]
+    fom: FullOrderModel,
+    space: ParameterSpace,
+    mus: Sequence[Mapping[str, float]],
+    found: Sequence[Snapshots | StoredRun],
+    memory_mb: int = MEMORY_MB,
 ) -> tuple[TrainingData, dict[str, float]]:
     """Solutions at common times, and the facts that `read_training_data` returns.
 
@@ -87,10 +105,13 @@ def common_data(
     except ValueError as error:
         raise SolvesError(str(error)) from error
     facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
-    return TrainingData(space, layout, space.as_array(list(mus)), common.t, common.u), facts
+    data = TrainingData(space, layout, space.as_array(list(mus)), common.t, common.runs)
+    return data.limited_to(memory_mb), facts
 
 
-def _common_layout(fom: FullOrderModel, mus: Sequence[Mapping[str, float]], found: Sequence[Snapshots]) -> StateLayout:
+def _common_layout(
+    fom: FullOrderModel, mus: Sequence[Mapping[str, float]], found: Sequence[Snapshots | StoredRun]
+) -> StateLayout:
     """Fields and grid of all solutions, from the solver or from the solutions."""
     layouts = [fom.layout or snapshots.layout for snapshots in found]
     first = layouts[0]

@@ -12,7 +12,7 @@ from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, i
 from mlasdi.agent.execution.ray_map import TrainingWorkers
 from mlasdi.agent.execution.solve_task import SolverSpec
 from mlasdi.agent.execution.training_data import Solution, SolvesError, read_training_data
-from mlasdi.preprocessing import limited_threads
+from mlasdi.preprocessing import MEMORY_MB, limited_threads
 from mlasdi.solvers import ParameterSpace
 from mlasdi.solvers.storage import DamagedSnapshot, open_store
 from mlasdi.surrogate import Surrogate
@@ -35,6 +35,7 @@ class TrainTask:
         info: JSON that is saved with the surrogate.
         cpus: number of cores.
         gpus: number of GPUs, if the machine has any.
+        memory_mb: memory for arrays of the size of the solutions.
         before: folder or URL of the model of the round before, which the new solutions test; None for the first one.
     """
 
@@ -49,6 +50,7 @@ class TrainTask:
     info: Mapping[str, Any]
     cpus: int = 1
     gpus: float = 0.0
+    memory_mb: int = MEMORY_MB
     before: str | None = None
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
@@ -93,12 +95,21 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
         ValueError: the settings do not suit the solutions.
     """
     store = open_store(task.store_root)
-    data, facts = read_training_data(store, task.solver.build(), task.space, task.solutions, warn)
+    data, facts = read_training_data(store, task.solver.build(), task.space, task.solutions, warn, task.memory_mb)
     info = {**task.info, **facts}
     device = _device(task.gpus, warn)
     before = None if task.before is None else _load(task.before)
     with limited_threads(task.cpus):
-        surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device, before=before)
+        surrogate = fit(
+            data,
+            task.model,
+            seed=task.seed,
+            report=report,
+            info=info,
+            device=device,
+            before=before,
+            memory_mb=task.memory_mb,
+        )
     with upload_to(task.place) as folder:
         surrogate.save(folder)
 

@@ -144,7 +144,7 @@ class ReportData:
         for label, point, error in self._shown_points():
             truth = None
             with suppress(DamagedSnapshot):
-                truth = open_store(self.config.snapshot_root).get(point.address)
+                truth = open_store(self.config.snapshot_root).open(point.address)
             if truth is None or self.surrogate is None:
                 lost.append(label)
                 continue

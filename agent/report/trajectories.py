@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from mlasdi.agent.report.maps import plain
 from mlasdi.solvers import Snapshots, StateLayout, evenly_spread
+from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate, relative_error
 
 FRAMES = 31
@@ -36,7 +37,7 @@ class ShownTrajectory:
 
     label: str
     mu: Mapping[str, float]
-    truth: Snapshots
+    truth: Snapshots | StoredRun
     error: float | None = None
 
 
@@ -48,7 +49,7 @@ def trajectories(surrogate: Surrogate, shown: Sequence[ShownTrajectory]) -> list
 
 
 def _trajectory(surrogate: Surrogate, shown: ShownTrajectory, max_places: int) -> dict[str, Any]:
-    keep = evenly_spread(len(shown.truth.t), FRAMES)
+    keep = evenly_spread(len(shown.truth.t), min(FRAMES, max(BLOCK_VALUES // surrogate.layout.n_state, 2)))
     t, truth = shown.truth.t[keep], shown.truth.u[keep]
     prediction = surrogate.predict(shown.mu, t)
     assert prediction.std is not None

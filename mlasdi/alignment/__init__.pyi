@@ -1,5 +1,6 @@
 from .candidates import Aligned as Aligned
 from .candidates import alignment_candidates as alignment_candidates
+from .candidates import in_rescaled_variables as in_rescaled_variables
 from .coordinate_scaling import AxisMap as AxisMap
 from .coordinate_scaling import CoordinateScaling as CoordinateScaling
 from .missing_values import MissingValues as MissingValues

@@ -77,6 +77,7 @@ def alignment_candidates(
     time_scaling: bool,
     coordinate_scaling: bool,
     carried_over: Sequence[ScalingExponents] = (),
+    unscaled: Aligned | None = None,
 ) -> Iterator[Aligned]:
     """The trajectories in the variables of the states, then in each candidate for rescaled variables.
 
@@ -93,8 +94,9 @@ def alignment_candidates(
         coordinate_scaling: whether coordinates and amplitudes may.
         carried_over: exponents of other candidates, such as the best of an earlier fit to fewer points with the same
             settings.
+        unscaled: the first candidate, where it is known already.
     """
-    candidates = _Candidates.of(data, settings)
+    candidates = _Candidates.of(data, settings, unscaled)
     yield candidates.unscaled
     first = candidates.x[:MAX_POINTS]
     identifiable = np.linalg.matrix_rank(first - first.mean(axis=0)) == first.shape[1]
@@ -110,6 +112,19 @@ def alignment_candidates(
         candidate = candidates.rescaled(exponents)
         if candidate is not None:
             yield replace(candidate, name=f"{number}: {name}")
+
+
+def in_rescaled_variables(
+    data: TrainingData, settings: BasisSettings, exponents: ScalingExponents, unscaled: Aligned
+) -> Aligned | None:
+    """The candidate with these exponents; None where its resampling loses more than kriging errs without it.
+
+    Args:
+        data, settings: as for `alignment_candidates`.
+        exponents: of the rescaled variables.
+        unscaled: the trajectories in the variables of the states.
+    """
+    return _Candidates.of(data, settings, unscaled).rescaled(exponents)
 
 
 def _promising(
@@ -153,10 +168,9 @@ class _Candidates:
     unscaled: Aligned
 
     @classmethod
-    def of(cls, data: TrainingData, settings: BasisSettings) -> "_Candidates":
+    def of(cls, data: TrainingData, settings: BasisSettings, unscaled: Aligned | None) -> "_Candidates":
         t = (data.t - data.t[0]) / (data.t[-1] - data.t[0])
-        basis = PodBasis.fit(data.u, settings, data.layout.sizes)
-        return cls(data, settings, data.space.to_unit(data.mu), t, Aligned(basis, basis.project(data.u)))
+        return cls(data, settings, data.space.to_unit(data.mu), t, unscaled or Aligned(*data.pod(settings)))
 
     def objective(self) -> AlignmentObjective:
         """Of the first trajectories."""
@@ -180,7 +194,7 @@ class _Candidates:
         coordinate_scaling = exponents.coordinate_scaling(self.data.layout, spans)
         candidate, lost = self.unscaled, 0.0
         if not coordinate_scaling.is_common:
-            lost = _spatial_resampling_error(coordinate_scaling, self.x, self.data.u, self.unscaled.basis)
+            lost = _spatial_resampling_error(coordinate_scaling, self.x, self.data, self.unscaled.basis)
             if lost > self._kriging_error:
                 return None
             candidate = self._in_rescaled_coordinates(coordinate_scaling)
@@ -201,8 +215,8 @@ class _Candidates:
         Rescaling is linear in the states, so it is applied to their factors of a few functions of time.
         """
         pairs = [
-            coordinate_scaling.rescaled_states(point, self._in_time.T @ one)
-            for point, one in zip(self.x, self.data.u, strict=True)
+            coordinate_scaling.rescaled_states(point, self._in_time.T @ self.data.trajectory(i))
+            for i, point in enumerate(self.x)
         ]
         states, known = np.stack([states for states, _ in pairs]), np.stack([where for _, where in pairs])
         filled = states if known.all() else fill_missing(self.x, states, known)
@@ -227,13 +241,14 @@ def _time_modes(c: Float[np.ndarray, "point time rank"]) -> Float[np.ndarray, "t
 def _spatial_resampling_error(
     coordinate_scaling: CoordinateScaling,
     x: Float[np.ndarray, "point d"],
-    u: Float[np.ndarray, "point time state"],
+    data: TrainingData,
     basis: PodBasis,
 ) -> float:
     """Root mean square length of what states lose when they are rescaled and reconstructed."""
-    at = np.unique(np.linspace(0, u.shape[1] - 1, N_CHECKED_TIMES).round().astype(int))
+    at = np.unique(np.linspace(0, len(data.t) - 1, N_CHECKED_TIMES).round().astype(int))
     squares = []
-    for point, truth in zip(x, u[:, at], strict=True):
+    for i, point in enumerate(x):
+        truth = data.trajectory(i, at)
         rescaled, _ = coordinate_scaling.rescaled_states(point, truth)
         back = coordinate_scaling.reconstruction_matrix(point) @ coordinate_scaling.coefficients(rescaled.T)
         squares.append(basis.state_norm(back.T - truth) ** 2)

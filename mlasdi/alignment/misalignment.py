@@ -68,7 +68,7 @@ class AlignmentObjective:
         spans: tuple[float, ...],
     ) -> "AlignmentObjective":
         """The objective of trajectories with POD coordinates `c` in `basis`."""
-        coarse, kept, balance = _thinned(layout)
+        coarse, kept, balance = _coarsened(layout)
         unit = balance[:, None] * np.broadcast_to(basis.unit, basis.mean.shape)[kept, None]
         states = np.column_stack([basis.mean[kept], basis.modes[kept, :MAX_MODES]]) / unit
         return cls(x, coarse, t, basis.scale * c[..., :MAX_MODES], states, spans)
@@ -237,22 +237,16 @@ class AlignmentObjective:
         return errors.ravel() / np.sqrt(max(count, 1))
 
 
-def _thinned(layout: StateLayout) -> tuple[StateLayout, Int[np.ndarray, " kept"], Float[np.ndarray, " kept"]]:
-    """A layout with few places, which entries of a state these are, and factors on their units.
+def _coarsened(layout: StateLayout) -> tuple[StateLayout, Int[np.ndarray, " kept"], Float[np.ndarray, " factor"]]:
+    """A layout with few places, which entries of a state these are, and factors on their units, or one for all.
 
     Along each axis of a grid at most `MAX_NODES` nodes are kept. Fields on different grids are taken as one field of
     single places, of which each has its share; by the factors they have the same weight.
     """
-    if layout.others:
-        bounds, share = np.cumsum((0, *layout.sizes)), max(MAX_PLACES_ALONG_AXIS // len(layout.fields), 1)
-        rows = [bounds[k] + evenly_spread(n, share) for k, n in enumerate(layout.sizes)]
-        balance = np.concatenate([np.full(len(one), np.sqrt(len(one))) for one in rows])
-        places = {"place": np.arange(float(len(balance)))}
-        return StateLayout(("value",), places, scattered=True), np.concatenate(rows), balance
-    if layout.scattered or layout.mask is not None or max(layout.shape, default=1) <= MAX_NODES:
-        return layout, np.arange(layout.n_state), np.ones(layout.n_state)
-    rows = [np.linspace(0, n - 1, min(n, MAX_NODES)).round().astype(int) for n in layout.shape]
-    of_field = np.ravel_multi_index(np.ix_(*rows), layout.shape).ravel()
-    kept = np.concatenate([of_field + k * layout.n_points for k in range(len(layout.fields))])
-    axes = {name: np.asarray(nodes)[at] for (name, nodes), at in zip(layout.coordinates.items(), rows, strict=True)}
-    return StateLayout(layout.fields, axes), kept, np.ones(len(kept))
+    if not layout.others:
+        return *layout.coarsened(MAX_NODES), np.ones(1)
+    bounds, share = np.cumsum((0, *layout.sizes)), max(MAX_PLACES_ALONG_AXIS // len(layout.fields), 1)
+    rows = [bounds[k] + evenly_spread(n, share) for k, n in enumerate(layout.sizes)]
+    balance = np.concatenate([np.full(len(one), np.sqrt(len(one))) for one in rows])
+    places = {"place": np.arange(float(len(balance)))}
+    return StateLayout(("value",), places, scattered=True), np.concatenate(rows), balance

@@ -1,3 +1,10 @@
+from .hierarchical_pod import streamed_pod as streamed_pod
+from .large_arrays import MAX_IN_MEMORY as MAX_IN_MEMORY
+from .large_arrays import is_finite as is_finite
+from .large_arrays import mapped_safetensor as mapped_safetensor
+from .large_arrays import row_blocks as row_blocks
+from .large_arrays import save_file as save_file
+from .large_arrays import scratch_array as scratch_array
 from .noise import Denoised as Denoised
 from .noise import NoiseSetting as NoiseSetting
 from .noise import denoised as denoised
@@ -7,4 +14,5 @@ from .pod import PodBasis as PodBasis
 from .same_points import SAME_POINT as SAME_POINT
 from .same_points import places_among as places_among
 from .threads import limited_threads as limited_threads
+from .training_data import MEMORY_MB as MEMORY_MB
 from .training_data import TrainingData as TrainingData

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 from scipy.sparse import csr_array
 
-from mlasdi.solvers import evenly_spread, field_parts
+from mlasdi.preprocessing.field_units import field_units
+from mlasdi.preprocessing.large_arrays import release, row_blocks
+from mlasdi.solvers import evenly_spread
 
 BLOCK_ROWS = 256  # states that are lifted at once: the modes, which may exceed a core's cache, are read once a block
-MAX_BLOCK_VALUES = 1 << 24  # bounds the memory of a block
+MAX_BLOCK_VALUES = 1 << 22  # bounds the memory of a block
 MIN_TOLERANCE_OF_GRAM = 3e-8  # for smaller ones, singular values are computed: eigenvalues are their squares, rounded
 MIN_EIGENVALUE = 1e-15  # safety bound of Gram eigenvalues, relative to the largest: smaller ones are rounding errors
 
@@ -39,7 +42,8 @@ class PodBasis:
 
     Attributes:
         mean: mean of the training snapshots `[state]`.
-        modes: columns `[state, rank]`, orthonormal once divided by `unit * balance`.
+        modes: columns `[state, rank]`, orthonormal once divided by `unit * balance`. Those of large states are in
+            float32, and in a file.
         scale: root mean square norm of the centred training snapshots; the unit of the coordinates.
         truncation_error: relative L2 error of the projection of the training snapshots.
         unit: unit of each value `[state]`, or of all values `[1]`.
@@ -112,7 +116,7 @@ class PodBasis:
         """Basis of rows with the same Gram matrix as the centred snapshots."""
         unit, balance = np.ones(1), np.ones(1)
         if len(sizes) > 1:
-            unit = _units(np.square(centred).sum(axis=0) / n_snapshots, mean, sizes)
+            unit = field_units(np.square(centred).sum(axis=0) / n_snapshots, mean, sizes)
             if len(set(sizes)) > 1:
                 balance = np.repeat(np.sqrt(np.array(sizes) / np.mean(sizes)), sizes)
             mean, centred = mean / (unit * balance), centred / (unit * balance)
@@ -152,7 +156,11 @@ class PodBasis:
 
     def project(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch rank"]:
         """POD coordinates of states."""
-        return (u - self.mean) / self.norm_unit**2 @ self.modes / self.scale
+        c, norm_unit = np.zeros((*u.shape[:-1], self.rank)), self.norm_unit
+        for rows, modes in row_blocks(self.modes):
+            unit = norm_unit if norm_unit.size == 1 else norm_unit[rows]
+            c += (u[..., rows] - self.mean[rows]) / unit**2 @ modes
+        return c / self.scale
 
     def state_norm(self, u: Float[np.ndarray, "*batch state"]) -> Float[np.ndarray, "*batch"]:
         """L2 norm of states, or of differences of states, each value in its unit."""
@@ -164,23 +172,25 @@ class PodBasis:
         """States of POD coordinates, written to the array `out` (in C order) if it is given."""
         out = np.empty((*c.shape[:-1], len(self.mean))) if out is None else out
         states, scaled = out.reshape(-1, out.shape[-1]), self.scale * c.reshape(-1, self.rank)
-        for start in range(0, len(states), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            np.matmul(scaled[rows], self.modes.T, out=states[rows])
-            states[rows] += self.mean
+        for values, modes in row_blocks(self.modes):
+            for start in range(0, len(states), BLOCK_ROWS):
+                block = states[start : start + BLOCK_ROWS, values]
+                np.matmul(scaled[start : start + BLOCK_ROWS], modes.T, out=block)
+                block += self.mean[values]
         return out
 
     def lift_std(self, steps: Float[np.ndarray, "direction *batch rank"]) -> Float[np.ndarray, "*batch state"]:
         """Pointwise standard deviation of states whose covariance is the sum of outer products of `steps`."""
         std = np.zeros((*steps.shape[1:-1], len(self.mean)))
         states, scaled = std.reshape(-1, std.shape[-1]), self.scale * steps.reshape(len(steps), -1, self.rank)
-        size = max(min(BLOCK_ROWS, MAX_BLOCK_VALUES // len(self.mean)), 1)
-        for start in range(0, len(states), size):
-            rows = slice(start, start + size)
-            for step in scaled[:, rows]:  # one at a time, which saves memory: each is as large as a prediction
-                change = step @ self.modes.T
-                states[rows] += np.square(change, out=change)
-            np.sqrt(states[rows], out=states[rows])
+        for values, modes in row_blocks(self.modes):
+            size = max(min(BLOCK_ROWS, MAX_BLOCK_VALUES // len(modes)), 1)
+            for start in range(0, len(states), size):
+                block = states[start : start + size, values]
+                for step in scaled[:, start : start + size]:  # one at a time, which saves memory
+                    change = step @ modes.T
+                    block += np.square(change, out=change)
+                np.sqrt(block, out=block)
         return std
 
     def linear_functionals(
@@ -190,12 +200,18 @@ class PodBasis:
         if entries.shape[1] == 1:
             rows = entries[:, 0]
             unit = np.abs(weights[:, 0]) * self._units[rows]
-            mean, modes = weights[:, 0] * self.mean[rows], weights * self.modes[rows]
+            mean, modes = weights[:, 0] * self.mean[rows], weights * self._rows(rows)
             return replace(self, mean=mean, modes=modes, unit=unit, balance=np.ones(1))
         mean = np.sum(weights * self.mean[entries], axis=1)
         unit = np.abs(np.sum(weights * self._units[entries], axis=1))
-        modes = np.einsum("vc,vcr->vr", weights, self.modes[entries])
+        modes = np.einsum("vc,vcr->vr", weights, self._rows(entries))
         return replace(self, mean=mean, modes=modes, unit=unit, balance=np.ones(1))
+
+    def _rows(self, entries: Int[np.ndarray, "*entry"]) -> Float[np.ndarray, "*entry rank"]:
+        """The modes at some entries of the state, in float64."""
+        found = np.asarray(self.modes[entries], dtype=float)
+        release(self.modes)
+        return found
 
     @property
     def _units(self) -> Float[np.ndarray, " state"]:
@@ -223,7 +239,7 @@ class PodBasis:
             groups = np.split(groups[0], np.flatnonzero(np.diff(self.balance * self.unit)) + 1)
         rows = np.concatenate([group[evenly_spread(len(group), -(-n_state // len(groups)))] for group in groups])
         balance = self.balance[rows] if self.balance.size > 1 else self.balance
-        return replace(self, mean=self.mean[rows], modes=self.modes[rows], unit=self._units[rows], balance=balance)
+        return replace(self, mean=self.mean[rows], modes=self._rows(rows), unit=self._units[rows], balance=balance)
 
     def field_norms(self, sizes: Sequence[int]) -> list[Float[np.ndarray, "_ column"]]:
         """For each field a matrix R with `|u| = |R (1, c)|` for its part u of the states of POD coordinates c.
@@ -233,8 +249,14 @@ class PodBasis:
         Args:
             sizes: number of values of each field.
         """
-        columns = np.column_stack([self.mean, self.scale * self.modes])
-        return [np.asarray(np.linalg.qr(part.T, mode="r")) for part in field_parts(columns.T, sizes)]
+        found = []
+        for start, stop in pairwise(np.cumsum((0, *sizes)).tolist()):
+            mean, root = self.mean[start:stop], np.empty((0, 1 + self.rank))
+            for rows, modes in row_blocks(self.modes[start:stop]):
+                columns = np.column_stack([mean[rows], self.scale * modes])
+                root = np.asarray(np.linalg.qr(np.concatenate([root, columns]), mode="r"))
+            found.append(root)
+        return found
 
     @cached_property
     def truncation_rms(self) -> float:
@@ -245,7 +267,8 @@ class PodBasis:
     @cached_property
     def _mean_parts(self) -> tuple[Float[np.ndarray, " rank"], float]:
         """The mean state's component along the modes, and the squared norm of its orthogonal complement."""
-        along = self.modes.T @ (self.mean / self.norm_unit**2)
+        scaled = self.mean / self.norm_unit**2
+        along = sum((modes.T @ scaled[rows] for rows, modes in row_blocks(self.modes)), np.zeros(self.rank))
         return along, max(float(np.sum((self.mean / self.norm_unit) ** 2) - along @ along), 0.0)
 
     @property
@@ -264,22 +287,3 @@ class PodBasis:
 def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:
     """Sum of squares of the components orthogonal to orthonormal modes."""
     return float(np.sum((rows - rows @ modes @ modes.T) ** 2))
-
-
-def _units(
-    variance: Float[np.ndarray, " state"], mean: Float[np.ndarray, " state"], sizes: Sequence[int]
-) -> Float[np.ndarray, " state"]:
-    """Standard deviation of each field over the snapshots; for a constant field, the root mean square of its values.
-
-    For all fields the latter if they have different sizes, or are numbers.
-
-    Args:
-        variance, mean: of each value over the snapshots.
-        sizes: number of values of each field.
-    """
-    std = np.sqrt([one.mean() for one in field_parts(variance, sizes)])
-    size = np.sqrt([one.mean() for one in field_parts(variance + mean**2, sizes)])
-    by_size = len(set(sizes)) > 1 or sizes[0] == 1
-    is_constant = (std <= np.finfo(float).eps * size) | by_size
-    units = np.where(is_constant, np.where(size > 0, size, 1.0), std)
-    return np.repeat(units, sizes)

@@ -3,15 +3,13 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mlasdi.solvers import StateLayout, field_parts
-
 # Where a state is smaller than this fraction of the largest one of its trajectory, errors are relative to that
 # fraction. Otherwise the error of a solution that starts from rest, or dies away, is that of values that do not matter.
 SMALL = 0.1
 
 
 def relative(
-    distance: Float[np.ndarray, "*batch time"], norm: Float[np.ndarray, "*batch time"]
+    distance: Float[np.ndarray, "*#batch time"], norm: Float[np.ndarray, "*#batch time"]
 ) -> Float[np.ndarray, "*batch time"]:
     """Distances over `max(|u(t)|, SMALL max_t |u|)`, where `norm` is `|u(t)|` of a trajectory."""
     largest = np.maximum(norm.max(axis=-1, keepdims=True), np.finfo(float).tiny)
@@ -30,14 +28,6 @@ def max_relative_error(
 ) -> Float[np.ndarray, "*batch"]:
     """The largest relative L2 error over time: the error that this project reports (see `relative`)."""
     return np.asarray(relative_error(truth, prediction).max(axis=-1))
-
-
-def field_errors(
-    layout: StateLayout, truth: Float[np.ndarray, "time state"], prediction: Float[np.ndarray, "time state"]
-) -> list[float]:
-    """`max_relative_error` of each field, relative to its own norm."""
-    pairs = zip(field_parts(truth, layout.sizes), field_parts(prediction, layout.sizes), strict=True)
-    return [float(max_relative_error(one, other)) for one, other in pairs]
 
 
 def covered(

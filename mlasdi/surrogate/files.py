@@ -1,4 +1,4 @@
-"""The two files of a saved surrogate, JSON and tensors, without pickle: written atomically, read with checks.
+"""The two files of a saved surrogate, JSON and arrays, without pickle: written atomically, read with checks.
 
 Formats: 3 and 4 had one calibration factor for all times; 4 added dynamics and time scaling, 5 coordinate scaling and
 rates that are products of powers, 6 calibration in time and differences along the ends of scaled axes; 7 has the names
@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+import numpy as np
+from safetensors import safe_open
 
+from mlasdi.preprocessing import MAX_IN_MEMORY, is_finite, mapped_safetensor, save_file
 from mlasdi.surrogate.registered import SurrogateError, fetched
 
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
@@ -27,7 +28,7 @@ class FormatError(ValueError):
     """A part of an earlier format that this version cannot read."""
 
 
-def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any]) -> None:
+def write(folder: Path, arrays: dict[str, np.ndarray], description: dict[str, Any]) -> None:
     """Write both files into `folder`, which appears complete or not at all.
 
     Raises:
@@ -39,16 +40,16 @@ def write(folder: Path, tensors: dict[str, Tensor], description: dict[str, Any])
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         weights = Path(scratch, "saved", TENSORS)
         weights.parent.mkdir()
-        save_file(tensors, weights)
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        save_file(arrays, weights)
+        digest = _digest_of_file(weights)
         description = {"format": FORMATS[-1], **description, "sha256": digest}
         description["description_sha256"] = _digest(description)
         (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
         os.replace(weights.parent, folder)
 
 
-def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and description of a saved surrogate, in a folder or behind an MLflow URI.
+def read(source: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and description of a saved surrogate, in a folder or behind an MLflow URI; large arrays stay in the file.
 
     Raises:
         SurrogateError: there is no surrogate, or it is damaged or of another format.
@@ -58,7 +59,7 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         _check_file(source, folder, name)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
-        digest = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+        digest = _digest_of_file(folder / TENSORS)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise SurrogateError(f"{source}: no surrogate there ({error.filename} is missing)") from None
     except OSError as error:
@@ -80,15 +81,29 @@ def read(source: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if digest != description["sha256"]:
         raise SurrogateError(f"{source}: {TENSORS} does not match its checksum")
     try:
-        tensors, description = load_file(folder / TENSORS), _upgraded(description)
+        arrays, description = _arrays(folder / TENSORS), _upgraded(description)
     except FormatError as error:
         raise SurrogateError(f"{source}: {error}") from None
     except Exception as error:  # of safetensors, which has a class of its own; or parts of the description are missing
         raise SurrogateError(unusable(source, error)) from None
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not is_finite(array):
             raise SurrogateError(unusable(source, ValueError(f"'{name}' of {TENSORS} is not finite")))
-    return tensors, description
+    return arrays, description
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with safe_open(path, "numpy") as file:
+        sizes = {name: 8 * int(np.prod(file.get_slice(name).get_shape())) for name in file.keys()}  # noqa: SIM118
+        return {
+            name: mapped_safetensor(path, name) if size > MAX_IN_MEMORY else file.get_tensor(name)
+            for name, size in sizes.items()
+        }
+
+
+def _digest_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unusable(source: str | Path, error: Exception) -> str:

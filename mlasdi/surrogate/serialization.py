@@ -1,4 +1,4 @@
-"""A surrogate as tensors and JSON, and back."""
+"""A surrogate as arrays and JSON, and back."""
 
 import warnings
 from collections.abc import Mapping
@@ -10,8 +10,9 @@ import torch
 
 from mlasdi.alignment import AxisMap, CoordinateScaling, TimeScaling
 from mlasdi.latent import LatentModel
+from mlasdi.prediction import Probes
 from mlasdi.preprocessing import PodBasis
-from mlasdi.solvers import ParameterSpace, StateLayout
+from mlasdi.solvers import ParameterSpace, StateLayout, evenly_spread
 from mlasdi.stages import (
     AverageStage,
     DynamicsStage,
@@ -35,9 +36,11 @@ STAGES: dict[str, type[Stage]] = {
     cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage, DynamicsStage)
 }
 
+MAX_CHECKED = 100_000  # values of a state that are predicted to check a loaded surrogate
 
-def disassembled(surrogate: "Surrogate") -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """A surrogate as tensors and JSON."""
+
+def disassembled(surrogate: "Surrogate") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A surrogate as arrays and JSON."""
     space, layout, basis, model = surrogate.space, surrogate.layout, surrogate.basis, surrogate.model
     arrays = {"t": surrogate.t}
     arrays |= {f"basis.{name}": getattr(basis, name) for name in ("mean", "modes", "unit", "balance")}
@@ -47,10 +50,8 @@ def disassembled(surrogate: "Surrogate") -> tuple[dict[str, torch.Tensor], dict[
     arrays |= {f"layout.{name}": array for name, array in layout_arrays.items()}
     parts = {"encoder": surrogate.encoder} | {f"stages.{k}": stage for k, stage in enumerate(model.stages)}
     states = {prefix: part.state() for prefix, part in parts.items()}
-    # Copies: two coordinates of a user's grid may be one array, and a file of tensors takes each only once.
-    tensors = {name: torch.from_numpy(np.array(a, order="C")) for name, a in arrays.items()}
-    for prefix, (_, part_tensors) in states.items():
-        tensors |= {f"{prefix}.{name}": tensor.contiguous().clone() for name, tensor in part_tensors.items()}
+    for prefix, (_, tensors) in states.items():
+        arrays |= {f"{prefix}.{name}": tensor.numpy() for name, tensor in tensors.items()}
     description = {
         **space.to_json(),
         "layout": layout_parts,
@@ -63,27 +64,27 @@ def disassembled(surrogate: "Surrogate") -> tuple[dict[str, torch.Tensor], dict[
         "coordinate_scaling": _coordinate_settings(surrogate.coordinate_scaling),
         "info": dict(surrogate.info),
     }
-    return tensors, description
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, description
 
 
-def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> dict[str, Any]:
+def assembled(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> dict[str, Any]:
     """The attributes of the surrogate that was saved as these, by name.
 
     Raises:
         KeyError: something is missing.
     """
 
-    def within(prefix: str) -> dict[str, torch.Tensor]:
-        return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
+    def within(prefix: str) -> dict[str, np.ndarray]:
+        return {k.removeprefix(f"{prefix}."): v for k, v in arrays.items() if k.startswith(f"{prefix}.")}
 
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    layout_arrays = {name: tensor.numpy() for name, tensor in within("layout").items()}
-    latent_arrays = {name: tensor.numpy() for name, tensor in within("latent").items()}
+    def tensors(prefix: str) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(array) for name, array in within(prefix).items()}
+
     stages = [
-        STAGES[stage["kind"]].from_state(stage["settings"], within(f"stages.{k}"))
+        STAGES[stage["kind"]].from_state(stage["settings"], tensors(f"stages.{k}"))
         for k, stage in enumerate(description["stages"])
     ]
-    encoder, layout = description["encoder"], StateLayout.from_parts(description["layout"], layout_arrays)
+    encoder, layout = description["encoder"], StateLayout.from_parts(description["layout"], within("layout"))
     record = {name: _tuples(value) for name, value in description["record"].items()}
     record["calibration"] = LocalCalibration(**record.get("calibration", {}))
     record["bands"] = LocalCalibration(**record.get("bands", {}))
@@ -101,8 +102,8 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
         "layout": layout,
         "t": arrays["t"],
         "basis": basis,
-        "model": StagedModel(LatentModel.from_state(description, latent_arrays), tuple(stages)),
-        "encoder": ENCODERS[encoder["kind"]].from_state(encoder["settings"], within("encoder")),
+        "model": StagedModel(LatentModel.from_state(description, within("latent")), tuple(stages)),
+        "encoder": ENCODERS[encoder["kind"]].from_state(encoder["settings"], tensors("encoder")),
         "record": TrainingRecord(**record),
         "info": description["info"],
         "time_scaling": _time_scaling(description.get("time_scaling")),
@@ -111,7 +112,7 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
 
 
 def check_consistency(surrogate: "Surrogate") -> None:
-    """Check the shapes of the grid, times and basis, and predict at a training point.
+    """Check the shapes of the grid, times and basis, and predict some values at a training point.
 
     Raises:
         Exception: of any kind: a part does not fit another, or the prediction is not a number.
@@ -128,8 +129,10 @@ def check_consistency(surrogate: "Surrogate") -> None:
         raise ValueError(f"its training points have shape {x.shape}, with {surrogate.space.n_params} parameters")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]] if len(t) > 1 else t)
-    expected = (1, min(len(t), 2), n_state)
+        entries = evenly_spread(n_state, MAX_CHECKED)[:, None]
+        some: dict[str, Any] = {} if len(entries) == n_state else {"probes": Probes(entries, np.ones(entries.shape))}
+        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]] if len(t) > 1 else t, **some)
+    expected = (1, min(len(t), 2), len(entries))
     if found.mean.shape != expected:
         raise ValueError(f"its prediction has shape {found.mean.shape}, expected {expected}")
     if np.isnan(found.mean).any() or found.std is None or np.isnan(found.std).any():  # infinite: it has diverged

@@ -181,8 +181,8 @@ class Surrogate(Predictor, Analyses):
 
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""
-        tensors, description = serialization.disassembled(self)
-        surrogate_files.write(Path(folder), tensors, description)
+        arrays, description = serialization.disassembled(self)
+        surrogate_files.write(Path(folder), arrays, description)
         return Path(folder)
 
     @classmethod
@@ -195,9 +195,9 @@ class Surrogate(Predictor, Analyses):
         Raises:
             SurrogateError: there is no surrogate, or it is damaged or of an unknown format.
         """
-        tensors, description = surrogate_files.read(source)
+        arrays, description = surrogate_files.read(source)
         try:
-            loaded = cls(**serialization.assembled(tensors, description))
+            loaded = cls(**serialization.assembled(arrays, description))
             serialization.check_consistency(loaded)
         except KeyError as error:
             raise SurrogateError(f"{source}: surrogate.json is damaged (no {error})") from None

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from mlasdi.alignment import Aligned, ScalingExponents, alignment_candidates
+from mlasdi.alignment import Aligned, ScalingExponents, alignment_candidates, in_rescaled_variables
 from mlasdi.interpolation import Kernels, Kriging, select_kernels
 from mlasdi.preprocessing import BasisSettings, TrainingData
 from mlasdi.solvers import ParameterSpace, evenly_spread
@@ -56,8 +56,11 @@ def choose_alignment(
     coordinate_scaling: bool,
     noise: Float[np.ndarray, " state"] | None = None,
     carried_over: Sequence[ScalingExponents] = (),
+    unscaled: Aligned | None = None,
 ) -> AlignmentChoice:
     """Krige the trajectories in each candidate for rescaled variables; take the one with the smallest error estimate.
+
+    States that are not in memory are compared on a coarse grid, and rescaled once.
 
     Args:
         data: the trajectories, each point once.
@@ -66,9 +69,26 @@ def choose_alignment(
         coordinate_scaling: whether coordinates and amplitudes may.
         noise: standard deviation of what is left of the noise in each value of a state.
         carried_over: exponents that were good in an earlier fit.
+        unscaled: the trajectories in the variables of the states, where they are known already.
     """
+    if data.is_streamed and (time_scaling or coordinate_scaling):
+        coarse, kept = data.on_coarse_grid()
+        found = choose_alignment(
+            coarse,
+            settings,
+            time_scaling=time_scaling,
+            coordinate_scaling=coordinate_scaling,
+            noise=None if noise is None else noise[kept],
+            carried_over=carried_over,
+        )
+        return _on_full_grid(found, data, settings, noise, unscaled or Aligned(*data.pod(settings)))
     candidates = alignment_candidates(
-        data, settings, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, carried_over=carried_over
+        data,
+        settings,
+        time_scaling=time_scaling,
+        coordinate_scaling=coordinate_scaling,
+        carried_over=carried_over,
+        unscaled=unscaled,
     )
     points = feasible_points(data.space, N_SOBOL, 0)
     estimates: dict[str, float] = {}
@@ -88,6 +108,24 @@ def choose_alignment(
         regression = aligned.continued_by("regression", leading[0].data.t.numpy())
         enter(replace(regression, name=f"{aligned.name}, regression"))
     return AlignmentChoice(leading[0].aligned, leading[0].data.kernels, estimates, tuple(exponents))
+
+
+def _on_full_grid(
+    found: AlignmentChoice,
+    data: TrainingData,
+    settings: BasisSettings,
+    noise: Float[np.ndarray, " state"] | None,
+    unscaled: Aligned,
+) -> AlignmentChoice:
+    """The choice on a coarse grid, for the trajectories themselves; their own variables where it loses too much."""
+    aligned, coarse = unscaled, found.aligned
+    if coarse.exponents is not None:
+        rescaled = in_rescaled_variables(data, settings, coarse.exponents, unscaled)
+        if rescaled is not None and coarse.trajectory_splines is not None:
+            t = (data.t - data.t[0]) / (data.t[-1] - data.t[0])
+            rescaled = rescaled.continued_by(coarse.trajectory_splines.continuation, t)
+        aligned = unscaled if rescaled is None else replace(rescaled, name=coarse.name)
+    return replace(found, aligned=aligned, kernels=KrigedAlignment.of(aligned, data, noise).data.kernels)
 
 
 def feasible_points(space: ParameterSpace, n_sobol: int, seed: int) -> Float[np.ndarray, "m d"]:

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from mlasdi.preprocessing import Denoised, TrainingData, limited_threads, noise_std
+from mlasdi.alignment import Aligned
+from mlasdi.preprocessing import MEMORY_MB, Denoised, TrainingData, limited_threads
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import (
     Disagreement,
@@ -49,6 +51,7 @@ def fit(
     info: Mapping[str, Any] | None = None,
     device: str = "cpu",
     before: Surrogate | None = None,
+    memory_mb: int = MEMORY_MB,
 ) -> Surrogate:
     """Fit a surrogate to training trajectories, in one thread or as many as `limited_threads` around it allows.
 
@@ -62,12 +65,14 @@ def fit(
             on the CPU.
         before: a surrogate of fewer of these trajectories. Its errors at the others are kept, and calibrate the error
             estimate together with leave-one-out errors.
+        memory_mb: memory for arrays of the size of the states, in MB. Where several copies of the states do not fit in
+            it, they are read in blocks, and coordinates are not rescaled.
 
     Raises:
         ValueError: fewer than two different training points, or `before` is a surrogate of another problem.
     """
     start = time.perf_counter()
-    prequential = PrequentialErrors()
+    data, prequential = data.limited_to(memory_mb), PrequentialErrors()
     if before is not None:
         prequential = before.record.prequential + prequential_errors(before, data)
     given, data = data, data.lasting()
@@ -115,12 +120,13 @@ def _prepared(data: TrainingData, settings: ModelSettings) -> tuple[TrainingData
     """
     if isinstance(settings.noise, str):
         data.check_repeated_runs()
-    std = noise_std(data.u, data.layout.sizes, settings.noise)
+    std = data.noise_std(settings.noise)
     if std.any():
         thinned, noise = data.denoised(std, NOISY_TIMES if settings.n_time == "auto" else settings.n_time)
     else:
         thinned, noise = data.thinned(settings.n_time), None
     averaged, n_runs = thinned.averaged()
+    averaged = averaged.limited_to(data.memory_mb)  # at fewer times, memory may hold the states
     if len(averaged.mu) < 2:
         raise ValueError(f"a surrogate needs at least 2 different training points, got {len(averaged.mu)}")
     return averaged, noise and replace(noise, left=noise.left * np.sqrt(np.mean(1 / n_runs)))
@@ -135,17 +141,17 @@ def _contexts(
         common: fields of the contexts that do not depend on the variables.
     """
     left = None if noise is None else noise.left
-    choices = {STATES: choose_alignment(data, settings.basis, time_scaling=False, coordinate_scaling=False, noise=left)}
+    choose = partial(choose_alignment, data, settings.basis, noise=left, unscaled=Aligned(*data.pod(settings.basis)))
+    choices = {STATES: choose(time_scaling=False, coordinate_scaling=False)}
     time_scaling = settings.time_scaling == "learned" and common["interval"] > 0
     # Fields on different grids have no coordinates in common. Amplitudes of single numbers are told by their values
     # alone, which few points fit exactly, whatever lies between these.
     is_number = data.layout.is_steady and not data.layout.shape
     few = is_number and len(data.mu) < 2 * (data.space.n_params + 1)
-    coordinate_scaling = settings.coordinate_scaling == "learned" and not data.layout.others and not few
+    cannot = data.layout.others or few or data.is_streamed
+    coordinate_scaling = settings.coordinate_scaling == "learned" and not cannot
     if time_scaling or coordinate_scaling:
-        best = choose_alignment(
-            data, settings.basis, time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, noise=left
-        )
+        best = choose(time_scaling=time_scaling, coordinate_scaling=coordinate_scaling)
         if not best.aligned.is_common:
             choices[RESCALED] = best
     contexts = {}

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,12 @@ from scipy.stats import norm
 
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots, field_parts
-from mlasdi.solvers.storage import atomic_write
+from mlasdi.solvers.storage import StoredRun, atomic_write, block_ranges
 from mlasdi.surrogate import Surrogate, covered, relative
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
 COVERAGE_POINTS = 50  # validation points at which coverage is measured: bounds the cost of the standard deviations
-BLOCK_BYTES = 1 << 26  # of the states of one trajectory that are compared at once: bounds the memory
 
 _ERRORS, _COVERAGE = "errors of ", "coverage of "  # prefixes of the arrays of fields
 
@@ -91,13 +90,15 @@ class Assessment:
 
 
 @limited_threads()
-def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]], n_truths: int) -> Assessment:
+def assess(
+    surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots | StoredRun]], n_truths: int
+) -> Assessment:
     """Compare a surrogate with true solutions at all of their times.
 
-    One solution is held in memory, and predictions for a block of its times.
+    Predictions, and solutions that are stored, are held for a block of times.
 
     Args:
-        truths: pairs of parameters `[n_params]` and snapshots.
+        truths: pairs of parameters `[n_params]` and snapshots, in memory or stored.
         n_truths: how many there are.
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
@@ -123,30 +124,26 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
     )
 
 
-def _blocks(truth: Snapshots) -> Iterator[slice]:
-    """Blocks of the times of a solution."""
-    size = max(BLOCK_BYTES // truth.u[0].nbytes, 1)
-    return (slice(start, start + size) for start in range(0, len(truth.t), size))
-
-
-def _covered_shares(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, "level field"]:
+def _covered_shares(
+    surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun
+) -> Float[np.ndarray, "level field"]:
     """Part of the values of each field that each central band contains."""
     sizes = surrogate.layout.sizes
     inside = np.zeros((len(HALF_WIDTHS), len(sizes)))
-    for times in _blocks(truth):
-        prediction = surrogate.predict(mu, truth.t[times])
+    for times in block_ranges(*truth.u.shape):
+        u, prediction = truth.u[times], surrogate.predict(mu, truth.t[times])
         assert prediction.std is not None
         # One band at a time, which saves memory: each takes arrays of the size of the block.
-        bands = (covered(truth.u[times], prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
+        bands = (covered(u, prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
         inside += [[part.sum() for part in field_parts(band, sizes)] for band in bands]
     return inside / (len(truth.t) * np.array(sizes))
 
 
-def _field_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " field"]:
+def _field_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun) -> Float[np.ndarray, " field"]:
     """Largest relative L2 error over time of each field, relative to its own norm."""
     sizes = surrogate.layout.sizes
     norm, distance = np.empty((2, len(sizes), len(truth.t)))
-    for times in _blocks(truth):
+    for times in block_ranges(*truth.u.shape):
         u = truth.u[times]
         away = surrogate.predict(mu, truth.t[times], std=False).mean[0] - u
         norm[:, times] = [np.linalg.norm(part, axis=-1) for part in field_parts(u, sizes)]
@@ -154,25 +151,26 @@ def _field_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Flo
     return np.asarray(relative(distance, norm).max(axis=-1))
 
 
-def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots) -> Float[np.ndarray, " stage"]:
+def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun) -> Float[np.ndarray, " stage"]:
     """Largest relative L2 error over time, with the first k stages.
 
     The error has a part inside the POD basis, where the stages differ, and an orthogonal part, which is the same for
-    all. So the coordinates of the predictions are enough, without their states.
+    all. So the coordinates of the predictions are enough, without their states. With rescaled coordinates the modes at
+    a point are not orthonormal, so the states themselves are needed.
     """
-    predicted = np.concatenate([surrogate.coordinates(mu, truth.t, k + 1) for k in range(surrogate.n_stages)])
-    norm, distance = np.empty(len(truth.t)), np.empty(predicted.shape[:2])
-    scaled = surrogate.coordinate_scaling is not None
-    x = surrogate.space.to_unit(surrogate.space.as_array(mu))[0]
-    basis = surrogate.reconstruction.at(x) if scaled else surrogate.basis
-    for times in _blocks(truth):
-        u, c = truth.u[times], predicted[:, times]
-        norm[times] = surrogate.reconstruction.state_norm(u)
-        if scaled:
-            # With rescaled coordinates the modes at a point are not orthonormal, so the states themselves are needed.
-            distance[:, times] = [surrogate.reconstruction.state_norm(basis.lift(one) - u) for one in c]
+    predicted = [surrogate.coordinates(mu, truth.t, k + 1)[0] for k in range(surrogate.n_stages)]
+    at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    norms, distances = np.empty(len(truth.t)), np.empty((len(predicted), len(truth.t)))
+    for rows in block_ranges(*truth.u.shape):
+        u = truth.u[rows]
+        norms[rows] = surrogate.reconstruction.state_norm(u)
+        if surrogate.coordinate_scaling is not None:
+            for distance, c in zip(distances, predicted, strict=True):
+                distance[rows] = surrogate.reconstruction.state_norm(at_point.lift(c[rows]) - u)
             continue
-        projected = basis.project(u)
-        outside = basis.state_norm(u - basis.lift(projected)) ** 2
-        distance[:, times] = np.sqrt(basis.scale**2 * np.sum((projected - c) ** 2, axis=-1) + outside)
-    return np.asarray(relative(distance, np.broadcast_to(norm, distance.shape)).max(axis=-1))
+        projected = at_point.project(u)
+        outside = at_point.state_norm(u - at_point.lift(projected))
+        for distance, c in zip(distances, predicted, strict=True):
+            inside = at_point.scale * np.linalg.norm(projected - c[rows], axis=-1)
+            distance[rows] = np.hypot(inside, outside)
+    return np.asarray(relative(distances, norms).max(axis=-1))

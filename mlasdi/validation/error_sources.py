@@ -11,7 +11,7 @@ error of the second term is interpolation. Without latent dynamics all of the er
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mlasdi.latent import Trajectories, best_trajectory
-from mlasdi.preprocessing import limited_threads
+from mlasdi.preprocessing import PodBasis, limited_threads
+from mlasdi.solvers.storage import StoredStates, block_ranges
 from mlasdi.stages import KrigingStage, Stage
-from mlasdi.surrogate import Surrogate, relative_error
+from mlasdi.surrogate import Surrogate, relative
 
 # Safety bounds of Levenberg-Marquardt. It starts close to the solution and converges in about ten steps.
 MAX_ENCODING_STEPS = 20
@@ -65,7 +66,10 @@ class DifferenceFields:
 
 @limited_threads()
 def error_split(
-    surrogate: Surrogate, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
+    surrogate: Surrogate,
+    mu: Mapping[str, float] | ArrayLike,
+    t: ArrayLike,
+    u: Float[np.ndarray, "time state"] | StoredStates,
 ) -> ErrorSplit:
     """Split the error of the prediction of one true trajectory.
 
@@ -77,20 +81,26 @@ def error_split(
     Raises:
         ValueError: more than one point, or fewer than two times.
     """
-    fields = difference_fields(surrogate, mu, t, u)
-    parts = [fields.autoencoder, fields.latent_dynamics, fields.interpolation]
-    basis = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
-    lifted = [basis.scale * part @ basis.modes.T for part in (*parts, sum(parts))]
-    lengths = [surrogate.reconstruction.state_norm(part) for part in lifted]
-    outside = surrogate.reconstruction.state_norm(fields.projection)
-    lengths[-1] = surrogate.reconstruction.state_norm(fields.projection + lifted[-1])
-    # `relative_error` has its own rule for small states. Norms enter it as states of one entry.
-    norm = surrogate.reconstruction.state_norm(u)[:, None]
-    projection, *others = (
-        relative_error(np.broadcast_to(norm, (*length.shape, 1)), norm - length[..., None]).max(axis=-1)
-        for length in (outside, *lengths)
-    )
+    c, inside = _coordinate_parts(surrogate, mu, t, u)
+    reconstruction = surrogate.reconstruction
+    basis = reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    n_stages, n_time = inside[0].shape[:2]
+    norm, outside, lengths = np.empty(n_time), np.empty(n_time), np.empty((4, n_stages, n_time))
+    for rows in block_ranges(*u.shape):
+        truth = u[rows]
+        left_out = truth - basis.lift(c[rows])
+        norm[rows], outside[rows] = reconstruction.state_norm(truth), reconstruction.state_norm(left_out)
+        for k in range(n_stages):
+            parts = [_lifted(basis, part[k, rows]) for part in inside]
+            lengths[:3, k, rows] = [reconstruction.state_norm(part) for part in parts]
+            lengths[3, k, rows] = reconstruction.state_norm(left_out + parts[0] + parts[1] + parts[2])
+    projection, *others = (relative(length, norm).max(axis=-1) for length in (outside, *lengths))
     return ErrorSplit(float(projection), *others)
+
+
+def _lifted(basis: PodBasis, c: Float[np.ndarray, "time rank"]) -> Float[np.ndarray, "time state"]:
+    """A difference of states, of which the mean state is no part."""
+    return replace(basis, mean=np.zeros_like(basis.mean)).lift(c)
 
 
 def mean_split(splits: Sequence[ErrorSplit]) -> ErrorSplit:
@@ -109,19 +119,30 @@ def difference_fields(
     surrogate: Surrogate, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
 ) -> DifferenceFields:
     """The differences between neighbours in the chain from the truth to the prediction; arguments as `error_split`."""
+    c, inside = _coordinate_parts(surrogate, mu, t, u)
+    x = surrogate.space.to_unit(surrogate.space.as_array(mu))
+    return DifferenceFields(u - surrogate.reconstruction.at(x[0]).lift(c), *inside)
+
+
+def _coordinate_parts(
+    surrogate: Surrogate,
+    mu: Mapping[str, float] | ArrayLike,
+    t: ArrayLike,
+    u: Float[np.ndarray, "time state"] | StoredStates,
+) -> tuple[Float[np.ndarray, "time rank"], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """POD coordinates of the truth, and the parts of the error that live in them `[stage, time, rank]`."""
     x, times = surrogate.space.to_unit(surrogate.space.as_array(mu)), np.asarray(t, dtype=float)
     if len(x) != 1:
         raise ValueError(f"one parameter point has one trajectory, got {len(x)} points")
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"calibration needs times [time], at least two, got shape {times.shape}")
-    tau, c = surrogate.time_scaling.rate(x)[0] * surrogate.unit_times(times), surrogate.project(mu, t, u)
+    tau = surrogate.time_scaling.rate(x)[0] * surrogate.unit_times(times)
+    c = np.concatenate([surrogate.project(mu, times[rows], u[rows]) for rows in block_ranges(*u.shape)])
     latent, stages = surrogate.model.latent, surrogate.model.stages
     if latent.has_dynamics:
-        inside = _with_dynamics(surrogate, x, tau, torch.from_numpy(c))
-    else:
-        mean = torch.stack([surrogate.model.mean(x, tau, k + 1)[0] for k in range(len(stages))]).numpy()
-        inside = np.zeros_like(mean), np.zeros_like(mean), c - mean
-    return DifferenceFields(u - surrogate.reconstruction.at(x[0]).lift(c), *inside)
+        return c, _with_dynamics(surrogate, x, tau, torch.from_numpy(c))
+    mean = torch.stack([surrogate.model.mean(x, tau, k + 1)[0] for k in range(len(stages))]).numpy()
+    return c, (np.zeros_like(mean), np.zeros_like(mean), c - mean)
 
 
 def _with_dynamics(

@@ -1,9 +1,12 @@
 """Errors of a model at points that were solved after it was trained."""
 
 import numpy as np
+from jaxtyping import Int
 
 from mlasdi.preprocessing import TrainingData, places_among
-from mlasdi.surrogate import PrequentialErrors, Surrogate, field_errors, max_relative_error
+from mlasdi.solvers import field_parts
+from mlasdi.solvers.storage import block_ranges
+from mlasdi.surrogate import PrequentialErrors, Surrogate, relative
 
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
@@ -23,8 +26,8 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     new = np.flatnonzero(places_among(x, known) < 0)
     if not len(new):
         return PrequentialErrors()
-    inside = (data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1])
-    found = [_errors(surrogate, data.mu[i], data.t[inside], data.u[i, inside]) for i in new]
+    inside = np.flatnonzero((data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1]))
+    found = [_errors(surrogate, data, i, inside) for i in new.tolist()]
     return PrequentialErrors(
         x=tuple(map(tuple, x[new].tolist())),
         errors=tuple(error for error, _ in found),
@@ -36,12 +39,22 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     )
 
 
-def _errors(surrogate: Surrogate, mu: np.ndarray, t: np.ndarray, u: np.ndarray) -> tuple[float, dict[str, float]]:
+def _errors(
+    surrogate: Surrogate, data: TrainingData, i: int, times: Int[np.ndarray, " kept"]
+) -> tuple[float, dict[str, float]]:
     """Largest relative error over time at one point, of the state and of each field.
 
     A prediction that is not finite counts as `FAR_OFF`.
     """
-    unit, prediction = surrogate.reconstruction.norm_unit, surrogate.predict(mu, t, std=False).mean[0]
-    errors = [float(max_relative_error(u / unit, prediction / unit)), *field_errors(surrogate.layout, u, prediction)]
-    whole, *of_fields = (error if np.isfinite(error) else FAR_OFF for error in errors)
-    return whole, dict(zip(surrogate.layout.fields, of_fields, strict=True))
+    layout, unit = surrogate.layout, surrogate.reconstruction.norm_unit
+    coordinates = surrogate.coordinates(data.mu[i], data.t[times])[0]
+    basis = surrogate.reconstruction.at(surrogate.space.to_unit(data.mu[i : i + 1])[0])
+    distances, norms = np.empty((2, 1 + len(layout.fields), len(times)))
+    for rows in block_ranges(len(times), layout.n_state):
+        truth = data.trajectory(i, times[rows])
+        for found, u in ((norms, truth), (distances, truth - basis.lift(coordinates[rows]))):
+            parts = u / unit, *field_parts(u, layout.sizes)
+            found[:, rows] = [np.linalg.norm(part, axis=-1) for part in parts]
+    errors = relative(distances, norms).max(axis=-1)
+    whole, *of_fields = np.where(np.isfinite(errors), errors, FAR_OFF).tolist()
+    return whole, dict(zip(layout.fields, of_fields, strict=True))

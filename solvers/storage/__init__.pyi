@@ -9,6 +9,11 @@ from .snapshot_store import DamagedSnapshot as DamagedSnapshot
 from .snapshot_store import SnapshotStore as SnapshotStore
 from .snapshot_store import address as address
 from .solver_code import code_digest as code_digest
+from .stored_runs import BLOCK_VALUES as BLOCK_VALUES
+from .stored_runs import StackedRuns as StackedRuns
+from .stored_runs import StoredRun as StoredRun
+from .stored_runs import StoredStates as StoredStates
+from .stored_runs import block_ranges as block_ranges
 from .time_grids import TOLD_TIME_ERROR as TOLD_TIME_ERROR
 from .time_grids import TOLD_UNUSED as TOLD_UNUSED
 from .time_grids import to_common_times as to_common_times

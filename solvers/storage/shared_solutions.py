@@ -46,7 +46,7 @@ class SharedSolutions:
         """Put a sound solution into the store of a campaign; returns whether there was one."""
         try:
             _link(self.path(address), store.path(address))
-            return store.get(address) is not None
+            return store.open(address) is not None
         except DamagedSnapshot:
             for path in (self.path(address), store.path(address)):
                 path.unlink(missing_ok=True)

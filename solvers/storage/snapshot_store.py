@@ -12,6 +12,7 @@ import numpy as np
 
 from mlasdi.solvers import Json, Snapshots, Start, StateLayout
 from mlasdi.solvers.storage.atomic_files import atomic_write
+from mlasdi.solvers.storage.stored_runs import StoredRun, StoredStates
 
 _SUFFIX = ".h5"
 # HDF5 leaves a user block of this many bytes at the start of a file to the application. It holds the digest of the rest
@@ -110,6 +111,19 @@ class SnapshotStore:
             layout = _read_layout(file) if "layout" in file else None
             restart = file["restart"][()] if "restart" in file else None
             return Snapshots(file["t"][()], file["u"][()], layout, restart)
+
+    def open(self, address: str) -> StoredRun | None:
+        """The stored solution, whose states are read from the file when they are asked for; None if there is none.
+
+        Raises:
+            DamagedSnapshot: the file is damaged.
+        """
+        with self._opened(address) as file:
+            if file is None:
+                return None
+            layout = _read_layout(file) if "layout" in file else None
+            n_time, n_state = file["u"].shape
+            return StoredRun(file["t"][()], StoredStates(self.path(address), np.arange(n_time), n_state), layout)
 
     @contextmanager
     def _opened(self, address: str) -> Iterator[h5py.File | None]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy.interpolate import BSpline, make_interp_spline
 
 from mlasdi.solvers import Snapshots
+from mlasdi.solvers.storage.stored_runs import StackedRuns, StoredRun, block_ranges, part_of
 
 # The times that all trajectories share must be at least this fraction of the longest trajectory: with less, most of the
 # computed data would be dropped.
@@ -27,19 +28,24 @@ class CommonTimes:
 
     Attributes:
         t: the times `[time]`.
-        u: states `[run, time, state]`.
+        runs: the trajectories, not yet read.
         error: estimated relative L2 error of the interpolation, the largest over runs and times; 0 if the times were
             equal and nothing was interpolated.
         unused: part of the longest run that lies outside the common interval.
     """
 
     t: Float[np.ndarray, " time"]
-    u: Float[np.ndarray, "run time state"]
+    runs: StackedRuns
     error: float
     unused: float = 0.0
 
+    @property
+    def u(self) -> Float[np.ndarray, "run time state"]:
+        """States of all trajectories in memory."""
+        return self.runs.loaded()
 
-def to_common_times(runs: Sequence[Snapshots]) -> CommonTimes:
+
+def to_common_times(runs: Sequence[Snapshots | StoredRun]) -> CommonTimes:
     """Trajectories at their own times if these are equal, else interpolated to equidistant times.
 
     The interpolation is a cubic spline in time. Its interval is the overlap of all runs; the number of times is the
@@ -48,24 +54,30 @@ def to_common_times(runs: Sequence[Snapshots]) -> CommonTimes:
     Raises:
         ValueError: the runs overlap in less than `MIN_OVERLAP` of the longest one.
     """
-    first = runs[0].t
+    first, states = runs[0].t, [run.u for run in runs]
     if all(np.array_equal(run.t, first) for run in runs):
-        return CommonTimes(first, np.stack([run.u for run in runs]), 0.0)
+        return CommonTimes(first, StackedRuns.of(states), 0.0)
     t = _common_times([run.t for run in runs])
-    u = np.stack([_spline(run.t, run.u)(t) for run in runs])
+    common = StackedRuns.of(states, [_spline(run.t, np.eye(len(run.t)))(t) for run in runs])
     longest = max(run.t[-1] - run.t[0] for run in runs)
     unused = max(float(1 - (t[-1] - t[0]) / longest), 0.0)
-    return CommonTimes(t, u, max(interpolation_error(run) for run in runs), unused)
+    return CommonTimes(t, common, max(interpolation_error(run) for run in runs), unused)
 
 
-def within(run: Snapshots, start: float, end: float) -> Snapshots:
+def within(run: Snapshots | StoredRun, start: float, end: float) -> Snapshots | StoredRun:
     """The snapshots of a run at times in [start, end], up to rounding."""
     slack = 1e-9 * (end - start)
     keep = (run.t >= start - slack) & (run.t <= end + slack)
-    return run if keep.all() else replace(run, t=np.clip(run.t[keep], start, end), u=run.u[keep])
+    if keep.all():
+        return run
+    rows = np.flatnonzero(keep)
+    t = np.clip(run.t[rows], start, end)
+    if isinstance(run, StoredRun):
+        return replace(run, t=t, u=run.u.selected(rows))
+    return replace(run, t=t, u=run.u[rows])
 
 
-def interpolation_error(run: Snapshots) -> float:
+def interpolation_error(run: Snapshots | StoredRun) -> float:
     """Estimated relative L2 error of cubic interpolation between the times of a run (Richardson extrapolation).
 
     With e_2 the error of every other snapshot interpolated from the others, and e_4 the same for twice the time step,
@@ -78,15 +90,18 @@ def interpolation_error(run: Snapshots) -> float:
     return halved / 2**order
 
 
-def _error_of_every(run: Snapshots, stride: int) -> float:
+def _error_of_every(run: Snapshots | StoredRun, stride: int) -> float:
     """Largest relative error half-way between every `stride`-th snapshot, interpolated from these."""
     keep = np.arange(0, run.t.size, stride)
     left_out = keep[:-1] + stride // 2
     if not left_out.size:
         return 0.0
-    difference = _spline(run.t[keep], run.u[keep])(run.t[left_out]) - run.u[left_out]
-    largest = np.linalg.norm(run.u, axis=1).max()
-    return float(np.linalg.norm(difference, axis=1).max() / largest) if largest > 0 else 0.0
+    squares, distances = np.zeros(run.t.size), np.zeros(left_out.size)
+    for columns in block_ranges(run.u.shape[1], run.t.size):
+        u = part_of(run.u, slice(None), columns)
+        squares += np.sum(u**2, axis=1)
+        distances += np.sum((_spline(run.t[keep], u[keep])(run.t[left_out]) - u[left_out]) ** 2, axis=1)
+    return float(np.sqrt(distances.max() / squares.max())) if squares.any() else 0.0
 
 
 def _spline(t: Float[np.ndarray, " time"], u: Float[np.ndarray, "time state"]) -> BSpline:

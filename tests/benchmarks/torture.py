@@ -143,7 +143,7 @@ def models(folder: Path, rng: random.Random, end: float) -> Outcome:
             break
         target = folder / "tampered"
         shutil.rmtree(target, ignore_errors=True)
-        files.write(target, {k: v.contiguous().clone() for k, v in arrays.items()}, text)
+        files.write(target, {k: v.contiguous().numpy() for k, v in arrays.items()}, text)
         try:
             loaded = Surrogate.load(target)
         except SurrogateError as error:

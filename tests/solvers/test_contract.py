@@ -97,6 +97,42 @@ def test_layouts_come_back_from_their_parts():
     assert StateLayout.from_parts(*layout.parts()) == layout
 
 
+@pytest.mark.parametrize(
+    ("shape", "max_nodes", "max_points", "expected"),
+    [
+        ((9, 7), 9, None, (9, 7)),
+        ((9, 7), 5, None, (5, 5)),
+        ((1000, 1000), 500, 900, (30, 30)),
+        ((1000, 4), 500, 900, (225, 4)),
+        ((50,), 50, 7, (7,)),
+    ],
+)
+def test_a_coarse_layout_keeps_the_ends_of_each_axis(shape, max_nodes, max_points, expected):
+    axes = {name: np.linspace(0, 1, n) ** 2 for name, n in zip("xy", shape, strict=False)}
+    layout = StateLayout(("u", "v"), axes)
+    coarse, kept = layout.coarsened(max_nodes, max_points)
+    assert coarse.shape == expected
+    assert len(kept) == coarse.n_state
+    grids = np.meshgrid(*axes.values(), indexing="ij")
+    for name, grid in zip(axes, grids, strict=True):
+        x = coarse.coordinates[name]
+        assert (x[0], x[-1]) == (0, 1)
+        values = coarse.split(np.concatenate([grid.ravel(), -grid.ravel()])[kept])
+        along = np.moveaxis(values["u"], list(axes).index(name), -1)
+        np.testing.assert_array_equal(along, np.broadcast_to(x, along.shape))
+        np.testing.assert_array_equal(values["v"], -values["u"])
+
+
+def test_a_coarse_mesh_has_evenly_spread_points():
+    x = np.arange(100.0)
+    masked = StateLayout(("u",), {"x": x}, mask=x % 2 == 0)
+    for layout, n_points in ((StateLayout(("u", "v"), {"x": x, "y": -x}, scattered=True), 100), (masked, 50)):
+        coarse, kept = layout.coarsened(5, 10)
+        assert (coarse.n_points, len(kept)) == (10, coarse.n_state)
+        assert (kept[0], kept[-1]) == (0, layout.n_state - 1)
+        assert layout.coarsened(5, n_points)[0] is layout
+
+
 def test_the_solution_tells_the_layout_where_the_solver_does_not():
     t, u = np.arange(2.0), np.ones((2, 3))
     assert Snapshots(t, u).problems(None) == ["neither the solver nor its solution has a layout"]
