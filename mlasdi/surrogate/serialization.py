@@ -53,6 +53,7 @@ def disassembled(surrogate: "Surrogate") -> tuple[dict[str, torch.Tensor], dict[
     description = {
         **space.to_json(),
         "layout": layout_parts,
+        "times": _extent(surrogate.t),
         "basis": {"scale": basis.scale, "truncation_error": basis.truncation_error},
         **latent_settings,
         "encoder": {"kind": surrogate.encoder.kind, "settings": states["encoder"][0]},
@@ -70,12 +71,16 @@ def assembled(tensors: dict[str, torch.Tensor], description: dict[str, Any]) -> 
 
     Raises:
         KeyError: something is missing.
+        ValueError: the times are not as many, or not from and to when, as the description says; nothing else depends on
+            how many they are.
     """
 
     def within(prefix: str) -> dict[str, torch.Tensor]:
         return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}
 
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    if "times" in description and description["times"] != _extent(arrays["t"]):  # earlier versions saved no extent
+        raise ValueError("its times are not those that were saved")
     layout_arrays = {name: tensor.numpy() for name, tensor in within("layout").items()}
     latent_arrays = {name: tensor.numpy() for name, tensor in within("latent").items()}
     stages = [
@@ -124,6 +129,11 @@ def check_consistency(surrogate: "Surrogate") -> None:
         raise ValueError(f"its prediction has shape {found.mean.shape}, expected {(1, 2, n_state)}")
     if np.isnan(found.mean).any() or found.std is None or np.isnan(found.std).any():  # infinite: it has diverged
         raise ValueError("its prediction at a training point is not a number")
+
+
+def _extent(t: np.ndarray) -> list[float]:
+    """Number of times, the first and the last."""
+    return [t.size, float(t.flat[0]), float(t.flat[-1])]
 
 
 def _time_scaling(saved: Any) -> TimeScaling:

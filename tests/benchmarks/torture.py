@@ -1,4 +1,4 @@
-"""Kills, damaged files, wrong configuration values, tampered models and surroundings: what is lost or silently accepted.
+"""Kills, damaged files, wrong settings, tampered models and surroundings: what is lost, what is accepted silently.
 
     python tests/benchmarks/torture.py [--seed 0] [--minutes 20] [--kills 100] [--only configuration models ...]
 
