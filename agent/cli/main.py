@@ -29,6 +29,9 @@ from mlasdi.agent.terminal import (
     WorkFailed,
     command_errors,
     print_error,
+    require_working_folder,
+    secure_streams,
+    written_results,
 )
 
 if TYPE_CHECKING:
@@ -67,8 +70,11 @@ def main() -> None:
     # Imports create many permanent objects, which the garbage collector would examine repeatedly and once more at the
     # end; that is nearly half of the time of `mlasdi models`.
     gc.set_threshold(50_000, 20, 20)
+    secure_streams()
+    require_working_folder()
     try:
-        app(prog_name="mlasdi")
+        with written_results():
+            app(prog_name="mlasdi")
     finally:
         gc.freeze()
 

@@ -95,6 +95,9 @@ def serve(
     max_values: Annotated[
         int, typer.Option(min=1, help="Largest number of predicted values in an answer.")
     ] = 1_000_000,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.01, help="Largest estimate of the seconds that an answer takes.")
+    ] = 10.0,
     uri: Uri = None,
     root: Root = Path("mlruns"),
     as_json: Json = False,
@@ -109,7 +112,7 @@ def serve(
             with user_errors():
                 surrogate = load_surrogate(model, uri, root)
             try:
-                from mlasdi.agent.prediction import Limits, application, listen, run_server
+                from mlasdi.agent.service import Limits, application, listen, run_server
             except ModuleNotFoundError as error:
                 message = f"serving needs an additional package ({error.name}): pip install 'mlasdi[serve]'"
                 raise BadInput(message) from error
@@ -117,11 +120,11 @@ def serve(
                 socket, address = listen(host, port)
             except OSError as error:
                 raise WorkFailed(f"cannot listen at {host}:{port} ({error.strerror or error}); try --port 0") from error
-            message = f"{model} is served at {address}; see {address}/docs; Ctrl-C ends it"
+            message = f"{model} is served at {address}, which says how to ask; Ctrl-C ends it"
             answer({"model": model, "address": address}, lambda: typer.echo(message))
     except typer.Exit as ready:
         if ready.exit_code:
             raise
-    limits = Limits(body_bytes=1024 * max_body_kb, values=max_values)
+    limits = Limits(body_bytes=1024 * max_body_kb, values=max_values, work_s=max_seconds)
     with command_errors(False, debug):
         run_server(application(surrogate, model, limits), socket)

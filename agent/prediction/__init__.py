@@ -1,4 +1,4 @@
-"""Predictions of a surrogate as files, as figures and over HTTP."""
+"""Predictions of a surrogate as files and as figures."""
 
 import lazy_loader
 

@@ -1,9 +1,6 @@
 from .figure import check_figure as check_figure
 from .figure import draw_prediction as draw_prediction
-from .http_app import Limits as Limits
-from .http_app import application as application
-from .http_server import listen as listen
-from .http_server import run_server as run_server
+from .predict import Selection as Selection
 from .predict import check_target as check_target
 from .predict import predict_to as predict_to
 from .request import PredictOptions as PredictOptions

@@ -14,7 +14,7 @@ from mlasdi.agent.prediction.contents import Block, Contents, PredictionFile
 from mlasdi.agent.prediction.mesh_files import MESH_SUFFIXES, check_contents, check_mesh_package, opened_mesh
 from mlasdi.prediction import FieldAxes
 from mlasdi.solvers import StateLayout
-from mlasdi.solvers.storage import atomic_write
+from mlasdi.solvers.storage import atomic_write, hdf5_target
 
 SUFFIXES = (".h5", ".nc", ".npz", *MESH_SUFFIXES)
 
@@ -132,7 +132,7 @@ def _known(contents: Contents) -> tuple[dict[str, np.ndarray], dict[str, list[st
 def _hdf5(path: Path, contents: Contents) -> Iterator[PredictionFile]:
     arrays, names = _known(contents)
     layout = contents.layout
-    with h5py.File(path, "x") as file:
+    with hdf5_target(path) as target, h5py.File(target, "w") as file:
         for name, array in arrays.items():
             file[name] = array
         file.attrs.update(names)
@@ -183,7 +183,7 @@ def _netcdf(path: Path, contents: Contents) -> Iterator[PredictionFile]:
     layout = contents.layout
     axes, parameters = _netcdf_names(contents)
     sizes = {"point": len(contents.points), "time": len(contents.t), **axes.sizes}
-    with h5netcdf.File(path, "w") as file:
+    with hdf5_target(path) as target, h5netcdf.File(target, "w") as file:
         file.dimensions = sizes | ({"quantile": len(contents.levels)} if contents.levels else {})
         file.attrs["Conventions"] = "CF-1.8"
 

@@ -11,4 +11,7 @@ from .errors import WorkFailed as WorkFailed
 from .errors import command_errors as command_errors
 from .errors import described as described
 from .errors import print_error as print_error
+from .errors import require_working_folder as require_working_folder
+from .errors import secure_streams as secure_streams
+from .errors import written_results as written_results
 from .facts import print_facts as print_facts

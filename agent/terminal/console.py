@@ -39,10 +39,17 @@ def progress_output() -> Console:
     return _console(stderr=True)
 
 
+class _Output(Console):
+    """A console that leaves it to its caller what happens when nobody reads any more; rich would end the program."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(*, stderr: bool) -> Console:
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     # markup=False: names, paths and ranges may contain brackets.
-    return Console(
+    return _Output(
         stderr=stderr, markup=False, emoji=False, highlight=False, width=None if is_terminal else _WIDTH_OF_FILES
     )
 

@@ -5,13 +5,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any
 
 import typer
 
+from mlasdi.agent.execution import is_disk_full
 from mlasdi.agent.text import redacted
 
+_MAX_NAME = 200  # characters of a path in a message
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 Answer = Callable[[dict[str, Any], Callable[[], None]], None]
 """Takes the data that `--json` prints, and a function that shows them to people."""
@@ -50,17 +52,91 @@ def command_errors(as_json: bool, debug: bool, *, interrupted: str = "interrupte
         if debug:
             typer.echo(redacted(traceback.format_exc()), err=True, nl=False)
         code = BAD_INPUT if isinstance(error, BadInput) else FAILED
-        is_known = isinstance(error, (BadInput, WorkFailed))
-        message = redacted(str(error) if is_known else f"{described(error)}; --debug shows where")
+        message = redacted(_message(error))
     if message is not None:
         print_error(message)
         answers = [({"error": message, "exit_code": code}, lambda: None)]
-    for data, show in answers:
-        if as_json:
-            typer.echo(json.dumps(data, allow_nan=False))
-        else:
-            show()
+    with written_results():
+        for data, show in answers:
+            if as_json:
+                typer.echo(json.dumps(data, allow_nan=False))
+            else:
+                show()
     raise typer.Exit(code)
+
+
+@contextmanager
+def written_results() -> Iterator[None]:
+    """Write results to standard output in the body, as far as its reader wants them; if that fails, say so and exit.
+
+    Raises:
+        SystemExit: there is no room for them.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # Nothing more is written there, also not by the interpreter when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):  # then its reader has enough
+            print_error(f"standard output cannot be written ({error.strerror}); what was done is kept")
+            sys.exit(FAILED)
+
+
+class _Messages:
+    """Standard error of which a message that cannot be written is lost: that is no reason to end a campaign."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # a full disk, a terminal that is gone
+            return int(self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def secure_streams() -> None:
+    """Open standard streams that are closed, so that no other file takes their place; and let no message end a command.
+
+    A closed stream is the null device: whoever closes it wants nothing there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+    sys.stderr = _Messages(sys.stderr)
+
+
+def require_working_folder() -> None:
+    """Check that the working directory exists: where it was removed, libraries end the process with their own words.
+
+    Raises:
+        SystemExit: it does not.
+    """
+    try:
+        os.getcwd()
+    except OSError as error:
+        print_error(f"the working directory cannot be used ({error.strerror}): change to another one")
+        sys.exit(FAILED)
+
+
+def _message(error: Exception) -> str:
+    """What to tell about an exception that ends a command."""
+    if isinstance(error, (BadInput, WorkFailed)):
+        return str(error)
+    if is_disk_full(error):
+        return f"the disk is full ({described(error)}); free disk space, then run the same command again"
+    return f"{described(error)}; --debug shows where"
 
 
 @contextmanager
@@ -86,5 +162,9 @@ def print_error(message: str) -> None:
 
 
 def described(error: Exception) -> str:
-    """Type and message of an unexpected exception, on one line."""
+    """Type and message of an unexpected exception, or what is wrong with a file, on one line."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        name = str(error.filename)
+        name = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}..."
+        return f"{name} cannot be used: {error.strerror[0].lower()}{error.strerror[1:]}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")

@@ -55,6 +55,7 @@ def disassembled(surrogate: "Surrogate") -> tuple[dict[str, np.ndarray], dict[st
     description = {
         **space.to_json(),
         "layout": layout_parts,
+        "times": _extent(surrogate.t),
         "basis": {"scale": basis.scale, "truncation_error": basis.truncation_error},
         **latent_settings,
         "encoder": {"kind": surrogate.encoder.kind, "settings": states["encoder"][0]},
@@ -72,6 +73,8 @@ def assembled(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> dic
 
     Raises:
         KeyError: something is missing.
+        ValueError: the times are not as many, or not from and to when, as the description says; nothing else depends on
+            how many they are.
     """
 
     def within(prefix: str) -> dict[str, np.ndarray]:
@@ -80,6 +83,8 @@ def assembled(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> dic
     def tensors(prefix: str) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(array) for name, array in within(prefix).items()}
 
+    if "times" in description and description["times"] != _extent(arrays["t"]):  # earlier versions saved no extent
+        raise ValueError("its times are not those that were saved")
     stages = [
         STAGES[stage["kind"]].from_state(stage["settings"], tensors(f"stages.{k}"))
         for k, stage in enumerate(description["stages"])
@@ -137,6 +142,11 @@ def check_consistency(surrogate: "Surrogate") -> None:
         raise ValueError(f"its prediction has shape {found.mean.shape}, expected {expected}")
     if np.isnan(found.mean).any() or found.std is None or np.isnan(found.std).any():  # infinite: it has diverged
         raise ValueError("its prediction at a training point is not a number")
+
+
+def _extent(t: np.ndarray) -> list[float]:
+    """Number of times, the first and the last."""
+    return [t.size, float(t.flat[0]), float(t.flat[-1])]
 
 
 def _time_scaling(saved: Any) -> TimeScaling:

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
+from mlasdi.solvers.builtin.compiled import compiled
 from mlasdi.solvers.builtin.implicit_steps import IterativeSolver
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
@@ -80,7 +80,7 @@ class Burgers1D:
 
 
 # `no_type_check`: the shape checker that runs in tests must not wrap functions that numba compiles.
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _march(u, c, tolerance, max_newton):
     """Fill rows 1, 2, ... of `u` [time, state] from row 0, up to the first step that fails.
@@ -113,7 +113,7 @@ def _march(u, c, tolerance, max_newton):
     return u.shape[0] - 1, relative
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _residual(residual, new, old, c):
     """Write the residual of the implicit Euler step to `residual`; return its Euclidean norm."""
@@ -128,7 +128,7 @@ def _residual(residual, new, old, c):
     return np.sqrt(total)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _newton_update(new, residual, homogeneous, c):
     """Add the Newton correction to `new`, in O(n); both work arrays are overwritten.

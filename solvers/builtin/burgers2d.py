@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
+from mlasdi.solvers.builtin.compiled import compiled
 from mlasdi.solvers.builtin.implicit_steps import IterativeSolver
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
@@ -98,7 +98,7 @@ class Burgers2D:
 
 
 # `no_type_check`: the shape checker that runs in tests must not wrap functions that numba compiles.
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _march(fields, c, d, tolerance, max_sweeps):
     """Fill rows 1, 2, ... of `fields` [time, component, x, y] from row 0, up to the first step that fails.
@@ -126,7 +126,7 @@ def _march(fields, c, d, tolerance, max_sweeps):
     return fields.shape[0] - 1, relative
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _sweep(u, v, u_old, v_old, c, d):
     """One Newton step for the two unknowns of each point, in flow order (nonlinear Gauss-Seidel).
@@ -148,7 +148,7 @@ def _sweep(u, v, u_old, v_old, c, d):
             v[i, j] -= (uu * r_v - vu * r_u) / determinant
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _residual_norm(u, v, u_old, v_old, c, d):
     """Euclidean norm of the residual of the time step."""
@@ -160,7 +160,7 @@ def _residual_norm(u, v, u_old, v_old, c, d):
     return np.sqrt(total)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _residual(u, v, u_old, v_old, i, j, c, d):
     """Residual of the two equations at one point."""

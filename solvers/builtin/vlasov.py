@@ -7,9 +7,9 @@ from typing import Literal, no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
+from mlasdi.solvers.builtin.compiled import compiled
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
 BEAM_VELOCITY = 2.0
@@ -202,7 +202,7 @@ def _shifted(f: Float[np.ndarray, "n_x n_v"], symbol: np.ndarray, axis: int) -> 
 
 
 # `no_type_check`: the shape checker that runs in tests must not wrap functions that numba compiles.
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _weno_march(f, v, integral, dx, dt, steps):
     """Fill `f[1:]` [time, x, v] from `f[0]`, with `steps` Runge-Kutta steps of length `dt` in between."""
@@ -220,7 +220,7 @@ def _weno_march(f, v, integral, dx, dt, steps):
             now += dt / 6 * total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _rate(rate, f, v, integral, dx):
     """Write f_t = -(v f)_x - (E f)_v to `rate`."""
@@ -247,7 +247,7 @@ def _rate(rate, f, v, integral, dx):
             rate[i, j] += (flux[j] - flux[j + 1]) / dv
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _flux_along_x(flux, f, v, i):
     """v f at the face between x_i and x_{i+1}, for every v."""
@@ -261,7 +261,7 @@ def _flux_along_x(flux, f, v, i):
         flux[j] = v[j] * _weno(a[j], b[j], c[j], d[j], e[j])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _flux_along_v(flux, f, field):
     """E f at the faces of one row of f, which is extended periodically by three values on either side."""
@@ -273,7 +273,7 @@ def _flux_along_v(flux, f, field):
             flux[j] = field * _weno(f[j + 5], f[j + 4], f[j + 3], f[j + 2], f[j + 1])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 @no_type_check
 def _weno(a, b, c, d, e):
     """Value at the face right of c for flow from the left: weights d_k / (1e-6 + beta_k)^2, with a single division."""

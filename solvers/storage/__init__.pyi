@@ -1,5 +1,6 @@
 from .atomic_files import atomic_write as atomic_write
 from .atomic_files import sweep_stale as sweep_stale
+from .hdf5_files import hdf5_target as hdf5_target
 from .object_store import cache_folder as cache_folder
 from .object_store import check_protocol as check_protocol
 from .object_store import is_url as is_url

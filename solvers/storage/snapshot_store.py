@@ -12,6 +12,7 @@ import numpy as np
 
 from mlasdi.solvers import Json, Snapshots, Start, StateLayout
 from mlasdi.solvers.storage.atomic_files import atomic_write
+from mlasdi.solvers.storage.hdf5_files import hdf5_target
 from mlasdi.solvers.storage.stored_runs import StoredRun, StoredStates
 
 _SUFFIX = ".h5"
@@ -192,7 +193,7 @@ def _damaged_names(path: Path) -> Iterator[Path]:
 
 def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | float]) -> None:
     # No other process uses the file yet, and locks fail on some network file systems.
-    with h5py.File(path, "x", userblock_size=_USER_BLOCK, locking=False) as file:
+    with hdf5_target(path) as target, h5py.File(target, "w", userblock_size=_USER_BLOCK, locking=False) as file:
         file["t"] = np.asarray(snapshots.t, dtype="<f8")
         file["u"] = np.asarray(snapshots.u, dtype="<f8")
         if snapshots.restart is not None:

@@ -12,10 +12,10 @@ from quick_campaign import quick_config, run_quick
 from mlasdi.agent import figures
 from mlasdi.agent.config import Config
 from mlasdi.agent.prediction import check_figure, draw_prediction, predict_to
-from mlasdi.agent.prediction.description import description
 from mlasdi.agent.prediction.predict import Request, Selection
 from mlasdi.agent.registry import model_card
 from mlasdi.agent.report import answer, write_html_report
+from mlasdi.agent.service.description import description
 from mlasdi.solvers import build_solver
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment

@@ -1,4 +1,4 @@
-"""Kills, damaged files, wrong configuration values and tampered models: what is lost, and what is accepted silently.
+"""Kills, damaged files, wrong settings, tampered models and surroundings: what is lost, what is accepted silently.
 
     python tests/benchmarks/torture.py [--seed 0] [--minutes 20] [--kills 100] [--only configuration models ...]
 
@@ -31,10 +31,12 @@ import mlasdi.agent.campaign.campaign  # noqa: E402
 from mlasdi.agent.campaign import CampaignError, run_campaign  # noqa: E402
 from mlasdi.agent.config import ConfigError, load_config  # noqa: E402
 from mlasdi.agent.records import LedgerError  # noqa: E402
+from mlasdi.agent.tracking_store import connect, store_uri  # noqa: E402
 from mlasdi.surrogate import Surrogate, SurrogateError, files  # noqa: E402
 
 quick_campaign = __import__("quick_campaign")
 test_faults = __import__("test_faults")
+surroundings_of = __import__("surroundings")
 
 # Text, YAML's special numbers, wrong types, negative and huge numbers; one of them suits no key.
 WRONG = (
@@ -46,6 +48,13 @@ DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "cut": lambda content, rng: content[: rng.randrange(len(content))],
     "zeros": lambda content, rng: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
     "noise": lambda content, rng: rng.randbytes(len(content)),
+}
+TITLES = {
+    "configuration": "wrong values of configuration keys",
+    "models": "tampered models with correct check sums",
+    "damage": "damaged files of a campaign",
+    "surroundings": "surroundings of the command",
+    "kills": "kills (SIGKILL)",
 }
 
 
@@ -212,13 +221,19 @@ def kills(folder: Path, rng: random.Random, end: float, n_kills: int) -> Outcome
     return found
 
 
+def surroundings(folder: Path, rng: random.Random, end: float) -> Outcome:
+    """The command in all surroundings: it works, or says in one line why not, as is expected of each."""
+    found = Outcome()
+    connect(store_uri(None, folder / "empty"))
+    for k, (name, one) in enumerate(surroundings_of.SURROUNDINGS.items()):
+        if time.monotonic() > end:
+            break
+        result = surroundings_of.tried(one, folder / str(k), folder / "empty" / "mlflow.db")
+        found.add(result, name, is_wrong=result != one.expected)
+    return found
+
+
 def page(outcomes: dict[str, Outcome], seconds: dict[str, float], seed: int) -> str:
-    titles = {
-        "configuration": "wrong values of configuration keys",
-        "models": "tampered models with correct check sums",
-        "damage": "damaged files of a campaign",
-        "kills": "kills (SIGKILL)",
-    }
     lines = [
         "# Reliability",
         "",
@@ -230,7 +245,7 @@ def page(outcomes: dict[str, Outcome], seconds: dict[str, float], seed: int) -> 
     for part, found in outcomes.items():
         results = ", ".join(f"{n} {result}" for result, n in found.counts.most_common())
         lines.append(
-            f"| {titles[part]} | {found.counts.total()} | {results} | {len(found.wrong)} | {seconds[part]:.0f} |"
+            f"| {TITLES[part]} | {found.counts.total()} | {results} | {len(found.wrong)} | {seconds[part]:.0f} |"
         )
     wrong = [f"- {part}: `{case}`" for part, found in outcomes.items() for case in found.wrong[:20]]
     return "\n".join(
@@ -243,7 +258,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--only", nargs="*", default=["configuration", "models", "damage", "kills"])
+    parser.add_argument("--only", nargs="*", default=list(TITLES))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     mlasdi.agent.campaign.campaign.Publisher = quick_campaign.Unpublished

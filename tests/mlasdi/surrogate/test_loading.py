@@ -67,6 +67,28 @@ def test_arrays_of_other_shapes_are_refused(saved: Path, name: str) -> None:
     assert "load another version, or train it again" in refused(saved)
 
 
+CHANGED_TIMES = (lambda t: t[:-1], lambda t: t[::2], lambda t: t[:1], lambda t: t + 1, lambda t: 2 * t)
+
+
+@pytest.mark.parametrize("change", CHANGED_TIMES)
+def test_times_other_than_those_saved_are_refused(
+    saved: Path, surrogate: Surrogate, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """Nothing else depends on how many they are, so that fewer would go unnoticed, with predictions at other times."""
+
+    def spoil(tensors: dict[str, torch.Tensor], _: Any) -> None:
+        tensors["t"] = change(tensors["t"]).clone()
+
+    def forget(_: Any, description: dict[str, Any]) -> None:
+        del description["times"]
+
+    tamper(saved, forget)  # as an earlier version has saved it
+    assert len(Surrogate.load(saved).t) == len(surrogate.t)
+    folder = surrogate.save(saved.with_name("other"))
+    tamper(folder, spoil)
+    assert "its times are not those that were saved" in refused(folder)
+
+
 @pytest.mark.parametrize(
     ("keys", "value"),
     [

@@ -1,7 +1,9 @@
 """The HTTP service: answers, refusals that never are server errors, batching, limits."""
 
 import asyncio
+import html
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +13,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlasdi.agent.prediction import Limits, application
-from mlasdi.agent.prediction.batching import Batcher, Busy, Probe
+from mlasdi.agent.service import Limits, application
+from mlasdi.agent.service.batching import Batcher, Busy, Probe
 from mlasdi.surrogate import Probes, Surrogate
 
 POINT = {"a": 0.78, "w": 1.04}
@@ -33,6 +35,56 @@ def test_it_tells_of_itself(client: TestClient, burgers_surrogate: Surrogate) ->
     assert model["coordinates"] == [{"name": "x", "low": -3.0, "high": 3.0, "unit": ""}]
     assert (model["error_estimate"], model["values"]) == (burgers_surrogate.error_estimate, 101)
     assert {"/predict", "/probe", "/model", "/health"} <= set(client.get("/openapi.json").json()["paths"])
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_a_page_that_needs_no_network_says_what_it_is(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.headers["content-type"].startswith("text/html")
+    for said in ("A surrogate model of a simulation", "POST /predict", "POST /probe", "<td>w</td>", "20,000", "small"):
+        assert said in answer.text
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", answer.text)
+    assert "<script" not in answer.text
+    for example in re.findall(r"<pre>curl http://testserver(/\w+) --json &#39;(.*?)&#39;</pre>", answer.text):
+        assert client.post(example[0], json=json.loads(html.unescape(example[1]))).status_code == 200
+
+
+def test_names_on_the_page_are_text(burgers_surrogate: Surrogate) -> None:
+    with TestClient(application(burgers_surrogate, "<script>alert(1)</script>")) as client:
+        assert "<script>" not in client.get("/").text
+
+
+def test_other_addresses_are_refused_in_the_same_form(client: TestClient) -> None:
+    assert client.get("/nothing").json() == {"error": "GET /nothing: not found; see /docs"}
+    answer = client.get("/predict")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["error"].startswith("GET /predict: method not allowed")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"points": [POINT] * 500, "times": [0.5], "sensors": [{"x": 0.0}]},
+        {"points": [POINT], "times": np.linspace(0, 1, 200).tolist()},
+        {"points": [POINT], "times": [1e5], "sensors": [{"x": 0.0}], "extrapolate": True},
+        {"points": [POINT], "quantiles": np.linspace(0.01, 0.99, 90).tolist()},
+    ],
+    ids=["points", "times", "far", "quantiles"],
+)
+def test_too_much_work_is_refused_before_any_is_done(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise AssertionError("predicted")
+
+    for name in ("predict", "relative_std", "probe"):
+        monkeypatch.setattr(Surrogate, name, refuse)
+    with TestClient(application(burgers_surrogate, "small", Limits(work_s=0.01))) as client:
+        answer = client.post("/predict", json=body)
+        assert answer.status_code == 413
+        assert "s; at most 0.01 s are allowed: ask for fewer points or times" in answer.json()["error"]
+        far = {"point": POINT, "time": 1e5, "place": {"x": 0.0}, "extrapolate": True}
+        assert client.post("/probe", json=far).status_code == 413
 
 
 def test_it_predicts_what_the_surrogate_predicts(client: TestClient, burgers_surrogate: Surrogate) -> None:
@@ -64,8 +116,9 @@ def test_outside_the_box_one_must_ask_for_it(client: TestClient) -> None:
     assert "outside the trained box" in refused.json()["error"]
     allowed = client.post("/predict", json=body | {"extrapolate": True}).json()
     assert len(allowed["warnings"]) == 1
-    far = {"point": {"a": 1e300, "w": 1e-300}, "time": 1e300, "place": {"x": 0.0}, "extrapolate": True}
+    far = {"point": {"a": 1e300, "w": 1e-300}, "time": 1.0, "place": {"x": 0.0}, "extrapolate": True}
     assert client.post("/probe", json=far).status_code == 422
+    assert client.post("/probe", json=far | {"time": 1e300}).status_code == 413
     beyond = {"points": [far["point"]], "times": [far["time"]], "extrapolate": True}
     assert client.post("/predict", json=beyond).status_code == 422
 
@@ -165,9 +218,9 @@ def test_too_many_that_wait_are_sent_away(burgers_surrogate: Surrogate) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_wild_numbers_are_answered_or_refused(client: TestClient, a: float, w: float, t: list[float], x: float) -> None:
     body = {"points": [{"a": a, "w": w}], "times": t, "sensors": [{"x": x}], "extrapolate": True}
-    assert client.post("/predict", json=body).status_code in (200, 422)
+    assert client.post("/predict", json=body).status_code in (200, 413, 422)
     one = {"point": {"a": a, "w": w}, "time": t[0], "place": {"x": x}, "extrapolate": True}
-    assert client.post("/probe", json=one).status_code in (200, 422)
+    assert client.post("/probe", json=one).status_code in (200, 413, 422)
 
 
 @pytest.mark.slow
