@@ -45,6 +45,7 @@ def fit(
     fields: Sequence[str] = ("u",),
     coordinates: Mapping[str, ArrayLike] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
+    outputs: Mapping[str, str] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> Surrogate:
@@ -63,6 +64,8 @@ def fit(
             different grids take those that fit their lengths.
         axes: output -> the names of its axes after that of the runs, such as `("time", "x")`, where lengths do not
             tell them.
+        outputs: quantities of interest: name -> how it is computed, such as `"max over time and space of u"`, `"u at
+            x=0.5, time=1"` or `"package.module:function"` (`mlasdi.solvers.outputs.quantity`).
         seed: of everything random.
         **settings: keys of `ModelSettings`, such as `kind="snapshot-gp"` or `effort="quick"`.
 
@@ -100,7 +103,7 @@ def fit(
         layout = _layout(names, coordinates, states.shape[-1])
     _check(points, times, states, space)
     data = TrainingData(space, layout, points, times, states)
-    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed)
+    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed, quantities=outputs)
 
 
 def load(source: Any) -> Surrogate:

@@ -220,6 +220,7 @@ class Solves:
             cpus=self.config.cluster.train_cpus,
             gpus=self.config.cluster.train_gpus,
             before=before,
+            quantities=self.config.outputs,
         )
 
     def _last_failure(self) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ class TrainTask:
         cpus: number of cores.
         gpus: number of GPUs, if the machine has any.
         before: folder or URL of the model of the round before, which the new solutions test; None for the first one.
+        quantities: quantities of interest that the surrogate is to know: name -> how it is computed.
     """
 
     task_id: int
@@ -50,6 +51,7 @@ class TrainTask:
     cpus: int = 1
     gpus: float = 0.0
     before: str | None = None
+    quantities: Mapping[str, str] = field(default_factory=dict)
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
         """The result if the worker was lost."""
@@ -98,7 +100,10 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
     device = _device(task.gpus, warn)
     before = None if task.before is None else _load(task.before)
     with limited_threads(task.cpus):
-        surrogate = fit(data, task.model, seed=task.seed, report=report, info=info, device=device, before=before)
+        surrogate = fit(
+            data, task.model, seed=task.seed, report=report, info=info, device=device, before=before,
+            quantities=task.quantities,
+        )  # fmt: skip
     with upload_to(task.place) as folder:
         surrogate.save(folder)
 

@@ -6,4 +6,5 @@ from .http_server import listen as listen
 from .http_server import run_server as run_server
 from .predict import check_target as check_target
 from .predict import predict_to as predict_to
+from .predict import quantities_of as quantities_of
 from .request import PredictOptions as PredictOptions

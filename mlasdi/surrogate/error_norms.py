@@ -40,6 +40,16 @@ def field_errors(
     return [float(max_relative_error(one, other)) for one, other in pairs]
 
 
+def quantity_error(truth: Float[np.ndarray, "*axes"], found: Float[np.ndarray, "*axes"], scale: float) -> float:
+    """|q - q~| / max(|q|, 0.1 scale) in the L2 norm over the axes of a quantity.
+
+    Args:
+        scale: typical size of the quantity.
+    """
+    size = max(float(np.linalg.norm(truth)), SMALL * scale, float(np.finfo(float).tiny))
+    return float(np.linalg.norm(truth - found)) / size
+
+
 def covered(
     truth: Float[np.ndarray, "*shape"], mean: Float[np.ndarray, "*shape"], std: Float[np.ndarray, "*shape"], z: float
 ) -> Bool[np.ndarray, "*shape"]:

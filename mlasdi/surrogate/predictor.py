@@ -89,7 +89,16 @@ class Predictor:
                     left_out = self.basis.truncation_rms * basis.unit
                     spread[rows][part] = np.hypot(basis.lift_std(steps[:, part]), left_out)
         layout = self.layout if probes is None else probes.layout
-        return Prediction(times, mean, spread, given, self.space, layout)
+
+        def samples(n: int, generator: np.random.Generator) -> np.ndarray:
+            return self.sample(given, n, generator, times, probes=probes)
+
+        return Prediction(times, mean, spread, given, self.space, layout, samples, self.quantities)
+
+    @property
+    def quantities(self) -> dict[str, str]:
+        """Quantities of interest that were asked for when the model was trained: name -> how they are computed."""
+        return dict(self.info.get("quantities", {}))
 
     def probe(self, mu: Points, t: ArrayLike, probes: Probes, *, std: bool = True) -> ProbePrediction:
         """Single values in space and time: the k-th probe at the k-th time; arguments as for `predict`.

@@ -15,6 +15,7 @@ from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots, field_parts
 from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate, covered, field_errors, relative_error
+from mlasdi.validation.quantity_errors import solution_errors
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
@@ -37,7 +38,8 @@ class Assessment:
         coverage: part of the values that the 90 % band contains.
         reliability: part of the values that the central band of each probability in `LEVELS` contains `[level]`; None
             in assessments of versions that did not measure it.
-        fields: field -> its largest error over time, of the whole surrogate, relative to its own norm `[param]`.
+        fields: field -> its largest error over time, of the whole surrogate, relative to its own norm `[param]`; and
+            quantity of interest -> its error.
         field_coverage: field -> part of its values that the 90 % band contains.
     """
 
@@ -98,8 +100,9 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         n_truths: how many there are.
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
-    layout, several = surrogate.layout, len(surrogate.layout.fields) > 1
-    points, errors, shares, of_fields = [], [], [], []
+    layout = surrogate.layout
+    several = len(layout.fields) > 1 or bool(surrogate.record.quantities)
+    points, errors, shares, of_fields = [], [], [], list[dict[str, float]]()
     for i, (mu, truth) in enumerate(truths):
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
@@ -107,7 +110,8 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
         if not (measured or several):
             continue
         prediction = surrogate.predict(mu, truth.t, std=measured)
-        of_fields.append(field_errors(layout, truth.u, prediction.mean[0]))
+        found = dict(zip(layout.fields, field_errors(layout, truth.u, prediction.mean[0]), strict=True))
+        of_fields.append(found | solution_errors(surrogate, truth.t, truth.u, prediction.mean[0]))
         if prediction.std is not None:
             # One band at a time, which saves memory: each takes arrays of the size of a trajectory.
             bands = (covered(truth.u, prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
@@ -115,12 +119,13 @@ def assess(surrogate: Surrogate, truths: Iterable[tuple[np.ndarray, Snapshots]],
     by_field = np.mean(shares, axis=0)
     reliability, at_90 = by_field.mean(axis=1), LEVELS.index(0.9)  # all fields count alike
     by_stage = np.array(errors).T
+    by_name = {name: np.array([one[name] for one in of_fields]) for name in of_fields[0]}
     return Assessment(
         np.array(points),
         by_stage,
         float(reliability[at_90]),
         reliability,
-        dict(zip(layout.fields, np.array(of_fields).T if several else by_stage[-1:], strict=True)),
+        by_name if several else {layout.fields[0]: by_stage[-1]},
         dict(zip(layout.fields, by_field[at_90].tolist(), strict=True)),
     )
 

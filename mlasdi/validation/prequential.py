@@ -4,6 +4,7 @@ import numpy as np
 
 from mlasdi.preprocessing import TrainingData, places_among
 from mlasdi.surrogate import PrequentialErrors, Surrogate, field_errors, max_relative_error
+from mlasdi.validation.quantity_errors import solution_errors
 
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
@@ -42,5 +43,7 @@ def _errors(surrogate: Surrogate, mu: np.ndarray, t: np.ndarray, u: np.ndarray) 
     """
     unit, prediction = surrogate.reconstruction.norm_unit, surrogate.predict(mu, t, std=False).mean[0]
     errors = [float(max_relative_error(u / unit, prediction / unit)), *field_errors(surrogate.layout, u, prediction)]
-    whole, *of_fields = (error if np.isfinite(error) else FAR_OFF for error in errors)
-    return whole, dict(zip(surrogate.layout.fields, of_fields, strict=True))
+    names, quantities = surrogate.layout.fields, solution_errors(surrogate, t, u, prediction)
+    found = dict(zip(("", *names, *quantities), (*errors, *quantities.values()), strict=True))
+    finite = {name: error if np.isfinite(error) else FAR_OFF for name, error in found.items()}
+    return finite.pop(""), finite
