@@ -23,7 +23,7 @@ from mlasdi.training.settings import PRESETS, ModelSettings
 WRITTEN = {
     "problem.parameters": "mapping: `name: [low, high]`, or `name: {low, high, unit, scale, integer}`",
     "problem.constraints": "list of `{name: weight, ..., min: limit, max: limit}` and `package.module:function`",
-    "budget.target_error": "fraction below 1, or text such as `0.3%`",
+    "budget.target_error": "fraction below 1, or text such as `0.3%`; or `{output: such a value}`",
 }
 WORDS = {int: "integer", float: "number", str: "text", bool: "true or false", Path: "path", Any: "any value"}
 BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}", "pattern": "pattern `{}`"}

@@ -45,6 +45,7 @@ def fit(
     fields: Sequence[str] = ("u",),
     coordinates: Mapping[str, ArrayLike] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
+    outputs: Mapping[str, str] | None = None,
     seed: int = 0,
     memory_mb: int = MEMORY_MB,
     **settings: Any,
@@ -64,6 +65,8 @@ def fit(
             different grids take those that fit their lengths.
         axes: output -> the names of its axes after that of the runs, such as `("time", "x")`, where lengths do not
             tell them.
+        outputs: quantities of interest: name -> how it is computed, such as `"max over time and space of u"`, `"u at
+            x=0.5, time=1"` or `"package.module:function"` (`mlasdi.solvers.outputs.quantity`).
         seed: of everything random.
         memory_mb: memory for what is as large as `u`, in MB. Where several copies of `u` do not fit in it, the basis is
             computed from blocks.
@@ -103,7 +106,8 @@ def fit(
         layout = _layout(names, coordinates, states.shape[-1])
     _check(points, times, states, space)
     data = TrainingData(space, layout, points, times, states)
-    return fit_trajectories(data, ModelSettings.model_validate(settings), seed=seed, memory_mb=memory_mb)
+    model = ModelSettings.model_validate(settings)
+    return fit_trajectories(data, model, seed=seed, memory_mb=memory_mb, quantities=outputs)
 
 
 def load(source: Any) -> Surrogate:

@@ -112,7 +112,8 @@ class ProposalQueue:
         points = PointSets(np.vstack([known, *(mu for mu, _ in self._stock)]), failed(), rounds.solves.available)
         place, n = rounds.checkpoints.share(model), min(n, self._max_points())
         self._activity = rounds.ledger.activity_log.begin("choose", worker="unknown")
-        return [ProposeTask(model, place, rounds.config.sampling, points, n, rounds.config.seed)]
+        config = rounds.config
+        return [ProposeTask(model, place, config.sampling, points, n, config.seed, config.budget.output_targets)]
 
     def _max_points(self) -> int:
         """How many points one task chooses: as many as can be chosen during one solve."""

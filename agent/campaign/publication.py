@@ -125,7 +125,7 @@ class Publisher:
             [len(s.model.latent.x) for s, _ in history],
             [_by_stage(s, a) for s, a in history],
             [s.error_estimate for s, _ in history],
-            self.config.budget.target_error,
+            self.config.budget.overall_target,
             validated=assessment is not None,
             found=list(zip(tested.n_points, tested.errors, strict=True)),
         )

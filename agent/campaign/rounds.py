@@ -11,9 +11,9 @@ from mlasdi.agent.campaign.interrupts import StopRequest
 from mlasdi.agent.campaign.solves import Solves
 from mlasdi.agent.choosing import Costs, PointSets, points_of_round, propose
 from mlasdi.agent.config import Budget, Config, StopReason
-from mlasdi.agent.execution import train
+from mlasdi.agent.execution import SolvesError, train
 from mlasdi.agent.records import SOLVE, Checkpoints, Ledger, Monitor, Point, spans
-from mlasdi.solvers import evenly_spread
+from mlasdi.solvers import evenly_spread, nearest
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment, ErrorSplit, assess, diagnose, error_split, mean_split
 
@@ -48,7 +48,8 @@ class Rounds:
 
     def stop_reason(self, round: int | None) -> StopReason | None:
         """Why to stop after the round of a model, or before the first model (`round` None); None to continue."""
-        record = None if round is None else self.surrogate(round).record
+        surrogate = None if round is None else self.surrogate(round)
+        record = None if surrogate is None else surrogate.record
         used = (
             self.runs(),
             self.ledger.activity_log.elapsed_s(),
@@ -56,9 +57,19 @@ class Rounds:
             self.failed(),
             self.ledger.activity_log.core_seconds() / 3600,
             () if record is None else record.prequential.errors,
+            surrogate is not None and self._outputs_reached(surrogate),
         )
         reached = self.budget.stop_reason(*used)
         return reached or (StopReason.INTERRUPTED if self.stop.requested else None)
+
+    def _outputs_reached(self, surrogate: Surrogate) -> bool:
+        targets, tested = self.config.budget.output_targets, surrogate.record.prequential
+        for name in targets:
+            if name not in surrogate.error_estimates:
+                known = nearest(name, surrogate.error_estimates)
+                raise SolvesError(f"budget.target_error: there is no output '{name}'; {known}")
+        found = {name: tested.of_field(name) for name in targets}
+        return self.budget.reaches_targets(surrogate.error_estimates, found)
 
     # Choosing
 
@@ -82,7 +93,8 @@ class Rounds:
         points = self.ledger.points("train")
         failed = [point for point in points if point.status == "failed"]
         sets = PointSets(self.solves.mus(points), self.solves.mus(failed), self.solves.available)
-        mus, scores = propose(self.surrogate(round), self.config.sampling, sets, n, self.config.seed)
+        targets = self.config.budget.output_targets
+        mus, scores = propose(self.surrogate(round), self.config.sampling, sets, n, self.config.seed, targets)
         return mus, scores.tolist()
 
     # Models
@@ -122,7 +134,7 @@ class Rounds:
         if self.ledger.step_payload(round, "assess") is None:
             if validate:
                 self.validate([round])
-            found = [asdict(finding) for finding in diagnose(surrogate, self.config.budget.target_error)]
+            found = [asdict(finding) for finding in diagnose(surrogate, self.config.budget.overall_target)]
             payload = {
                 "error_estimate": surrogate.error_estimate,
                 "prequential": surrogate.record.prequential.newest.described(self.space),

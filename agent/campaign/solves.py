@@ -221,6 +221,7 @@ class Solves:
             gpus=self.config.cluster.train_gpus,
             memory_mb=self.config.cluster.train_memory_mb,
             before=before,
+            quantities=self.config.outputs,
         )
 
     def _last_failure(self) -> str:

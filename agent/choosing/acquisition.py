@@ -5,6 +5,7 @@ box, or over a given set of points. If solves have failed, the score is multipli
 score needs a solve: validation points are never candidates.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,16 +32,37 @@ MIN_EFFECT = 1e-6
 FAILURE_LENGTHSCALE, FAILURE_NUGGET = 0.5, 1e-3
 
 
-def score_function(surrogate: Surrogate, name: AcquisitionName, pending: Float[np.ndarray, "q n_params"]) -> Score:
+def score_function(
+    surrogate: Surrogate,
+    name: AcquisitionName,
+    pending: Float[np.ndarray, "q n_params"],
+    targets: Mapping[str, float] | None = None,
+) -> Score:
     """The score of a named acquisition function; the variance is that after solves at the pending points.
 
     `coefficient-std`: the standard deviation of the GP coefficients, each relative to its own variation.
     `field-std`: that of the field, propagated through all stages, relative to the solution, and larger where the errors
         of folds nearby are larger than it said.
     `integrated-variance`: the root of the reduction of the mean of `field-std` squared over the box.
+
+    With targets of single outputs, `field-std` is the largest estimated error of these, in units of its target.
+
+    Args:
+        targets: output or quantity of interest -> the error that is to be reached.
     """
     if name == "coefficient-std":
         return lambda mu: surrogate.coefficient_std(mu, pending)
+    known = {one: limit for one, limit in (targets or {}).items() if one in surrogate.error_estimates}
+    if name == "field-std" and known:
+
+        def largest(mu: Float[np.ndarray, "n n_params"]) -> Float[np.ndarray, " n"]:
+            errors = [
+                surrogate.relative_std(mu, pending, n_time=SCORED_TIMES, field=one) / limit
+                for one, limit in known.items()
+            ]
+            return np.max(errors, axis=0)
+
+        return largest
     if name == "field-std":
         return lambda mu: surrogate.acquisition_score(mu, pending, n_time=SCORED_TIMES)
     space = surrogate.space
@@ -78,7 +100,12 @@ class PointSets:
 
 @limited_threads()
 def propose(
-    surrogate: Surrogate, settings: SamplingSettings, points: PointSets, n: int, seed: int
+    surrogate: Surrogate,
+    settings: SamplingSettings,
+    points: PointSets,
+    n: int,
+    seed: int,
+    targets: Mapping[str, float] | None = None,
 ) -> tuple[Float[np.ndarray, "n n_params"], Float[np.ndarray, " n"]]:
     """The next `n` points and their scores, chosen one after the other, each with the earlier ones as pending points.
 
@@ -86,6 +113,7 @@ def propose(
 
     Args:
         seed: of the candidates.
+        targets: as for `score_function`.
 
     Returns:
         Points in physical units and scores; fewer than `n` if no score exceeds `MIN_SCORE` any more, and none where no
@@ -96,7 +124,7 @@ def propose(
     if settings.acquisition == "sobol":
         sobol = next_sobol(surrogate.space, points.known, n, seed, points.available)
         return sobol, np.zeros(len(sobol))
-    choice = _Choice(surrogate, settings, points)
+    choice = _Choice(surrogate, settings, points, targets)
     chosen, scores = np.empty((0, surrogate.space.n_params)), list[float]()
     for i in range(n):
         point, value = choice.next_point(chosen, seed + i)
@@ -111,8 +139,14 @@ def propose(
 class _Choice:
     """The choice of single points with one surrogate."""
 
-    def __init__(self, surrogate: Surrogate, settings: SamplingSettings, points: PointSets) -> None:
-        self.surrogate, self.settings, self.points = surrogate, settings, points
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        settings: SamplingSettings,
+        points: PointSets,
+        targets: Mapping[str, float] | None = None,
+    ) -> None:
+        self.surrogate, self.settings, self.points, self.targets = surrogate, settings, points, targets
         self.space = surrogate.space
         self.x_known = self.space.to_unit(points.known)
         # Known points without a solution, such as failed ones, would be proposed for ever, so they count as pending.
@@ -133,7 +167,8 @@ class _Choice:
     ) -> tuple[Float[np.ndarray, " n_params"], float]:
         """The point with the highest score, with `chosen` as pending points, and that score."""
         space, available = self.space, self.points.available
-        score = score_function(self.surrogate, self.settings.acquisition, np.concatenate([self.unsolved, chosen]))
+        pending = np.concatenate([self.unsolved, chosen])
+        score = score_function(self.surrogate, self.settings.acquisition, pending, self.targets)
         if self.succeeds is not None:
             score = _product(score, self.succeeds)
         taken = np.concatenate([self.x_known, space.to_unit(chosen)])

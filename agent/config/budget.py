@@ -1,10 +1,11 @@
 """The budget of a campaign, and the reasons for which a campaign ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class StopReason(StrEnum):
@@ -19,20 +20,36 @@ class StopReason(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-def _from_percentage(value: Any) -> Any:
-    """A percentage such as "0.3%" as a fraction; other values are returned unchanged."""
-    if isinstance(value, str) and value.strip().endswith("%"):
+def _targets(value: Any) -> Any:
+    """A target error, or one for each name, as fractions; percentages such as "0.3%" are converted."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        return _target(value)
+    found = {}
+    for name, one in value.items():
         try:
-            return float(value.strip().removesuffix("%")) / 100
-        except ValueError:
-            raise ValueError(f"'{value}' is not a percentage; write for example 0.3% or 0.003") from None
-    return value
+            found[str(name)] = _target(one)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return found
 
 
-def _below_one(value: float | None) -> float | None:
-    if value is not None and value >= 1:
-        raise ValueError(f"must be a fraction below 1, got {value:g}; write '{value:g}%' for a percentage")
-    return value
+def _target(value: Any) -> float:
+    text = str(value).strip()
+    is_percentage = isinstance(value, str) and text.endswith("%")
+    try:
+        number = float(text.removesuffix("%")) / 100 if is_percentage else float(value)
+    except (TypeError, ValueError):
+        kind = "percentage" if is_percentage else "number"
+        raise ValueError(f"'{value}' is not a {kind}; write for example 0.3% or 0.003") from None
+    if not isfinite(number):
+        raise ValueError(f"must be finite, got {value}")
+    if number <= 0:
+        raise ValueError(f"must be greater than 0, got {value}")
+    if number >= 1:
+        raise ValueError(f"must be a fraction below 1, got {number:g}; write '{number:g}%' for a percentage")
+    return number
 
 
 class BudgetSettings(BaseModel):
@@ -46,7 +63,8 @@ class BudgetSettings(BaseModel):
         core_hours: core-hours of solves and trainings, summed over resumed runs, with failed, interrupted and
             validation solves; None for no limit.
         target_error: estimated relative error at which the campaign ends, as a fraction or as text with a percent sign
-            ("0.3%"); None for no target.
+            ("0.3%"); or name of an output or quantity of interest -> such an error, all of which are to be reached;
+            None for no target.
         check_solves: so many of the newest solves must have been predicted within `target_error`, too, by the model
             that was there before them, for the target to count as reached; 0: the estimate alone decides.
         max_failures: number of failed points after which the campaign ends.
@@ -59,12 +77,20 @@ class BudgetSettings(BaseModel):
     solver_runs_per_round: int | None = Field(default=None, ge=1)
     wall_time_s: float | None = Field(default=None, gt=0)
     core_hours: float | None = Field(default=None, gt=0)
-    target_error: Annotated[
-        float | None, Field(gt=0), AfterValidator(_below_one), BeforeValidator(_from_percentage)
-    ] = None
+    target_error: Annotated[float | dict[str, float] | None, BeforeValidator(_targets)] = None
     check_solves: int = Field(default=2, ge=0)
     max_failures: int = Field(default=5, ge=1)
     charge_failures: bool = True
+
+    @property
+    def overall_target(self) -> float | None:
+        """The target of the error of all outputs together; None without one."""
+        return None if isinstance(self.target_error, dict) else self.target_error
+
+    @property
+    def output_targets(self) -> dict[str, float]:
+        """Targets of the errors of single outputs."""
+        return self.target_error if isinstance(self.target_error, dict) else {}
 
 
 class Budget:
@@ -92,8 +118,22 @@ class Budget:
         The estimate alone is within it too early in lucky rounds: with plain kriging on seventeen problems, 23 % of
         such stops had a true error above 1.5 times the target; with two newest errors within it, 4 %.
         """
-        target, n = self.settings.target_error, self.settings.check_solves
-        if target is None or error_estimate is None or error_estimate > target:
+        target = self.settings.overall_target
+        return target is not None and self._reaches(target, error_estimate, found_errors)
+
+    def reaches_targets(
+        self, error_estimates: Mapping[str, float | None], found_errors: Mapping[str, Sequence[float]]
+    ) -> bool:
+        """`reaches_target` for the targets of single outputs, all of which must be reached; False without any."""
+        targets = self.settings.output_targets
+        return bool(targets) and all(
+            self._reaches(target, error_estimates.get(name), found_errors.get(name, ()))
+            for name, target in targets.items()
+        )
+
+    def _reaches(self, target: float, error_estimate: float | None, found_errors: Sequence[float]) -> bool:
+        n = self.settings.check_solves
+        if error_estimate is None or error_estimate > target:
             return False
         checked = found_errors[-n:] if n else ()
         return len(checked) == n and all(error <= target for error in checked)
@@ -106,6 +146,7 @@ class Budget:
         failures: int,
         core_hours: float = 0.0,
         found_errors: Sequence[float] = (),
+        outputs_reached: bool = False,
     ) -> StopReason | None:
         """The limit that has been reached; None to continue.
 
@@ -119,9 +160,10 @@ class Budget:
             failures: failed points so far.
             core_hours: core-hours so far.
             found_errors: of the model before each solve, at its point, the newest last.
+            outputs_reached: whether the targets of single outputs are reached (`reaches_targets`).
         """
         s = self.settings
-        if self.reaches_target(error_estimate, found_errors):
+        if outputs_reached or self.reaches_target(error_estimate, found_errors):
             return StopReason.TARGET_ERROR
         if failures >= s.max_failures:
             return StopReason.MAX_FAILURES

@@ -64,6 +64,11 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     root: Path = Field(Path("mlruns"), description="folder of all local state")
     seed: int = Field(0, ge=0, lt=2**63)
     problem: ProblemSettings
+    outputs: dict[str, str] = Field(
+        {},
+        description="quantities of interest, by name: max | min | mean | integral over time, space or axes of FIELD; "
+        "FIELD at x=0.5, time=1; or package.module:function of the fields",
+    )
     budget: BudgetSettings
     sampling: SamplingSettings = SamplingSettings()
     model: ModelSettings = Field(default_factory=lambda: ModelSettings.model_validate({}))

@@ -1,7 +1,8 @@
 """The choice of points as a task for a worker, which loads a saved surrogate."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class ProposeTask:
         points: known, failed and available points, as `propose` takes them.
         n: number of points to choose.
         seed: of the candidates.
+        targets: output -> error that is to be reached, as `propose` takes them.
     """
 
     task_id: int
@@ -29,6 +31,7 @@ class ProposeTask:
     points: PointSets
     n: int
     seed: int
+    targets: Mapping[str, float] = field(default_factory=dict)
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "ProposeResult":
         """The result if the worker was lost."""
@@ -64,7 +67,7 @@ def execute_proposal(task: ProposeTask) -> ProposeResult:
     try:
         with download_from(task.place) as folder:
             surrogate = Surrogate.load(folder)
-        mus, scores = propose(surrogate, task.sampling, task.points, task.n, task.seed)
+        mus, scores = propose(surrogate, task.sampling, task.points, task.n, task.seed, task.targets)
     except Exception as error:
         failure = TaskFailure("exception", described(error))
         return ProposeResult(task.task_id, task.points.known[:0], [], started_at, time.time(), worker, failure)

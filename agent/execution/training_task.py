@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class TrainTask:
         gpus: number of GPUs, if the machine has any.
         memory_mb: memory for arrays of the size of the solutions.
         before: folder or URL of the model of the round before, which the new solutions test; None for the first one.
+        quantities: quantities of interest that the surrogate is to know: name -> how it is computed.
     """
 
     task_id: int
@@ -52,6 +53,7 @@ class TrainTask:
     gpus: float = 0.0
     memory_mb: int = MEMORY_MB
     before: str | None = None
+    quantities: Mapping[str, str] = field(default_factory=dict)
 
     def lost(self, failure: TaskFailure, submitted_at: float) -> "TrainResult":
         """The result if the worker was lost."""
@@ -109,6 +111,7 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
             device=device,
             before=before,
             memory_mb=task.memory_mb,
+            quantities=task.quantities,
         )
     with upload_to(task.place) as folder:
         surrogate.save(folder)

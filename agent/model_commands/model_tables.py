@@ -115,6 +115,12 @@ def show_prediction(console: Console, found: Mapping[str, Any]) -> None:
     }
     if len(found["fields"]) > 1:
         facts |= {name: _field(one) for name, one in found["fields"].items()}
+    for name, one in found.get("quantities", {}).items():
+        if isinstance(one["value"], float):
+            band = f"90 % band {one['low']:.4g} to {one['high']:.4g}"
+            facts[name] = f"{one['value']:.4g}, std {one['std']:.2g}, {band}"
+        else:
+            facts[name] = f"{len(one['value'])} values; --json prints them"
     if found["max_std"] is not None:
         facts["largest std"] = f"{found['max_std']:.2g}"
     facts["estimated error"] = f"{percent(found['estimated_relative_error'])}, relative, largest over time"

@@ -42,6 +42,10 @@ def predict(
     plot: Annotated[Path | None, typer.Option(help="Write a figure of the trajectory to this file: .png")] = None,
     std: Annotated[bool, typer.Option("--std/--no-std", help="Compute the standard deviation.")] = True,
     quantiles: Annotated[str | None, typer.Option(help="Also write these quantiles: 5%,95%")] = None,
+    qoi: Annotated[
+        list[str] | None,
+        typer.Option(help="Also this quantity of interest: its name, 'max over time of T', or all; may be repeated."),
+    ] = None,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow points and times outside the trained ranges.")
     ] = False,
@@ -72,6 +76,10 @@ def predict(
 
                 check_figure(plot, request)
             found: dict[str, Any] = {"model": model, **predict_to(surrogate, request, out)}
+            if qoi:
+                from mlasdi.agent.prediction import quantities_of
+
+                found["quantities"] = quantities_of(surrogate, request, qoi)
         for warning in found["warnings"]:
             typer.echo(f"warning: {warning}", err=True)
         if plot is not None:

@@ -119,6 +119,36 @@ def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dic
     }
 
 
+@limited_threads()
+def quantities_of(surrogate: Surrogate, request: Request, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Quantities of interest at the points of a request, as JSON: `value`, `std` and the 90 % band `low` to `high`.
+
+    Each is a number for one point, and a list for several points or over the axes that are left.
+
+    Args:
+        wanted: names of the model's, `all` of these, or how one is computed.
+
+    Raises:
+        ValueError: one cannot be computed, or the model has none.
+    """
+    names = [name for one in wanted for name in (surrogate.quantities if one == "all" else [one])]
+    if not names:
+        raise ValueError("--qoi all: the model was trained without quantities; give for example 'max over time of u'")
+    found: dict[str, dict[str, Any]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExtrapolationWarning)  # the prediction has checked this
+        for point in request.points:
+            prediction = surrogate.predict(point[None], request.times)
+            for name in names:
+                one = prediction.quantity(name)
+                values = {"value": one.mean, "std": one.std, "low": one.quantile(0.05), "high": one.quantile(0.95)}
+                for key, value in values.items():
+                    found.setdefault(name, {}).setdefault(key, []).append(value[0].tolist())
+    if len(request.points) > 1:
+        return found
+    return {name: {key: values[0] for key, values in one.items()} for name, one in found.items()}
+
+
 def _contents(surrogate: Surrogate, request: Request) -> Contents:
     t = surrogate.t if request.times is None else request.times
     layout = request.selection.layout(surrogate.layout)

@@ -55,7 +55,7 @@ class ReportData:
             "uncertainty_map": self.uncertainty,
             "trajectories": [] if self.surrogate is None else trajectories(self.surrogate, shown),
             "lost": lost,
-            "convergence": charts.convergence(self._rounds(), self.config.budget.target_error),
+            "convergence": charts.convergence(self._rounds(), self.config.budget.overall_target),
             "error_split": charts.error_split(stages, report.get("error_split")),
             "reliability": charts.reliability(report.get("reliability")),
             "cost": charts.cost(self.ledger.seconds()),

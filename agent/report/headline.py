@@ -37,7 +37,7 @@ def headline(data: ReportData, spent: Mapping[str, float]) -> list[Card]:
 
 def _error(data: ReportData) -> Card:
     assert data.report is not None
-    estimate, target = data.report["error_estimate"], data.config.budget.target_error
+    estimate, target = data.report["error_estimate"], data.config.budget.overall_target
     if data.assessment is None:
         value = percent(estimate)
         remark = "largest error over the box, estimated by the model; not validated"
@@ -49,6 +49,10 @@ def _error(data: ReportData) -> Card:
         remark += f"Estimate without validation: {percent(estimate)}"
     if target is not None:
         remark += f". Target {percent(target)}: {_reached(data, target, estimate)}"
+    for name, limit in data.config.budget.output_targets.items():
+        known = data.report.get("outputs", {}).get(name, {}).get("error_estimate")
+        reached = "not known yet" if known is None else f"estimated {percent(known)}"
+        remark += f". Target {percent(limit)} of {name}: {reached}"
     return Card("Error", value, remark)
 
 

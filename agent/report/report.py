@@ -74,7 +74,7 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
 
 
 def _findings(config: Config, model: AssessedModel) -> tuple[Finding, ...]:
-    target, assessment = config.budget.target_error, model.assessment
+    target, assessment = config.budget.overall_target, model.assessment
     if assessment is None:
         return diagnose(model.surrogate, target, model.split)
     return diagnose(model.surrogate, target, model.split, float(assessment.final.max()), assessment.coverage)
@@ -91,8 +91,17 @@ def output_errors(surrogate: Surrogate, assessment: Assessment | None) -> dict[s
             "mean_error": float(known[name].mean()) if name in known else None,
             "coverage": coverage.get(name),
         }
+        | _quantity(surrogate, name)
         for name, estimate in surrogate.error_estimates.items()
     }
+
+
+def _quantity(surrogate: Surrogate, name: str) -> dict[str, Any]:
+    """How a quantity of interest is computed, and its values at the training points if it is one number."""
+    if name not in surrogate.record.quantities:
+        return {}
+    values = surrogate.record.quantities[name].values
+    return {"quantity": surrogate.quantities.get(name), "values": list(values) or None}
 
 
 def failures(ledger: Ledger) -> list[dict[str, Any]]:

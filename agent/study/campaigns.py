@@ -22,7 +22,7 @@ from mlasdi.surrogate import Surrogate
 if TYPE_CHECKING:
     import pandas as pd
 
-SECTIONS = ("sampling", "model", "validation", "cluster", "tracking", "budget")
+SECTIONS = ("sampling", "model", "validation", "cluster", "tracking", "budget", "outputs")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def build(
     parameters: Mapping[str, Any],
     *,
     solver_runs: int,
-    target_error: float | str | None = None,
+    target_error: float | str | Mapping[str, float | str] | None = None,
     name: str | None = None,
     root: str | Path = "mlruns",
     fields: tuple[str, ...] | list[str] = (),
@@ -116,7 +116,8 @@ def build(
             of the other forms of a `callable` solver. Or its name, `"package.module:name"`.
         parameters: the box: name -> `(low, high)`, or a `mlasdi.Parameter`.
         solver_runs: number of solves.
-        target_error: relative error at which to stop earlier, such as `"1%"` or `0.01`.
+        target_error: relative error at which to stop earlier, such as `"1%"` or `0.01`; or name of an output or
+            quantity of interest -> such an error.
         name: of the campaign; by default that of the function. Another campaign needs another name.
         root: folder of all files.
         fields: names of the fields that `solve` returns; `u` by default.
@@ -124,7 +125,7 @@ def build(
         seed: of everything random.
         progress: print a line for every event.
         **sections: further sections of the configuration, such as `model={"effort": "quick"}` or
-            `sampling={"batch": 4}`.
+            `sampling={"batch": 4}`, or quantities of interest `outputs={"peak": "max over time and space of T"}`.
 
     Returns:
         The study, with the model.

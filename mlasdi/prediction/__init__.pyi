@@ -1,5 +1,6 @@
 from .field_axes import FieldAxes as FieldAxes
 from .plots import NotebookFigure as NotebookFigure
+from .quantities import QuantityPrediction as QuantityPrediction
 from .queries import ExtrapolationWarning as ExtrapolationWarning
 from .queries import Probes as Probes
 from .queries import beyond_box as beyond_box

@@ -1,13 +1,14 @@
 """Predicted trajectories: arrays, and the names of their axes, fields and parameters."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri
 
+from mlasdi.prediction.quantities import QuantityPrediction, quantity_of
 from mlasdi.prediction.tables import html_table, short_number
 from mlasdi.solvers import ParameterSpace, StateLayout
 
@@ -30,6 +31,8 @@ class Prediction:
         mu: parameters `[param, n_params]`, in physical units; None where they are not known.
         space: names and units of the parameters.
         layout: fields and grid of the values; None where they have no names, such as those of joined probes.
+        samples: draws so many trajectories `[param, sample, time, state]` with a generator.
+        quantities: quantities of interest that the model knows by name -> how they are computed.
     """
 
     t: Float[np.ndarray, " time"]
@@ -38,6 +41,8 @@ class Prediction:
     mu: Float[np.ndarray, "param n_params"] | None = None
     space: ParameterSpace | None = None
     layout: StateLayout | None = None
+    samples: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False, compare=False)
+    quantities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -68,6 +73,25 @@ class Prediction:
             raise ValueError(f"kind '{kind}': give 'mean' or 'std'")
         values = layout.split(self.mean if kind == "mean" else self._std(f"the deviation of '{name}'"))[name]
         return values[:, 0] if layout.of(name).steady else values
+
+    def quantity(self, wanted: str, n_samples: int = 200, seed: int = 0) -> "QuantityPrediction":
+        """A quantity of interest of each trajectory, with its uncertainty by trajectories drawn from the prediction.
+
+        Args:
+            wanted: name of one that the model was trained with, or how it is computed (see
+                `mlasdi.solvers.outputs.quantity`): `"max over time and space of T"`, `"T at x=0.5, time=1"`, or
+                `"package.module:function"` of the fields.
+            n_samples: number of trajectories that are drawn.
+            seed: of these.
+
+        Returns:
+            The quantity of the mean prediction, its standard deviation, and its samples.
+
+        Raises:
+            ValueError: it cannot be read or computed, there is no standard deviation, or it is a function that is known
+                by its name only: code is run only if its module is named here.
+        """
+        return quantity_of(self, wanted, n_samples, seed)
 
     def quantile(self, level: float) -> Float[np.ndarray, "param time state"]:
         """Quantile of each value, by the normal distribution with its mean and standard deviation.

@@ -1,5 +1,6 @@
 from .error_norms import covered as covered
 from .error_norms import max_relative_error as max_relative_error
+from .error_norms import quantity_error as quantity_error
 from .error_norms import relative as relative
 from .error_norms import relative_error as relative_error
 from .files import SurrogateError as SurrogateError

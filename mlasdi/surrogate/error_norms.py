@@ -30,6 +30,16 @@ def max_relative_error(
     return np.asarray(relative_error(truth, prediction).max(axis=-1))
 
 
+def quantity_error(truth: Float[np.ndarray, "*axes"], found: Float[np.ndarray, "*axes"], scale: float) -> float:
+    """|q - q~| / max(|q|, 0.1 scale) in the L2 norm over the axes of a quantity.
+
+    Args:
+        scale: typical size of the quantity.
+    """
+    size = max(float(np.linalg.norm(truth)), SMALL * scale, float(np.finfo(float).tiny))
+    return float(np.linalg.norm(truth - found)) / size
+
+
 def covered(
     truth: Float[np.ndarray, "*shape"], mean: Float[np.ndarray, "*shape"], std: Float[np.ndarray, "*shape"], z: float
 ) -> Bool[np.ndarray, "*shape"]:

@@ -93,7 +93,16 @@ class Predictor:
                     left_out = self.basis.truncation_rms * basis.unit
                     spread[rows][part] = np.hypot(basis.lift_std(steps[:, part]), left_out)
         layout = self.layout if probes is None else probes.layout
-        return Prediction(times, mean, spread, given, self.space, layout)
+
+        def samples(n: int, generator: np.random.Generator) -> np.ndarray:
+            return self.sample(given, n, generator, times, probes=probes)
+
+        return Prediction(times, mean, spread, given, self.space, layout, samples, self.quantities)
+
+    @property
+    def quantities(self) -> dict[str, str]:
+        """Quantities of interest that were asked for when the model was trained: name -> how they are computed."""
+        return dict(self.info.get("quantities", {}))
 
     def outside(self, mu: Points, t: Float[np.ndarray, " time"] | None = None) -> str:
         """A text that says which of the points or times lie outside the trained ranges; empty if none do."""

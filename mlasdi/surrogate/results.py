@@ -130,15 +130,20 @@ class PrequentialErrors:
 
 @dataclass(frozen=True)
 class FieldErrors:
-    """Errors of one field by the model's own account, relative to the norm of that field.
+    """Errors of one field or quantity of interest by the model's own account, relative to its norm.
 
     Attributes:
         estimate: of the largest error over the parameter box, as a fraction; None where it is unknown.
-        calibration: errors and standard deviations of the folds, by which the standard deviation is calibrated.
+        calibration: errors and standard deviations of the folds, by which the standard deviation is calibrated. That of
+            a quantity of interest has the standard deviations of the state.
+        scale: root mean square of a quantity of interest over the training points.
+        values: of a quantity that is one number, at the training points.
     """
 
     estimate: float | None
     calibration: LocalCalibration = field(default_factory=LocalCalibration)
+    scale: float = 0.0
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,7 @@ class TrainingRecord:
             how much the disagreement widens them; empty where they are not known.
         noise_level: standard deviation of the noise in the snapshots, relative to that of the values.
         fields: errors of each field, where there are several.
+        quantities: errors of each quantity of interest.
     """
 
     stage_names: tuple[str, ...]
@@ -201,6 +207,7 @@ class TrainingRecord:
     disagreement: Disagreement = field(default_factory=Disagreement)
     bands: LocalCalibration = field(default_factory=LocalCalibration)
     fields: Mapping[str, FieldErrors] = field(default_factory=dict)
+    quantities: Mapping[str, FieldErrors] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:

@@ -97,10 +97,11 @@ def assembled(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> dic
     record["prequential"] = PrequentialErrors(**record.get("prequential", {}))
     balance = arrays.get("basis.balance", np.ones(1))  # models of earlier versions have fields of one size
     columns = arrays["basis.mean"], arrays["basis.modes"]
-    record["fields"] = {
-        name: FieldErrors(one["estimate"], LocalCalibration(**one["calibration"]))
-        for name, one in record.get("fields", {}).items()
-    }
+    for kind in ("fields", "quantities"):
+        record[kind] = {
+            name: FieldErrors(**{**one, "calibration": LocalCalibration(**one["calibration"])})
+            for name, one in record.get(kind, {}).items()
+        }
     basis = PodBasis(*columns, unit=arrays["basis.unit"], balance=balance, **description["basis"])
     return {
         "space": ParameterSpace.from_json(description["parameters"], description.get("constraints", ())),

@@ -45,11 +45,11 @@ class Surrogate(Predictor, Analyses):
 
     @property
     def error_estimates(self) -> dict[str, float | None]:
-        """`error_estimate` of each field, relative to the norm of that field."""
-        if len(self.layout.fields) == 1:
-            return {self.layout.fields[0]: self.error_estimate}
-        known = self.record.fields
-        return {name: known[name].estimate if name in known else None for name in self.layout.fields}
+        """`error_estimate` of each field and quantity of interest, relative to its own norm."""
+        known: dict[str, float | None] = dict.fromkeys(self.layout.fields)
+        if len(known) == 1:
+            known = {self.layout.fields[0]: self.error_estimate}
+        return known | {name: one.estimate for name, one in {**self.record.fields, **self.record.quantities}.items()}
 
     @property
     def scaling_laws(self) -> dict[str, str]:
@@ -70,13 +70,13 @@ class Surrogate(Predictor, Analyses):
             pending: points `[q, n_params]` whose solves are under way; they count as known.
             n_time: evaluate at most `n_time` of the training times, at equal strides; all by default. Equidistant times
                 stay equidistant, which is several times cheaper.
-            field: name of a field: its own error, relative to its own norm.
+            field: name of a field or quantity of interest: its own error, relative to its own norm.
 
         Raises:
             ValueError: there is no such field.
         """
         x = self.space.to_unit(self.space.as_array(mu))
-        std = self._std(mu, pending, n_time, field)
+        std = self._std(mu, pending, n_time, None if field in self.record.quantities else field)
         return self._calibration(field).estimate(x, std)
 
     @limited_threads()
@@ -90,6 +90,8 @@ class Surrogate(Predictor, Analyses):
         return self._std(mu, pending, n_time)
 
     def _calibration(self, field: str | None) -> LocalCalibration:
+        if field is not None and field in self.record.quantities:
+            return self.record.quantities[field].calibration
         if field is None or len(self.layout.fields) == 1:
             return self.record.calibration
         return self.record.fields[field].calibration if field in self.record.fields else LocalCalibration()

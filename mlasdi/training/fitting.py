@@ -30,6 +30,7 @@ from mlasdi.training.settings import ModelSettings
 from mlasdi.validation import (
     diagnose,
     distance_correlations,
+    known_quantities,
     latent_correlations,
     mean_errors,
     prequential_errors,
@@ -52,6 +53,7 @@ def fit(
     device: str = "cpu",
     before: Surrogate | None = None,
     memory_mb: int = MEMORY_MB,
+    quantities: Mapping[str, str] | None = None,
 ) -> Surrogate:
     """Fit a surrogate to training trajectories, in one thread or as many as `limited_threads` around it allows.
 
@@ -67,9 +69,12 @@ def fit(
             estimate together with leave-one-out errors.
         memory_mb: memory for arrays of the size of the states, in MB. Where several copies of the states do not fit in
             it, they are read in blocks, and coordinates are not rescaled.
+        quantities: quantities of interest, name -> how it is computed (`mlasdi.solvers.outputs.quantity`): the
+            surrogate knows them by name, with their errors.
 
     Raises:
-        ValueError: fewer than two different training points, or `before` is a surrogate of another problem.
+        ValueError: a quantity cannot be computed, there are fewer than two different training points, or `before` is a
+            surrogate of another problem.
     """
     start = time.perf_counter()
     data, prequential = data.limited_to(memory_mb), PrequentialErrors()
@@ -103,10 +108,15 @@ def fit(
         model=winner.model,
         encoder=winner.encoder,
         record=replace(record, fit_s=time.perf_counter() - start),
-        info={**(info or {}), "thinning_error": thinning_error},
+        info={**(info or {}), "thinning_error": thinning_error, "quantities": dict(quantities or {})},
         time_scaling=context.aligned.time_scaling,
         coordinate_scaling=context.aligned.coordinate_scaling,
     )
+    errors = winner.errors
+    box = None if errors.points is None or errors.deviations is None else (errors.points, errors.deviations[0])
+    known = box if surrogate.error_estimate is not None else None
+    of_quantities = known_quantities(surrogate, data, context.data, quantities or {}, known)
+    surrogate = replace(surrogate, record=replace(surrogate.record, quantities=of_quantities))
     findings = tuple(asdict(finding) for finding in diagnose(surrogate))
     return replace(surrogate, record=replace(surrogate.record, findings=findings))
 

@@ -19,6 +19,8 @@ from .mapping import parallel_map as parallel_map
 from .mapping import serial_map as serial_map
 from .mapping import use_workers as use_workers
 from .prequential import prequential_errors as prequential_errors
+from .quantity_errors import known_quantities as known_quantities
+from .quantity_errors import solution_errors as solution_errors
 from .stage_measures import distance_correlations as distance_correlations
 from .stage_measures import latent_correlations as latent_correlations
 from .stage_measures import training_errors as training_errors

@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots, field_parts
 from mlasdi.solvers.storage import StoredRun, atomic_write, block_ranges
 from mlasdi.surrogate import Surrogate, covered, relative
+from mlasdi.validation.quantity_errors import solution_errors
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
@@ -37,7 +39,8 @@ class Assessment:
         coverage: part of the values that the 90 % band contains.
         reliability: part of the values that the central band of each probability in `LEVELS` contains `[level]`; None
             in assessments of versions that did not measure it.
-        fields: field -> its largest error over time, of the whole surrogate, relative to its own norm `[param]`.
+        fields: field -> its largest error over time, of the whole surrogate, relative to its own norm `[param]`; and
+            quantity of interest -> its error.
         field_coverage: field -> part of its values that the 90 % band contains.
     """
 
@@ -103,12 +106,17 @@ def assess(
     """
     every = max(n_truths // COVERAGE_POINTS, 1)
     fields, several = surrogate.layout.fields, len(surrogate.layout.fields) > 1
-    points, errors, shares, of_fields = [], [], [], []
+    by_name: dict[str, list[float]] = defaultdict(list)
+    points, errors, shares = [], [], []
     for i, (mu, truth) in enumerate(truths):
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
-        if several:
-            of_fields.append(_field_errors(surrogate, mu, truth))
+        found = dict(zip(fields, _field_errors(surrogate, mu, truth), strict=True)) if several else {}
+        if surrogate.record.quantities:
+            prediction = surrogate.predict(mu, truth.t, std=False).mean[0]
+            found |= solution_errors(surrogate, truth.t, np.asarray(truth.u[:]), prediction)
+        for name, error in found.items():
+            by_name[name].append(error)
         if i % every == 0:
             shares.append(_covered_shares(surrogate, mu, truth))
     by_field = np.mean(shares, axis=0)
@@ -119,7 +127,7 @@ def assess(
         by_stage,
         float(reliability[at_90]),
         reliability,
-        dict(zip(fields, np.array(of_fields).T if several else by_stage[-1:], strict=True)),
+        ({} if several else {fields[0]: by_stage[-1]}) | {name: np.array(found) for name, found in by_name.items()},
         dict(zip(fields, by_field[at_90].tolist(), strict=True)),
     )
 

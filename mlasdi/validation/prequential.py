@@ -7,6 +7,7 @@ from mlasdi.preprocessing import TrainingData, places_among
 from mlasdi.solvers import field_parts
 from mlasdi.solvers.storage import block_ranges
 from mlasdi.surrogate import PrequentialErrors, Surrogate, relative
+from mlasdi.validation.quantity_errors import solution_errors
 
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
@@ -55,6 +56,10 @@ def _errors(
         for found, u in ((norms, truth), (distances, truth - basis.lift(coordinates[rows]))):
             parts = u / unit, *field_parts(u, layout.sizes)
             found[:, rows] = [np.linalg.norm(part, axis=-1) for part in parts]
-    errors = relative(distances, norms).max(axis=-1)
-    whole, *of_fields = np.where(np.isfinite(errors), errors, FAR_OFF).tolist()
-    return whole, dict(zip(layout.fields, of_fields, strict=True))
+    whole, *of_fields = relative(distances, norms).max(axis=-1).tolist()
+    errors = dict(zip(layout.fields, of_fields, strict=True))
+    if surrogate.record.quantities:
+        truth = data.trajectory(i, times)
+        errors |= solution_errors(surrogate, data.t[times], truth, basis.lift(coordinates))
+    finite = {name: error if np.isfinite(error) else FAR_OFF for name, error in errors.items()}
+    return (whole if np.isfinite(whole) else FAR_OFF), finite

@@ -72,6 +72,28 @@ def test_outputs_of_every_shape_are_one_model(tmp_path):
     np.testing.assert_array_equal(again.predict(new).std, prediction.std)
 
 
+def test_quantities_of_interest_are_known_by_name(tmp_path):
+    found = fitted(outputs={"peak": "max over time and space of u", "probe": "u at x=0.3"})
+    found.save(tmp_path / "model")
+    model, new = mlasdi.load(tmp_path / "model"), np.array([[1.3, 0.7], [1.8, 0.9]])
+    prediction = model.predict(new)
+    peak = prediction.quantity("peak")
+    assert peak.mean == pytest.approx(heat(new).max(axis=(1, 2)), rel=0.05)
+    assert peak.samples.shape == (2, 200)
+    assert (peak.std > 0).all()
+    np.testing.assert_array_equal(peak.std, prediction.quantity("max over time and space of u").std)
+    assert prediction.quantity("probe").mean.shape == (2, len(T))
+    assert 0 < model.error_estimates["peak"] < 0.5
+    assert model.describe()["error_estimates"].keys() == {"u", "peak", "probe"}
+    for bad, told in (({"n_samples": 1}, "n_samples 1: at least 2"), ({"wanted": "most"}, "there is no field 'most'")):
+        with pytest.raises(ValueError, match=told):
+            prediction.quantity(**{"wanted": "peak", **bad})
+    with pytest.raises(ValueError, match="predict with std=True"):
+        model.predict(new, std=False).quantity("peak")
+    with pytest.raises(ValueError, match="level between 0 and 1"):
+        peak.quantile(1.0)
+
+
 @pytest.mark.parametrize("kind", ["mlasdi", "snapshot-gp"])
 def test_steady_solutions_have_no_times(kind, tmp_path):
     new = np.array([[1.3, 0.7]])

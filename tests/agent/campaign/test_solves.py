@@ -274,7 +274,9 @@ def test_solutions_on_different_grids_are_refused(solves: Solves, monkeypatch: p
     monkeypatch.setattr(Faulty, "solve", remeshing)
     monkeypatch.setattr(Faulty, "layout", None)
     run(solves)
-    told = r"\{'a': 2\.0\} has other fields or another grid \(u on 6 points\) than that at \{'a': 1\.0\} \(u on 5 points\)"
+    told = (
+        r"\{'a': 2\.0\} has other fields or another grid \(u on 6 points\) than that at \{'a': 1\.0\} \(u on 5 points\)"
+    )
     with pytest.raises(SolvesError, match=told):
         training_data(solves, 0)[0]
 

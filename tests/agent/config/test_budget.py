@@ -116,6 +116,8 @@ def test_target_error_forms(given, fraction):
         ("target_error", "x%", "not a percentage"),
         ("target_error", "small", "number"),
         ("target_error", math.nan, "finite"),
+        ("target_error", {"peak": "150%"}, "peak: must be a fraction below 1"),
+        ("target_error", {"peak": "low"}, "peak: 'low' is not a number"),
         ("check_solves", -1, "greater than or equal to 0"),
         ("max_failures", 0, "greater than or equal to 1"),
         ("max_solves", 3, "Extra inputs"),
@@ -127,6 +129,22 @@ def test_bad_settings_are_refused_with_the_key(key, value, told):
     (error,) = caught.value.errors()
     assert error["loc"] == (key,)
     assert told in error["msg"]
+
+
+def test_targets_of_outputs_must_all_be_reached():
+    settings = BudgetSettings(solver_runs=9, target_error={"peak": "1%", "T": 0.05}, check_solves=2)
+    assert settings.output_targets == {"peak": 0.01, "T": 0.05}
+    assert settings.overall_target is None
+    assert BudgetSettings(solver_runs=9, target_error="2%").overall_target == 0.02
+    budget, found = Budget(settings), {"peak": [0.5, 0.01, 0.002], "T": [0.04, 0.03]}
+    assert budget.reaches_targets({"peak": 0.009, "T": 0.05}, found)
+    assert not budget.reaches_targets({"peak": 0.011, "T": 0.05}, found)
+    assert not budget.reaches_targets({"peak": 0.009, "T": None}, found)
+    assert not budget.reaches_targets({"peak": 0.009, "T": 0.05}, {**found, "T": [0.03]})
+    assert not budget.reaches_targets({"peak": 0.009, "T": 0.05}, {**found, "peak": [0.02, 0.001]})
+    assert not Budget(BudgetSettings(solver_runs=9)).reaches_targets({"peak": 0.0}, {})
+    assert budget.stop_reason(3, 0.0, None, 0, outputs_reached=True) is StopReason.TARGET_ERROR
+    assert budget.stop_reason(3, 0.0, 1e-9, 0, found_errors=[0.0, 0.0]) is None
 
 
 def test_settings_are_frozen():
