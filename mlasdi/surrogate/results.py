@@ -76,7 +76,7 @@ class PrequentialErrors:
             (*self.expected, *later.expected),
             (*self.deviations, *later.deviations),
             (*self.n_points, *later.n_points),
-            (*self._by_field, *later._by_field),
+            (*self._by_field, *later._by_field) if self.fields or later.fields else (),
         )
 
     @property
@@ -113,7 +113,7 @@ class PrequentialErrors:
             tuple(self.expected[k] for k in rows),
             tuple(self.deviations[k] for k in rows),
             tuple(self.n_points[k] for k in rows),
-            tuple(self._by_field[k] for k in rows),
+            tuple(self.fields[k] for k in rows) if self.fields else (),
         )
 
 

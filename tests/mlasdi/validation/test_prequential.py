@@ -78,4 +78,13 @@ def test_the_newest_five_calibrate_and_those_of_the_last_model_are_the_newest():
     assert calibrated.errors == (2.0, 1.0, 1.0, 1.0, 0.1, 0.2)
     assert calibrated.deviations == (1.0, 0.2, 0.2, 0.2, 0.3, 0.4)
     described = newer.described(SPACE)
-    assert described[1] == {"mu": {"a": pytest.approx(2.4)}, "expected": 0.1, "found": 0.2, "n_points": 8}
+    numbers = {"expected": 0.1, "found": 0.2, "n_points": 8}
+    assert described[1] == {"mu": {"a": pytest.approx(2.4)}, **numbers, "fields": {}}
+
+
+def test_errors_of_single_outputs_are_known_from_the_version_that_measures_them():
+    older = PrequentialErrors(((0.1,),), (1.0,), (0.5,), (0.2,), (4,))
+    newer = PrequentialErrors(((0.6,),), (0.1,), (0.1,), (0.3,), (8,), ({"T": 0.2, "peak": 0.01},))
+    assert (older + newer).of_field("peak") == (0.01,)
+    assert (older + newer).newest == newer
+    assert (older + older).fields == ()
