@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.solvers import StateLayout, imported, nearest
+from mlasdi.solvers import StateLayout, imported
 
 TIME, SPACE, PLACE = "time", "space", "place"
 _REDUCTION = re.compile(r"\s*(max|min|mean|integral)\s+over\s+(.+?)\s+of\s+(.+)", re.DOTALL)
@@ -92,7 +92,7 @@ def _evaluated(text: str, layout: StateLayout, t: np.ndarray, u: np.ndarray) -> 
         )
     name, at = found.groups()
     if name not in layout.fields:
-        raise ValueError(f"quantity '{text}': there is no field '{name}'; {nearest(name, layout.fields)}")
+        raise ValueError(f"quantity '{text}': there is no field '{name}'; the fields are {', '.join(layout.fields)}")
     values, places = _field(layout, name, t, u), _places(at or "", text)
     if not set(values.names).isdisjoint(places):
         values = _at_nearest(values, places, text)

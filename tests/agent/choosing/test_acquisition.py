@@ -5,7 +5,7 @@ import pytest
 
 import mlasdi.agent.choosing.acquisition
 from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
-from mlasdi.agent.choosing.acquisition import chance_of_success, score_function
+from mlasdi.agent.choosing.acquisition import SCORED_TIMES, chance_of_success, score_function
 from mlasdi.agent.choosing.box_search import MIN_SEPARATION, Score
 from mlasdi.interpolation import Kriging
 from mlasdi.preprocessing import TrainingData
@@ -280,3 +280,15 @@ def test_sobol_continues_after_the_known_points(surrogate: Surrogate) -> None:
     then, _ = propose(surrogate, settings, PointSets(known), 3, seed=2)
     np.testing.assert_array_equal(np.concatenate([first, then]), sequence[:5])
     np.testing.assert_array_equal(scores, np.zeros(2))
+
+
+def test_targets_of_outputs_decide_where_the_next_point_is(surrogate: Surrogate) -> None:
+    """The score is the largest error in units of its target; of one output it does not depend on the target."""
+    name, pending = surrogate.layout.fields[0], nothing_pending(surrogate)
+    mu = surrogate.space.sobol(5, seed=1)
+    expected = surrogate.relative_std(mu, pending, n_time=SCORED_TIMES, field=name)
+    for target in (0.1, 0.01):
+        score = score_function(surrogate, "field-std", pending, {name: target})
+        np.testing.assert_allclose(score(mu), expected / target)
+    plain = score_function(surrogate, "field-std", pending)(mu)
+    np.testing.assert_array_equal(score_function(surrogate, "field-std", pending, {})(mu), plain)

@@ -477,6 +477,13 @@ def test_predict_writes_what_the_surrogate_says(model: Path, suffix: str) -> Non
         "times": [0.0, 1.0],
         "range": [truth.mean.min(), truth.mean.max()],
         "max_std": truth.std.max(),
+        "fields": {
+            "u": {
+                "axes": ["time", "x"],
+                "range": [truth.mean.min(), truth.mean.max()],
+                "max_std": truth.std.max(),
+            }
+        },
         "estimated_relative_error": pytest.approx(surrogate.relative_std({"a": 0.8, "w": 1.0})[0]),
         "inside_box": True,
         "warnings": [],
