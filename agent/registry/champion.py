@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 CHAMPION = "champion"  # the alias
 CAMPAIGN_TAG, ROUND_TAG = "mlasdi.campaign_id", "mlasdi.round"
 # Of a campaign's versions, a later one, which knows more solves, is taken to be better unless its error seems larger by
-# more than this. Estimates with prequential errors were within a factor of two of the truth in 93 % of rounds
-# with plain kriging (`LocalCalibration`); for the default model that has not been measured.
+# more than this. Most estimates are within a factor of two of the truth (tests/benchmarks/TRUST.md).
 UNCERTAIN = 2.0
 
 

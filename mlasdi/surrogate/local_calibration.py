@@ -8,8 +8,8 @@ fitted without the point, has been compared with a solution, error e_i and devia
 in the unit cube. The mean root forgets outliers less than the median does, and is not decided by them. The weights
 prefer points nearby, and v_i says how much a pair is like a prediction inside of the box: little for a point that was
 left out and lies outside of the convex hull of the others (`EXTRAPOLATED`), much for one that was predicted before it
-was solved (`PREDICTED`). All constants were chosen on the development problems (`tests/benchmarks/trust.py`), where
-neighbouring values do about as well.
+was solved (`PREDICTED`). All constants were chosen on campaigns on eight benchmark problems, five of them development
+problems, where neighbouring values do about as well.
 """
 
 from collections.abc import Sequence
