@@ -120,7 +120,7 @@ CALLS: dict[str, Callable[[Surrogate], object]] = {
     "sample": lambda model: model.sample({"a": 1.5}, 2, np.random.default_rng(0)),
     "standard_steps": lambda model: model.standard_steps({"a": 1.5}),
     "project": lambda model: model.project({"a": 1.5}, model.t, model.predict(a=1.5).mean[0]),
-    "propagate": lambda model: model.propagate({"a": 1.5}),
+    "latent_trajectories": lambda model: model.latent_trajectories({"a": 1.5}),
     "relative_std": lambda model: model.relative_std({"a": 1.5}),
     "acquisition_score": lambda model: model.acquisition_score({"a": 1.5}),
 }
