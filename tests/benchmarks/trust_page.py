@@ -32,8 +32,8 @@ def page(entries: Mapping[str, Mapping[str, Any]]) -> str:
         "# How far a campaign can trust its own error estimate",
         "Written by `python tests/benchmarks/trust.py && python tests/benchmarks/trust_page.py` (`make bench`). "
         f"Campaigns of the default model (effort {effort}) on {len(problems) - len(held_out)} problems on which the "
-        f"constants of the estimate were chosen and {len(held_out)} others (*), from the corners of the box, with points "
-        "that the agent chooses and with Sobol points. "
+        f"constants of the estimate were chosen and {len(held_out)} others (*), from the corners of the box, with "
+        "points that the agent chooses and with Sobol points. "
         "The truth is the largest error at 40 test points; it is a lower bound of that over the box.",
         _summary(campaigns),
         "## Estimate over truth, by problem",
