@@ -1,12 +1,14 @@
 """Standard streams that are closed, full or not read; and disks and folders that cannot be used."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from mlasdi.agent.cli.errors import described
+from mlasdi.agent.cli.errors import command_errors, described
 
 COMMAND = [sys.executable, "-c", "from mlasdi.agent.cli.main import main; main()"]
 
@@ -69,3 +71,12 @@ def test_an_error_of_a_file_names_the_file_and_not_the_class() -> None:
         described(OSError(36, "File name too long", "x" * 5000)) == f"{'x' * 200}... cannot be used: file name too long"
     )
     assert described(OSError("no number")) == "OSError: no number"
+
+
+def test_a_full_disk_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, command_errors(False, False):
+        raise RuntimeError("cannot write") from OSError(errno.ENOSPC, "No space left on device", "u.h5")
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == (
+        "error: the disk is full (RuntimeError: cannot write); free disk space, then run the same command again\n"
+    )
