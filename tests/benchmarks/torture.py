@@ -53,8 +53,8 @@ TITLES = {
     "configuration": "wrong values of configuration keys",
     "models": "tampered models with correct check sums",
     "damage": "damaged files of a campaign",
-    "surroundings": "surroundings of the command",
     "kills": "kills (SIGKILL)",
+    "surroundings": "surroundings of the command",  # last: it has the time that is left
 }
 
 

@@ -1,11 +1,14 @@
 """Standard streams that are closed, full or not read; and disks and folders that cannot be used."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from mlasdi.agent.cli.errors import described
+import typer
+
+from mlasdi.agent.terminal import command_errors, described
 
 COMMAND = [sys.executable, "-c", "from mlasdi.agent.cli.main import main; main()"]
 
@@ -42,7 +45,7 @@ def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
     """Otherwise, messages would be written into the first file that a command opens."""
     code = (
         "import os, sys\n"
-        "from mlasdi.agent.cli.errors import secure_streams\n"
+        "from mlasdi.agent.terminal import secure_streams\n"
         "for number in (0, 1, 2): os.close(number)\n"
         "sys.stdout = sys.stderr = None\n"
         "secure_streams()\n"
@@ -68,3 +71,12 @@ def test_an_error_of_a_file_names_the_file_and_not_the_class() -> None:
         described(OSError(36, "File name too long", "x" * 5000)) == f"{'x' * 200}... cannot be used: file name too long"
     )
     assert described(OSError("no number")) == "OSError: no number"
+
+
+def test_a_full_disk_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, command_errors(False, False):
+        raise RuntimeError("cannot write") from OSError(errno.ENOSPC, "No space left on device", "u.h5")
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == (
+        "error: the disk is full (RuntimeError: cannot write); free disk space, then run the same command again\n"
+    )
