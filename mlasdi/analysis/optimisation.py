@@ -4,6 +4,7 @@ By differential evolution (Storn and Price, J. Glob. Optim. 11, 1997), then sequ
 """
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from scipy.optimize import NonlinearConstraint, differential_evolution, minimize
 from mlasdi.analysis.edges import at_edges, edge_warning
 from mlasdi.analysis.inputs import Inputs
 from mlasdi.analysis.quantities import Function, Model, Quantity, drawn, one_quantity, predicted
-from mlasdi.prediction import html_table, short_number
+from mlasdi.prediction import ExtrapolationWarning, html_table, short_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +152,9 @@ class _Problem:
         missing = np.array([row for row in v if row.tobytes() not in self.known])
         if len(missing):
             mu = self.inputs.at(missing)
-            goal, *others = predicted(self.model, self.quantities, mu, self.t)
+            with warnings.catch_warnings():  # the search meets points that violate constraints of the trained region
+                warnings.simplefilter("ignore", ExtrapolationWarning)
+                goal, *others = predicted(self.model, self.quantities, mu, self.t)
             columns = [self.reduce(goal)]
             for limit, found in zip(self.limits, others, strict=True):
                 columns += [over_time(found, axis=-1) for over_time, _, _ in limit.parts]

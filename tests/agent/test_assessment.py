@@ -1,6 +1,7 @@
 """Assessments: equal to lifting every prediction and comparing it with the truth, value by value."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import norm
 import mlasdi.validation.assessment
 from mlasdi.solvers import Snapshots
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
+from mlasdi.solvers.storage import block_ranges
 from mlasdi.surrogate import Prediction, Surrogate
 from mlasdi.validation import LEVELS, Assessment, assess
 
@@ -84,7 +86,8 @@ def test_an_assessment_does_not_depend_on_the_blocks_of_times(
 ) -> None:
     surrogate: Surrogate = request.getfixturevalue(kind)
     whole = assess(surrogate, truths, len(truths))
-    monkeypatch.setattr(mlasdi.validation.assessment, "BLOCK_BYTES", 3 * truths[0][1].u[0].nbytes)
+    blocks = partial(block_ranges, most=3 * truths[0][1].u.shape[1])
+    monkeypatch.setattr(mlasdi.validation.assessment, "block_ranges", blocks)
     monkeypatch.setattr(Surrogate, "predict", limited(Surrogate.predict, 3))
     in_blocks = assess(surrogate, truths, len(truths))
     np.testing.assert_allclose(in_blocks.errors, whole.errors, rtol=1e-10)

@@ -241,7 +241,8 @@ def test_signature_is_a_float64_tensor_with_one_column_per_parameter(root: Path,
     assert (inputs.type.name, inputs.shape) == ("float64", (-1, 2))
     assert (outputs.type.name, outputs.shape) == ("float64", (-1, -1, -1))
     assert {p.name: p.default for p in model.signature.params} == {
-        **{"output": "mean", "n_stages": None, "times": [], "quantiles": [], "n_samples": None, "seed": 0}
+        **{"output": "mean", "n_stages": None, "times": [], "quantiles": [], "n_samples": None, "seed": 0},
+        "extrapolate": False,
     }
     assert model.metadata["inputs"] == ["w", "a"]
 
