@@ -23,7 +23,7 @@ from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.stages import Encoder, StagedModel
 from mlasdi.surrogate.reconstruction import Reconstruction
 from mlasdi.surrogate.results import LatentPrediction, ProbePrediction, TrainingRecord
-from mlasdi.surrogate.uncertainty import TimeFactors, student_factor
+from mlasdi.surrogate.uncertainty import MIN_LOCAL_FACTOR, TimeFactors, student_factor
 
 # A surrogate that knows more is of the same class; checkers of shapes read no `Self` in methods.
 Own = TypeVar("Own", bound="Predictor")
@@ -259,7 +259,8 @@ class Predictor:
         if not self.record.bands:
             return np.ones(len(x))
         wider = self.record.disagreement.widened(x, np.ones(len(x)))
-        return student_factor(len(self.record.bands.x)) * self.record.bands.estimate(x, wider)
+        local = student_factor(len(self.record.bands.x)) * self.record.bands.estimate(x, wider)
+        return np.maximum(local, MIN_LOCAL_FACTOR)
 
     @limited_threads()
     def latent_trajectories(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:

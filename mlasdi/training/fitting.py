@@ -98,7 +98,8 @@ def fit(
     }
     winner, tried = run_race(_contexts(data, settings, noise, seed, common))
     disagreement, errors = with_disagreement(winner, second_best(winner, tried), data.layout)
-    record = _record(replace(winner, errors=errors), disagreement, tried, noise, prequential)
+    winner = replace(winner, errors=errors)
+    record = _record(winner, disagreement, tried, noise, prequential)
     context = winner.selection.context
     surrogate = Surrogate(
         space=data.space,
@@ -112,7 +113,6 @@ def fit(
         time_scaling=context.aligned.time_scaling,
         coordinate_scaling=context.aligned.coordinate_scaling,
     )
-    errors = winner.errors
     box = None if errors.points is None or errors.deviations is None else (errors.points, errors.deviations[0])
     known = box if surrogate.error_estimate is not None else None
     of_quantities = known_quantities(surrogate, data, context.data, quantities or {}, known)

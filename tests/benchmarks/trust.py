@@ -27,7 +27,7 @@ from mlasdi.surrogate.uncertainty import NORMAL_90
 from mlasdi.training import ModelSettings, fit
 
 FILE = Path(__file__).with_name("trust.json")
-N_ROUNDS = 5  # about so many from the corners to the large number of points
+N_ROUNDS = 8  # about so many from the corners to the large number of points
 Design = Literal["agent", "sobol"]
 DESIGNS: tuple[Design, ...] = ("agent", "sobol")
 

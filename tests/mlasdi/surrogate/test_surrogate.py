@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 import mlasdi
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate, SurrogateError, TimeFactors, student_factor
 from mlasdi.surrogate.files import FORMATS
-from mlasdi.surrogate.uncertainty import N_PARTS
+from mlasdi.surrogate.uncertainty import MIN_LOCAL_FACTOR, N_PARTS
 from mlasdi.training import ModelSettings, fit
 
 # Two ways to compute a prediction, such as other batches, agree to machine epsilon times the condition number of
@@ -125,9 +125,11 @@ def test_the_standard_deviation_is_calibrated_and_can_be_left_out(surrogate):
     tau = torch.from_numpy(surrogate.t / surrogate.t[-1])
     steps = surrogate.model.deviations(surrogate.space.to_unit(SEVERAL), tau).numpy()
     factors = TimeFactors(surrogate.record.std_factors)(tau.numpy())
+    assert factors.min() > 1.2
     record, x = surrogate.record, surrogate.space.to_unit(SEVERAL)
     local = record.bands.estimate(x, record.disagreement.widened(x, np.ones(len(x))))
-    factors = student_factor(len(record.bands.x)) * local[:, None, None] * factors[:, None]
+    local = np.maximum(student_factor(len(record.bands.x)) * local, MIN_LOCAL_FACTOR)
+    factors = local[:, None, None] * factors[:, None]
     calibrated = np.hypot(factors * surrogate.basis.lift_std(steps), surrogate.basis.truncation_rms)
     assert len(surrogate.record.std_factors) == N_PARTS
     assert len(record.bands.x) == len(surrogate.model.latent.x)
