@@ -23,9 +23,8 @@ from mlasdi.agent.figures.style import (
     with_unit,
 )
 from mlasdi.solvers import ParameterSpace, StateLayout
-from mlasdi.surrogate import relative_error
+from mlasdi.surrogate import NORMAL_90, relative_error
 
-NORMAL_90 = 1.645  # half the width of a normal distribution's central 90 %, in standard deviations
 PANELS = ("truth", "prediction", "prediction minus truth", "standard deviation")
 # Number of pixels along the longer side of a panel: more cells would not be visible.
 _MAX_CELLS = 500

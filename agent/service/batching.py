@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
+from mlasdi.agent.service.background import BackgroundTask
 from mlasdi.preprocessing import limited_threads
 from mlasdi.surrogate import ExtrapolationWarning, Probes, Surrogate
 
@@ -35,7 +35,7 @@ class Probe:
     std: bool
 
 
-class Batcher:
+class Batcher(BackgroundTask):
     """Evaluates a surrogate in one thread; probes that arrive during an evaluation form the next batch.
 
     Args:
@@ -43,21 +43,12 @@ class Batcher:
     """
 
     def __init__(self, surrogate: Surrogate, waiting: int) -> None:
+        super().__init__()
         self.surrogate = surrogate
         self._queue: asyncio.Queue[tuple[Probe, asyncio.Future[tuple[float, float | None]]]] = asyncio.Queue(waiting)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="surrogate")
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Batcher":
-        self._task = asyncio.create_task(self._serve())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def _close(self) -> None:
         self._thread.shutdown(cancel_futures=True)
 
     async def run(self, work: Callable[[], Result]) -> Result:

@@ -3,11 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
+from mlasdi.agent.service.background import BackgroundTask
 from mlasdi.agent.service.batching import Busy
 
 Runner = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -26,7 +25,7 @@ class _Job:
     pieces: list[str] = field(default_factory=list)
 
 
-class FairQueue:
+class FairQueue(BackgroundTask):
     """Runs the steps of all jobs in one thread. After each step, it is the turn of the next client.
 
     So a client waits for one step of each other client, whatever they have asked for. The jobs of one client take turns
@@ -38,22 +37,12 @@ class FairQueue:
     """
 
     def __init__(self, run: Runner, waiting: int) -> None:
+        super().__init__()
         self._run, self._waiting = run, waiting
         self._clients: dict[str, deque[_Job]] = {}  # in the order of their turns
         self._is_filled = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "FairQueue":
-        self._task = asyncio.create_task(self._serve())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+    def _close(self) -> None:
         for jobs in self._clients.values():
             for job in jobs:
                 job.finished.cancel()

@@ -8,6 +8,7 @@ from .local_calibration import EXTRAPOLATED as EXTRAPOLATED
 from .local_calibration import INTERPOLATED as INTERPOLATED
 from .local_calibration import Disagreement as Disagreement
 from .local_calibration import LocalCalibration as LocalCalibration
+from .local_calibration import cut as cut
 from .predictor import ExtrapolationWarning as ExtrapolationWarning
 from .predictor import Prediction as Prediction
 from .predictor import Probes as Probes

@@ -8,13 +8,12 @@ from jaxtyping import Float
 from mlasdi.preprocessing import places_among
 from mlasdi.solvers import StateLayout, evenly_spread
 from mlasdi.stages import StagedModel
-from mlasdi.surrogate import Disagreement, LocalCalibration, Probes, Reconstruction, relative
+from mlasdi.surrogate import Disagreement, LocalCalibration, Probes, Reconstruction, cut, relative
 from mlasdi.training.race import Contender
 from mlasdi.training.scoring import ErrorEstimates
 
 # Values of a state, and times, at which two models are compared: bounds the cost on large meshes.
 MAX_VALUES, MAX_TIMES = 500, 26
-SMALLEST, LARGEST = 1e-10, 10.0  # distances are cut to this range, as deviations are (`LocalCalibration`)
 
 
 def with_disagreement(
@@ -38,7 +37,7 @@ def with_disagreement(
     calibration, x = errors.loo.calibration, chosen.selection.context.data.x
     folds = [(pair[0].of_fold(i), pair[1].of_fold(i)) for i in range(len(x))]
     of_folds = np.concatenate([_distance(*pair, *fold, x[i : i + 1]) for i, fold in enumerate(folds)])
-    spreads = np.clip(calibration.deviations, SMALLEST, LARGEST)
+    spreads = cut(np.array(calibration.deviations))
     weight = float(np.exp(np.mean(np.log(spreads / of_folds))))
     new = places_among(errors.points, x) < 0  # at training points the deviation is zero, and the ratio means nothing
     found = Disagreement(
@@ -99,4 +98,4 @@ def _distance(
     away = (second.values(other_model, x) - states) / first.unit
     sizes = np.linalg.norm(states / first.unit, axis=-1)
     distances = relative(np.linalg.norm(away, axis=-1), sizes).max(axis=-1)
-    return np.clip(np.nan_to_num(distances, nan=LARGEST, posinf=LARGEST), SMALLEST, LARGEST)
+    return cut(distances)
