@@ -40,6 +40,9 @@ from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions
 
 # Settings that may change between two runs of one campaign; all others determine its points and models.
 MAY_CHANGE = ("budget", "cluster", "root")
+# What may differ, as a selection of fields. The number of times of the validation decides no point and no model. Its
+# default was 101 once, and campaigns that were begun then go on.
+_NOT_COMPARED: dict[str, Any] = {**dict.fromkeys(MAY_CHANGE, True), "validation": {"n_time"}}
 
 # Largest number of rounds, evenly spread, that figures of the history show.
 SHOWN_ROUNDS = 50
@@ -170,7 +173,7 @@ class Campaign:
         Raises:
             CampaignError: they differ.
         """
-        settings = self.config.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        settings = self.config.model_dump(mode="json", exclude=_NOT_COMPARED)
         begun = self.ledger.get_meta("settings")
         if begun is None:
             self.ledger.set_meta("campaign_id", uuid.uuid4().hex)
@@ -194,7 +197,7 @@ class Campaign:
             filled = Config.model_validate(begun | present | {"problem": problem | {"parameters": by_name}})
         except ValidationError:
             return begun
-        return filled.model_dump(mode="json", exclude=set(MAY_CHANGE))
+        return filled.model_dump(mode="json", exclude=_NOT_COMPARED)
 
     def _sweep(self) -> None:
         """Remove incomplete files of killed agents and their workers."""
