@@ -16,7 +16,7 @@ from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Snapshots, field_parts
 from mlasdi.solvers.storage import StoredRun, atomic_write, block_ranges
 from mlasdi.surrogate import Surrogate, covered, relative
-from mlasdi.validation.quantity_errors import solution_errors
+from mlasdi.validation.trajectory_errors import trajectory_errors
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
 HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
@@ -111,12 +111,10 @@ def assess(
     for i, (mu, truth) in enumerate(truths):
         points.append(mu)
         errors.append(_stage_errors(surrogate, mu, truth))
-        found = dict(zip(fields, _field_errors(surrogate, mu, truth), strict=True)) if several else {}
-        if surrogate.record.quantities:
-            prediction = surrogate.predict(mu, truth.t, std=False).mean[0]
-            found |= solution_errors(surrogate, truth.t, np.asarray(truth.u[:]), prediction)
-        for name, error in found.items():
-            by_name[name].append(error)
+        if several or surrogate.record.quantities:
+            _, found = trajectory_errors(surrogate, mu, truth.t, truth.u.__getitem__)
+            for name, error in found.items():
+                by_name[name].append(error)
         if i % every == 0:
             shares.append(_covered_shares(surrogate, mu, truth))
     by_field = np.mean(shares, axis=0)
@@ -127,7 +125,7 @@ def assess(
         by_stage,
         float(reliability[at_90]),
         reliability,
-        ({} if several else {fields[0]: by_stage[-1]}) | {name: np.array(found) for name, found in by_name.items()},
+        {fields[0]: by_stage[-1]} | {name: np.array(found) for name, found in by_name.items()},
         dict(zip(fields, by_field[at_90].tolist(), strict=True)),
     )
 
@@ -145,18 +143,6 @@ def _covered_shares(
         bands = (covered(u, prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
         inside += [[part.sum() for part in field_parts(band, sizes)] for band in bands]
     return inside / (len(truth.t) * np.array(sizes))
-
-
-def _field_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun) -> Float[np.ndarray, " field"]:
-    """Largest relative L2 error over time of each field, relative to its own norm."""
-    sizes = surrogate.layout.sizes
-    norm, distance = np.empty((2, len(sizes), len(truth.t)))
-    for times in block_ranges(*truth.u.shape):
-        u = truth.u[times]
-        away = surrogate.predict(mu, truth.t[times], std=False).mean[0] - u
-        norm[:, times] = [np.linalg.norm(part, axis=-1) for part in field_parts(u, sizes)]
-        distance[:, times] = [np.linalg.norm(part, axis=-1) for part in field_parts(away, sizes)]
-    return np.asarray(relative(distance, norm).max(axis=-1))
 
 
 def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | StoredRun) -> Float[np.ndarray, " stage"]:

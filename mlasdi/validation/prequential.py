@@ -4,10 +4,8 @@ import numpy as np
 from jaxtyping import Int
 
 from mlasdi.preprocessing import TrainingData, places_among
-from mlasdi.solvers import field_parts
-from mlasdi.solvers.storage import block_ranges
-from mlasdi.surrogate import PrequentialErrors, Surrogate, relative
-from mlasdi.validation.quantity_errors import solution_errors
+from mlasdi.surrogate import PrequentialErrors, Surrogate
+from mlasdi.validation.trajectory_errors import trajectory_errors
 
 FAR_OFF = 1e6  # error of a prediction that is not finite
 
@@ -43,23 +41,9 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
 def _errors(
     surrogate: Surrogate, data: TrainingData, i: int, times: Int[np.ndarray, " kept"]
 ) -> tuple[float, dict[str, float]]:
-    """Largest relative error over time at one point, of the state and of each field.
-
-    A prediction that is not finite counts as `FAR_OFF`.
-    """
-    layout, unit = surrogate.layout, surrogate.reconstruction.norm_unit
-    coordinates = surrogate.coordinates(data.mu[i], data.t[times])[0]
-    basis = surrogate.reconstruction.at(surrogate.space.to_unit(data.mu[i : i + 1])[0])
-    distances, norms = np.empty((2, 1 + len(layout.fields), len(times)))
-    for rows in block_ranges(len(times), layout.n_state):
-        truth = data.trajectory(i, times[rows])
-        for found, u in ((norms, truth), (distances, truth - basis.lift(coordinates[rows]))):
-            parts = u / unit, *field_parts(u, layout.sizes)
-            found[:, rows] = [np.linalg.norm(part, axis=-1) for part in parts]
-    whole, *of_fields = relative(distances, norms).max(axis=-1).tolist()
-    errors = dict(zip(layout.fields, of_fields, strict=True))
-    if surrogate.record.quantities:
-        truth = data.trajectory(i, times)
-        errors |= solution_errors(surrogate, data.t[times], truth, basis.lift(coordinates))
+    """Errors of the state and of each field at one point; those of a prediction that is not finite are `FAR_OFF`."""
+    whole, errors = trajectory_errors(
+        surrogate, data.mu[i], data.t[times], lambda rows: data.trajectory(i, times[rows])
+    )
     finite = {name: error if np.isfinite(error) else FAR_OFF for name, error in errors.items()}
     return (whole if np.isfinite(whole) else FAR_OFF), finite

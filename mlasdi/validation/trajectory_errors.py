@@ -1,0 +1,42 @@
+"""Errors of one predicted trajectory: of the state, of its fields and of quantities of interest."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.solvers import field_parts
+from mlasdi.solvers.storage import block_ranges
+from mlasdi.surrogate import Surrogate, relative
+from mlasdi.validation.quantity_errors import solution_errors
+
+
+def trajectory_errors(
+    surrogate: Surrogate,
+    mu: Float[np.ndarray, " n_params"],
+    t: Float[np.ndarray, " time"],
+    states: Callable[[slice], Float[np.ndarray, "_ state"]],
+) -> tuple[float, dict[str, float]]:
+    """Largest relative error over time of the state, and of each field and quantity relative to its own norm.
+
+    A block of states is in memory at a time; all of them only where there are quantities.
+
+    Args:
+        mu: parameters, in physical units.
+        t: times.
+        states: the true states at a range of these times.
+    """
+    layout, unit = surrogate.layout, surrogate.reconstruction.norm_unit
+    coordinates = surrogate.coordinates(mu, t)[0]
+    basis = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    distances, norms = np.empty((2, 1 + len(layout.fields), len(t)))
+    for rows in block_ranges(len(t), layout.n_state):
+        truth = states(rows)
+        for found, u in ((norms, truth), (distances, truth - basis.lift(coordinates[rows]))):
+            parts = u / unit, *field_parts(u, layout.sizes)
+            found[:, rows] = [np.linalg.norm(part, axis=-1) for part in parts]
+    whole, *of_fields = relative(distances, norms).max(axis=-1).tolist()
+    errors = dict(zip(layout.fields, of_fields, strict=True))
+    if surrogate.record.quantities:
+        errors |= solution_errors(surrogate, t, states(slice(None)), basis.lift(coordinates))
+    return whole, errors
