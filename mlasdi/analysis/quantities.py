@@ -10,12 +10,15 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi.prediction import Prediction, Probes
+from mlasdi.prediction import Prediction, Probes, computation
 from mlasdi.solvers import ParameterSpace, Points, StateLayout
+from mlasdi.solvers.outputs import is_function
+from mlasdi.solvers.outputs import quantity as evaluated
 
 # Largest size of the states in memory, and largest number of points that are predicted at once.
 BLOCK_BYTES, BLOCK_POINTS = 1 << 26, 64
 _TEXT = re.compile(r"\s*([^()\s]+)\s*\(([^()]*)\)\s*")
+_SENTENCE = re.compile(r"\s(over|at)\s")
 _REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "rms": lambda u: np.sqrt(np.mean(u**2, axis=-1)),
     "min": lambda u: u.min(axis=-1),
@@ -43,6 +46,9 @@ class Model(Protocol):
 
     @property
     def t(self) -> np.ndarray: ...
+
+    @property
+    def quantities(self) -> Mapping[str, str]: ...
 
     def predict(self, mu: Points, t: Any = None, *, std: bool = True, probes: Any = None) -> Prediction: ...
 
@@ -169,8 +175,9 @@ def _blocks(
 def quantities_of(model: Model, given: Quantities | None) -> tuple[Quantity, ...]:
     """The quantities that are given; by default the root mean square of each field.
 
-    Text is `mean(u)`, `rms(u)`, `min(u)` or `max(u)` of a field over all places, or `u(x=0.5, y=1)` at one place; each
-    at every time.
+    Text is `mean(u)`, `rms(u)`, `min(u)` or `max(u)` of a field over all places, or `u(x=0.5, y=1)` at one place, each
+    at every time; or what `Prediction.quantity` takes: the name of a quantity of the model, or a sentence such as `max
+    over time and space of u` (`mlasdi.solvers.outputs.quantity`).
 
     Raises:
         ValueError: a text cannot be read, or names an unknown field or place.
@@ -197,7 +204,7 @@ def _quantity(model: Model, name: str, given: str | Function) -> Quantity:
         return Quantity(name, given)
     layout, match = model.layout, _TEXT.fullmatch(given)
     if match is None:
-        raise ValueError(f"quantity '{given}': write mean(u), rms(u), min(u), max(u), or u(x=0.5) at a place")
+        return _by_sentence(model, name, given)
     outer, inner = match[1], match[2].strip()
     try:
         if "=" in inner:
@@ -212,6 +219,16 @@ def _quantity(model: Model, name: str, given: str | Function) -> Quantity:
         raise ValueError(f"quantity '{given}': '{outer}' is none of mean, {', '.join(_REDUCTIONS)}")
     reduce = _REDUCTIONS[outer]
     return Quantity(name, lambda p: reduce(p.mean), probes if len(layout.fields) > 1 else None)
+
+
+def _by_sentence(model: Model, name: str, given: str) -> Quantity:
+    text = computation(model.quantities, given)
+    if not (is_function(text) or _SENTENCE.search(text)):
+        raise ValueError(
+            f"quantity '{given}': write mean(u), rms(u), min(u), max(u), u(x=0.5) at a place, a sentence such as "
+            "'max over time and space of u', or the name of a quantity of the model"
+        )
+    return Quantity(name, lambda p: np.stack([evaluated(text, p.named_layout(), p.t, u) for u in p.mean]))
 
 
 def _only_value(prediction: Prediction) -> np.ndarray:

@@ -1,6 +1,7 @@
 from .field_axes import FieldAxes as FieldAxes
 from .plots import NotebookFigure as NotebookFigure
 from .quantities import QuantityPrediction as QuantityPrediction
+from .quantities import computation as computation
 from .queries import ExtrapolationWarning as ExtrapolationWarning
 from .queries import Probes as Probes
 from .queries import beyond_box as beyond_box

@@ -1,5 +1,6 @@
 """Quantities of interest of predicted trajectories, with their uncertainty."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,27 @@ class QuantityPrediction:
         return np.quantile(self.samples, level, axis=1)
 
 
-def quantity_of(prediction: "Prediction", wanted: str, n_samples: int, seed: int) -> QuantityPrediction:
-    """See `Prediction.quantity`."""
-    layout, text = prediction.named_layout(), prediction.quantities.get(wanted, wanted)
+def computation(known: Mapping[str, str], wanted: str) -> str:
+    """How a quantity is computed that is given by its name, or by its computation itself.
+
+    Args:
+        known: names -> computations.
+        wanted: one of the names, or a computation.
+
+    Raises:
+        ValueError: it is a function, and only its name is given: code is run only if its module is named.
+    """
+    text = known.get(wanted, wanted)
     if is_function(text) and text != wanted:
         raise ValueError(
             f"quantity '{wanted}' is the function {text}: ask for '{text}' itself, so that no code is run unasked"
         )
+    return text
+
+
+def quantity_of(prediction: "Prediction", wanted: str, n_samples: int, seed: int) -> QuantityPrediction:
+    """See `Prediction.quantity`."""
+    layout, text = prediction.named_layout(), computation(prediction.quantities, wanted)
     if n_samples < 2:
         raise ValueError(f"n_samples {n_samples}: at least 2 are needed for a standard deviation")
     if prediction.std is None or prediction.samples is None:

@@ -1,5 +1,6 @@
 """Quantities: as text and as functions, for the mean of a surrogate and for functions drawn from it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,17 @@ def test_drawn_functions_have_the_surrogate_s_distribution_and_do_not_depend_on_
     np.testing.assert_allclose(values.std(axis=0), found.field("u", "std")[..., 10], rtol=0.06, atol=1e-9)
     (alone,) = drawn(coarse, quantity, MU[1:2], coarse.t, 3000, 7)
     np.testing.assert_allclose(alone[:, 0], values[:, 1], rtol=1e-9, atol=1e-12)
+
+
+def test_sentences_of_the_outputs_and_names_of_the_model_mean_the_same(model: Any) -> None:
+    known = replace(model, info={"quantities": {"peak": "max over time and space of u", "code": "os:getcwd"}})
+    found = predicted(known, quantities_of(known, ["peak", "u at x=0.5, time=1", "max over space of u"]), MU, model.t)
+    by_text = predicted(model, quantities_of(model, ["max(u)", "u(x=0.5)"]), MU, model.t)
+    np.testing.assert_allclose(found[0][:, 0], by_text[0].max(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found[1][:, 0], by_text[1][:, -1], rtol=1e-9)
+    np.testing.assert_allclose(found[2], by_text[0], rtol=1e-12)
+    with pytest.raises(ValueError, match="ask for 'os:getcwd' itself"):
+        quantities_of(known, "code")
 
 
 @pytest.mark.parametrize(
