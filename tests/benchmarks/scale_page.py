@@ -24,7 +24,8 @@ def _header() -> str:
         [
             "# Large states",
             "",
-            "Written by `pytest -m bench tests/benchmarks/test_scale.py -s`; do not edit.",
+            "Measured by `tests/benchmarks/scale.py [SIZE ...]`; `pytest -m bench tests/benchmarks/test_scale.py -s` writes "
+            "this page for all sizes.",
             "",
             f"- Date: {date.today().isoformat()}",
             f"- Machine: {cpu_name()}, {platform.system()} {platform.machine()}; one thread",
