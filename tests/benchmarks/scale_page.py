@@ -24,8 +24,8 @@ def _header() -> str:
         [
             "# Large states",
             "",
-            "Measured by `tests/benchmarks/scale.py [SIZE ...]`; `pytest -m bench tests/benchmarks/test_scale.py -s` writes "
-            "this page for all sizes.",
+            "Measured by `tests/benchmarks/scale.py [SIZE ...]`; `pytest -m bench tests/benchmarks/test_scale.py -s` "
+            "writes this page for all sizes.",
             "",
             f"- Date: {date.today().isoformat()}",
             f"- Machine: {cpu_name()}, {platform.system()} {platform.machine()}; one thread",
