@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -124,17 +125,18 @@ class RayExecutor:
             self._folder = tempfile.TemporaryDirectory(
                 prefix=f"{_PREFIX}{os.getpid()}-", dir=_TEMPORARY, ignore_cleanup_errors=True
             )
-            # An explicit "local" takes precedence over RAY_ADDRESS in the environment.
-            ray.init(
-                address="local",
-                num_cpus=self.settings.cpus or n_cores(),
-                num_gpus=None if self.settings.solve_gpus or self.settings.train_gpus else 0,  # takes time to find
-                resources=self.settings.solve_resources or None,  # assume that this machine has what a solve needs
-                object_store_memory=_OBJECT_STORE_BYTES,
-                include_dashboard=False,
-                _temp_dir=self._folder.name,
-                **quiet,
-            )
+            with _sessions_of_their_own():
+                # An explicit "local" takes precedence over RAY_ADDRESS in the environment.
+                ray.init(
+                    address="local",
+                    num_cpus=self.settings.cpus or n_cores(),
+                    num_gpus=None if self.settings.solve_gpus or self.settings.train_gpus else 0,  # takes time to find
+                    resources=self.settings.solve_resources or None,  # assume that this machine has what a solve needs
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    include_dashboard=False,
+                    _temp_dir=self._folder.name,
+                    **quiet,
+                )
             return
         try:
             ray.init(address=self.settings.address, runtime_env=self.settings.runtime_env or None, **quiet)
@@ -199,6 +201,24 @@ def _offers() -> list[dict[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def _sessions_of_their_own() -> Iterator[None]:
+    """Ray's processes that are started in the body begin sessions of their own.
+
+    Batch systems and `timeout` send SIGTERM to the whole process group of the agent. Ray's control store would end at
+    once, and with it the solves that a graceful stop waits for. Ray has no option for this.
+    """
+    import ray
+
+    services = ray._private.services
+    popen = services.ConsolePopen
+    services.ConsolePopen = partial(popen, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = popen
 
 
 def _sweep() -> None:

@@ -257,6 +257,30 @@ def test_workers_and_a_node_may_die(tmp_path: Path, cluster: object, mode: str) 
     assert np.isfinite(report["error_estimate"])
 
 
+@pytest.mark.slow
+def test_sigterm_to_the_process_group_stops_gracefully(tmp_path: Path) -> None:
+    """Batch systems and `timeout` signal the whole group, which Ray's processes must survive."""
+    workers = tmp_path / "workers"
+    workers.mkdir()
+    options = {"folder": str(workers), "seconds": 2.0}
+    problem = {"solver": "lingering_solver:Lingering", "options": options, "parameters": {"a": [0.5, 1.0]}}
+    config = quick_config(tmp_path, problem=problem, budget={"solver_runs": 12}, cluster={"executor": "ray"})
+    begin = "from mlasdi.agent.cli.main import main; main()"
+    command = [sys.executable, "-c", begin, "run", str(tmp_path / "quick.yaml"), "--json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as agent:  # fmt: skip
+        _a_solving_worker(workers)
+        os.killpg(agent.pid, signal.SIGTERM)
+        output, _ = agent.communicate(timeout=400)
+    assert agent.returncode == 130
+    assert json.loads(output)["stop_reason"] == "interrupted"
+    with Ledger(config.folder / "ledger.db", read_only=True) as ledger:
+        assert [attempt.status for attempt in ledger.attempts()].count("solved") >= 1
+        assert all(attempt.status == "solved" for attempt in ledger.attempts())
+
+
 def _a_solving_worker(folder: Path) -> int:
     """A process that is in the middle of a solve, and was not asked for before."""
     deadline = time.monotonic() + 120
