@@ -8,7 +8,6 @@ training trajectories, and differ from kriging by no more than the error of krig
 
 import time
 from dataclasses import dataclass, field
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from mlasdi.operator_inference.candidates import (
 from mlasdi.operator_inference.data import KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
 from mlasdi.operator_inference.model import OperatorInferenceModel
-from mlasdi.operator_inference.work import Effort, Work, budget
+from mlasdi.operator_inference.work import Effort, Work, budget, estimated_seconds, n_unknowns
 
 Json = dict[str, Any]
 
@@ -45,6 +44,7 @@ AS_GOOD = 1.1
 # guess that saves time; it was not measured how often a longer search would win after all.
 FAR = 10.0
 FINALISTS = 6
+SHARE_OF_STARTS = 0.6  # of the work of a search, at most: the rest is for what lies around them
 # At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
 # leave-one-out error of kriging.
 MOST_GROWTH, MOST_DISTANCE = 2.0, 3.0
@@ -176,7 +176,7 @@ class _Search:
         forms = [form for form in admitted if self.settings.forms is None or form in self.settings.forms]
         starts = [self._carried_over(one) for one in self.settings.carried_over if one.form in forms]
         starts += [self._admitted(start) for form in forms for start in self._starts(form)]
-        values = {start: self._evaluator(start.form)(start) for start in starts}
+        values = self._looked_at(starts)
         order = sorted(values, key=lambda start: values[start])
         if values[order[0]] > FAR * self.settings.to_beat:
             self.deadline = min(self.deadline, budget("quick", self.data.n_points))
@@ -184,6 +184,19 @@ class _Search:
             # The better half of the starts shares the time; what a descent leaves of its share goes to the others.
             now = self.work.seconds
             self._descend(start, now + (self.deadline - now) / max(len(order) // 2 - k, 1))
+
+    def _looked_at(self, starts: list[OperatorInferenceSettings]) -> dict[OperatorInferenceSettings, float]:
+        """Scores of the starts, cheap ones first, until these have taken their share of the work."""
+
+        def cost(start: OperatorInferenceSettings) -> float:
+            return estimated_seconds(self._evaluator(start.form).data, start)
+
+        values: dict[OperatorInferenceSettings, float] = {}
+        for start in sorted(starts, key=cost):
+            if values and self.work.seconds + cost(start) > SHARE_OF_STARTS * self.deadline:
+                break
+            values[start] = self._evaluator(start.form)(start)
+        return values
 
     def _carried_over(self, settings: OperatorInferenceSettings) -> OperatorInferenceSettings:
         """The settings, with what these trajectories have of ranks, degrees and frequencies."""
@@ -236,10 +249,9 @@ class _Search:
                 turn = (turn + 1) % len(choices)
 
     def _admits(self, settings: OperatorInferenceSettings) -> bool:
-        """Whether the folds can judge the degree, and a linear regression is not too large for the budget."""
-        n_terms = comb(self.data.x.shape[1] + settings.degree, settings.degree)
-        n_blocks = {"two-delays": 2, "linear": 1, "continuous-linear": 1}.get(settings.form, 0)
-        if n_terms * n_blocks * settings.rank > MOST_UNKNOWNS[self.settings.effort]:
+        """Whether the folds can judge the degree, and the regression is not too large for the budget."""
+        too_many = n_unknowns(self.data, settings) > MOST_UNKNOWNS[self.settings.effort]
+        if too_many and settings.form not in KERNEL:  # their number is given, and bounded by `MOST_ROWS`
             return False
         key = (settings.degree, settings.coordinates)
         if key not in self._identifiable:

@@ -36,18 +36,29 @@ def budget(effort: Effort, n_points: int) -> float:
     return BUDGETS[effort] * (max(n_points / FOLDS, 1.0) if effort == "quick" else 1.0)
 
 
+def n_unknowns(data: TrajectoryData, settings: OperatorInferenceSettings) -> int:
+    """Of the regression for one latent coordinate; with a kernel, one for each trajectory and time."""
+    if settings.form in KERNEL:
+        return data.n_points * len(data.t)
+    return comb(data.x.shape[1] + settings.degree, settings.degree) * _n_features(settings)
+
+
+def _n_features(settings: OperatorInferenceSettings) -> int:
+    """Of the right-hand side at one point of the parameters."""
+    r = settings.rank
+    of_state = {"two-delays": 2 * r, "quadratic": comb(r + 2, 2), "cubic": comb(r + 3, 3)}
+    return 1 + 2 * len(settings.frequencies) + of_state.get(settings.form, r)
+
+
 def estimated_seconds(data: TrajectoryData, settings: OperatorInferenceSettings) -> float:
     """Of the leave-one-out errors of one candidate: a regression and an integrated trajectory for each fold."""
     n, n_t, r = data.n_points, len(data.t), settings.rank
-    known = 1 + 2 * len(settings.frequencies)
+    unknowns = float(n_unknowns(data, settings))
     if settings.form in KERNEL:
-        rows = n * n_t
-        regression = float(rows**3) + n * rows * rows
-        features = float(rows)
+        regression = unknowns**3 + n * unknowns**2
+        features = unknowns
     else:
-        degrees = {"two-delays": 2 * r, "quadratic": comb(r + 2, 2), "cubic": comb(r + 3, 3)}
-        features = float(known + degrees.get(settings.form, r))
-        unknowns = comb(data.x.shape[1] + settings.degree, settings.degree) * features
+        features = float(_n_features(settings))
         regression = n * (unknowns**3 / 3 + unknowns**2 * r) + n * n_t * features**2
     stages = 1 if settings.form in LINEAR else STAGES_OF_A_STEP
     integration = n * n_t * stages * features * r

@@ -30,9 +30,6 @@ from mlasdi.training.settings import (
 from mlasdi.training.stage_selection import StageSelection
 from mlasdi.validation import MIN_FOLDS
 
-# Leave-one-out error above which effort "normal" trains latent dynamics with a decoder, too, which take most of the
-# time of a fit. Smaller errors were hardly lowered by them on any development problem.
-LARGE_ERROR = 0.02
 # Error of kriging in rescaled variables, relative to that in the variables of the states, below which dynamics are
 # inferred in them, too. On bar and heat4, where the ratio is larger, they were worse there.
 MUCH_BETTER = 0.5
@@ -165,9 +162,10 @@ def _with(settings: ModelSettings, first_stage: object, *, kriging_alone: bool |
 def _is_worth_training(name: str, settings: ModelSettings, finished: dict[str, Contender]) -> bool:
     """Whether a model may still win.
 
-    Dynamics in rescaled variables are inferred where these help kriging much. Latent dynamics with a decoder are
-    trained where the others leave a large error. With fewer than `MIN_FOLDS` points leave-one-out errors say nothing,
-    and they are always trained.
+    Dynamics in rescaled variables are inferred where these help kriging much. Latent dynamics with a decoder take most
+    of the time of a fit. Without effort "thorough" they are trained with fewer than `MIN_FOLDS` points alone, where no
+    dynamics can be inferred: from more points on, they lowered the mean error by 1 % at most on the development
+    problems and on burgers1d, vlasov and the wake, and by 12 % on burgers2d.
     """
     if settings.effort == "thorough" or not finished:
         return True
@@ -176,9 +174,7 @@ def _is_worth_training(name: str, settings: ModelSettings, finished: dict[str, C
         return rescaled < MUCH_BETTER * states
     if not isinstance(settings.first_stage, VariableProjectionSettings):
         return True
-    best = min(finished.values(), key=lambda contender: contender.errors.loo_error)
-    few = best.selection.context.data.n_points < MIN_FOLDS
-    return few or best.errors.loo_error > LARGE_ERROR
+    return next(iter(finished.values())).selection.context.data.n_points < MIN_FOLDS
 
 
 def _trained(name: str, context: TrainingContext) -> Contender | Failure | None:

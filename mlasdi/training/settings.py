@@ -128,7 +128,7 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     effort: Literal["quick", "normal", "thorough"] = Field(
         "normal",
         description="of first_stage chosen. quick: kriging, and few forms of operator inference; normal: more forms, "
-        "latent dynamics with a decoder where the others leave a large error; thorough: all that there are",
+        "and latent dynamics with a decoder where the points are fewer than five; thorough: all that there are",
     )
     n_time: Annotated[int, Field(ge=5)] | Literal["auto"] = Field(
         "auto",
