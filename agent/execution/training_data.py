@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, TrainingData
+from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, RunLength, TrainingData, common_runs
 from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
-from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun, to_common_times
+from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun
 
 
 class SolvesError(Exception):
@@ -55,6 +55,7 @@ def read_training_data(
     solutions: Sequence[Solution],
     warn: Callable[[str], None],
     memory_mb: int = MEMORY_MB,
+    run_length: RunLength = "auto",
 ) -> tuple[TrainingData, dict[str, float]]:
     """Solutions at common times, in memory if they fit in it several times, and what became of their times.
 
@@ -62,17 +63,17 @@ def read_training_data(
         warn: called with a message if the error of interpolation in time exceeds `TOLD_TIME_ERROR`, or if more than
             `TOLD_UNUSED` of the longest run is not used.
         memory_mb: memory for what is as large as the solutions.
+        run_length: what is done with runs of different lengths, as for `common_runs`.
 
     Returns:
-        The solutions, and facts that are saved with a surrogate: `time_interpolation_error`, its estimated relative
-        error, and `unused_time`, the part of the longest run that is not used because others are shorter.
+        As `common_runs`.
 
     Raises:
         SolvesError: one is missing, or their times hardly overlap, or their fields or grids differ.
         DamagedSnapshot: one is damaged.
     """
     found = [_opened(store, solution) for solution in solutions]
-    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found, memory_mb)
+    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found, memory_mb, run_length)
     if facts["time_interpolation_error"] > TOLD_TIME_ERROR:
         warn(
             f"solutions have different times, and interpolation in time has a relative error of about "
@@ -93,6 +94,7 @@ def common_data(
     mus: Sequence[Mapping[str, float]],
     found: Sequence[Snapshots | StoredRun],
     memory_mb: int = MEMORY_MB,
+    run_length: RunLength = "auto",
 ) -> tuple[TrainingData, dict[str, float]]:
     """Solutions at common times, and the facts that `read_training_data` returns.
 
@@ -101,12 +103,9 @@ def common_data(
     """
     layout = _common_layout(fom, mus, found)
     try:
-        common = to_common_times(found)
+        return common_runs(space, layout, mus, found, run_length, memory_mb)
     except ValueError as error:
         raise SolvesError(str(error)) from error
-    facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
-    data = TrainingData(space, layout, space.as_array(list(mus)), common.t, common.runs)
-    return data.limited_to(memory_mb), facts
 
 
 def _common_layout(

@@ -97,7 +97,9 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
         ValueError: the settings do not suit the solutions.
     """
     store = open_store(task.store_root)
-    data, facts = read_training_data(store, task.solver.build(), task.space, task.solutions, warn, task.memory_mb)
+    data, facts = read_training_data(
+        store, task.solver.build(), task.space, task.solutions, warn, task.memory_mb, task.model.run_length
+    )
     info = {**task.info, **facts}
     device = _device(task.gpus, warn)
     before = None if task.before is None else _load(task.before)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from mlasdi.decoders import AutoencoderSettings, DecoderSettings, Kappas, VariableProjectionSettings
-from mlasdi.preprocessing import BasisSettings, NoiseSetting
+from mlasdi.preprocessing import BasisSettings, NoiseSetting, RunLength
 
 
 class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -134,6 +134,12 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
         "auto",
         description="snapshots of a trajectory used in training, evenly spread; auto: as many as a cubic spline "
         "through them needs to give back the others",
+    )
+    run_length: RunLength = Field(
+        "auto",
+        description="of runs that end at different times. shortest: what is beyond the end of the shortest run is not "
+        "used; normalised: all of each run, over its own length, and the end time is an output of its own; auto: "
+        "normalised if the lengths differ by more than 1 % and the runs begin together",
     )
     basis: BasisSettings = BasisSettings()
     noise: NoiseSetting = Field(

@@ -23,12 +23,14 @@ def trajectory_errors(
 
     Args:
         mu: parameters, in physical units.
-        t: times.
+        t: times; where runs end at different times, the first and the last are those of the run. The state is compared
+            at equal parts of the run, and the end time is a quantity of its own.
         states: the true states at a range of these times.
     """
     layout, unit = surrogate.layout, surrogate.reconstruction.norm_unit
-    coordinates = surrogate.coordinates(mu, t)[0]
-    basis = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
+    coordinates = surrogate.ending_at(float(t[-1])).coordinates(mu, t)[0]
+    x = surrogate.space.to_unit(surrogate.space.as_array(mu))
+    basis = surrogate.reconstruction.at(x[0])
     distances, norms = np.empty((2, 1 + len(layout.fields), len(t)))
     for rows in block_ranges(len(t), layout.n_state):
         truth = states(rows)
@@ -38,5 +40,6 @@ def trajectory_errors(
     whole, *of_fields = relative(distances, norms).max(axis=-1).tolist()
     errors = dict(zip(layout.fields, of_fields, strict=True))
     if surrogate.record.quantities:
-        errors |= solution_errors(surrogate, t, states(slice(None)), basis.lift(coordinates))
+        duration = None if surrogate.end_times is None else float(surrogate.end_times.durations(x)[0])
+        errors |= solution_errors(surrogate, t, states(slice(None)), basis.lift(coordinates), duration)
     return whole, errors
