@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.special import stdtrit
 
 from mlasdi.interpolation.kernel_selection import select_kernels
-from mlasdi.interpolation.kriging import PRIOR_SCALE, Kernel, Kriging
+from mlasdi.interpolation.kriging import FAMILIES, PRIOR_SCALE, Kernel, Kriging
 
 END_TIME = "end_time"  # its name among the outputs of a model
 MIN_FOLDS = 3  # fewer points say nothing about the deviation
@@ -48,6 +48,7 @@ class EndTimes:
         x: training points of the unit cube `[point, d]`.
         logarithms: of the durations there `[point]`.
         kernel: of the kriging of what the trend leaves.
+        rougher: the kernel of standard deviations, see `Kernels.uncertainty`.
         spans: see `log_parameters`.
         has_trend: whether a trend in the logarithms of the parameters is fitted: it needs twice as many points as
             coefficients.
@@ -57,6 +58,7 @@ class EndTimes:
     x: Float[np.ndarray, "point d"]
     logarithms: Float[np.ndarray, " point"]
     kernel: Kernel
+    rougher: Kernel
     spans: tuple[float, ...] = ()
     has_trend: bool = False
     fixed: float | None = None
@@ -67,10 +69,15 @@ class EndTimes:
     ) -> "EndTimes":
         """From the durations of runs at different points."""
         n, d = x.shape
-        kernel = Kernel(family="rbf", lengthscale=(PRIOR_SCALE,) * d)
-        found = cls(x, np.log(durations), kernel, spans, has_trend=n >= 2 * (1 + d))
+        smooth, rough = (Kernel(family=family, lengthscale=(PRIOR_SCALE,) * d) for family in FAMILIES)
+        found = cls(x, np.log(durations), smooth, rough, spans, has_trend=n >= 2 * (1 + d))
         rest = found._rest - found._rest.mean()
-        return found if np.abs(rest).max() < ROUNDING else replace(found, kernel=select_kernels(x, rest[:, None]).mean)
+        if np.abs(rest).max() < ROUNDING:
+            return found
+        kernels = select_kernels(x, rest[:, None])
+        # One number a point says little about its length scales: deviations are not those of longer ones than usual.
+        scales = np.minimum(kernels.uncertainty.lengthscale, PRIOR_SCALE).tolist()
+        return replace(found, kernel=kernels.mean, rougher=rough.model_copy(update={"lengthscale": tuple(scales)}))
 
     def with_pending(self, x: Float[np.ndarray, "q d"]) -> "EndTimes":
         """With points whose runs are under way, where the predicted durations count as known."""
@@ -96,9 +103,9 @@ class EndTimes:
         """`std` by restricted maximum likelihood alone."""
         if len(self.x) < MIN_FOLDS:
             return np.full(len(x), PRIOR_STD)
-        n_free = max(len(self.x) - len(self._trend), 1)
-        process = np.sqrt(np.sum(self._kriging.whiten(self._rest) ** 2) / n_free)
-        return np.asarray(max(process, ROUNDING) * np.sqrt(self._kriging.variance(x)))
+        n_free, kriging = max(len(self.x) - len(self._trend), 1), Kriging(self.x, self.rougher)
+        process = np.sqrt(np.sum(kriging.whiten(self._rest) ** 2) / n_free)
+        return np.asarray(max(process, ROUNDING) * np.sqrt(kriging.variance(x)))
 
     @cached_property
     def left_out(self) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.alignment import TimeScaling
-from mlasdi.interpolation import EndTimes
+from mlasdi.interpolation import END_TIME, EndTimes
 from mlasdi.solvers import StateLayout
 
 ROUNDING = 1e-9  # of a run: times that are beyond its end by less are inside
@@ -43,6 +43,13 @@ class RunTimes:
         if self.end_times is None:
             return np.ones(len(x))
         return self.end_times.durations(x) / (self.t[-1] - self.t[0])
+
+    def ends(self, x: Float[np.ndarray, "param d"]) -> dict[str, Float[np.ndarray, " param"]]:
+        """`end_time` of the runs at points, and its standard deviation `end_time_std`; empty if all end together."""
+        if self.end_times is None:
+            return {}
+        durations = self.end_times.durations(x)
+        return {END_TIME: self.t[0] + durations, f"{END_TIME}_std": durations * self.end_times.std(x)}
 
     def rates(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, " param"]:
         """Rescaled time, from 0 to 1, over time at points."""

@@ -63,7 +63,7 @@ def _lengths(mus: Sequence[Mapping[str, float]], runs: Sequence[Snapshots | Stor
     """From the first time to the last of each run."""
     lengths = np.array([run.t[-1] - run.t[0] for run in runs])
     if lengths.any() and not lengths.all():
-        mu = dict(mus[int(np.argmin(lengths))])
+        mu = {name: float(value) for name, value in mus[int(np.argmin(lengths))].items()}
         raise ValueError(f"the run at {mu} has one time, and others have several: give at least two times of each run")
     return lengths
 

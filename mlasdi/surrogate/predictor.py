@@ -95,10 +95,9 @@ class Predictor:
                     left_out = self.basis.truncation_rms * basis.unit
                     spread[rows][part] = np.hypot(basis.lift_std(steps[:, part]), left_out)
         layout = self.layout if probes is None else probes.layout
-        ends: dict[str, Any] = {}
+        ends: dict[str, Any] = self.run_times.ends(x)
         if self.end_times is not None:
             durations = self.end_times.durations(x)
-            ends = {"end_time": self.t[0] + durations, "end_time_std": durations * self.end_times.std(x)}
             ends |= {"whole_runs": partial(self._whole_runs, given, probes)} if t is None else {}
             mean, spread = (
                 values if values is None else self.run_times.blanked(values, times, durations, layout)

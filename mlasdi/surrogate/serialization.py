@@ -70,7 +70,12 @@ def disassembled(surrogate: "Surrogate") -> tuple[dict[str, np.ndarray], dict[st
     ends = surrogate.end_times
     if ends is not None:
         arrays |= {"end_times.x": ends.x, "end_times.logarithms": ends.logarithms}
-        settings = {"kernel": ends.kernel.model_dump(), "spans": ends.spans, "has_trend": ends.has_trend}
+        settings = {
+            "kernel": ends.kernel.model_dump(),
+            "rougher": ends.rougher.model_dump(),
+            "spans": ends.spans,
+            "has_trend": ends.has_trend,
+        }
         description |= {"format": END_TIMES_FORMAT, "end_times": settings}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, description
 
@@ -158,8 +163,8 @@ def check_consistency(surrogate: "Surrogate") -> None:
 def _end_times(saved: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> EndTimes | None:
     if saved is None:
         return None
-    kernel = Kernel(**saved["kernel"])
-    return EndTimes(arrays["x"], arrays["logarithms"], kernel, tuple(saved["spans"]), bool(saved["has_trend"]))
+    kernels = Kernel(**saved["kernel"]), Kernel(**saved["rougher"])
+    return EndTimes(arrays["x"], arrays["logarithms"], *kernels, tuple(saved["spans"]), bool(saved["has_trend"]))
 
 
 def _extent(t: np.ndarray) -> list[float]:

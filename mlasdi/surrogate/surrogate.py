@@ -98,6 +98,14 @@ class Surrogate(Predictor, Analyses):
         return self.record.error_estimate
 
     @property
+    def largest_estimate(self) -> float | None:
+        """The larger one of the estimates of the state's error and of the end time's; None if one is unknown."""
+        if self.end_times is None:
+            return self.error_estimate
+        both = self.error_estimate, self.record.quantities[END_TIME].estimate
+        return None if both[0] is None or both[1] is None else max(both[0], both[1])
+
+    @property
     def error_estimates(self) -> dict[str, float | None]:
         """`error_estimate` of each field and quantity of interest, relative to its own norm."""
         known: dict[str, float | None] = dict.fromkeys(self.layout.fields)

@@ -5,10 +5,15 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.solvers import field_parts
-from mlasdi.solvers.storage import block_ranges
+from mlasdi.solvers import Snapshots, field_parts
+from mlasdi.solvers.storage import StoredRun, block_ranges, within
 from mlasdi.surrogate import Surrogate, relative
 from mlasdi.validation.quantity_errors import solution_errors
+
+
+def covered_part(surrogate: Surrogate, run: Snapshots | StoredRun) -> Snapshots | StoredRun:
+    """A true run at the times that the surrogate covers: all of it where each run has an end of its own."""
+    return run if surrogate.end_times is not None else within(run, float(surrogate.t[0]), float(surrogate.t[-1]))
 
 
 def trajectory_errors(
