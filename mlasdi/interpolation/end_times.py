@@ -18,6 +18,9 @@ from mlasdi.interpolation.kriging import FAMILIES, PRIOR_SCALE, Kernel, Kriging
 END_TIME = "end_time"  # its name among the outputs of a model
 MIN_FOLDS = 3  # fewer points say nothing about the deviation
 NORMAL_95 = 1.6448536269514722
+# Without the trend if its errors at left-out points are less than this part of those with it: at corners of a box, of
+# which one predicts the other along a parameter without effect, they hide what happens along the others.
+PREFERS_TREND = 0.5
 ROUNDING = 1e-9  # safety bound: of logarithms
 PRIOR_STD = 0.1  # a guess: of the logarithm of a duration, where there are too few points to say
 
@@ -50,8 +53,7 @@ class EndTimes:
         kernel: of the kriging of what the trend leaves.
         rougher: the kernel of standard deviations, see `Kernels.uncertainty`.
         spans: see `log_parameters`.
-        has_trend: whether a trend in the logarithms of the parameters is fitted: it needs twice as many points as
-            coefficients.
+        has_trend: whether a linear trend in the logarithms of the parameters is fitted.
         fixed: the duration at all points where it is known, without any deviation; None where it is predicted.
     """
 
@@ -67,17 +69,25 @@ class EndTimes:
     def fit(
         cls, x: Float[np.ndarray, "point d"], durations: Float[np.ndarray, " point"], spans: tuple[float, ...]
     ) -> "EndTimes":
-        """From the durations of runs at different points."""
-        n, d = x.shape
-        smooth, rough = (Kernel(family=family, lengthscale=(PRIOR_SCALE,) * d) for family in FAMILIES)
-        found = cls(x, np.log(durations), smooth, rough, spans, has_trend=n >= 2 * (1 + d))
-        rest = found._rest - found._rest.mean()
+        """From the durations of runs at different points; with a trend unless that predicts left-out points worse."""
+        smooth, rough = (Kernel(family=family, lengthscale=(PRIOR_SCALE,) * x.shape[1]) for family in FAMILIES)
+        plain = cls(x, np.log(durations), smooth, rough, spans)._with_kernels()
+        if len(x) < x.shape[1] + 2:
+            return plain
+        with_trend = replace(plain, has_trend=True)._with_kernels()
+        errors = [np.linalg.norm(np.log(one.left_out[0]) - one.logarithms) for one in (plain, with_trend)]
+        return plain if errors[0] < PREFERS_TREND * errors[1] else with_trend
+
+    def _with_kernels(self) -> "EndTimes":
+        """With kernels for what the trend leaves."""
+        rest = self._rest - self._rest.mean()
         if np.abs(rest).max() < ROUNDING:
-            return found
-        kernels = select_kernels(x, rest[:, None])
+            return self
+        kernels = select_kernels(self.x, rest[:, None])
         # One number a point says little about its length scales: deviations are not those of longer ones than usual.
         scales = np.minimum(kernels.uncertainty.lengthscale, PRIOR_SCALE).tolist()
-        return replace(found, kernel=kernels.mean, rougher=rough.model_copy(update={"lengthscale": tuple(scales)}))
+        rougher = self.rougher.model_copy(update={"lengthscale": tuple(scales)})
+        return replace(self, kernel=kernels.mean, rougher=rougher)
 
     def with_pending(self, x: Float[np.ndarray, "q d"]) -> "EndTimes":
         """With points whose runs are under way, where the predicted durations count as known."""
@@ -103,9 +113,13 @@ class EndTimes:
         """`std` by restricted maximum likelihood alone."""
         if len(self.x) < MIN_FOLDS:
             return np.full(len(x), PRIOR_STD)
-        n_free, kriging = max(len(self.x) - len(self._trend), 1), Kriging(self.x, self.rougher)
-        process = np.sqrt(np.sum(kriging.whiten(self._rest) ** 2) / n_free)
-        return np.asarray(max(process, ROUNDING) * np.sqrt(kriging.variance(x)))
+        return np.asarray(self._process_std * np.sqrt(Kriging(self.x, self.rougher).variance(x)))
+
+    @cached_property
+    def _process_std(self) -> float:
+        """Standard deviation of what the trend leaves, over all points."""
+        n_free, white = max(len(self.x) - len(self._trend), 1), Kriging(self.x, self.rougher).whiten(self._rest)
+        return max(float(np.sqrt(np.sum(white**2) / n_free)), ROUNDING)
 
     @cached_property
     def left_out(self) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
@@ -113,7 +127,8 @@ class EndTimes:
         found = np.empty((2, len(self.x)))
         for i, point in enumerate(self.x):
             fold = replace(self, x=np.delete(self.x, i, axis=0), logarithms=np.delete(self.logarithms, i))
-            found[:, i] = fold.durations(point[None])[0], fold.uncalibrated_std(point[None])[0]
+            variance = Kriging(fold.x, self.rougher).variance(point[None])[0]
+            found[:, i] = fold.durations(point[None])[0], self._process_std * np.sqrt(variance)
         return found[0], found[1]
 
     @cached_property

@@ -86,14 +86,14 @@ class RunTimes:
         is_late = self.end_times is not None and t.size and np.isfinite(t).all() and t.max() > self.t[-1]
         return np.append(self.t, t.max()) if is_late else self.t
 
-    def blanked(
+    def blank(
         self,
         values: Float[np.ndarray, "*run time value"],
         t: Float[np.ndarray, " time"],
         durations: Float[np.ndarray, "*run"],
         layout: StateLayout | None,
-    ) -> Float[np.ndarray, "*run time value"]:
-        """The values, with NaN in place of those of runs that have ended.
+    ) -> None:
+        """Put NaN in place of the values of runs that have ended.
 
         Args:
             durations: of the runs.
@@ -101,9 +101,9 @@ class RunTimes:
         """
         ended = t - self.t[0] > (1 + ROUNDING) * durations[..., None]
         if self.holds_end or not ended.any():
-            return values
+            return
         changes = np.ones(values.shape[-1], dtype=bool)
         if layout is not None:
             fields = zip(layout.fields, layout.sizes, strict=True)
             changes = np.concatenate([np.full(size, not layout.of(name).steady) for name, size in fields])
-        return np.where(ended[..., None] & changes, np.nan, values)
+        values[ended[..., None] & changes] = np.nan

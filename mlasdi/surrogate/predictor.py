@@ -99,10 +99,8 @@ class Predictor:
         if self.end_times is not None:
             durations = self.end_times.durations(x)
             ends |= {"whole_runs": partial(self._whole_runs, given, probes)} if t is None else {}
-            mean, spread = (
-                values if values is None else self.run_times.blanked(values, times, durations, layout)
-                for values in (mean, spread)
-            )
+            for values in (mean,) if spread is None else (mean, spread):
+                self.run_times.blank(values, times, durations, layout)
 
         def samples(n: int, generator: np.random.Generator) -> np.ndarray:
             return self.sample(given, n, generator, times, probes=probes)
@@ -144,10 +142,8 @@ class Predictor:
                 spread[part] = np.hypot(inside, self.basis.truncation_rms * basis.unit)
         if self.end_times is not None:
             durations = self.end_times.durations(x)
-            mean, spread = (
-                values if values is None else self.run_times.blanked(values[..., None], times, durations, None)[..., 0]
-                for values in (mean, spread)
-            )
+            for values in (mean,) if spread is None else (mean, spread):
+                self.run_times.blank(values[..., None], times, durations, None)
         return ProbePrediction(times, mean, spread)
 
     @limited_threads()
@@ -183,7 +179,8 @@ class Predictor:
         if self.end_times is None:
             return states
         ends = self.end_times.durations(x)[:, None] * np.exp(self.end_times.std(x)[:, None] * normal[:, -1])
-        return self.run_times.blanked(states, times, ends, self.layout if probes is None else probes.layout)
+        self.run_times.blank(states, times, ends, self.layout if probes is None else probes.layout)
+        return states
 
     def _whole_runs(
         self, mu: Points, probes: Probes | None, n_samples: int, generator: np.random.Generator
