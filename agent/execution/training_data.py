@@ -3,9 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
+
 from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, RunLength, TrainingData, common_runs
-from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
+from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout, initial_state
 from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun
+
+# Sobol points at which initial states are asked for, and their seed; those of designs and validation are other ones.
+N_STARTS, START_SEED = 128, 2**31 - 2
 
 
 class SolvesError(Exception):
@@ -86,6 +92,31 @@ def read_training_data(
             "same time at all points"
         )
     return data, facts
+
+
+def initial_states(
+    fom: FullOrderModel, space: ParameterSpace, mus: Sequence[Mapping[str, float]]
+) -> tuple[Float[np.ndarray, "point n_params"], Float[np.ndarray, "point state"]] | None:
+    """Points and the initial states there, if the solver gives them without a solve; else None.
+
+    The points are those that are given and more all over the box, between which others can be interpolated.
+
+    Raises:
+        SolvesError: the solver fails to give one, or they have different shapes.
+    """
+    first = initial_state(fom, mus[0])
+    if first is None:
+        return None
+    corners = space.corners() if 2**space.n_params <= N_STARTS else np.empty((0, space.n_params))
+    points = np.concatenate([space.as_array(list(mus)), corners, space.sobol(N_STARTS, START_SEED)])
+    points = np.unique(points, axis=0)
+    try:
+        states = [initial_state(fom, space.as_dict(mu)) for mu in points]
+    except Exception as error:  # a user's solver may fail in any way
+        raise SolvesError(f"the solver does not give the initial state at a point of the box: {error}") from error
+    if any(state is None or state.shape != first.shape for state in states):
+        raise SolvesError("the solver gives initial states of different shapes over the box, or none at some points")
+    return points, np.array(states)
 
 
 def common_data(

@@ -3,52 +3,31 @@
 They use one thread, or as many as `limited_threads` around them allows.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi.alignment import COMMON_TIMES, CoordinateScaling, TimeScaling
-from mlasdi.interpolation import END_TIME, EndTimes
+from mlasdi.interpolation import END_TIME
 from mlasdi.prediction import ExtrapolationWarning as ExtrapolationWarning
 from mlasdi.prediction import Prediction as Prediction
 from mlasdi.prediction import Probes as Probes
-from mlasdi.prediction import RunTimes, beyond_box, beyond_interval, checked_points, checked_times, given_points
-from mlasdi.preprocessing import PodBasis, limited_threads
-from mlasdi.solvers import ParameterSpace, Points, StateLayout
-from mlasdi.stages import Encoder, StagedModel
-from mlasdi.surrogate.reconstruction import Reconstruction
-from mlasdi.surrogate.results import ProbePrediction, TrainingRecord
-from mlasdi.surrogate.uncertainty import MIN_LOCAL_FACTOR, TimeFactors, student_factor
+from mlasdi.prediction import beyond_box, beyond_interval, given_points
+from mlasdi.preprocessing import limited_threads
+from mlasdi.solvers import Points
+from mlasdi.surrogate.reconstruction import CoordinateModel
+from mlasdi.surrogate.results import ProbePrediction
 
 CHUNK = 64  # points that are predicted at once: bounds the memory
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(CoordinateModel):
     """The part of a surrogate that predicts; see `Surrogate` for its attributes."""
-
-    space: ParameterSpace
-    layout: StateLayout
-    t: Float[np.ndarray, " time"]
-    basis: PodBasis
-    model: StagedModel
-    encoder: Encoder
-    record: TrainingRecord
-    info: Mapping[str, Any] = field(default_factory=dict)
-    time_scaling: TimeScaling = COMMON_TIMES
-    coordinate_scaling: CoordinateScaling | None = None
-    end_times: EndTimes | None = None
-    holds_end: bool = False
-
-    @property
-    def n_stages(self) -> int:
-        return len(self.model.stages)
 
     @limited_threads()
     def predict(
@@ -59,6 +38,7 @@ class Predictor:
         n_stages: int | None = None,
         std: bool = True,
         probes: Probes | None = None,
+        initial: ArrayLike | None = None,
         **named: ArrayLike,
     ) -> Prediction:
         """Trajectories at parameters `mu`, or at parameters by name: `predict(a=0.8, w=1.0)`.
@@ -71,6 +51,8 @@ class Predictor:
             n_stages: use the first stages only; the standard deviation is that of all stages.
             std: whether to compute the standard deviation, which costs one decoding per training point.
             probes: values to predict in place of whole states, which are then not decoded.
+            initial: known states at the first training time `[n_mu, state]`, or `[state]` for one point. The model must
+                have been trained with `first_stage.initial_state: given`.
             **named: the parameters by name, in place of `mu`. Those named as an argument, such as `t`, are given by
                 `mu`.
 
@@ -82,6 +64,9 @@ class Predictor:
             ExtrapolationWarning: outside the trained box or time interval.
         """
         given = self.space.as_array(given_points(self.space, mu, named))
+        if initial is not None:
+            knowing = self.starting_from(given, np.atleast_2d(np.asarray(initial, dtype=float)))
+            return knowing.predict(given, t, n_stages=n_stages, std=std, probes=probes)
         x, times = self._query(given, t, n_stages)
         tau = self.unit_times(times)
         mean = np.empty((len(x), len(times), self.layout.n_state if probes is None else len(probes)))
@@ -220,92 +205,6 @@ class Predictor:
             values.append(steps[:, part] @ basis.modes.T)
         unit = np.broadcast_to(self.basis.truncation_rms * basis.unit, values[0].shape[-1:])
         return np.concatenate(means), np.concatenate(values, axis=1), unit
-
-    @cached_property
-    def reconstruction(self) -> Reconstruction:
-        """From POD coordinates to states."""
-        return Reconstruction(self.layout, self.basis, self.coordinate_scaling)
-
-    @limited_threads()
-    def coordinates(
-        self, mu: Points, t: ArrayLike | None = None, n_stages: int | None = None
-    ) -> Float[np.ndarray, "param time rank"]:
-        """Predicted POD coordinates: the prediction before it is lifted to the mesh; arguments as for `predict`."""
-        x, times = self._query(mu, t, n_stages)
-        return self._mean(x, self.unit_times(times), n_stages)
-
-    @limited_threads()
-    def project(self, mu: Points, t: ArrayLike, u: Float[np.ndarray, "time state"]) -> Float[np.ndarray, "time rank"]:
-        """POD coordinates of the states of one true trajectory.
-
-        With rescaled coordinates, a grid may not cover all of the rescaled domain. There, the prediction takes the
-        place of the truth.
-
-        Args:
-            mu: its parameters, one point.
-            t: its times `[time]`.
-            u: its states.
-        """
-        if self.coordinate_scaling is None:
-            return self.basis.project(u)
-        x = self.space.to_unit(self.space.as_array(mu))
-        rescaled, known = self.coordinate_scaling.rescaled_states(x[0], u)
-        predicted = self.basis.lift(self._mean(x, self.unit_times(np.asarray(t, dtype=float)))[0])
-        return self.basis.project(np.where(known, rescaled, predicted))
-
-    def _mean(
-        self, x: Float[np.ndarray, "param d"], tau: torch.Tensor, n_stages: int | None = None
-    ) -> Float[np.ndarray, "param time rank"]:
-        return self.run_times.at(lambda x, t: self.model.mean(x, t, n_stages), x, tau).numpy()
-
-    def _deviations(
-        self, x: Float[np.ndarray, "param d"], tau: torch.Tensor
-    ) -> Float[np.ndarray, "direction param time rank"]:
-        """Calibrated steps of one standard deviation; the last one is that of the end time where it is predicted."""
-        deviations = partial(self.model.deviations, time_scaling=self.time_scaling)
-        steps = self.run_times.at(deviations, x, tau, axis=1).numpy()
-        parts = np.minimum(tau.numpy() / self.run_times.unit_ends(x)[:, None], 1.0)
-        steps = self._band_factor(x)[:, None, None] * TimeFactors(self.record.std_factors)(parts)[..., None] * steps
-        if self.end_times is None:
-            return np.asarray(steps)
-        later = self.run_times.at(self.model.mean, x, tau, later=np.exp(self.end_times.std(x)))
-        return np.concatenate([steps, (later.numpy() - self._mean(x, tau))[None]])
-
-    def _band_factor(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, " param"]:
-        """Factor on standard deviations at points of the unit cube.
-
-        It is wider where another model disagrees, and where the errors of folds nearby were wider than their bands.
-        """
-        if not self.record.bands:
-            return np.ones(len(x))
-        wider = self.record.disagreement.widened(x, np.ones(len(x)))
-        local = student_factor(len(self.record.bands.x)) * self.record.bands.estimate(x, wider)
-        return np.maximum(local, MIN_LOCAL_FACTOR)
-
-    def _query(
-        self, mu: Points, t: ArrayLike | None, n_stages: int | None = None
-    ) -> tuple[Float[np.ndarray, "param d"], Float[np.ndarray, " time"]]:
-        """Points of the unit cube, and times, checked."""
-        if n_stages is not None and not 1 <= n_stages <= self.n_stages:
-            raise ValueError(f"n_stages {n_stages} given; the model has stages 1 to {self.n_stages}")
-        points = checked_points(self.space, mu)
-        if t is None:
-            return points, self.default_times(mu)
-        wanted = np.atleast_1d(np.asarray(t, dtype=float))
-        return points, checked_times(self.run_times.accepted(wanted), wanted, self.model.latent)
-
-    def default_times(self, mu: Points) -> Float[np.ndarray, " time"]:
-        """Times of a prediction at `mu` if none are given: those of the training, or of the longest run at `mu`."""
-        return self.run_times.default(self.space.to_unit(self.space.as_array(mu)))
-
-    @cached_property
-    def run_times(self) -> RunTimes:
-        """From times to rescaled times, in which `model` predicts."""
-        return RunTimes(self.t, self.time_scaling, self.end_times, self.holds_end)
-
-    def unit_times(self, t: Float[np.ndarray, " time"]) -> Float[torch.Tensor, " time"]:
-        """Times in units of the training interval, from 0 to 1; those of a steady model are 0."""
-        return self.run_times.unit(t)
 
 
 def _chunks(n: int, size: int) -> Iterator[slice]:

@@ -43,28 +43,6 @@ class Surrogate(Predictor, Analyses):
     """
 
     @limited_threads()
-    def starting_from(self, mu: Points, u0: Float[np.ndarray, "param state"]) -> "Surrogate":
-        """This surrogate, which now knows the initial states at parameters `mu`; ask it for predictions there.
-
-        Kriging and dynamics with a closed-form decoder make no use of them.
-
-        Args:
-            mu: as for `predict`.
-            u0: the states at the first training time.
-
-        Raises:
-            ValueError: shapes do not fit, or the model was trained to krige initial states
-                (`first_stage.initial_state`).
-        """
-        points, states = self.space.as_array(mu), np.atleast_2d(u0)
-        if states.shape != (len(points), self.layout.n_state):
-            raise ValueError(
-                f"u0 has shape {states.shape}; expected [{len(points)}, {self.layout.n_state}]: a state at each point"
-            )
-        c = np.concatenate([self.project(point, self.t[:1], u[None]) for point, u in zip(points, states, strict=True)])
-        return replace(self, model=self.model.starting_from(self.space.to_unit(points), c, self.encoder))
-
-    @limited_threads()
     def latent_trajectories(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
         """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
         x, times = self._query(mu, t)

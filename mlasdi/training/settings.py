@@ -214,6 +214,14 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
         return (self.latent_dim,) if isinstance(self.latent_dim, int) else self.latent_dim
 
 
+def with_given_starts(settings: ModelSettings) -> ModelSettings:
+    """The settings with `first_stage.initial_state: given`, unless they say what it is or have no such key."""
+    first = settings.first_stage
+    if "initial_state" in first.model_fields_set or "initial_state" not in type(first).model_fields:
+        return settings
+    return settings.model_copy(update={"first_stage": first.model_copy(update={"initial_state": "given"})})
+
+
 def _first_stage_kind(preset: Mapping[str, Any], filled: Mapping[str, Any]) -> str:
     """The preset's kind; keys of latent dynamics with a decoder, such as `iterations`, ask for these."""
     kind = str(preset["first_stage"]["kind"])
