@@ -179,7 +179,7 @@ class LatentModel:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Settings as JSON, and arrays: all that `from_state` needs."""
         settings = {"kernels": [k and k.model_dump(mode="json") for k in (self.kernel, self.uncertainty_kernel)]}
-        stepped = {"dynamics": self.dynamics.state()} if self.dynamics else {}
+        stepped: dict[str, Any] = {"dynamics": self.dynamics.state()} if self.dynamics else {}
         known = self.initial_states
         stepped |= {"known_between": True} if known is not None and known.between else {}
         starts = {} if known is None else {"known_x": known.x, "known_z0": known.c}

@@ -42,7 +42,7 @@ def known_quantities(
     if surrogate.end_times is not None:
         for name in {*quantities, *surrogate.layout.fields} & {END_TIME}:
             raise ValueError(f"output {name}: runs end at different times, and this is the name of the end time")
-        found[END_TIME] = _end_time_errors(surrogate.end_times, None if box is None else box[0])
+        found[END_TIME] = _end_time_errors(surrogate.end_times, float(surrogate.t[0]), None if box is None else box[0])
     n = len(data.mu)
     predictions = [_left_out(surrogate, folds, data, i) for i in range(n)] if quantities and box else []
     known_ends = [None] * n if data.durations is None else data.durations.tolist()
@@ -66,15 +66,20 @@ def known_quantities(
     return found
 
 
-def _end_time_errors(end_times: EndTimes, box: Float[np.ndarray, "point d"] | None) -> FieldErrors:
-    """Errors of durations at left-out points, and their estimate over points of the unit cube if these are given."""
+def _end_time_errors(end_times: EndTimes, start: float, box: Float[np.ndarray, "point d"] | None) -> FieldErrors:
+    """Errors of end times at left-out points, relative to the length of the run.
+
+    Args:
+        start: of the runs.
+        box: points of the unit cube over which the estimate is the maximum; None where it is unknown.
+    """
     durations = np.exp(end_times.logarithms)
     found, stds = end_times.left_out
     errors = np.abs(found / durations - 1)
     calibration = LocalCalibration().with_pairs(end_times.x.tolist(), errors.tolist(), stds.tolist(), ())
     largest = None if box is None else float(calibration.estimate(box, end_times.uncalibrated_std(box)).max())
     scale = float(np.sqrt(np.mean(durations**2)))
-    return FieldErrors(largest, calibration, scale, tuple(durations.tolist()))
+    return FieldErrors(largest, calibration, scale, tuple((start + durations).tolist()))
 
 
 def solution_errors(
