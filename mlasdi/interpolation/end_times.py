@@ -55,6 +55,7 @@ class EndTimes:
         spans: see `log_parameters`.
         has_trend: whether a linear trend in the logarithms of the parameters is fitted.
         fixed: the duration at all points where it is known, without any deviation; None where it is predicted.
+        factor: on standard deviations; None for that by left-out points.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -64,6 +65,7 @@ class EndTimes:
     spans: tuple[float, ...] = ()
     has_trend: bool = False
     fixed: float | None = None
+    factor: float | None = None
 
     @classmethod
     def fit(
@@ -94,7 +96,7 @@ class EndTimes:
         if not len(x):
             return self
         logarithms = np.append(self.logarithms, np.log(self.durations(x)))
-        return replace(self, x=np.concatenate([self.x, x]), logarithms=logarithms)
+        return replace(self, x=np.concatenate([self.x, x]), logarithms=logarithms, factor=self._factor)
 
     def durations(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Predicted durations at points of the unit cube."""
@@ -107,13 +109,11 @@ class EndTimes:
 
         It is calibrated by the errors at points that are left out.
         """
-        return np.zeros(len(x)) if self.fixed is not None else self._factor * self.uncalibrated_std(x)
-
-    def uncalibrated_std(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """`std` by restricted maximum likelihood alone."""
+        if self.fixed is not None:
+            return np.zeros(len(x))
         if len(self.x) < MIN_FOLDS:
             return np.full(len(x), PRIOR_STD)
-        return np.asarray(self._process_std * np.sqrt(Kriging(self.x, self.rougher).variance(x)))
+        return np.asarray(self._factor * self._process_std * np.sqrt(Kriging(self.x, self.rougher).variance(x)))
 
     @cached_property
     def _process_std(self) -> float:
@@ -134,6 +134,8 @@ class EndTimes:
     @cached_property
     def _factor(self) -> float:
         """At least 1; wider for few points, as Student's t is."""
+        if self.factor is not None:
+            return self.factor
         n = len(self.x)
         if n <= MIN_FOLDS:
             return 1.0

@@ -226,9 +226,9 @@ class Prediction:
         if len(self) == 1 and self.mu is not None:
             facts = {"parameters": self.point_text(0)} | facts
         if self.mean.size:
-            facts["mean"] = f"{self.mean.min():.4g} to {self.mean.max():.4g}"
+            facts["mean"] = f"{np.fmin.reduce(self.mean, axis=None):.4g} to {np.fmax.reduce(self.mean, axis=None):.4g}"
         if self.std is not None and self.std.size:
-            facts["largest standard deviation"] = f"{self.std.max():.2g}"
+            facts["largest standard deviation"] = f"{np.fmax.reduce(self.std, axis=None):.2g}"
         return facts
 
     def __repr__(self) -> str:

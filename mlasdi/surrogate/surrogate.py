@@ -117,8 +117,7 @@ class Surrogate(Predictor, Analyses):
         """
         x = self.space.to_unit(self.space.as_array(mu))
         if field == END_TIME and self.end_times is not None:
-            known = self.end_times.with_pending(self._pending(pending))
-            return self._calibration(field).estimate(x, known.uncalibrated_std(x))
+            return self.end_times.with_pending(self._pending(pending)).std(x)
         std = self._std(mu, pending, n_time, None if field in self.record.quantities else field)
         return self._calibration(field).estimate(x, std)
 
@@ -171,8 +170,7 @@ class Surrogate(Predictor, Analyses):
         score = self.record.calibration.score(x, self.uncalibrated_std(mu, pending, n_time=n_time))
         if self.end_times is None:
             return score
-        end_times = self.end_times.with_pending(self._pending(pending))
-        return np.maximum(score, self._calibration(END_TIME).score(x, end_times.uncalibrated_std(x)))
+        return np.maximum(score, self.end_times.with_pending(self._pending(pending)).std(x))
 
     def describe(self) -> dict[str, Any]:
         """What was trained, what was kept, and how good it is by its own account, as JSON.

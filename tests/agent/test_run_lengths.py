@@ -11,12 +11,14 @@ from quick_campaign import quick_config, run_quick
 
 from mlasdi.agent.cli.checks import check_solver
 from mlasdi.agent.config import Config
+from mlasdi.agent.execution import common_data
 from mlasdi.agent.prediction import check_figure, draw_prediction, predict_to, quantities_of
 from mlasdi.agent.prediction.predict import Request
 from mlasdi.agent.registry import model_card
 from mlasdi.agent.report import answer, write_html_report
 from mlasdi.agent.service.bodies import TrajectoryRequest
 from mlasdi.agent.service.trajectories import Trajectories
+from mlasdi.solvers import Parameter, ParameterSpace, build_solver
 from mlasdi.surrogate import Surrogate
 
 CODE = """
@@ -113,6 +115,21 @@ def test_an_answer_of_the_service_has_null_after_the_end(campaign: tuple[Config,
     np.testing.assert_allclose(found["end_time"], ENDS, rtol=0.01)
     assert found["mean"][1][-1] == [None] * 8
     assert None not in found["mean"][0][-1]
+
+
+def test_a_data_set_has_runs_of_different_lengths(tmp_path: Path) -> None:
+    rates = [1.0, 1.5, 2.0]
+    for k, rate in enumerate(rates):
+        t = np.linspace(0, 1 / rate, 21 + k)
+        np.savez(tmp_path / f"{k}.npz", t=t, u=np.exp(-rate * t)[:, None] * np.ones(3))
+    (tmp_path / "parameters.csv").write_text("file,rate\n0.npz,1.0\n1.npz,1.5\n2.npz,2.0\n")
+    solver = build_solver("data-set", {"path": str(tmp_path), "parameters": ["rate"], "fields": ["u"]})
+    mus, space = [{"rate": rate} for rate in rates], ParameterSpace((Parameter("rate", 1.0, 2.0),))
+    data, facts = common_data(solver, space, mus, [solver.solve(mu) for mu in mus])
+    assert data.durations is not None
+    np.testing.assert_allclose(data.durations, 1 / np.array(rates))
+    assert facts["unused_time"] == 0
+    np.testing.assert_allclose(data.trajectory(0), data.trajectory(2), atol=1e-5)
 
 
 def test_lengths_can_be_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,7 @@ def test_after_the_end_there_are_no_values(battery: mlasdi.Surrogate) -> None:
     for row, end in enumerate(found.end_time):
         np.testing.assert_array_equal(np.isnan(found["voltage"][row]), found.t > end * (1 + 1e-9))
         np.testing.assert_array_equal(np.isnan(found.field("voltage", "std")[row]), found.t > end * (1 + 1e-9))
+    assert "nan" not in repr(found)
     late = battery.predict({"current": 1.0, "temperature": 300.0}, [0.0, 1e6])  # no warning: no time is too late
     assert np.isnan(late.mean[0, 1]).all()
     assert late.quantity("max over time of voltage", 4).mean[0] == late["voltage"][0, 0]
