@@ -215,9 +215,7 @@ def _outputs(
 
 def _has_own_times(t: Any) -> bool:
     """Whether each run has times of its own."""
-    return t is not None and np.ndim(t[0] if isinstance(t, list | tuple) and t else t) == (
-        1 if isinstance(t, list | tuple) and t else 2
-    )
+    return np.ndim(t[0]) == 1 if isinstance(t, list | tuple) and t else t is not None and np.ndim(t) == 2
 
 
 def _runs(
@@ -249,9 +247,8 @@ def _runs(
             wrong = f"{states.shape[1]} times" if states.shape[1] != len(times) else "values that are not finite"
             raise ValueError(f"u[{k}] has {wrong}; expected finite values at the {len(times)} times of t[{k}]")
         found.append(Snapshots(times, states[0], layout))
-    other = next((k for k, run in enumerate(found) if run.layout != found[0].layout), None)
-    if other is not None:
-        raise ValueError(f"run {other} has other fields or axes than run 0; axes says which are meant")
+        if found[-1].layout != found[0].layout:
+            raise ValueError(f"run {k} has other fields or axes than run 0; axes says which are meant")
     return found, layout
 
 
@@ -271,9 +268,8 @@ def _check(
     mu: Float[np.ndarray, "..."], t: Float[np.ndarray, "..."], u: Float[np.ndarray, "..."], space: ParameterSpace
 ) -> None:
     if u.shape[:2] != (len(mu), t.size):
-        raise ValueError(
-            f"u has shape {u.shape}; expected [{len(mu)}, {t.size}, state], as mu and t have rows and times"
-        )
+        expected = f"[{len(mu)}, {t.size}, state], as mu and t have rows and times"
+        raise ValueError(f"u has shape {u.shape}; expected {expected}")
     _check_finite("u", u)
     _check_times(t, "t", 1)
     _check_points(mu, space)
