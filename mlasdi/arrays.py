@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from mlasdi.preprocessing import MEMORY_MB, TrainingData
+from mlasdi.preprocessing import MEMORY_MB, TrainingData, common_runs
 from mlasdi.solvers import Parameter as NamedParameter
-from mlasdi.solvers import ParameterSpace, SolverError, StateLayout
+from mlasdi.solvers import ParameterSpace, Snapshots, SolverError, StateLayout
 from mlasdi.solvers.outputs import NamedArrays
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings
@@ -55,10 +55,12 @@ def fit(
     Args:
         mu: parameters of the training runs `[param, n_params]` in the order of `parameters`, or by name
             `{name: [param]}`, as a DataFrame has them.
-        t: times that all runs share `[time]`, increasing; None for steady solutions.
+        t: times that all runs share `[time]`, increasing; or a list of the times of each run, which may be of different
+            lengths (`run_length` in the settings); None for steady solutions.
         u: states `[param, time, state]`: the fields one after the other, each flattened (C order) over the axes of
             `coordinates`; or outputs by name, each with axes of its own: `{name: [param, time, *axes]}`,
             `[param, time]` for one number at each time, `[param, *axes]` for a steady field, `[param]` for one number.
+            Where each run has its own times, a list of arrays, one a run, in place of the axis `param`.
         parameters: the box: name -> `(low, high)`, or a `Parameter`.
         fields: names of the fields in `u`; with a mapping `u`, its keys are.
         coordinates: axis -> coordinates of the grid; by default the values of a field are numbered. Outputs on
@@ -95,19 +97,32 @@ def fit(
         >>> prediction = mlasdi.fit(a[:, None], t, outputs, {"a": (1, 2)}, coordinates={"x": x}).predict(a=1.3)
         >>> [prediction[name].shape for name in prediction.fields]
         [(1, 30, 50), (1, 30), (1,)]
+
+        Runs that end at different times, here where the solution has fallen to a tenth:
+
+        >>> times = [np.linspace(0, np.log(10) / rate, 30) for rate in a]
+        >>> model = mlasdi.fit(a[:, None], times, [np.exp(-r * t)[:, None] for r, t in zip(a, times)], {"a": (1, 2)})
+        >>> bool(abs(model.predict(a=1.3).end_time[0] - np.log(10) / 1.3) < 1e-3)
+        True
     """
     space = ParameterSpace(tuple(_named(name, given) for name, given in parameters.items()))
     points = _points(mu, space)
-    if t is None or _has_shapes(u) or axes:
-        times, states, layout = _outputs(len(points), t, u, fields, coordinates or {}, axes or {})
+    model, facts = ModelSettings.model_validate(settings), dict[str, float]()
+    if _has_own_times(t):
+        _check_points(points, space)
+        runs, layout = _runs(len(points), t, u, fields, coordinates, axes or {})
+        mus = [space.as_dict(point) for point in points]
+        data, facts = common_runs(space, layout, mus, runs, model.run_length, memory_mb)
     else:
-        times = np.asarray(t, dtype=float)
-        states, names = _states(u, fields)
-        layout = _layout(names, coordinates, states.shape[-1])
-    _check(points, times, states, space)
-    data = TrainingData(space, layout, points, times, states)
-    model = ModelSettings.model_validate(settings)
-    return fit_trajectories(data, model, seed=seed, memory_mb=memory_mb, quantities=outputs)
+        if t is None or _has_shapes(u) or axes:
+            times, states, layout = _outputs(len(points), t, u, fields, coordinates or {}, axes or {})
+        else:
+            times = np.asarray(t, dtype=float)
+            states, names = _states(u, fields)
+            layout = _layout(names, coordinates, states.shape[-1])
+        _check(points, times, states, space)
+        data = TrainingData(space, layout, points, times, states)
+    return fit_trajectories(data, model, seed=seed, memory_mb=memory_mb, quantities=outputs, info=facts)
 
 
 def load(source: Any) -> Surrogate:
@@ -198,6 +213,45 @@ def _outputs(
     return runs[0].t, np.stack([run.u for run in runs]), runs[0].layout
 
 
+def _has_own_times(t: Any) -> bool:
+    """Whether each run has times of its own."""
+    return np.ndim(t[0]) == 1 if isinstance(t, list | tuple) and t else t is not None and np.ndim(t) == 2
+
+
+def _runs(
+    n_runs: int,
+    t: Any,
+    u: Any,
+    fields: Sequence[str],
+    coordinates: Mapping[str, ArrayLike] | None,
+    axes: Mapping[str, Sequence[str]],
+) -> tuple[list[Snapshots], StateLayout]:
+    """Runs at times of their own, each checked, and their layout."""
+    found = list[Snapshots]()
+    for name, given in u.items() if isinstance(u, Mapping) else [("", u)]:
+        if len(given) != n_runs:
+            raise ValueError(f"u{[name] if name else ''} has {len(given)} runs, and mu has {n_runs} rows")
+    if len(t) != n_runs:
+        raise ValueError(f"t has the times of {len(t)} runs, and mu has {n_runs} rows")
+    for k in range(n_runs):
+        times = np.asarray(t[k], dtype=float)
+        _check_times(times, f"t[{k}]")
+        if isinstance(u, Mapping):
+            named = {name: np.asarray(of_runs[k], dtype=float)[None] for name, of_runs in u.items()}
+            _, states, layout = _outputs(1, times, named, fields, coordinates or {}, axes)
+        else:
+            state = np.asarray(u[k], dtype=float)
+            states, names = _states((state[:, None] if state.ndim == 1 else state)[None], fields)
+            layout = _layout(names, coordinates, states.shape[-1])
+        if states.shape[1] != len(times) or not np.isfinite(states).all():
+            wrong = f"{states.shape[1]} times" if states.shape[1] != len(times) else "values that are not finite"
+            raise ValueError(f"u[{k}] has {wrong}; expected finite values at the {len(times)} times of t[{k}]")
+        found.append(Snapshots(times, states[0], layout))
+        if found[-1].layout != found[0].layout:
+            raise ValueError(f"run {k} has other fields or axes than run 0; axes says which are meant")
+    return found, layout
+
+
 def _layout(fields: tuple[str, ...], coordinates: Mapping[str, ArrayLike] | None, n_state: int) -> StateLayout:
     n_values = n_state // len(fields)
     axes = {"index": np.arange(n_values)} if coordinates is None else coordinates
@@ -213,22 +267,36 @@ def _layout(fields: tuple[str, ...], coordinates: Mapping[str, ArrayLike] | None
 def _check(
     mu: Float[np.ndarray, "..."], t: Float[np.ndarray, "..."], u: Float[np.ndarray, "..."], space: ParameterSpace
 ) -> None:
-    if mu.ndim != 2 or mu.shape[1] != space.n_params:
-        raise ValueError(f"mu has shape {mu.shape}; expected [param, {space.n_params}] for {list(space.names)}")
+    if u.shape[:2] != (len(mu), t.size):
+        expected = f"[{len(mu)}, {t.size}, state], as mu and t have rows and times"
+        raise ValueError(f"u has shape {u.shape}; expected {expected}")
+    _check_finite("u", u)
+    _check_times(t, "t", 1)
+    _check_points(mu, space)
+
+
+def _check_times(t: Float[np.ndarray, "..."], name: str, least: int = 2) -> None:
     if t.ndim != 1:
-        raise ValueError(f"t has shape {t.shape}; expected [time]")
-    if u.shape[:2] != (len(mu), len(t)):
-        raise ValueError(
-            f"u has shape {u.shape}; expected [{len(mu)}, {len(t)}, state], as mu and t have rows and times"
-        )
-    for name, values in (("mu", mu), ("t", t), ("u", u)):
-        if not np.isfinite(values).all():
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-            raise ValueError(f"{name} is not finite at {name}{list(where)}")
+        raise ValueError(f"{name} has shape {t.shape}; expected [time]")
+    if len(t) < least:
+        raise ValueError(f"{name} has {len(t)} times; a run needs at least {least}")
+    _check_finite(name, t)
     if (np.diff(t) <= 0).any():
         k = int(np.argmax(np.diff(t) <= 0))
-        raise ValueError(f"t must increase; t[{k}] = {t[k]:g} is followed by {t[k + 1]:g}")
+        raise ValueError(f"{name} must increase; {name}[{k}] = {t[k]:g} is followed by {t[k + 1]:g}")
+
+
+def _check_points(mu: Float[np.ndarray, "..."], space: ParameterSpace) -> None:
+    if mu.ndim != 2 or mu.shape[1] != space.n_params:
+        raise ValueError(f"mu has shape {mu.shape}; expected [param, {space.n_params}] for {list(space.names)}")
+    _check_finite("mu", mu)
     outside = ~space.contains(mu)
     if outside.any():
         row = int(np.argmax(outside))
         raise ValueError(f"mu[{row}] = {space.as_dict(mu[row])} lies outside of the box that parameters gives")
+
+
+def _check_finite(name: str, values: Float[np.ndarray, "..."]) -> None:
+    if not np.isfinite(values).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(f"{name} is not finite at {name}{list(where)}")

@@ -5,12 +5,14 @@ from .constraints import Constraint as Constraint
 from .constraints import parse_constraint as parse_constraint
 from .contract import Continuable as Continuable
 from .contract import FullOrderModel as FullOrderModel
+from .contract import KnowsInitialState as KnowsInitialState
 from .contract import Problem as Problem
 from .contract import Snapshots as Snapshots
 from .contract import SolverError as SolverError
 from .contract import Start as Start
 from .contract import TabulatedModel as TabulatedModel
 from .contract import evenly_spread as evenly_spread
+from .contract import initial_state as initial_state
 from .layout import Json as Json
 from .layout import Mesh as Mesh
 from .layout import StateLayout as StateLayout

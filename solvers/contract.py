@@ -179,6 +179,34 @@ class Continuable(FullOrderModel, Protocol):
 
 
 @runtime_checkable
+class KnowsInitialState(FullOrderModel, Protocol):
+    """A full-order model that gives the initial state at a parameter point without a solve."""
+
+    def initial(self, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
+        """The first state of the trajectory at one parameter point; None if it is not known without a solve.
+
+        Raises:
+            SolverError: it cannot be computed.
+        """
+        ...
+
+
+def initial_state(fom: FullOrderModel, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
+    """The initial state at a point where the solver gives it without a solve; else None.
+
+    Raises:
+        SolverError: it is not a vector of finite numbers (`bad-output`).
+    """
+    found = fom.initial(mu) if isinstance(fom, KnowsInitialState) else None
+    if found is None:
+        return None
+    state = np.asarray(found, dtype=float)
+    if state.ndim != 1 or not np.isfinite(state).all():
+        raise SolverError("bad-output", f"initial({dict(mu)}) has shape {state.shape}; expected finite values [state]")
+    return state
+
+
+@runtime_checkable
 class TabulatedModel(Protocol):
     """A full-order model that has solutions at certain points only, such as a data set."""
 

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlasdi.solvers.contract import FullOrderModel, Problem, Snapshots
+from mlasdi.solvers.contract import FullOrderModel, Problem, Snapshots, initial_state
 from mlasdi.solvers.layout import field_parts
 from mlasdi.solvers.user_code import contained
 
 BREACH_KINDS = {
     "wrong-parameters": "the solver takes parameters of other names",
     "not-repeatable": "two solves at the same parameters differ",
+    "other-initial-state": "the initial state that is known without a solve is not the first state of the solution",
     "not-addressable": "identity() is not JSON, so that stored solutions cannot be found again",
     "not-portable": "the solver cannot be pickled, or its copy has another identity()",
 }
 """Kinds of breaches of the contract other than a failed solve."""
+SAME_START = 1e-6  # largest difference of two initial states that count as equal, relative to the largest value
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
         return ContractReport(0, 0, 0, solve_s, (returned,))
     alone = first.problems(fom.layout)
     differences = [] if alone else _differences(first, second)
-    problems = (*alone, *differences, *_transport_problems(fom))
+    starts = [] if alone else _initial_problems(fom, mu, first)
+    problems = (*alone, *differences, *starts, *_transport_problems(fom))
     layout = fom.layout or first.layout
     noise = _noise(first, second, layout.sizes) if differences and layout is not None else 0.0
     return ContractReport(first.t.size, first.u.shape[-1], first.u.nbytes, solve_s, problems, noise, first)
@@ -82,6 +85,22 @@ def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
     if first.u.shape != second.u.shape or not np.allclose(first.u, second.u, rtol=0, atol=tolerance):
         return [Problem("not-repeatable", "two solves at the same parameters differ by more than 1e-12 (relative)")]
     return []
+
+
+def _initial_problems(fom: FullOrderModel, mu: Mapping[str, float], solution: Snapshots) -> list[Problem]:
+    """Whether the initial state that the solver gives without a solve is that of its solution."""
+    with contained():
+        known = initial_state(fom, mu)
+    first = solution.u[0]
+    if known is None:
+        return []
+    if known.shape != first.shape:
+        what = f"has shape {known.shape}, the first state of solve() has {first.shape}"
+    elif np.abs(known - first).max() > SAME_START * np.abs(first).max():
+        what = f"differs from the first state of solve() by {np.abs(known - first).max():.2g}"
+    else:
+        return []
+    return [Problem("other-initial-state", f"initial() {what}; they must be equal")]
 
 
 def _noise(first: Snapshots, second: Snapshots, sizes: Sequence[int]) -> float:

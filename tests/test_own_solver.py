@@ -75,7 +75,7 @@ def report(folder: Path, campaign: str) -> dict:
 def test_every_kind_of_block_is_known() -> None:
     assert {kind for page in PAGES for kind in page.kinds} == {"sh", "console", "python", "yaml", "c", "bash"}
     assert all(line.split()[0] in ("mlasdi", "cc", "python") for line in LINES)
-    names = ("front", "plate", "rod", "archive", "wells", "cell", "peaks")
+    names = ("front", "plate", "rod", "archive", "wells", "cell", "peaks", "discharge")
     written = {f"{name}.{suffix}" for name in names for suffix in ("py", "yaml")}
     assert set(files(run=True)) | {"peaks.py"} == written | {"river.c", "river.yaml"}
 
@@ -93,6 +93,7 @@ def test_each_way_ends_in_a_surrogate(folder: Path) -> None:
         "archive": 101,
         "cell": 113,
         "peaks": 113,
+        "discharge": 2,
     }
     for campaign, n_state in n_states.items():
         found = report(folder, campaign)

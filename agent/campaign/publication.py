@@ -133,7 +133,7 @@ class Publisher:
             mu = assessment.mu[int(np.argmax(assessment.final))]
             # The figure has one state or one line of each; of a large state it looks at a few times.
             shown = evenly_spread(len(worst.t), max(BLOCK_VALUES // surrogate.layout.n_state, 2))
-            prediction = surrogate.predict(mu, worst.t[shown])
+            prediction = surrogate.ending_at(float(worst.t[-1])).predict(mu, worst.t[shown])
             assert prediction.std is not None
             states = worst.u[shown], prediction.mean[0], prediction.std[0]
             unit = surrogate.reconstruction.norm_unit

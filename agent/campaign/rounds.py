@@ -53,7 +53,7 @@ class Rounds:
         used = (
             self.runs(),
             self.ledger.activity_log.elapsed_s(),
-            None if record is None else record.error_estimate,
+            None if surrogate is None else surrogate.largest_estimate,
             self.failed(),
             self.ledger.activity_log.core_seconds() / 3600,
             () if record is None else record.prequential.errors,
@@ -165,7 +165,7 @@ class Rounds:
     def _assess(self, round: int) -> None:
         surrogate, points = self.surrogate(round), self.solves.validated()
         mus = self.solves.mus(points)
-        truths = ((mu, self.solves.truth(point, surrogate.t)) for mu, point in zip(mus, points, strict=True))
+        truths = ((mu, self.solves.truth(point, surrogate)) for mu, point in zip(mus, points, strict=True))
         if points:  # else all validation solves failed
             assess(surrogate, truths, len(points)).save(self.checkpoints.assessment_path(round))
 
@@ -191,7 +191,7 @@ class Rounds:
             return None
 
     def _mean_split(self, surrogate: Surrogate, points: Sequence[Point]) -> ErrorSplit:
-        truths = ((point.mu, self.solves.truth(point, surrogate.t)) for point in points)
+        truths = ((point.mu, self.solves.truth(point, surrogate)) for point in points)
         return mean_split([error_split(surrogate, mu, truth.t, truth.u) for mu, truth in truths])
 
     def worst_truth(self, surrogate: Surrogate, assessment: Assessment | None) -> Any:
@@ -199,4 +199,4 @@ class Rounds:
         if assessment is None:
             return None
         point = self.solves.validated()[int(np.argmax(assessment.final))]
-        return self.solves.resolving_damaged(lambda: self.solves.truth(point, surrogate.t))
+        return self.solves.resolving_damaged(lambda: self.solves.truth(point, surrogate))

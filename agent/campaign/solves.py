@@ -21,7 +21,9 @@ from mlasdi.agent.execution import (
 )
 from mlasdi.agent.records import Ledger, Monitor, Point, Purpose
 from mlasdi.solvers import Snapshots
-from mlasdi.solvers.storage import DamagedSnapshot, StoredRun, address, open_store, within
+from mlasdi.solvers.storage import DamagedSnapshot, StoredRun, address, open_store
+from mlasdi.surrogate import Surrogate
+from mlasdi.validation import covered_part
 
 # Seed of the points of `validation.sobol`; designs have other seeds, and hence other points.
 VALIDATION_SEED = 2**31 - 1
@@ -180,9 +182,9 @@ class Solves:
         """
         return read_snapshots(self.store, Solution(point.mu, point.address))
 
-    def truth(self, point: Point, t: np.ndarray) -> Snapshots | StoredRun:
-        """The solution at a solved point, restricted to the time interval `t` of a surrogate."""
-        return within(self.snapshots(point), float(t[0]), float(t[-1]))
+    def truth(self, point: Point, surrogate: Surrogate) -> Snapshots | StoredRun:
+        """The solution at a solved point, at the times that a surrogate covers."""
+        return covered_part(surrogate, self.snapshots(point))
 
     def solutions(self, round: int) -> tuple[Solution, ...]:
         """The training data of a round: all solutions of training points up to this round.

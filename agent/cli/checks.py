@@ -211,7 +211,7 @@ def _trained(
     start = time.perf_counter()
     try:
         fom, memory_mb = config.problem.spec.build(), config.cluster.train_memory_mb
-        data, facts = common_data(fom, config.problem.space, mus, solutions, memory_mb)
+        data, facts = common_data(fom, config.problem.space, mus, solutions, memory_mb, config.model.run_length)
         surrogate = fit(data, _abridged(config.model), seed=config.seed, info=facts, memory_mb=memory_mb)
     except SolvesError as error:
         return None, [Finding("unlike-solutions", str(error), "the same grid, fields and times at all points")], []

@@ -22,6 +22,7 @@ _CLASS = {
     "bad-output": "returning Snapshots(t, u) with NumPy arrays of float64, for example u.astype(float)",
     "bad-times": "returning at least two different times in increasing order",
     "wrong-shape": "returning u as [time, state], where a state consists of the fields of `layout` one after the other",
+    "other-initial-state": "returning the state at the first time of solve() from initial(), or None",
     "not-addressable": "only texts, finite numbers, lists and mappings in identity(); array.tolist() gives a list",
     "not-portable": "opening files, locks and handles in solve() instead of keeping them in the solver's fields",
 }
@@ -31,6 +32,7 @@ _ADAPTER = {
     "bad-times": "the name of the array of times in problem.options.time, or times: [first, last] if there is none",
     "wrong-shape": "problem.options: time_axis (the axis of time) and coordinates (the other axes)",
     "not-finite": "problem.options.masked: true if points lie outside the domain; else smaller steps",
+    "other-initial-state": "a function that returns the solution at its first time as the option initial_state",
     "not-addressable": "only texts, finite numbers, lists and mappings in problem.options",
     "not-portable": "only texts, finite numbers, lists and mappings in problem.options",
 }

@@ -3,9 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, TrainingData
-from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout
-from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun, to_common_times
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.preprocessing import MAX_IN_MEMORY, MEMORY_MB, RunLength, TrainingData, common_runs
+from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, StateLayout, initial_state
+from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED, SnapshotStore, StoredRun
+
+# Sobol points at which initial states are asked for, and their seed; those of designs and validation are other ones.
+N_STARTS, START_SEED = 128, 2**31 - 2
 
 
 class SolvesError(Exception):
@@ -55,6 +61,7 @@ def read_training_data(
     solutions: Sequence[Solution],
     warn: Callable[[str], None],
     memory_mb: int = MEMORY_MB,
+    run_length: RunLength = "auto",
 ) -> tuple[TrainingData, dict[str, float]]:
     """Solutions at common times, in memory if they fit in it several times, and what became of their times.
 
@@ -62,17 +69,17 @@ def read_training_data(
         warn: called with a message if the error of interpolation in time exceeds `TOLD_TIME_ERROR`, or if more than
             `TOLD_UNUSED` of the longest run is not used.
         memory_mb: memory for what is as large as the solutions.
+        run_length: what is done with runs of different lengths, as for `common_runs`.
 
     Returns:
-        The solutions, and facts that are saved with a surrogate: `time_interpolation_error`, its estimated relative
-        error, and `unused_time`, the part of the longest run that is not used because others are shorter.
+        As `common_runs`.
 
     Raises:
         SolvesError: one is missing, or their times hardly overlap, or their fields or grids differ.
         DamagedSnapshot: one is damaged.
     """
     found = [_opened(store, solution) for solution in solutions]
-    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found, memory_mb)
+    data, facts = common_data(fom, space, [solution.mu for solution in solutions], found, memory_mb, run_length)
     if facts["time_interpolation_error"] > TOLD_TIME_ERROR:
         warn(
             f"solutions have different times, and interpolation in time has a relative error of about "
@@ -87,12 +94,38 @@ def read_training_data(
     return data, facts
 
 
+def initial_states(
+    fom: FullOrderModel, space: ParameterSpace, mus: Sequence[Mapping[str, float]]
+) -> tuple[Float[np.ndarray, "point n_params"], Float[np.ndarray, "point state"]] | None:
+    """Points and the initial states there, if the solver gives them without a solve; else None.
+
+    The points are those that are given and more all over the box, between which others can be interpolated.
+
+    Raises:
+        SolvesError: the solver fails to give one, or they have different shapes.
+    """
+    first = initial_state(fom, mus[0])
+    if first is None:
+        return None
+    corners = space.corners() if 2**space.n_params <= N_STARTS else np.empty((0, space.n_params))
+    points = np.concatenate([space.as_array(list(mus)), corners, space.sobol(N_STARTS, START_SEED)])
+    points = np.unique(points, axis=0)
+    try:
+        states = [initial_state(fom, space.as_dict(mu)) for mu in points]
+    except Exception as error:  # a user's solver may fail in any way
+        raise SolvesError(f"the solver does not give the initial state at a point of the box: {error}") from error
+    if any(state is None or state.shape != first.shape for state in states):
+        raise SolvesError("the solver gives initial states of different shapes over the box, or none at some points")
+    return points, np.array(states)
+
+
 def common_data(
     fom: FullOrderModel,
     space: ParameterSpace,
     mus: Sequence[Mapping[str, float]],
     found: Sequence[Snapshots | StoredRun],
     memory_mb: int = MEMORY_MB,
+    run_length: RunLength = "auto",
 ) -> tuple[TrainingData, dict[str, float]]:
     """Solutions at common times, and the facts that `read_training_data` returns.
 
@@ -101,12 +134,9 @@ def common_data(
     """
     layout = _common_layout(fom, mus, found)
     try:
-        common = to_common_times(found)
+        return common_runs(space, layout, mus, found, run_length, memory_mb)
     except ValueError as error:
         raise SolvesError(str(error)) from error
-    facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
-    data = TrainingData(space, layout, space.as_array(list(mus)), common.t, common.runs)
-    return data.limited_to(memory_mb), facts
 
 
 def _common_layout(

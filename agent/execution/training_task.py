@@ -11,12 +11,12 @@ from mlasdi.agent.execution.model_exchange import download_from, upload_to
 from mlasdi.agent.execution.outcomes import DISK_FULL, TaskFailure, described, is_disk_full, this_worker
 from mlasdi.agent.execution.ray_map import TrainingWorkers
 from mlasdi.agent.execution.solve_task import SolverSpec
-from mlasdi.agent.execution.training_data import Solution, SolvesError, read_training_data
+from mlasdi.agent.execution.training_data import Solution, SolvesError, initial_states, read_training_data
 from mlasdi.preprocessing import MEMORY_MB, limited_threads
 from mlasdi.solvers import ParameterSpace
 from mlasdi.solvers.storage import DamagedSnapshot, open_store
 from mlasdi.surrogate import Surrogate
-from mlasdi.training import ModelSettings, Progress, fit
+from mlasdi.training import ModelSettings, Progress, fit, with_given_starts
 from mlasdi.validation import use_workers
 
 DAMAGED_SNAPSHOT = "damaged-snapshot"
@@ -97,14 +97,18 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
         ValueError: the settings do not suit the solutions.
     """
     store = open_store(task.store_root)
-    data, facts = read_training_data(store, task.solver.build(), task.space, task.solutions, warn, task.memory_mb)
+    fom, model = task.solver.build(), task.model
+    states = initial_states(fom, task.space, [solution.mu for solution in task.solutions])
+    if states is not None:
+        model = with_given_starts(model)
+    data, facts = read_training_data(store, fom, task.space, task.solutions, warn, task.memory_mb, model.run_length)
     info = {**task.info, **facts}
     device = _device(task.gpus, warn)
     before = None if task.before is None else _load(task.before)
     with limited_threads(task.cpus):
         surrogate = fit(
             data,
-            task.model,
+            model,
             seed=task.seed,
             report=report,
             info=info,
@@ -113,6 +117,8 @@ def train(task: TrainTask, report: Callable[[Progress], None], warn: Callable[[s
             memory_mb=task.memory_mb,
             quantities=task.quantities,
         )
+    if states is not None and surrogate.model.uses_initial_states:
+        surrogate = surrogate.starting_from(*states, between=True)
     with upload_to(task.place) as folder:
         surrogate.save(folder)
 

@@ -113,6 +113,8 @@ def show_prediction(console: Console, found: Mapping[str, Any]) -> None:
         "trajectory": f"{shape['time']} times from {first:g} to {last:g}, {shape['state']} state values",
         "range": f"{low:.4g} to {high:.4g}",
     }
+    if isinstance(found.get("end_time"), float):
+        facts["end time"] = f"{found['end_time']:.4g}, std {found['end_time_std']:.2g}"
     if len(found["fields"]) > 1:
         facts |= {name: _field(one) for name, one in found["fields"].items()}
     for name, one in found.get("quantities", {}).items():

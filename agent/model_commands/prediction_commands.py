@@ -49,6 +49,10 @@ def predict(
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow points and times outside the trained ranges.")
     ] = False,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="File with the known initial state: .npy with all values, or .npz with an array a field."),
+    ] = None,
     uri: Uri = None,
     root: Root = Path("mlruns"),
     as_json: Json = False,
@@ -67,10 +71,12 @@ def predict(
 
             check_target(out)
             surrogate = load_surrogate(model, uri, root)
-            request = PredictOptions(
+            options = PredictOptions(
                 at=[*(at or []), *(more or [])], table=points, times=times, fields=fields, sensors=sensor,
-                sensor_table=sensors, std=std, quantiles=quantiles, extrapolate=extrapolate,
-            ).request(surrogate)  # fmt: skip
+                sensor_table=sensors, std=std, quantiles=quantiles, extrapolate=extrapolate, initial=initial,
+            )  # fmt: skip
+            request = options.request(surrogate)
+            surrogate = options.starting(surrogate, request)
             if plot is not None:
                 from mlasdi.agent.prediction import check_figure
 

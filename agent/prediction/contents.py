@@ -1,6 +1,7 @@
 """What a file of predictions contains, and the blocks in which it is written."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ class Contents:
         points: parameters `[param, n_params]`.
         has_std: whether there is a standard deviation.
         levels: levels of the quantiles.
+        ends: `end_time` and `end_time_std` of each point `[param]`, where runs end at different times; else empty.
     """
 
     space: ParameterSpace
@@ -28,6 +30,7 @@ class Contents:
     points: Float[np.ndarray, "param n_params"]
     has_std: bool
     levels: tuple[float, ...]
+    ends: Mapping[str, Float[np.ndarray, " param"]] = field(default_factory=dict)
 
     @property
     def bytes_per_time(self) -> int:

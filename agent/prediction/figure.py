@@ -31,7 +31,7 @@ def check_figure(path: Path, request: Request) -> None:
 
 def draw_prediction(surrogate: Surrogate, request: Request, path: Path) -> None:
     """Draw the trajectory of the first requested field, at the only point of the request."""
-    t = surrogate.t if request.times is None else request.times
+    t = surrogate.default_times(request.points) if request.times is None else request.times
     whole = request.selection.layout(surrogate.layout)
     selection = Selection(whole.fields[:1], request.selection.sensors)
     shown = evenly_spread(

@@ -120,7 +120,7 @@ def _shapes(contents: Contents) -> dict[str, tuple[int, ...]]:
 def _known(contents: Contents) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
     """The contents that are known before the prediction, as arrays and as names."""
     layout = contents.layout
-    arrays = {"t": contents.t, "mu": contents.points}
+    arrays = {"t": contents.t, "mu": contents.points, **contents.ends}
     for prefix, one in _grids(layout):
         arrays |= {f"{prefix}x_{axis}": np.asarray(values) for axis, values in one.coordinates.items()}
         arrays |= {} if one.mask is None else {f"{prefix}mask": one.mask}
@@ -200,6 +200,8 @@ def _netcdf(path: Path, contents: Contents) -> Iterator[PredictionFile]:
             add(name, (dimension,), values, unit)
         for column, parameter in enumerate(contents.space.parameters):
             add(parameters[parameter.name], ("point",), contents.points[:, column], parameter.unit)
+        for name, ends in contents.ends.items():
+            add(name, ("point",), ends, layout.time_unit)
         variables = {}
         for field in layout.fields:
             for suffix, leading in _netcdf_kinds(contents, layout.of(field).steady).items():
@@ -220,7 +222,7 @@ def _netcdf_kinds(contents: Contents, steady: bool) -> dict[str, tuple[str, ...]
 
 def _netcdf_names(contents: Contents) -> tuple[FieldAxes, dict[str, str]]:
     """Coordinates, and names of parameters in the file, made unique."""
-    taken = {"point", "time", "quantile", "place"}
+    taken = {"point", "time", "quantile", "place", *contents.ends}
     taken |= {field + suffix for field in contents.layout.fields for suffix in ("", "_std", "_quantiles")}
     axes = FieldAxes.of(contents.layout, taken)
     taken |= set(axes.coordinates)

@@ -113,6 +113,7 @@ def predict_to(surrogate: Surrogate, request: Request, path: Path | None) -> dic
         "shape": {"param": len(request.points), "time": n_time, "state": n_values},
         "times": [float(contents.t[0]), float(contents.t[-1])],
         **summary,
+        **_ends(contents.ends),
         "estimated_relative_error": errors,
         "inside_box": bool(surrogate.space.contains(request.points).all()),
         "warnings": [extrapolation_note] if extrapolation_note else [],
@@ -150,9 +151,12 @@ def quantities_of(surrogate: Surrogate, request: Request, wanted: Sequence[str])
 
 
 def _contents(surrogate: Surrogate, request: Request) -> Contents:
-    t = surrogate.t if request.times is None else request.times
-    layout = request.selection.layout(surrogate.layout)
-    return Contents(surrogate.space, layout, t, request.points, request.std, request.levels)
+    t = surrogate.default_times(request.points) if request.times is None else request.times
+    layout, ends = (
+        request.selection.layout(surrogate.layout),
+        surrogate.run_times.ends(surrogate.space.to_unit(request.points)),
+    )
+    return Contents(surrogate.space, layout, t, request.points, request.std, request.levels, ends)
 
 
 def _predicted(surrogate: Surrogate, request: Request, contents: Contents, probes: Probes | None) -> Iterator[Block]:
@@ -182,11 +186,12 @@ def _summary(blocks: Iterator[Block], layout: StateLayout) -> dict[str, Any]:
     low, high = np.full(len(layout.fields), np.inf), np.full(len(layout.fields), -np.inf)
     spread: Float[np.ndarray, " field"] | None = None
     for block in blocks:
-        low = np.minimum(low, [part.min() for part in field_parts(block.mean, layout.sizes)])
-        high = np.maximum(high, [part.max() for part in field_parts(block.mean, layout.sizes)])
+        # Values after the end of a run are NaN; where all are, nothing is known yet.
+        low = np.fmin(low, [np.fmin.reduce(part, axis=None) for part in field_parts(block.mean, layout.sizes)])
+        high = np.fmax(high, [np.fmax.reduce(part, axis=None) for part in field_parts(block.mean, layout.sizes)])
         if block.std is not None:
-            largest = np.array([part.max() for part in field_parts(block.std, layout.sizes)])
-            spread = largest if spread is None else np.maximum(spread, largest)
+            largest = np.array([np.fmax.reduce(part, axis=None) for part in field_parts(block.std, layout.sizes)])
+            spread = largest if spread is None else np.fmax(spread, largest)
     stds = [None] * len(low) if spread is None else spread.tolist()
     of_fields = {
         name: {
@@ -198,6 +203,11 @@ def _summary(blocks: Iterator[Block], layout: StateLayout) -> dict[str, Any]:
     }
     whole = {"range": [float(low.min()), float(high.max())], "max_std": None if spread is None else float(spread.max())}
     return {**whole, "fields": of_fields}
+
+
+def _ends(ends: Mapping[str, Float[np.ndarray, " param"]]) -> dict[str, Any]:
+    """End times and their standard deviations as JSON: numbers for one point, lists for several."""
+    return {name: values[0].item() if len(values) == 1 else values.tolist() for name, values in ends.items()}
 
 
 def _estimated_errors(surrogate: Surrogate, points: Float[np.ndarray, "param n_params"]) -> float | None:

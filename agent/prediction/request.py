@@ -1,5 +1,6 @@
 """Reads the options of `mlasdi predict` as a request to the surrogate."""
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from mlasdi.agent.prediction.predict import Request, Selection
 from mlasdi.agent.text import levels, time_points, values
 from mlasdi.agent.text import sensors as sensor_places
-from mlasdi.solvers import read_columns
+from mlasdi.solvers import StateLayout, read_columns
 from mlasdi.surrogate import Surrogate
 
 
@@ -28,6 +29,7 @@ class PredictOptions:
         std: whether to compute the standard deviation.
         quantiles: levels, such as `5%,95%`.
         extrapolate: whether points and times outside the trained ranges are allowed.
+        initial: a file with the known initial state, .npy or .npz; None if the model predicts it.
     """
 
     at: Sequence[str] = ()
@@ -39,6 +41,25 @@ class PredictOptions:
     std: bool = True
     quantiles: str | None = None
     extrapolate: bool = False
+    initial: Path | None = None
+
+    def starting(self, surrogate: Surrogate, request: Request) -> Surrogate:
+        """The surrogate, which starts from the known initial state if there is one.
+
+        Raises:
+            ValueError: the file cannot be read or does not fit, there are several points, or the model makes no use of
+                initial states.
+        """
+        if self.initial is None:
+            return surrogate
+        if len(request.points) > 1:
+            raise ValueError(f"--initial {self.initial}: it is one state, and {len(request.points)} points are given")
+        if not surrogate.model.uses_initial_states:
+            raise ValueError(
+                f"--initial {self.initial}: the model makes no use of initial states; train it with "
+                "model.first_stage.kind operator-inference and initial_state: given"
+            )
+        return surrogate.starting_from(request.points, _state(self.initial, surrogate.layout)[None])
 
     def request(self, surrogate: Surrogate) -> Request:
         """The options, read and checked for a surrogate.
@@ -71,3 +92,29 @@ class PredictOptions:
             table = read_columns(self.sensor_table, axes)
             return dict(zip(axes, np.ascontiguousarray(table.T), strict=True))
         return sensor_places(self.sensors) if self.sensors else None
+
+
+def _state(path: Path, layout: StateLayout) -> Float[np.ndarray, " state"]:
+    """A state from a file: one array of all values (.npy), or one for each field (.npz).
+
+    Raises:
+        ValueError: the file cannot be read, or fields are missing or have other sizes or values that are not finite.
+    """
+    try:
+        if path.suffix not in (".npy", ".npz"):
+            raise ValueError("give a file that ends in .npy or .npz")
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            arrays = {name: found[name] for name in found.files} if path.suffix == ".npz" else {"": found}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"--initial {path}: cannot be read ({error})") from None
+    expected = {"": layout.n_state} if "" in arrays else dict(zip(layout.fields, layout.sizes, strict=True))
+    if missing := [name for name in expected if name not in arrays]:
+        raise ValueError(f"--initial {path}: it has no array {', '.join(missing)}; found {', '.join(arrays) or 'none'}")
+    for name, size in expected.items():
+        what = f"array {name}" if name else "the array"
+        if arrays[name].size != size:
+            raise ValueError(f"--initial {path}: {what} has {arrays[name].size} values, expected {size}")
+        if arrays[name].dtype.kind not in "fiu" or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"--initial {path}: {what} has values that are no finite numbers")
+    return np.concatenate([np.asarray(arrays[name], dtype=float).ravel() for name in expected])

@@ -45,7 +45,8 @@ def _box(surrogate: Surrogate) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"Times from {t[0]:g} to {t[-1]:g}{unit}.",
+            f"Times from {t[0]:g} to {t[-1]:g}{unit}."
+            + ("" if surrogate.end_times is None else " Each run has an end of its own, which is predicted, too."),
         ]
     )
 

@@ -13,9 +13,9 @@ from mlasdi.agent.report import charts, maps
 from mlasdi.agent.report.report import AssessedModel, build_report
 from mlasdi.agent.report.trajectories import ShownTrajectory, trajectories
 from mlasdi.preprocessing import places_among
-from mlasdi.solvers.storage import DamagedSnapshot, open_store, within
+from mlasdi.solvers.storage import DamagedSnapshot, open_store
 from mlasdi.surrogate import Surrogate
-from mlasdi.validation import Assessment
+from mlasdi.validation import Assessment, covered_part
 
 
 class ReportData:
@@ -148,8 +148,7 @@ class ReportData:
             if truth is None or self.surrogate is None:
                 lost.append(label)
                 continue
-            t = self.surrogate.t
-            shown.append(ShownTrajectory(label, point.mu, within(truth, float(t[0]), float(t[-1])), error))
+            shown.append(ShownTrajectory(label, point.mu, covered_part(self.surrogate, truth), error))
         return shown, lost
 
     def _shown_points(self) -> list[tuple[str, Point, float | None]]:

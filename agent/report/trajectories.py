@@ -51,7 +51,7 @@ def trajectories(surrogate: Surrogate, shown: Sequence[ShownTrajectory]) -> list
 def _trajectory(surrogate: Surrogate, shown: ShownTrajectory, max_places: int) -> dict[str, Any]:
     keep = evenly_spread(len(shown.truth.t), min(FRAMES, max(BLOCK_VALUES // surrogate.layout.n_state, 2)))
     t, truth = shown.truth.t[keep], shown.truth.u[keep]
-    prediction = surrogate.predict(shown.mu, t)
+    prediction = surrogate.ending_at(float(shown.truth.t[-1])).predict(shown.mu, t)
     assert prediction.std is not None
     mean, std = prediction.mean[0], prediction.std[0]
     unit = surrogate.reconstruction.norm_unit

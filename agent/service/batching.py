@@ -90,7 +90,9 @@ class Batcher(BackgroundTask):
         for future, one in zip(futures, found, strict=True):
             if future.done():  # the client has disconnected
                 continue
-            if np.isfinite(one[0]) and (one[1] is None or np.isfinite(one[1])):
+            if np.isnan(one[0]) and self.surrogate.end_times is not None:
+                future.set_exception(ValueError("the run has ended before this time; POST /predict says when"))
+            elif np.isfinite(one[0]) and (one[1] is None or np.isfinite(one[1])):
                 future.set_result(one)
             else:
                 future.set_exception(ValueError("the prediction is not finite so far outside the trained ranges"))

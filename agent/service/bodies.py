@@ -35,12 +35,17 @@ class ProbeRequest(_Body):
 
 
 class TrajectoryAnswer(BaseModel):
-    """Trajectories. Axes of `mean` and `std`: point, time, value; of `quantiles`: point, quantile, time, value."""
+    """Trajectories. Axes of `mean` and `std`: point, time, value; of `quantiles`: point, quantile, time, value.
+
+    Where runs end at different times, `end_time` has that of each point, and values after it are null.
+    """
 
     times: list[float]
-    mean: list[list[list[float]]]
-    std: list[list[list[float]]] | None
-    quantiles: list[list[list[list[float]]]] | None
+    mean: list[list[list[float | None]]]
+    std: list[list[list[float | None]]] | None
+    quantiles: list[list[list[list[float | None]]]] | None
+    end_time: list[float] | None = None
+    end_time_std: list[float] | None = None
     estimated_relative_error: float | None
     warnings: list[str]
 

@@ -58,7 +58,7 @@ class Trajectories:
             ValueError: it does not suit the model, or asks for an extrapolation that it does not allow.
         """
         points = surrogate.space.as_array(body.points)
-        times = surrogate.t if body.times is None else np.array(body.times)
+        times = surrogate.default_times(points) if body.times is None else np.array(body.times)
         note = allowed(surrogate, points, times, body.extrapolate)
         probes = Selection(tuple(body.fields) if body.fields else None, _sensors(body.sensors)).probes(surrogate.layout)
         return cls(surrogate, points, times, probes, tuple(body.quantiles), body.std, tuple(note))
@@ -110,7 +110,8 @@ class Trajectories:
             if std is not None:
                 std[rows, times] = found.std
             yield ""
-        if not np.isfinite(mean).all() or (std is not None and not np.isfinite(std).all()):
+        is_wrong = np.isinf if self.surrogate.end_times is not None else _is_not_finite  # a run may have ended
+        if is_wrong(mean).any() or (std is not None and is_wrong(std).any()):
             raise NotFinite
         errors: list[float] = []
         for rows in self._estimated():
@@ -124,6 +125,8 @@ class Trajectories:
         yield from ["null"] if std is None or not self.std else _pieces(std)
         yield ', "quantiles": '
         yield from ["null"] if std is None or not self.levels else self._quantiles(mean, std)
+        for name, ends in self.surrogate.run_times.ends(self.surrogate.space.to_unit(self.points)).items():
+            yield f', "{name}": {_json(ends)}'
         yield f', "estimated_relative_error": {json.dumps(error)}, "warnings": {json.dumps(self.warnings)}}}'
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
@@ -173,11 +176,20 @@ def _sensors(sensors: list[dict[str, float]] | None) -> dict[str, np.ndarray] | 
     return {name: np.array([one[name] for one in sensors]) for name in sensors[0]}
 
 
+def _is_not_finite(array: Float[np.ndarray, "..."]) -> np.ndarray:
+    return ~np.isfinite(array)
+
+
+def _json(array: Float[np.ndarray, "..."]) -> str:
+    """As JSON, with null for values after the end of a run."""
+    return json.dumps(array.tolist()).replace("NaN", "null")
+
+
 def _pieces(array: Float[np.ndarray, "..."]) -> Iterator[str]:
     """An array as JSON, in pieces of about `STEP_S` each."""
     size = max(int(STEP_S / NUMBER_S), 1)
     if array.size <= size:
-        yield json.dumps(array.tolist())
+        yield _json(array)
         return
     n = max(size // array[0].size, 1)
     for start in range(0, len(array), n):
@@ -185,5 +197,5 @@ def _pieces(array: Float[np.ndarray, "..."]) -> Iterator[str]:
         if n == 1 and array[start].ndim:
             yield from _pieces(array[start])
         else:
-            yield json.dumps(array[start : start + n].tolist())[1:-1]
+            yield _json(array[start : start + n])[1:-1]
     yield "]"

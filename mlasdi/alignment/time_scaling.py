@@ -6,7 +6,7 @@ time* is that rate times the time. The rates are products of powers of the param
 (see `mlasdi.alignment.search` for how the exponents are found).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,25 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mlasdi.interpolation import log_parameters as log_parameters
+
 ROUNDING = 1e-9  # of the interval: times that are beyond an end by less than this are inside
-
-
-def log_parameters(x: Float[np.ndarray, "param d"], spans: Sequence[float]) -> Float[np.ndarray, "param d"]:
-    """Logarithms of the parameters, scaled to run from 0 to 1 over the box.
-
-    An exponential function of them is a product of powers of the parameters.
-
-    Args:
-        x: points of the unit cube.
-        spans: for each parameter, the upper end of its range over the lower one; 1 for a parameter whose logarithm the
-            unit cube holds already, or that has no logarithm. An empty sequence means 1 for all.
-    """
-    logs = np.array(x)
-    for i, span in enumerate(spans):
-        if span != 1:
-            # Outside of the box a parameter may be zero or negative.
-            logs[:, i] = np.log(np.maximum(1 + logs[:, i] * (span - 1), np.finfo(float).tiny)) / np.log(span)
-    return logs
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ class Analyses:
     distribution of `scipy.stats`. They are independent, and truncated to the trained box. Parameters that are not
     named are uniform over their range, on their scale.
 
+    Where runs end at different times, `"end_time"` is a quantity, too; fields of a run that has ended keep their last
+    values, and sentences such as `"max over time of u"` are about the time before the end.
+
     The error of the surrogate enters by functions drawn from its distribution, as by `sample`.
     """
 
@@ -61,7 +64,7 @@ class Analyses:
 
         inputs = Inputs.of(self.space, distributions)
         return sensitivity_of(
-            self, quantities_of(self, quantity), inputs, times_of(self, t), n=n, draws=draws, seed=seed
+            self.holding_end(), quantities_of(self, quantity), inputs, times_of(self, t), n=n, draws=draws, seed=seed
         )
 
     def propagate(
@@ -100,7 +103,7 @@ class Analyses:
         inputs = Inputs.of(self.space, distributions)
         quantities = () if quantity is None else quantities_of(self, quantity)
         times = times_of(self, t)
-        found = propagated(self, quantities, inputs, times, n=n, levels=levels, draws=draws, seed=seed)
+        found = propagated(self.holding_end(), quantities, inputs, times, n=n, levels=levels, draws=draws, seed=seed)
         warn(found.warnings)
         return found
 
@@ -155,7 +158,7 @@ class Analyses:
         else:
             measurements = Measurements.from_array(self, data, noise, t, sensors, fields)
         inputs = Inputs.of(self.space, prior)
-        found = calibrated(self, measurements, inputs, walkers=walkers, max_steps=max_steps, seed=seed)
+        found = calibrated(self.holding_end(), measurements, inputs, walkers=walkers, max_steps=max_steps, seed=seed)
         warn(found.warnings)
         return found
 
@@ -197,7 +200,7 @@ class Analyses:
 
         inputs = Inputs.of(self.space, ranges)
         found = optimised(
-            self, objective, inputs, times_of(self, t), constraints=constraints, over_time=over_time,
+            self.holding_end(), objective, inputs, times_of(self, t), constraints=constraints, over_time=over_time,
             maximise=maximise, draws=draws, seed=seed,
         )  # fmt: skip
         warn(found.warnings)

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from mlasdi.interpolation import END_TIME, EndTimes
 from mlasdi.prediction import Prediction, Probes, computation
 from mlasdi.solvers import ParameterSpace, Points, StateLayout
 from mlasdi.solvers.outputs import is_function
@@ -58,6 +59,11 @@ class Model(Protocol):
 
     def standard_steps(self, mu: Points, t: Any = None, *, probes: Any = None) -> tuple[np.ndarray, ...]: ...
 
+    @property
+    def end_times(self) -> EndTimes | None: ...
+
+    def holding_end(self) -> "Model": ...
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -79,6 +85,7 @@ class Quantity:
         mu: Float[np.ndarray, "param n_params"],
         t: Float[np.ndarray, " time"],
         u: Float[np.ndarray, "param time value"],
+        ends: Float[np.ndarray, " param"] | None,
     ) -> Float[np.ndarray, "param column"]:
         """Its values for given trajectories: a column for each time, or one.
 
@@ -86,7 +93,7 @@ class Quantity:
             ValueError: the function returns another shape, or values that are not finite.
         """
         layout = model.layout if self.probes is None else self.probes.layout
-        found = np.asarray(self.function(Prediction(t, u, None, mu, model.space, layout)), dtype=float)
+        found = np.asarray(self.function(Prediction(t, u, None, mu, model.space, layout, end_time=ends)), dtype=float)
         if found.shape not in ((len(mu),), (len(mu), len(t))):
             raise ValueError(
                 f"quantity '{self.name}' has shape {found.shape} for {len(mu)} trajectories at {len(t)} times; return "
@@ -106,8 +113,8 @@ def predicted(
     """Each quantity for the mean of the surrogate, `[param, column]`; predictions are shared."""
     probes, parts = _shared_probes(model, quantities), []
     for rows in _blocks(model, probes, mu, len(t)):
-        u = model.predict(rows, t, std=False, probes=probes).mean
-        parts.append(_each(model, quantities, rows, t, u, probes))
+        found = model.predict(rows, t, std=False, probes=probes)
+        parts.append(_each(model, quantities, rows, t, found.mean, probes, found.end_time))
     return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
@@ -127,9 +134,21 @@ def drawn(
     probes, parts = _shared_probes(model, quantities), []
     for rows in _blocks(model, probes, mu, len(t) * n_draws):
         u = model.sample(rows, n_draws, np.random.default_rng(seed), t, probes=probes)
-        flat = _each(model, quantities, np.repeat(rows, n_draws, axis=0), t, u.reshape(-1, *u.shape[2:]), probes)
+        repeated, ends = np.repeat(rows, n_draws, axis=0), _drawn_ends(model, rows, n_draws, seed)
+        flat = _each(model, quantities, repeated, t, u.reshape(-1, *u.shape[2:]), probes, ends)
         parts.append([values.reshape(len(rows), n_draws, -1) for values in flat])
     return [np.concatenate(values).transpose(1, 0, 2) for values in zip(*parts, strict=True)]
+
+
+def _drawn_ends(
+    model: Model, mu: Float[np.ndarray, "param n_params"], n_draws: int, seed: int
+) -> Float[np.ndarray, " draw"] | None:
+    """End times of drawn runs, all draws of a point after each other; None if all runs end together."""
+    if model.end_times is None:
+        return None
+    x, normal = model.space.to_unit(mu), np.random.default_rng(seed).standard_normal(n_draws)
+    factors = np.exp(model.end_times.std(x)[:, None] * normal)
+    return (model.t[0] + model.end_times.durations(x)[:, None] * factors).ravel()
 
 
 def _shared_probes(model: Model, quantities: Sequence[Quantity]) -> Probes | None:
@@ -149,6 +168,7 @@ def _each(
     t: Float[np.ndarray, " time"],
     u: Float[np.ndarray, "param time value"],
     probes: Probes | None,
+    ends: Float[np.ndarray, " param"] | None,
 ) -> list[Float[np.ndarray, "param _"]]:
     """Each quantity, for the values of `_shared_probes`."""
     found, start = [], 0
@@ -160,7 +180,7 @@ def _each(
         else:
             own = u[..., start : start + len(quantity.probes)]
             start += len(quantity.probes)
-        found.append(quantity.of(model, mu, t, own))
+        found.append(quantity.of(model, mu, t, own, ends))
     return found
 
 
@@ -222,13 +242,23 @@ def _quantity(model: Model, name: str, given: str | Function) -> Quantity:
 
 
 def _by_sentence(model: Model, name: str, given: str) -> Quantity:
+    if given == END_TIME and model.end_times is not None:
+        return Quantity(name, lambda p: np.asarray(p.end_time), Probes(np.zeros((1, 1), dtype=int), np.zeros((1, 1))))
     text = computation(model.quantities, given)
     if not (is_function(text) or _SENTENCE.search(text)):
         raise ValueError(
             f"quantity '{given}': write mean(u), rms(u), min(u), max(u), u(x=0.5) at a place, a sentence such as "
             "'max over time and space of u', or the name of a quantity of the model"
         )
-    return Quantity(name, lambda p: np.stack([evaluated(text, p.named_layout(), p.t, u) for u in p.mean]))
+    return Quantity(name, lambda p: np.stack([evaluated(text, p.named_layout(), *run) for run in _runs(p)]))
+
+
+def _runs(p: Prediction) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Times and states of each run up to its end, after which states are those at the end."""
+    for i, u in enumerate(p.mean):
+        end = np.inf if p.end_time is None else p.end_time[i]
+        n = int(np.searchsorted(p.t, end, side="right"))
+        yield (p.t, u) if n == len(p.t) else (np.append(p.t[:n], end), u[: n + 1])
 
 
 def _only_value(prediction: Prediction) -> np.ndarray:

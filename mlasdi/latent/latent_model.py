@@ -129,7 +129,9 @@ class LatentModel:
         keep = np.delete(np.arange(len(self.x)), left_out)
         return replace(self, x=self.x[keep], xi=self.xi[keep], z0=self.z0[keep])
 
-    def starting_from(self, x: Float[np.ndarray, "n d"], z0: Float[np.ndarray, "n initial"]) -> "LatentModel":
+    def starting_from(
+        self, x: Float[np.ndarray, "n d"], z0: Float[np.ndarray, "n initial"], between: bool = False
+    ) -> "LatentModel":
         """The model with known initial states `z0` at points `x`.
 
         Raises:
@@ -137,7 +139,7 @@ class LatentModel:
         """
         if self.initial_states is None:
             raise ValueError("the model was trained with first_stage.initial_state: kriged; train it with given")
-        return replace(self, initial_states=self.initial_states.with_more(x, z0))
+        return replace(self, initial_states=self.initial_states.with_more(x, z0, between))
 
     def outcome(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Outcome:
         """Trajectories with the mean coefficients, and when they blow up."""
@@ -177,8 +179,9 @@ class LatentModel:
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Settings as JSON, and arrays: all that `from_state` needs."""
         settings = {"kernels": [k and k.model_dump(mode="json") for k in (self.kernel, self.uncertainty_kernel)]}
-        stepped = {"dynamics": self.dynamics.state()} if self.dynamics else {}
+        stepped: dict[str, Any] = {"dynamics": self.dynamics.state()} if self.dynamics else {}
         known = self.initial_states
+        stepped |= {"known_between": True} if known is not None and known.between else {}
         starts = {} if known is None else {"known_x": known.x, "known_z0": known.c}
         return settings | stepped, {"x": self.x, "xi": self.xi, "z0": self.z0, **starts}
 
@@ -186,7 +189,9 @@ class LatentModel:
     def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> "LatentModel":
         kernel, uncertainty_kernel = (k and Kernel.model_validate(k) for k in settings["kernels"])
         dynamics = SteppedDynamics.from_state(settings["dynamics"]) if "dynamics" in settings else None
-        known = InitialStates(arrays["known_x"], arrays["known_z0"]) if "known_x" in arrays else None
+        known = None
+        if "known_x" in arrays:
+            known = InitialStates(arrays["known_x"], arrays["known_z0"], settings.get("known_between", False))
         return cls(arrays["x"], arrays["xi"], arrays["z0"], kernel, uncertainty_kernel, dynamics, known)
 
     def solve(self, flat: Float[np.ndarray, "param output"], t: Float[Tensor, " time"]) -> Outcome:

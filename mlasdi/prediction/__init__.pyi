@@ -8,6 +8,8 @@ from .queries import beyond_box as beyond_box
 from .queries import beyond_interval as beyond_interval
 from .queries import checked_points as checked_points
 from .queries import checked_times as checked_times
+from .queries import given_points as given_points
+from .run_ends import RunTimes as RunTimes
 from .tables import html_table as html_table
 from .tables import short_number as short_number
 from .trajectories import Prediction as Prediction

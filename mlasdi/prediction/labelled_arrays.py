@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from mlasdi.interpolation import END_TIME
 from mlasdi.prediction.field_axes import FieldAxes
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ def as_dataset(prediction: "Prediction") -> "xr.Dataset":
         variables[name] = (dimensions, prediction.field(name), unit)
         if prediction.std is not None:
             variables[f"{name}_std"] = (dimensions, prediction.field(name, "std"), unit)
+    for name, ends in ((END_TIME, prediction.end_time), (f"{END_TIME}_std", prediction.end_time_std)):
+        if ends is not None:
+            variables[name] = ("point", ends, _unit(layout.time_unit))
     return xr.Dataset(variables, coordinates)
 
 

@@ -44,6 +44,21 @@ def checked_points(space: ParameterSpace, mu: Points) -> Float[np.ndarray, "para
     return x
 
 
+def given_points(space: ParameterSpace, mu: Points | None, named: Mapping[str, ArrayLike]) -> Points:
+    """Points that are given as one argument or by name.
+
+    Raises:
+        ValueError: both are given, or none.
+    """
+    if mu is not None and "mu" in space.names and named:
+        return {"mu": mu, **named}
+    if mu is not None and named:
+        raise ValueError(f"parameters are given twice: as mu, and by the names {sorted(named)}")
+    if mu is None and not named:
+        raise ValueError(f"no parameters are given; the model has {list(space.names)}")
+    return named if mu is None else mu
+
+
 def beyond_box(space: ParameterSpace, rows: Float[np.ndarray, "param n_params"]) -> str:
     """A text that names a point outside the trained box, or outside its linear constraints; empty if none is."""
     beyond = rows[~space.contains(rows)]

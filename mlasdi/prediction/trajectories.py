@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.animation import FuncAnimation
     from matplotlib.figure import Figure
+
+
+WholeRuns: TypeAlias = Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Prediction:
         layout: fields and grid of the values; None where they have no names, such as those of joined probes.
         samples: draws so many trajectories `[param, sample, time, state]` with a generator.
         quantities: quantities of interest that the model knows by name -> how they are computed.
+        end_time, end_time_std: when each run ends, and the standard deviation of that `[param]`, where runs end at
+            different times. After the end, `mean` and `std` are NaN, except for steady fields. None if all end
+            together.
+        whole_runs: draws so many runs at times of their own, times `[param, sample, time]` and states; for none, the
+            mean. Quantities are computed from these if each run has its own end and no times were given.
     """
 
     t: Float[np.ndarray, " time"]
@@ -43,6 +51,9 @@ class Prediction:
     layout: StateLayout | None = None
     samples: Callable[[int, np.random.Generator], np.ndarray] | None = field(default=None, repr=False, compare=False)
     quantities: Mapping[str, str] = field(default_factory=dict)
+    end_time: Float[np.ndarray, " param"] | None = None
+    end_time_std: Float[np.ndarray, " param"] | None = None
+    whole_runs: WholeRuns | None = field(default=None, repr=False, compare=False)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -215,9 +226,9 @@ class Prediction:
         if len(self) == 1 and self.mu is not None:
             facts = {"parameters": self.point_text(0)} | facts
         if self.mean.size:
-            facts["mean"] = f"{self.mean.min():.4g} to {self.mean.max():.4g}"
+            facts["mean"] = f"{np.fmin.reduce(self.mean, axis=None):.4g} to {np.fmax.reduce(self.mean, axis=None):.4g}"
         if self.std is not None and self.std.size:
-            facts["largest standard deviation"] = f"{self.std.max():.2g}"
+            facts["largest standard deviation"] = f"{np.fmax.reduce(self.std, axis=None):.2g}"
         return facts
 
     def __repr__(self) -> str:

@@ -11,6 +11,8 @@ from .noise import denoised as denoised
 from .noise import noise_std as noise_std
 from .pod import BasisSettings as BasisSettings
 from .pod import PodBasis as PodBasis
+from .run_lengths import RunLength as RunLength
+from .run_lengths import common_runs as common_runs
 from .same_points import SAME_POINT as SAME_POINT
 from .same_points import places_among as places_among
 from .threads import limited_threads as limited_threads

@@ -56,6 +56,8 @@ class TrainingData:
         u: states `[param, time, state]`; those that memory does not hold are read when they are used.
         sample: some values of states that are not in memory, read once for all who look at some.
         memory_mb: memory for what is as large as the states, in MB: `limited_to` stays below it.
+        durations: of runs whose times are scaled so that all end together, from the first time to the last, before that
+            `[param]`; None for runs at their own times.
     """
 
     space: ParameterSpace
@@ -65,6 +67,7 @@ class TrainingData:
     u: Float[np.ndarray, "param time state"] | StackedRuns
     memory_mb: int = MEMORY_MB
     sample: StateSample | None = None
+    durations: Float[np.ndarray, " param"] | None = None
 
     def limited_to(self, memory_mb: int) -> "TrainingData":
         """The same, with the states in memory if several copies of them take at most `memory_mb`, else in blocks.
@@ -229,11 +232,14 @@ class TrainingData:
         if len(first) == len(self.mu):
             return self, counts
         order = np.argsort(first)
+        durations = self.durations if self.durations is None else np.bincount(group, self.durations)[order]
+        once = replace(
+            self, mu=self.mu[first[order]], durations=None if durations is None else durations / counts[order]
+        )
         if isinstance(self.u, StackedRuns):
             means = self.u.grouped([np.flatnonzero(group == k).tolist() for k in order])
-            return replace(self, mu=self.mu[first[order]], u=means, sample=None), counts[order]
-        u = np.stack([self.u[group == k].mean(axis=0) for k in order])
-        return replace(self, mu=self.mu[first[order]], u=u), counts[order]
+            return replace(once, u=means, sample=None), counts[order]
+        return replace(once, u=np.stack([self.u[group == k].mean(axis=0) for k in order])), counts[order]
 
     def _repeated(self, rows: Int[np.ndarray, " run"]) -> Float[np.ndarray, "run time state"]:
         """Runs, or some of their neighbouring values where memory does not hold them: as many of each field."""

@@ -118,7 +118,13 @@ class DynamicsStage(Stage):
         directions = errors / np.sqrt(len(data.x))
         return before + torch.from_numpy(std[:, None, None] ** power * directions[:, None])
 
-    def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "DynamicsStage":
+    @property
+    def uses_initial_states(self) -> bool:
+        return self.initial_states is not None
+
+    def starting_from(
+        self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"], between: bool = False
+    ) -> "DynamicsStage":
         """The stage with initial states at points `x`, as POD coordinates `c`.
 
         Raises:
@@ -126,7 +132,7 @@ class DynamicsStage(Stage):
         """
         if self.initial_states is None:
             raise ValueError("the model was trained with first_stage.initial_state: kriged; train it with given")
-        return replace(self, initial_states=self.initial_states.with_more(x, c))
+        return replace(self, initial_states=self.initial_states.with_more(x, c, between))
 
     def with_errors(self, errors: Float[np.ndarray, "point time rank"]) -> "DynamicsStage":
         """The stage with the errors of its folds.
@@ -174,6 +180,7 @@ class DynamicsStage(Stage):
             "power": self.power,
             "kernel": self.kernel.model_dump(mode="json"),
         }
+        own |= {"initial_between": True} if self.initial_states is not None and self.initial_states.between else {}
         arrays |= {"mean_coordinates": self.mean_coordinates}
         if self.errors is not None:
             arrays |= {"fold_errors": self.errors}
@@ -193,7 +200,11 @@ class DynamicsStage(Stage):
             mean_rest=settings["mean_rest"],
             power=settings.get("power", 1.0),
             kernel=Kernel.model_validate(settings["kernel"]),
-            initial_states=InitialStates(arrays["initial_x"], arrays["initial_c"]) if "initial_x" in arrays else None,
+            initial_states=InitialStates(
+                arrays["initial_x"], arrays["initial_c"], settings.get("initial_between", False)
+            )
+            if "initial_x" in arrays
+            else None,
             errors=arrays.get("fold_errors"),
             fold_std=arrays.get("fold_std"),  # missing in models saved by earlier versions
         )

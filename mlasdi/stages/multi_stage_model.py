@@ -105,21 +105,27 @@ class StagedModel:
             fitted.append(stage.refit(along[rows], targets[rows] - stage.drift_weight * predicted[rows]))
         return StagedModel(self.latent, tuple(fitted))
 
+    @property
+    def uses_initial_states(self) -> bool:
+        """Whether predictions begin at initial states where these are known."""
+        return self.latent.initial_states is not None or any(stage.uses_initial_states for stage in self.stages)
+
     def starting_from(
-        self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"], encoder: Encoder
+        self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"], encoder: Encoder, between: bool = False
     ) -> "StagedModel":
         """The model with known initial states, in POD coordinates `c`, at points `x` of the unit cube.
 
         Args:
             encoder: of the model. Only one that was trained with the decoder gives initial latent states.
+            between: whether initial states elsewhere are interpolated between these.
 
         Raises:
             ValueError: the model was trained to interpolate initial states.
         """
         latent = self.latent
         if encoder.is_trained:
-            latent = latent.starting_from(x, encoder.encode(torch.from_numpy(c)).numpy())
-        return StagedModel(latent, tuple(stage.starting_from(x, c) for stage in self.stages))
+            latent = latent.starting_from(x, encoder.encode(torch.from_numpy(c)).numpy(), between)
+        return StagedModel(latent, tuple(stage.starting_from(x, c, between) for stage in self.stages))
 
     def without(self, i: int, data: TrainingSet) -> "StagedModel":
         """The model of the fold of training point `i`: latent coefficients and networks are kept, the rest refitted."""

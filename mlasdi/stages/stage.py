@@ -93,8 +93,19 @@ class Stage(ABC):
         """Modes of these dynamics at points of the unit cube, per training interval; none where they are not linear."""
         return []
 
-    def starting_from(self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"]) -> "Stage":
-        """The stage with known initial states `c` at points `x`, of which most stages make no use."""
+    @property
+    def uses_initial_states(self) -> bool:
+        """Whether `starting_from` changes predictions."""
+        return False
+
+    def starting_from(
+        self, x: Float[np.ndarray, "n d"], c: Float[np.ndarray, "n rank"], between: bool = False
+    ) -> "Stage":
+        """The stage with known initial states `c` at points `x`, of which most stages make no use.
+
+        Args:
+            between: whether initial states elsewhere are interpolated between these.
+        """
         return self
 
     @abstractmethod

@@ -2,7 +2,8 @@
 
 Formats: 3 and 4 had one calibration factor for all times; 4 added dynamics and time scaling, 5 coordinate scaling and
 rates that are products of powers, 6 calibration in time and differences along the ends of scaled axes; 7 has the names
-of the present classes (time_scaling was clock, coordinate_scaling was frame, drift_weight was trust).
+of the present classes (time_scaling was clock, coordinate_scaling was frame, drift_weight was trust). 8 is 7 with end
+times, for runs that end at different times; others are saved as 7, which earlier versions read.
 """
 
 import hashlib
@@ -21,7 +22,8 @@ from mlasdi.preprocessing import MAX_IN_MEMORY, is_finite, mapped_safetensor, sa
 from mlasdi.surrogate.registered import SurrogateError, fetched
 
 DESCRIPTION, TENSORS = "surrogate.json", "surrogate.safetensors"
-FORMATS = (3, 4, 5, 6, 7)
+FORMATS = (3, 4, 5, 6, 7, 8)
+PRESENT, END_TIMES_FORMAT = 7, 8
 
 
 class FormatError(ValueError):
@@ -42,7 +44,7 @@ def write(folder: Path, arrays: dict[str, np.ndarray], description: dict[str, An
         weights.parent.mkdir()
         save_file(arrays, weights)
         digest = _digest_of_file(weights)
-        description = {"format": FORMATS[-1], **description, "sha256": digest}
+        description = {"format": PRESENT, **description, "sha256": digest}
         description["description_sha256"] = _digest(description)
         (weights.parent / DESCRIPTION).write_text(json.dumps(description, indent=1))
         os.replace(weights.parent, folder)
@@ -151,7 +153,7 @@ def _upgraded(description: Mapping[str, Any]) -> dict[str, Any]:
         FormatError: a part of it has no equivalent in the present format.
     """
     found = description["format"]
-    if found == FORMATS[-1]:
+    if found >= PRESENT:
         return dict(description)
     new = {name: value for name, value in description.items() if name not in ("clock", "frame")}
     frame = description.get("frame")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mlasdi.alignment import AxisMap, CoordinateScaling, TimeScaling
+from mlasdi.interpolation import EndTimes, Kernel
 from mlasdi.latent import LatentModel
 from mlasdi.prediction import Probes
 from mlasdi.preprocessing import PodBasis
@@ -25,6 +26,7 @@ from mlasdi.stages import (
     Stage,
     StagedModel,
 )
+from mlasdi.surrogate.files import END_TIMES_FORMAT
 from mlasdi.surrogate.local_calibration import Disagreement, LocalCalibration
 from mlasdi.surrogate.results import FieldErrors, PrequentialErrors, TrainingRecord
 
@@ -65,6 +67,16 @@ def disassembled(surrogate: "Surrogate") -> tuple[dict[str, np.ndarray], dict[st
         "coordinate_scaling": _coordinate_settings(surrogate.coordinate_scaling),
         "info": dict(surrogate.info),
     }
+    ends = surrogate.end_times
+    if ends is not None:
+        arrays |= {"end_times.x": ends.x, "end_times.logarithms": ends.logarithms}
+        settings = {
+            "kernel": ends.kernel.model_dump(),
+            "rougher": ends.rougher.model_dump(),
+            "spans": ends.spans,
+            "has_trend": ends.has_trend,
+        }
+        description |= {"format": END_TIMES_FORMAT, "end_times": settings}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}, description
 
 
@@ -114,6 +126,7 @@ def assembled(arrays: dict[str, np.ndarray], description: dict[str, Any]) -> dic
         "info": description["info"],
         "time_scaling": _time_scaling(description.get("time_scaling")),
         "coordinate_scaling": _coordinate_scaling(layout, description.get("coordinate_scaling")),
+        "end_times": _end_times(description.get("end_times"), within("end_times")),
     }
 
 
@@ -137,12 +150,21 @@ def check_consistency(surrogate: "Surrogate") -> None:
         warnings.simplefilter("ignore")
         entries = evenly_spread(n_state, MAX_CHECKED)[:, None]
         some: dict[str, Any] = {} if len(entries) == n_state else {"probes": Probes(entries, np.ones(entries.shape))}
-        found = surrogate.predict(surrogate.space.from_unit(x[:1]), t[[0, -1]] if len(t) > 1 else t, **some)
+        found = surrogate.holding_end().predict(
+            surrogate.space.from_unit(x[:1]), t[[0, -1]] if len(t) > 1 else t, **some
+        )
     expected = (1, min(len(t), 2), len(entries))
     if found.mean.shape != expected:
         raise ValueError(f"its prediction has shape {found.mean.shape}, expected {expected}")
     if np.isnan(found.mean).any() or found.std is None or np.isnan(found.std).any():  # infinite: it has diverged
         raise ValueError("its prediction at a training point is not a number")
+
+
+def _end_times(saved: Mapping[str, Any] | None, arrays: Mapping[str, np.ndarray]) -> EndTimes | None:
+    if saved is None:
+        return None
+    kernels = Kernel(**saved["kernel"]), Kernel(**saved["rougher"])
+    return EndTimes(arrays["x"], arrays["logarithms"], *kernels, tuple(saved["spans"]), bool(saved["has_trend"]))
 
 
 def _extent(t: np.ndarray) -> list[float]:

@@ -1,7 +1,7 @@
 """The surrogate: predicts whole trajectories from the parameters alone, with standard deviations."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from mlasdi.alignment import scaling_formulas
 from mlasdi.analysis import Analyses
-from mlasdi.interpolation import CoefficientGP
+from mlasdi.interpolation import END_TIME, CoefficientGP
 from mlasdi.prediction import html_table
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers import Points
@@ -21,6 +21,7 @@ from mlasdi.surrogate import serialization
 from mlasdi.surrogate.files import SurrogateError as SurrogateError
 from mlasdi.surrogate.local_calibration import LocalCalibration
 from mlasdi.surrogate.predictor import Predictor
+from mlasdi.surrogate.results import LatentPrediction
 from mlasdi.surrogate.uncertainty import UNCALIBRATED, FieldNorms, FieldStd, TimeFactors
 
 
@@ -36,12 +37,51 @@ class Surrogate(Predictor, Analyses):
         info: JSON that the caller saves with it: problem, campaign, data hash.
         time_scaling: from times to rescaled times, in which `model` predicts.
         coordinate_scaling: from states to rescaled states, which `basis` spans; None where they are the same.
+        end_times: when the runs end, where they end at different times; then `t` are those of the longest training run,
+            and `model` predicts over each run's own length. None if all end together.
+        holds_end: whether a run that has ended keeps its last state, in place of NaN.
     """
+
+    @limited_threads()
+    def latent_trajectories(self, mu: Points, t: ArrayLike | None = None) -> LatentPrediction:
+        """Latent trajectories at parameters `mu`, with standard deviations by the coefficient GPs; see `predict`."""
+        x, times = self._query(mu, t)
+        latent, tau, at_times = self.model.latent, self.unit_times(times), self.run_times.at
+        mean = at_times(lambda x, t: latent.outcome(x, t).z, x, tau).numpy()
+        end = at_times(lambda x, t: latent.outcome(x, t).blew_up_at, x, tau).numpy()
+        deviated = at_times(lambda x, t: latent.deviated(x, t).z.unflatten(0, (-1, len(x))), x, tau, axis=1)
+        steps = deviated.numpy() - mean
+        blew_up_at = self.t[0] + end / self.run_times.rates(x)
+        return LatentPrediction(times, mean, np.sqrt(np.square(steps).sum(axis=0)), blew_up_at)
+
+    def ending_at(self, end: float) -> "Surrogate":
+        """This surrogate, which now knows that the runs end at this time; unchanged if all runs end together.
+
+        Raises:
+            ValueError: the end is not after the first time.
+        """
+        if self.end_times is None:
+            return self
+        if not end > self.t[0]:
+            raise ValueError(f"end {end:g}: a run ends after its first time, {self.t[0]:g}")
+        return replace(self, end_times=replace(self.end_times, fixed=float(end - self.t[0])))
+
+    def holding_end(self) -> "Surrogate":
+        """This surrogate, in whose predictions a run that has ended keeps its last state, in place of NaN."""
+        return replace(self, holds_end=True)
 
     @property
     def error_estimate(self) -> float | None:
         """Estimate of the largest relative error over the parameter box, as a fraction; None when unknown."""
         return self.record.error_estimate
+
+    @property
+    def largest_estimate(self) -> float | None:
+        """The larger one of the estimates of the state's error and of the end time's; None if one is unknown."""
+        if self.end_times is None:
+            return self.error_estimate
+        both = self.error_estimate, self.record.quantities[END_TIME].estimate
+        return None if both[0] is None or both[1] is None else max(both[0], both[1])
 
     @property
     def error_estimates(self) -> dict[str, float | None]:
@@ -76,6 +116,8 @@ class Surrogate(Predictor, Analyses):
             ValueError: there is no such field.
         """
         x = self.space.to_unit(self.space.as_array(mu))
+        if field == END_TIME and self.end_times is not None:
+            return self.end_times.with_pending(self._pending(pending)).std(x)
         std = self._std(mu, pending, n_time, None if field in self.record.quantities else field)
         return self._calibration(field).estimate(x, std)
 
@@ -122,10 +164,13 @@ class Surrogate(Predictor, Analyses):
     ) -> Float[np.ndarray, " param"]:
         """Standard deviation of the field at `mu`, larger where errors of folds are larger than it says.
 
-        See `LocalCalibration.score`; arguments as for `relative_std`.
+        See `LocalCalibration.score`; arguments as for `relative_std`. That of the end time where it is larger.
         """
         x = self.space.to_unit(self.space.as_array(mu))
-        return self.record.calibration.score(x, self.uncalibrated_std(mu, pending, n_time=n_time))
+        score = self.record.calibration.score(x, self.uncalibrated_std(mu, pending, n_time=n_time))
+        if self.end_times is None:
+            return score
+        return np.maximum(score, self.end_times.with_pending(self._pending(pending)).std(x))
 
     def describe(self) -> dict[str, Any]:
         """What was trained, what was kept, and how good it is by its own account, as JSON.
@@ -165,7 +210,7 @@ class Surrogate(Predictor, Analyses):
         Where it is no more than rounding errors, no parameter has an effect.
         """
         x, tau = self.model.latent.x, self.unit_times(self.t)
-        c = self._mean(x, tau)
+        c = replace(self, end_times=None)._mean(x, tau)
         distance = self.basis.scale * np.linalg.norm(c - c.mean(axis=0), axis=-1)
         return float((distance / np.maximum(self.basis.norm(c), np.finfo(float).tiny)).max())
 
@@ -176,10 +221,14 @@ class Surrogate(Predictor, Analyses):
 
     def _gp(self, pending: ArrayLike | None) -> CoefficientGP:
         """The Gaussian processes of the latent coefficients, conditioned on pending points."""
-        gp = self.model.latent.gp
+        points = self._pending(pending)
+        return self.model.latent.gp.with_pending(points) if len(points) else self.model.latent.gp
+
+    def _pending(self, pending: ArrayLike | None) -> Float[np.ndarray, "q d"]:
+        """Points whose solves are under way, in the unit cube."""
         if pending is None or not len(np.asarray(pending)):
-            return gp
-        return gp.with_pending(self.space.to_unit(self.space.as_array(pending)))
+            return np.empty((0, self.space.n_params))
+        return self.space.to_unit(self.space.as_array(pending))
 
     def save(self, folder: str | Path) -> Path:
         """Write `surrogate.json` and `surrogate.safetensors` into `folder`, which appears complete or not at all."""

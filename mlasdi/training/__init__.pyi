@@ -5,4 +5,5 @@ from .context import Progress as Progress
 from .context import TrainingContext as TrainingContext
 from .fitting import fit as fit
 from .settings import ModelSettings as ModelSettings
+from .settings import with_given_starts as with_given_starts
 from .stage_selection import StageSelection as StageSelection

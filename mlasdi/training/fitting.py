@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 
 from mlasdi.alignment import Aligned
+from mlasdi.interpolation import EndTimes
 from mlasdi.preprocessing import MEMORY_MB, Denoised, TrainingData, limited_threads
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import (
@@ -78,7 +79,7 @@ def fit(
     """
     start = time.perf_counter()
     data, prequential = data.limited_to(memory_mb), PrequentialErrors()
-    if before is not None:
+    if before is not None and (before.end_times is None) == (data.durations is None):  # else times mean something else
         prequential = before.record.prequential + prequential_errors(before, data)
     given, data = data, data.lasting()
     if len(given.t) == 1 and settings.first_stage.kind not in ("chosen", "none"):
@@ -113,6 +114,9 @@ def fit(
         time_scaling=context.aligned.time_scaling,
         coordinate_scaling=context.aligned.coordinate_scaling,
     )
+    if data.durations is not None:
+        end_times = EndTimes.fit(context.data.x, data.durations, data.space.spans)
+        surrogate = replace(surrogate, end_times=end_times)
     box = None if errors.points is None or errors.deviations is None else (errors.points, errors.deviations[0])
     known = box if surrogate.error_estimate is not None else None
     of_quantities = known_quantities(surrogate, data, context.data, quantities or {}, known)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from mlasdi.decoders import AutoencoderSettings, DecoderSettings, Kappas, VariableProjectionSettings
-from mlasdi.preprocessing import BasisSettings, NoiseSetting
+from mlasdi.preprocessing import BasisSettings, NoiseSetting, RunLength
 
 
 class SineFeaturesSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -135,6 +135,12 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
         description="snapshots of a trajectory used in training, evenly spread; auto: as many as a cubic spline "
         "through them needs to give back the others",
     )
+    run_length: RunLength = Field(
+        "auto",
+        description="of runs that end at different times. shortest: what is beyond the end of the shortest run is not "
+        "used; normalised: all of each run, over its own length, and the end time is an output of its own; auto: "
+        "normalised if the lengths differ by more than 1 % and the runs begin together",
+    )
     basis: BasisSettings = BasisSettings()
     noise: NoiseSetting = Field(
         "estimate",
@@ -206,6 +212,14 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     def latent_dims(self) -> tuple[int, ...]:
         """The latent dimensions, one for each model."""
         return (self.latent_dim,) if isinstance(self.latent_dim, int) else self.latent_dim
+
+
+def with_given_starts(settings: ModelSettings) -> ModelSettings:
+    """The settings with `first_stage.initial_state: given`, unless they say what it is or have no such key."""
+    first = settings.first_stage
+    if "initial_state" in first.model_fields_set or "initial_state" not in type(first).model_fields:
+        return settings
+    return settings.model_copy(update={"first_stage": first.model_copy(update={"initial_state": "given"})})
 
 
 def _first_stage_kind(preset: Mapping[str, Any], filled: Mapping[str, Any]) -> str:

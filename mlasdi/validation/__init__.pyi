@@ -24,3 +24,4 @@ from .quantity_errors import solution_errors as solution_errors
 from .stage_measures import distance_correlations as distance_correlations
 from .stage_measures import latent_correlations as latent_correlations
 from .stage_measures import training_errors as training_errors
+from .trajectory_errors import covered_part as covered_part

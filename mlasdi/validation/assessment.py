@@ -98,6 +98,7 @@ def assess(
 ) -> Assessment:
     """Compare a surrogate with true solutions at all of their times.
 
+    Where runs end at different times, states are compared at equal parts of the runs, and the end time by itself.
     Predictions, and solutions that are stored, are held for a block of times.
 
     Args:
@@ -137,7 +138,7 @@ def _covered_shares(
     sizes = surrogate.layout.sizes
     inside = np.zeros((len(HALF_WIDTHS), len(sizes)))
     for times in block_ranges(*truth.u.shape):
-        u, prediction = truth.u[times], surrogate.predict(mu, truth.t[times])
+        u, prediction = truth.u[times], surrogate.ending_at(float(truth.t[-1])).predict(mu, truth.t[times])
         assert prediction.std is not None
         # One band at a time, which saves memory: each takes arrays of the size of the block.
         bands = (covered(u, prediction.mean[0], prediction.std[0], z) for z in HALF_WIDTHS)
@@ -152,7 +153,8 @@ def _stage_errors(surrogate: Surrogate, mu: np.ndarray, truth: Snapshots | Store
     all. So the coordinates of the predictions are enough, without their states. With rescaled coordinates the modes at
     a point are not orthonormal, so the states themselves are needed.
     """
-    predicted = [surrogate.coordinates(mu, truth.t, k + 1)[0] for k in range(surrogate.n_stages)]
+    over_run = surrogate.ending_at(float(truth.t[-1]))
+    predicted = [over_run.coordinates(mu, truth.t, k + 1)[0] for k in range(surrogate.n_stages)]
     at_point = surrogate.reconstruction.at(surrogate.space.to_unit(surrogate.space.as_array(mu))[0])
     norms, distances = np.empty(len(truth.t)), np.empty((len(predicted), len(truth.t)))
     for rows in block_ranges(*truth.u.shape):

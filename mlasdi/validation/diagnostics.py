@@ -194,7 +194,7 @@ def _unequal_times(surrogate: Surrogate) -> Iterator[Finding]:
             f"runs have different lengths: the model ends at {surrogate.t[-1]:.4g}, and {100 * unused:.2g} % of the "
             "longest run is not used"
         )
-        yield Finding("unequal-runs", message, "problem.options: the same final time at all points")
+        yield Finding("unequal-runs", message, "model.run_length: normalised; problem.options: the same final time")
 
 
 def _unstable_dynamics(surrogate: Surrogate) -> Iterator[Finding]:

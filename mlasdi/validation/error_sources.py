@@ -136,7 +136,8 @@ def _coordinate_parts(
         raise ValueError(f"one parameter point has one trajectory, got {len(x)} points")
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"calibration needs times [time], at least two, got shape {times.shape}")
-    tau = surrogate.time_scaling.rate(x)[0] * surrogate.unit_times(times)
+    surrogate = surrogate.ending_at(float(times[-1]))
+    tau = torch.from_numpy((times - surrogate.t[0]) * surrogate.run_times.rates(x)[0])
     c = np.concatenate([surrogate.project(mu, times[rows], u[rows]) for rows in block_ranges(*u.shape)])
     latent, stages = surrogate.model.latent, surrogate.model.stages
     if latent.has_dynamics:

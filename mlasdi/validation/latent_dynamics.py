@@ -28,7 +28,7 @@ def describe_dynamics(surrogate: Surrogate) -> dict[str, Any] | None:
     space = surrogate.space
     corners = space.to_unit(space.corners()) if 2**space.n_params <= MAX_CORNERS else np.empty((0, space.n_params))
     x = np.concatenate([np.full((1, space.n_params), 0.5), corners])
-    units = surrogate.time_scaling.rate(x) / (surrogate.t[-1] - surrogate.t[0])
+    units = surrogate.run_times.rates(x)
     described = []
     for mu, unit, modes in zip(space.from_unit(x), units, dynamics.modes(x), strict=False):
         kept = np.flatnonzero(modes.shares >= SMALLEST_SHARE)[:MAX_MODES]

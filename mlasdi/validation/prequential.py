@@ -25,7 +25,8 @@ def prequential_errors(surrogate: Surrogate, data: TrainingData) -> PrequentialE
     new = np.flatnonzero(places_among(x, known) < 0)
     if not len(new):
         return PrequentialErrors()
-    inside = np.flatnonzero((data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1]))
+    is_inside = (data.t >= surrogate.t[0]) & (data.t <= surrogate.t[-1])
+    inside = np.flatnonzero(is_inside | (surrogate.end_times is not None))
     found = [_errors(surrogate, data, i, inside) for i in new.tolist()]
     return PrequentialErrors(
         x=tuple(map(tuple, x[new].tolist())),
@@ -42,8 +43,9 @@ def _errors(
     surrogate: Surrogate, data: TrainingData, i: int, times: Int[np.ndarray, " kept"]
 ) -> tuple[float, dict[str, float]]:
     """Errors of the state and of each field at one point; those of a prediction that is not finite are `FAR_OFF`."""
-    whole, errors = trajectory_errors(
-        surrogate, data.mu[i], data.t[times], lambda rows: data.trajectory(i, times[rows])
-    )
+    t = data.t[times]
+    if data.durations is not None:
+        t = t[0] + (t - t[0]) * (data.durations[i] / (t[-1] - t[0]))
+    whole, errors = trajectory_errors(surrogate, data.mu[i], t, lambda rows: data.trajectory(i, times[rows]))
     finite = {name: error if np.isfinite(error) else FAR_OFF for name, error in errors.items()}
     return (whole if np.isfinite(whole) else FAR_OFF), finite

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from mlasdi.solvers import Json, Snapshots, SolverError, imported
 from mlasdi.solvers.outputs import NamedArrays
@@ -32,6 +33,8 @@ class PythonFunction(NamedArrays):
         parameters: names of the arguments that are parameters; by default those without a default value.
         arguments: further keyword arguments, the same in every call.
         version: of the code.
+        initial_state: `package.module:name` of a function that takes the same arguments and returns the solution at its
+            first time alone, in the same form, without a solve. Models then start from these states.
 
     Raises:
         ValueError: the function cannot be loaded, or does not take these arguments.
@@ -41,11 +44,14 @@ class PythonFunction(NamedArrays):
     parameters: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
+    initial_state: str = ""
 
     layout = None  # each solution brings its own
 
     def __post_init__(self) -> None:
         self._check_arguments()
+        if self.initial_state:
+            _function(self.initial_state)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -77,7 +83,21 @@ class PythonFunction(NamedArrays):
         Raises:
             SolverError: it returns none of the forms above. Exceptions of the function pass through.
         """
-        returned = self._load()(**mu, **self.arguments)
+        return self._converted(self._load()(**mu, **self.arguments))
+
+    def initial(self, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
+        """The state that the function of the option `initial_state` returns; None without that option.
+
+        Raises:
+            SolverError: it returns none of the forms above.
+        """
+        if not self.initial_state:
+            return None
+        first: Float[np.ndarray, " state"] = self._converted(_function(self.initial_state)(**mu, **self.arguments)).u[0]
+        return first
+
+    def _converted(self, returned: Any) -> Snapshots:
+        """What a function returned as a trajectory."""
         if hasattr(returned, "dims") and hasattr(returned, "coords"):
             return _from_xarray(self, returned)
         match returned:
@@ -98,10 +118,7 @@ class PythonFunction(NamedArrays):
         )
 
     def _load(self) -> Callable[..., Any]:
-        function = imported(self.function)
-        if not callable(function):
-            raise ValueError(f"'{self.function}' is {type(function).__name__}, not a function")
-        return function
+        return _function(self.function)
 
     def _check_arguments(self) -> None:
         function = self._load()
@@ -114,6 +131,13 @@ class PythonFunction(NamedArrays):
             raise ValueError(
                 f"options parameters {list(names)} and arguments {list(self.arguments)}: {self.function} {error}"
             ) from error
+
+
+def _function(name: str) -> Callable[..., Any]:
+    function = imported(name)
+    if not callable(function):
+        raise ValueError(f"'{name}' is {type(function).__name__}, not a function")
+    return function
 
 
 def _arguments(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

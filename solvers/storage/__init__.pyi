@@ -17,5 +17,6 @@ from .stored_runs import StoredStates as StoredStates
 from .stored_runs import block_ranges as block_ranges
 from .time_grids import TOLD_TIME_ERROR as TOLD_TIME_ERROR
 from .time_grids import TOLD_UNUSED as TOLD_UNUSED
+from .time_grids import stretched as stretched
 from .time_grids import to_common_times as to_common_times
 from .time_grids import within as within

@@ -77,6 +77,13 @@ def within(run: Snapshots | StoredRun, start: float, end: float) -> Snapshots | 
     return replace(run, t=t, u=run.u[rows])
 
 
+def stretched(run: Snapshots | StoredRun, end: float) -> Snapshots | StoredRun:
+    """The run with its times scaled, from the first one on, such that it ends at `end`."""
+    t = run.t[0] + (run.t - run.t[0]) * ((end - run.t[0]) / (run.t[-1] - run.t[0]))
+    t[-1] = end
+    return replace(run, t=t)
+
+
 def interpolation_error(run: Snapshots | StoredRun) -> float:
     """Estimated relative L2 error of cubic interpolation between the times of a run (Richardson extrapolation).
 

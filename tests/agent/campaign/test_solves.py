@@ -86,7 +86,8 @@ def run(solves: Solves, round: int = 0, mus: np.ndarray = MUS) -> None:
 def training_data(solves: Solves, round: int) -> tuple[TrainingData, dict[str, float]]:
     """What the model of a round is trained on, as its task reads it, and facts about its times."""
     found = solves.solutions(round)
-    return read_training_data(solves.store, solves.fom, solves.space, found, solves.monitor.warning)
+    warn = solves.monitor.warning
+    return read_training_data(solves.store, solves.fom, solves.space, found, warn, run_length="shortest")
 
 
 def calls(config: Config) -> list[float]:

@@ -76,7 +76,6 @@ def test_a_sound_solver_is_solved_at_opposite_corners_and_trained_on(here: Path)
 @pytest.mark.parametrize(
     ("function", "problems", "concerns", "said"),
     [
-        ("other_lengths", [], ["unequal-runs"], "50 % of the longest run is not used"),
         ("other_intervals", ["unlike-solutions"], [], "share no time at all"),
         ("other_grid", ["unlike-solutions"], [], "another grid (u on 10 points)"),
         ("moving_grid", ["unlike-solutions"], [], "{'k': 1.0, 'c': 0.9} has other fields or another grid"),
@@ -91,6 +90,13 @@ def test_what_differs_between_points_is_told_before_it_is_paid_for(
     found = check_solver(config(here, function), 2)
     assert kinds(found) == (problems, concerns)
     assert said in (*found.problems, *found.concerns)[0].message
+
+
+def test_runs_of_other_lengths_are_no_concern_unless_they_are_cut(here: Path) -> None:
+    assert kinds(check_solver(config(here, "other_lengths"), 2)) == ([], [])
+    cut = check_solver(config(here, "other_lengths", model={"kind": "snapshot-gp", "run_length": "shortest"}), 2)
+    assert kinds(cut) == ([], ["unequal-runs"])
+    assert "50 % of the longest run is not used" in cut.concerns[0].message
 
 
 def test_without_corners_there_is_no_training(here: Path) -> None:
