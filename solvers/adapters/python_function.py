@@ -23,6 +23,7 @@ class PythonFunction(NamedArrays):
       of fields with one axis, or with more where the option `times` or `axes` says it
     - a number, or the array of a steady field
     - an xarray DataArray or Dataset, whose dimensions and coordinates are used
+    - `Snapshots` with a layout
 
     Stored solutions are found again by the name of the function, its arguments and `version`, not by its code: after a
     change of the code that changes solutions, change `version`.
@@ -77,7 +78,16 @@ class PythonFunction(NamedArrays):
         Raises:
             SolverError: it returns none of the forms above. Exceptions of the function pass through.
         """
-        returned = self._load()(**mu, **self.arguments)
+        return self.converted(self._load()(**mu, **self.arguments))
+
+    def converted(self, returned: Any) -> Snapshots:
+        """The trajectory in what a function returns.
+
+        Raises:
+            SolverError: it is none of the forms above.
+        """
+        if isinstance(returned, Snapshots):
+            return returned
         if hasattr(returned, "dims") and hasattr(returned, "coords"):
             return _from_xarray(self, returned)
         match returned:
