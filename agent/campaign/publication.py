@@ -208,7 +208,7 @@ def box_maps(surrogate: Surrogate, assessment: Assessment | None, solved: Sequen
     """Maps of the surrogate's own error estimate and, if it was validated, of the error."""
     space = surrogate.space
     mus = space.as_array([p.mu for p in solved])
-    n_initial = sum(p.score is None for p in solved)
+    n_initial = next((k for k, p in enumerate(solved) if p.score is not None), len(solved))
     grid = space.full_grid({1: 101, 2: 21}[space.n_params]) if space.n_params <= 2 else space.sobol(1024, seed=0)
     drawn = {"uncertainty_map": figures.uncertainty_map(space, grid, feasible_values(surrogate, grid), mus, n_initial)}
     if assessment is not None:
