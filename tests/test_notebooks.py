@@ -9,13 +9,13 @@ import pytest
 # What is executed in place of what a notebook says: few solves, and models that train at once.
 SMALLEST = {
     "seed=0, progress=False": 'seed=0, progress=False, model={"kind": "snapshot-gp"}',
-    'model={"effort": "quick"}': 'model={"kind": "snapshot-gp"}',
+    '"model": {"effort": "quick"}': '"model": {"kind": "snapshot-gp"}',
     'effort="quick"': 'kind="snapshot-gp"',
     "solver_runs=8": "solver_runs=5",
     "solver_runs=6": "solver_runs=5",
     "solver_runs=10": "solver_runs=6",
     "n=200": "n=20",
-    "n=64": "n=16",
+    "n=256": "n=16",
 }
 
 
