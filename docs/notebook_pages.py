@@ -88,7 +88,8 @@ def _shown(output: Mapping[str, Any]) -> str:
         return f'<img alt="figure" src="data:image/png;base64,{data["image/png"]}">'
     if "text/html" in data:
         lines = (line.strip() for line in "".join(data["text/html"]).splitlines())
-        return f'<div class="output">{"".join(lines)}</div>'
+        plain = "".join(lines).replace(' border="1" class="dataframe"', "")  # the site has a style for plain tables
+        return f'<div class="output">{plain}</div>'
     return f"```text\n{''.join(data['text/plain']).rstrip()}\n```"
 
 
