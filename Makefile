@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Two files of tests at a time; what a file sets up is made once, by the process that has it.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench torture docs docs-figures studies paper gallery clean setup dev
+.PHONY: demo test test-all lint bench torture docs docs-figures studies paper gallery notebooks clean setup dev
 # What users need: about 1.7 GB and two minutes, most of it for torch, Ray and MLflow.
 setup: $(VENV)/.installed
 
@@ -73,6 +73,10 @@ paper: dev
 # The figures of the built-in problems; the wake, where NGSolve is installed, takes two minutes.
 gallery: dev
 	$(BIN)/python docs/gallery.py
+
+# The notebooks with their outputs; a few minutes.
+notebooks: dev
+	$(BIN)/python docs/notebook_pages.py
 
 clean:
 	rm -rf $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ Formulas are translated when the site is built, so that it shows them without a 
 import html
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from posixpath import dirname, relpath
 from typing import Any
@@ -19,6 +20,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS))  # MkDocs loads a hook from its file, and does not look for modules beside it
 
+import notebook_pages  # noqa: E402
 from command_line_page import command_line_page  # noqa: E402
 from reference_pages import configuration_page  # noqa: E402
 
@@ -33,6 +35,7 @@ ELSEWHERE |= {f"{BENCHMARKS}/{path.name}": f"benchmarks/{path.name}" for path in
 ELSEWHERE |= {name: name.lower() for name in ("CHANGELOG.md", "CONTRIBUTING.md")}
 ELSEWHERE["CITATION.cff"] = "CITATION.cff"
 GENERATED = {"reference/configuration.md": configuration_page, "reference/command-line.md": command_line_page}
+GENERATED |= {f"tutorials/{path.stem}.md": partial(notebook_pages.page, path) for path in notebook_pages.NOTEBOOKS}
 _LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)]*)?\)")
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]</\1>', re.DOTALL)
 

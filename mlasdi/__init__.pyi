@@ -1,3 +1,4 @@
+from .agent.config import Config as Config
 from .agent.registry import find as find
 from .agent.study import Study as Study
 from .agent.study import build as build

@@ -1,17 +1,17 @@
 """The Python face: a surrogate from arrays of trajectories, and surrogates found again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from mlasdi.labelled_runs import LabelledRuns, is_dataset, numbers, runs_of_dataset
 from mlasdi.preprocessing import MEMORY_MB, TrainingData, common_runs
 from mlasdi.solvers import Parameter as NamedParameter
-from mlasdi.solvers import ParameterSpace, Snapshots, SolverError, StateLayout
-from mlasdi.solvers.outputs import NamedArrays
+from mlasdi.solvers import ParameterSpace, Snapshots, StateLayout
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings
 from mlasdi.training import fit as fit_trajectories
@@ -38,11 +38,11 @@ class Parameter:
 
 
 def fit(
-    mu: ArrayLike | Mapping[str, ArrayLike],
-    t: ArrayLike | None,
-    u: ArrayLike | Mapping[str, ArrayLike],
-    parameters: Mapping[str, Parameter | Range],
-    fields: Sequence[str] = ("u",),
+    mu: Any,
+    t: ArrayLike | None = None,
+    u: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    parameters: Mapping[str, Parameter | Range] | None = None,
+    fields: Sequence[str] = (),
     coordinates: Mapping[str, ArrayLike] | None = None,
     axes: Mapping[str, Sequence[str]] | None = None,
     outputs: Mapping[str, str] | None = None,
@@ -54,15 +54,19 @@ def fit(
 
     Args:
         mu: parameters of the training runs `[param, n_params]` in the order of `parameters`, or by name
-            `{name: [param]}`, as a DataFrame has them.
+            `{name: [param]}`, as a DataFrame has them. Or, in place of `mu`, `t` and `u`, an xarray Dataset: parameters
+            along one dimension, that of the runs, or as dimensions of their own; times along `time` or `t`, without
+            which it is steady; all other dimensions are axes of the fields.
         t: times that all runs share `[time]`, increasing; or a list of the times of each run, which may be of different
             lengths (`run_length` in the settings); None for steady solutions.
         u: states `[param, time, state]`: the fields one after the other, each flattened (C order) over the axes of
             `coordinates`; or outputs by name, each with axes of its own: `{name: [param, time, *axes]}`,
             `[param, time]` for one number at each time, `[param, *axes]` for a steady field, `[param]` for one number.
-            Where each run has its own times, a list of arrays, one a run, in place of the axis `param`.
+            A DataFrame has a column for each output that is one number. Where each run has its own times, a list of
+            arrays, one a run, in place of the axis `param`.
         parameters: the box: name -> `(low, high)`, or a `Parameter`.
-        fields: names of the fields in `u`; with a mapping `u`, its keys are.
+        fields: names of the fields in `u`, by default `u`; with a mapping `u`, its keys are; of a dataset, by default
+            all of its fields.
         coordinates: axis -> coordinates of the grid; by default the values of a field are numbered. Outputs on
             different grids take those that fit their lengths.
         axes: output -> the names of its axes after that of the runs, such as `("time", "x")`, where lengths do not
@@ -104,25 +108,39 @@ def fit(
         >>> model = mlasdi.fit(a[:, None], times, [np.exp(-r * t)[:, None] for r, t in zip(a, times)], {"a": (1, 2)})
         >>> bool(abs(model.predict(a=1.3).end_time[0] - np.log(10) / 1.3) < 1e-3)
         True
+
+        Runs in an xarray Dataset:
+
+        >>> import xarray as xr
+        >>> runs = xr.Dataset({"u": (("a", "time", "x"), u)}, {"a": a, "time": t, "x": x})
+        >>> mlasdi.fit(runs, parameters={"a": (1, 2)}).predict(a=1.3)["u"].shape
+        (1, 30, 50)
     """
+    if not parameters:
+        raise ValueError("parameters is missing: give the box, name -> (low, high)")
     space = ParameterSpace(tuple(_named(name, given) for name, given in parameters.items()))
-    points = _points(mu, space)
-    model, facts = ModelSettings.model_validate(settings), dict[str, float]()
+    model = ModelSettings.model_validate(settings)
     if _has_own_times(t):
+        points = _points(mu, space)
         _check_points(points, space)
-        runs, layout = _runs(len(points), t, u, fields, coordinates, axes or {})
+        runs, layout = _runs(len(points), t, u, fields or ("u",), coordinates, axes or {})
         mus = [space.as_dict(point) for point in points]
         data, facts = common_runs(space, layout, mus, runs, model.run_length, memory_mb)
+        return fit_trajectories(data, model, seed=seed, memory_mb=memory_mb, quantities=outputs, info=facts)
+    if is_dataset(mu):
+        if not (t is None and u is None and coordinates is None and axes is None):
+            raise ValueError("mu is a dataset, which has t, u, coordinates and axes itself: leave these out")
+        labelled = runs_of_dataset(mu, space.names, (fields,) if isinstance(fields, str) else tuple(fields))
+        units = {p.name: p.unit or labelled.units.get(p.name, "") for p in space.parameters}
+        space = ParameterSpace(tuple(replace(p, unit=units[p.name]) for p in space.parameters))
+        points = _points(labelled.mu, space)
+        times, states, layout = labelled.trajectories()
     else:
-        if t is None or _has_shapes(u) or axes:
-            times, states, layout = _outputs(len(points), t, u, fields, coordinates or {}, axes or {})
-        else:
-            times = np.asarray(t, dtype=float)
-            states, names = _states(u, fields)
-            layout = _layout(names, coordinates, states.shape[-1])
-        _check(points, times, states, space)
-        data = TrainingData(space, layout, points, times, states)
-    return fit_trajectories(data, model, seed=seed, memory_mb=memory_mb, quantities=outputs, info=facts)
+        points = _points(mu, space)
+        times, states, layout = _trajectories(len(points), t, u, fields or ("u",), coordinates, axes or {})
+    _check(points, times, states, space)
+    data = TrainingData(space, layout, points, times, states)
+    return fit_trajectories(data, model, seed=seed, memory_mb=memory_mb, quantities=outputs)
 
 
 def load(source: Any) -> Surrogate:
@@ -145,16 +163,38 @@ def _named(name: str, given: Parameter | Range) -> NamedParameter:
     return NamedParameter(name, float(bounds[0]), float(bounds[1]))
 
 
-def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
+def _points(mu: Any, space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
     if isinstance(mu, Mapping) or hasattr(mu, "columns"):
-        columns = {str(name): np.asarray(mu[name], dtype=float) for name in mu}  # type: ignore[union-attr, index]
+        columns = {str(name): numbers(f"mu['{name}']", mu[name]) for name in mu}
         if set(columns) != set(space.names):
             raise ValueError(f"mu has parameters {sorted(columns)}; parameters names {list(space.names)}")
         return np.column_stack([columns[name] for name in space.names])
-    points = np.asarray(mu, dtype=float)
+    points = numbers("mu", mu)
     if points.ndim == 1 and space.n_params == 1:
         points = points[:, None]
     return points
+
+
+def _trajectories(
+    n_runs: int,
+    t: ArrayLike | None,
+    u: Any,
+    fields: Sequence[str],
+    coordinates: Mapping[str, ArrayLike] | None,
+    axes: Mapping[str, Sequence[str]],
+) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], StateLayout]:
+    """Times, states and layout of arrays, not yet checked."""
+    if u is None:
+        raise ValueError("u is missing: give states [param, time, state], outputs by name, or a dataset in place of mu")
+    if hasattr(u, "columns"):
+        u = {str(name): numbers(f"u['{name}']", u[name]) for name in u.columns}
+    times = None if t is None else numbers("t", t)
+    if times is None or _has_shapes(u) or axes:
+        named = u if isinstance(u, Mapping) else {fields if isinstance(fields, str) else fields[0]: u}
+        outputs = {str(name): numbers(f"u['{name}']", values) for name, values in named.items()}
+        return LabelledRuns(n_runs, times, outputs, coordinates or {}, axes).trajectories()
+    states, names = _states(u, fields)
+    return times, states, _layout(names, coordinates, states.shape[-1])
 
 
 def _states(
@@ -162,9 +202,9 @@ def _states(
 ) -> tuple[Float[np.ndarray, "param time state"], tuple[str, ...]]:
     """States with the fields one after the other, and their names; fields by name have one shape."""
     if isinstance(u, Mapping):
-        parts = [np.asarray(values, dtype=float) for values in u.values()]
+        parts = [numbers(f"u['{name}']", values) for name, values in u.items()]
         return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1), tuple(map(str, u))
-    states = np.asarray(u, dtype=float)
+    states = numbers("u", u)
     if states.ndim != 3:
         raise ValueError(f"u has shape {states.shape}; expected [param, time, state], or a mapping of fields")
     names = (fields,) if isinstance(fields, str) else tuple(fields)
@@ -179,38 +219,6 @@ def _has_shapes(u: ArrayLike | Mapping[str, ArrayLike]) -> bool:
         return False
     shapes = {np.shape(values) for values in u.values()}
     return len(shapes) > 1 or any(len(shape) < 3 for shape in shapes)
-
-
-def _outputs(
-    n_runs: int,
-    t: ArrayLike | None,
-    u: ArrayLike | Mapping[str, ArrayLike],
-    fields: Sequence[str],
-    coordinates: Mapping[str, ArrayLike],
-    axes: Mapping[str, Sequence[str]],
-) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, "param time state"], StateLayout]:
-    """Times, states and layout of outputs that have axes of their own."""
-    named = u if isinstance(u, Mapping) else {fields if isinstance(fields, str) else fields[0]: u}
-    outputs = {str(name): np.asarray(values, dtype=float) for name, values in named.items()}
-    for name, values in outputs.items():
-        if values.shape[:1] != (n_runs,):
-            raise ValueError(f"u['{name}'] has shape {values.shape}; expected [{n_runs}, ...], as mu has rows")
-    known = {f"axis {axis}": np.asarray(values, dtype=float).ravel() for axis, values in coordinates.items()}
-    naming = NamedArrays(
-        time="time",
-        fields=tuple(outputs),
-        coordinates={axis: f"axis {axis}" for axis in coordinates},
-        times="steady" if t is None else None,
-        axes={name: tuple(of_field) for name, of_field in axes.items()},
-    )
-    known |= {} if t is None else {"time": np.asarray(t, dtype=float)}
-    try:
-        runs = [naming.snapshots({name: one[k] for name, one in outputs.items()} | known) for k in range(n_runs)]
-    except SolverError as error:
-        raise ValueError(f"u: {error}") from error
-    if not runs or runs[0].layout is None:
-        raise ValueError("there are no runs")
-    return runs[0].t, np.stack([run.u for run in runs]), runs[0].layout
 
 
 def _has_own_times(t: Any) -> bool:
@@ -234,13 +242,13 @@ def _runs(
     if len(t) != n_runs:
         raise ValueError(f"t has the times of {len(t)} runs, and mu has {n_runs} rows")
     for k in range(n_runs):
-        times = np.asarray(t[k], dtype=float)
+        times = numbers(f"t[{k}]", t[k])
         _check_times(times, f"t[{k}]")
         if isinstance(u, Mapping):
-            named = {name: np.asarray(of_runs[k], dtype=float)[None] for name, of_runs in u.items()}
-            _, states, layout = _outputs(1, times, named, fields, coordinates or {}, axes)
+            named = {name: numbers(f"u['{name}'][{k}]", of_runs[k])[None] for name, of_runs in u.items()}
+            _, states, layout = LabelledRuns(1, times, named, coordinates or {}, axes).trajectories()
         else:
-            state = np.asarray(u[k], dtype=float)
+            state = numbers(f"u[{k}]", u[k])
             states, names = _states((state[:, None] if state.ndim == 1 else state)[None], fields)
             layout = _layout(names, coordinates, states.shape[-1])
         if states.shape[1] != len(times) or not np.isfinite(states).all():

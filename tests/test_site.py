@@ -51,7 +51,7 @@ def test_every_page_is_there(site: Path) -> None:
     names = {str(path.relative_to(ROOT / "docs").with_suffix(".html")) for path in (ROOT / "docs").rglob("*.md")}
     names |= {f"benchmarks/{path.stem.lower()}.html" for path in (ROOT / "tests/benchmarks").glob("*.md")}
     names |= {"index.html", "contributing.html", "changelog.html"}
-    names |= {"reference/configuration.html", "reference/command-line.html"}
+    names |= {"reference/configuration.html", "reference/command-line.html", "tutorials/tour.html"}
     assert set(pages(site)) == names
     assert "Surrogate models of expensive" in pages(site)["tutorials/first-campaign.html"]
     for page, text in pages(site).items():

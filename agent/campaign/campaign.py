@@ -21,7 +21,7 @@ from mlasdi.agent.campaign.rounds import Rounds
 from mlasdi.agent.campaign.solves import Solves
 from mlasdi.agent.campaign.synchronous import Synchronous
 from mlasdi.agent.config import Config, StopReason
-from mlasdi.agent.execution import Executor, SolvesError, described, is_disk_full, make_executor
+from mlasdi.agent.execution import Executor, SolvesError, SolvesLeft, described, is_disk_full, make_executor
 from mlasdi.agent.records import (
     RUN,
     CampaignLock,
@@ -52,11 +52,14 @@ class CampaignError(Exception):
     """A campaign that cannot continue; the message says why and what to do."""
 
 
-def run_campaign(config: Config, monitor: Monitor | None = None) -> dict[str, Any]:
+def run_campaign(config: Config, monitor: Monitor | None = None, executor: Executor | None = None) -> dict[str, Any]:
     """Run a campaign to its end, or resume it, and return its report (also written to `report.json`).
 
     In the main thread, Ctrl-C and SIGTERM stop it gracefully: running work is finished and reported with the reason
     `interrupted`, and the next run resumes. A second Ctrl-C raises KeyboardInterrupt at once.
+
+    Args:
+        executor: in place of the one that `config.cluster` describes.
 
     Raises:
         CampaignError: too few solves succeed, a solution is missing, the disk is full, or the folder contains a
@@ -67,8 +70,8 @@ def run_campaign(config: Config, monitor: Monitor | None = None) -> dict[str, An
     path = config.folder / "ledger.db"
     with CampaignLock(config.folder), Ledger(path) as ledger, Heartbeat(path), StopRequest(monitor.warning) as stop:
         try:
-            with ledger.activity_log.timed(RUN), make_executor(config.cluster) as executor:
-                return Campaign(config, ledger, executor, monitor, stop).run()
+            with ledger.activity_log.timed(RUN), executor or make_executor(config.cluster) as running:
+                return Campaign(config, ledger, running, monitor, stop).run()
         except (SolvesError, DamagedSnapshot) as error:
             raise CampaignError(str(error)) from error
         except Exception as error:
@@ -106,6 +109,9 @@ class Campaign:
             with self.rounds.timed("publish"):
                 self.delivery.open()
             return self._finish(*self.schedule.run())
+        except SolvesLeft:  # the campaign waits for its user, and its run in MLflow stays open
+            self.solves.forget_running()
+            raise
         except BaseException as error:
             with suppress(LedgerError):  # the ledger may be the cause
                 self.solves.interrupt_running()

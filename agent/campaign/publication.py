@@ -67,7 +67,7 @@ class Publisher:
             Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         solved = [p for p in points if p.status == "solved" and p.round <= round]
-        maps = self._maps(surrogate, assessment, solved)
+        maps = box_maps(surrogate, assessment, solved)
         paths = [self._save(figure, f"{name}-round-{round:03d}") for name, figure in maps.items()]
         metrics = {"solver_runs": solver_runs, "fit_s": surrogate.record.fit_s, "stages": surrogate.n_stages}
         metrics |= _error_metrics(surrogate, assessment)
@@ -119,7 +119,7 @@ class Publisher:
             spans: activities of the workers.
         """
         surrogate, assessment = history[-1]
-        drawn = self._maps(surrogate, assessment, solved)
+        drawn = box_maps(surrogate, assessment, solved)
         tested = surrogate.record.prequential
         drawn["convergence"] = figures.convergence(
             [len(s.model.latent.x) for s, _ in history],
@@ -188,18 +188,6 @@ class Publisher:
             known["champion"] = self.tracker.champion()
         return known
 
-    def _maps(self, surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
-        """Maps of the surrogate's own error estimate and, if it was validated, of the error."""
-        mus = self.space.as_array([p.mu for p in solved])
-        n_initial = sum(p.score is None for p in solved)
-        n_params = self.space.n_params
-        grid = self.space.full_grid({1: 101, 2: 21}[n_params]) if n_params <= 2 else self.space.sobol(1024, seed=0)
-        expected = feasible_values(surrogate, grid)
-        drawn = {"uncertainty_map": figures.uncertainty_map(self.space, grid, expected, mus, n_initial)}
-        if assessment is not None:
-            drawn["error_map"] = figures.error_map(self.space, assessment.mu, assessment.final, mus, n_initial)
-        return drawn
-
     def _page(self, report: dict[str, Any]) -> list[Path]:
         """The HTML report; an error in it is only a warning, so that the campaign can finish."""
         try:
@@ -214,6 +202,18 @@ class Publisher:
         path = self.folder / f"{name}.png"
         figures.save(figure, path)
         return path
+
+
+def box_maps(surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
+    """Maps of the surrogate's own error estimate and, if it was validated, of the error."""
+    space = surrogate.space
+    mus = space.as_array([p.mu for p in solved])
+    n_initial = next((k for k, p in enumerate(solved) if p.score is not None), len(solved))
+    grid = space.full_grid({1: 101, 2: 21}[space.n_params]) if space.n_params <= 2 else space.sobol(1024, seed=0)
+    drawn = {"uncertainty_map": figures.uncertainty_map(space, grid, feasible_values(surrogate, grid), mus, n_initial)}
+    if assessment is not None:
+        drawn["error_map"] = figures.error_map(space, assessment.mu, assessment.final, mus, n_initial)
+    return drawn
 
 
 def _validation_figures(

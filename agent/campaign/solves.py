@@ -15,6 +15,7 @@ from mlasdi.agent.execution import (
     Solution,
     SolveResult,
     SolvesError,
+    SolvesLeft,
     SolveTask,
     TrainTask,
     read_snapshots,
@@ -79,6 +80,9 @@ class Solves:
         try:
             for result in self.executor.run(tasks):
                 self.record_result(result)
+        except SolvesLeft:
+            self.forget_running()
+            raise
         finally:
             self.interrupt_running()
 
@@ -111,10 +115,25 @@ class Solves:
         self.monitor.solved(purpose, point.mu, result)
         return point
 
+    def put(self, point: Point, snapshots: Snapshots, solve_s: float) -> None:
+        """Store a solution that was computed elsewhere."""
+        kept, identity = self.kept(point, snapshots), self.fom.identity()
+        self.store.put(point.address, kept, identity=identity, mu=point.mu, solve_s=solve_s)
+
+    def kept(self, point: Point, snapshots: Snapshots) -> Snapshots:
+        """What is stored of a solution at a point."""
+        return snapshots.thinned(self._n_time[point.purpose])
+
     def interrupt_running(self) -> None:
         """Record that running attempts are interrupted; their points keep their status."""
         for _, _, attempt in self._running.values():
             self.ledger.interrupt_attempt(attempt)
+        self._running = {}
+
+    def forget_running(self) -> None:
+        """Forget attempts that did not begin: their solves are left to the user."""
+        for _, _, attempt in self._running.values():
+            self.ledger.forget_attempt(attempt)
         self._running = {}
 
     def is_due(self, point: Point) -> bool:

@@ -40,7 +40,8 @@ class Synchronous:
         """Choose the points of the round; returns False if there is no new point."""
         if self.ledger.step_payload(round, "propose") is None:
             with self.rounds.timed("acquire"):
-                if not self.ledger.points("train", round=round):  # else killed between recording points and the step
+                # Points without the step: the agent was killed between both, or its user has added runs to round 0.
+                if round == 0 or not self.ledger.points("train", round=round):
                     self.solves.record(round, "train", *self._choose(round))
                 n_points = len(self.ledger.points("train", round=round))
                 self.ledger.complete_step(round, "propose", {"n_points": n_points})

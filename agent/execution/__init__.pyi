@@ -1,6 +1,8 @@
 from .cluster_settings import ClusterSettings as ClusterSettings
 from .executor import Executor as Executor
 from .executor import Result as Result
+from .executor import SolvesLeft as SolvesLeft
+from .executor import StoredSolves as StoredSolves
 from .executor import Task as Task
 from .model_exchange import download_from as download_from
 from .model_exchange import exists_at as exists_at

@@ -6,8 +6,9 @@ from typing import Protocol, Self
 
 from mlasdi.agent.execution.cluster_settings import ClusterSettings
 from mlasdi.agent.execution.proposal_task import ProposeResult, ProposeTask, execute_proposal
-from mlasdi.agent.execution.solve_task import SolveResult, SolveTask, execute
+from mlasdi.agent.execution.solve_task import SolveResult, SolveTask, execute, is_stored
 from mlasdi.agent.execution.training_task import TrainResult, TrainTask, execute_training
+from mlasdi.solvers.storage import open_store
 
 Task = SolveTask | TrainTask | ProposeTask
 Result = SolveResult | TrainResult | ProposeResult
@@ -96,3 +97,41 @@ class SerialExecutor:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class SolvesLeft(Exception):
+    """Nothing can be done before the solutions of some tasks are stored.
+
+    Attributes:
+        tasks: these, in the order in which they were submitted.
+    """
+
+    def __init__(self, tasks: Sequence[SolveTask]) -> None:
+        super().__init__(f"{len(tasks)} solves are left to the user")
+        self.tasks = tuple(tasks)
+
+
+class StoredSolves(SerialExecutor):
+    """Trains and chooses points in this process, but runs no solver: users do, and put the solutions into the store.
+
+    `wait` returns the results of solves that are stored. When only others are left, it raises `SolvesLeft`.
+    """
+
+    def __init__(self, settings: ClusterSettings | None = None) -> None:
+        super().__init__(settings)
+        self._left: list[SolveTask] = []
+
+    def wait(self, timeout_s: float | None = None) -> list[Result]:
+        while self._waiting:
+            task = self._waiting[0]
+            if not isinstance(task, SolveTask) or is_stored(open_store(task.store_root), task.address):
+                return super().wait(timeout_s)
+            self._left.append(task)
+            self._waiting.popleft()
+        if self._left:
+            raise SolvesLeft(self._left)
+        return []
+
+    def cancel(self) -> None:
+        super().cancel()
+        self._left = []

@@ -111,7 +111,7 @@ def execute(task: SolveTask, threads: int = 1) -> SolveResult:
     failure: TaskFailure | None = None
     try:
         store = open_store(task.store_root)
-        cached = _holds(store, task.address)
+        cached = is_stored(store, task.address)
         if not cached:
             with _limited(task), limited_threads(threads), _environment_of_programs(threads):
                 solve_s, cached = _solve_into(store, task)
@@ -159,7 +159,8 @@ def _environment_of_programs(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _holds(store: SnapshotStore, name: str) -> bool:
+def is_stored(store: SnapshotStore, name: str) -> bool:
+    """Whether a store has a solution; a damaged one is set aside."""
     try:
         return store.open(name) is not None
     except DamagedSnapshot as damage:

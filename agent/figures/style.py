@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from mlasdi.agent.records import CHOOSE, SOLVE, TRAIN, VALIDATE, WASTED
+from mlasdi.prediction import NotebookFigure
 from mlasdi.solvers import ParameterSpace
 from mlasdi.solvers.storage import atomic_write
 
@@ -71,7 +72,7 @@ def styled(draw: Callable[_DRAWING, Figure]) -> Callable[_DRAWING, Figure]:
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of the given size in inches, with automatic layout of its panels."""
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -171,6 +171,11 @@ class Ledger:
                 (time.time(), attempt_id),
             )
 
+    def forget_attempt(self, attempt_id: int) -> None:
+        """Remove a running attempt that did not begin after all."""
+        with self._file.transaction() as db:
+            db.execute("DELETE FROM attempts WHERE id = ? AND status = 'running'", (attempt_id,))
+
     def attempts(self, point_id: int | None = None) -> list[Attempt]:
         """The attempts, or those at one point, in the order in which they were started."""
         rows = self._file.rows("SELECT * FROM attempts WHERE point_id = ifnull(?, point_id) ORDER BY id", (point_id,))

@@ -1,2 +1,2 @@
-from .campaigns import Study as Study
 from .campaigns import build as build
+from .studies import Study as Study

@@ -2,97 +2,24 @@
 
 import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mlasdi.agent.campaign import run_campaign
 from mlasdi.agent.config import Config
-from mlasdi.agent.records import Monitor
-from mlasdi.agent.text import percent
-from mlasdi.prediction import html_table
-from mlasdi.preprocessing import places_among
-from mlasdi.solvers import give
-from mlasdi.surrogate import Surrogate
-
-if TYPE_CHECKING:
-    import pandas as pd
+from mlasdi.agent.study.studies import Study
+from mlasdi.solvers import FullOrderModel, Snapshots, give
 
 SECTIONS = ("sampling", "model", "validation", "cluster", "tracking", "budget", "outputs")
 
 
-@dataclass(frozen=True)
-class Study:
-    """A campaign that has ended, and what came of it.
-
-    Attributes:
-        config: its configuration.
-        report: `report.json`: errors as fractions, times in seconds.
-    """
-
-    config: Config
-    report: Mapping[str, Any]
-
-    @property
-    def folder(self) -> Path:
-        """Ledger, models, figures and reports of the campaign."""
-        return self.config.folder
-
-    @property
-    def model(self) -> Surrogate:
-        """The last surrogate, which knows all solves."""
-        return Surrogate.load(self.folder / "models" / f"round-{self.report['rounds'] - 1:03d}")
-
-    @property
-    def points(self) -> "pd.DataFrame":
-        """A row for each training point: its parameters and, where a model was there before, two relative errors.
-
-        `expected` is what that model expected there, `found` what the solve found.
-        """
-        import pandas as pd
-
-        space, tested = self.config.problem.space, self.report["predicted_before"]
-        table = pd.DataFrame(self.report["points"], columns=[*space.names, "expected", "found"])
-        known = [space.to_unit(space.as_array(one["mu"]))[0] for one in tested]
-        x = space.to_unit(space.as_array(table[list(space.names)]))
-        for row, place in enumerate(places_among(x, np.array(known).reshape(-1, space.n_params)).tolist()):
-            if place >= 0:
-                table.loc[row, ["expected", "found"]] = tested[place]["expected"], tested[place]["found"]
-        return table
-
-    @property
-    def figures(self) -> dict[str, Path]:
-        """Name of each figure of the campaign, such as `error_map` or `convergence` -> its file."""
-        return {path.stem: path for path in map(Path, self.report["figures"])}
-
-    def resume(self, *, progress: bool = True, **budget: Any) -> "Study":
-        """Go on with another budget, for example `solver_runs=20`; nothing is solved twice."""
-        changed = self.config.budget.model_dump(mode="json") | budget
-        settings = self.config.model_copy(update={"budget": type(self.config.budget).model_validate(changed)})
-        return _run(settings, progress)
-
-    def __repr__(self) -> str:
-        estimate = percent(self.report["error_estimate"])
-        return f"Study('{self.config.name}', {self.report['solver_runs']} solver runs, estimated error {estimate})"
-
-    def _repr_html_(self) -> str:
-        stages = " + ".join(stage["name"] for stage in self.report["stages"])
-        facts = {
-            "solver runs": self.report["solver_runs"],
-            "stopped because of": self.report["stop_reason"],
-            "estimated largest error": percent(self.report["error_estimate"]),
-            "model": stages,
-            "folder": self.folder,
-        }
-        return html_table(self.config.name, facts)
-
-
 def build(
-    solve: Callable[..., Any] | str,
+    solve: Callable[..., Any] | FullOrderModel | str | None,
     parameters: Mapping[str, Any],
     *,
     solver_runs: int,
@@ -101,6 +28,7 @@ def build(
     root: str | Path = "mlruns",
     fields: tuple[str, ...] | list[str] = (),
     coordinates: Mapping[str, ArrayLike] | None = None,
+    tracking_uri: str | None = None,
     seed: int = 0,
     progress: bool = True,
     **sections: Mapping[str, Any],
@@ -113,15 +41,17 @@ def build(
 
     Args:
         solve: called with the parameters by name; returns `t, u` with times `[time]` and states `[time, ...]`, or one
-            of the other forms of a `callable` solver. Or its name, `"package.module:name"`.
+            of the other forms of a `callable` solver. Or its name, `"package.module:name"`; or a `FullOrderModel`; or
+            None if you run the solves yourself, between `Study.ask` and `Study.tell`: then nothing is run yet.
         parameters: the box: name -> `(low, high)`, or a `mlasdi.Parameter`.
         solver_runs: number of solves.
         target_error: relative error at which to stop earlier, such as `"1%"` or `0.01`; or name of an output or
             quantity of interest -> such an error.
-        name: of the campaign; by default that of the function. Another campaign needs another name.
+        name: of the campaign; by default that of the function, or `study`. Another campaign needs another name.
         root: folder of all files.
         fields: names of the fields that `solve` returns; `u` by default.
         coordinates: axis -> coordinates of the grid; by default the values of a field are numbered.
+        tracking_uri: MLflow store that records the campaign and its models; by default a database in `root`.
         seed: of everything random.
         progress: print a line for every event.
         **sections: further sections of the configuration, such as `model={"effort": "quick"}` or
@@ -147,7 +77,7 @@ def build(
     unknown = sorted(set(sections) - set(SECTIONS))
     if unknown:
         raise ValueError(f"build: unknown argument '{unknown[0]}'; sections are {', '.join(SECTIONS)}")
-    function, version, is_importable = _named(solve)
+    function, version, is_importable = _named(solve, name or "study")
     cluster = {"executor": "serial"} | dict(sections.pop("cluster", {}))
     if not is_importable and cluster["executor"] == "ray":
         raise ValueError(
@@ -157,6 +87,7 @@ def build(
     axes = {axis: np.asarray(values, dtype=float).tolist() for axis, values in (coordinates or {}).items()}
     options: dict[str, Any] = {"function": function, "parameters": list(parameters), "version": version}
     options |= ({"fields": list(fields)} if fields else {}) | ({"coordinates": axes} if axes else {})
+    tracking = dict(sections.pop("tracking", {})) | ({} if tracking_uri is None else {"uri": tracking_uri})
     budget = {"solver_runs": solver_runs, "target_error": target_error} | dict(sections.pop("budget", {}))
     config = Config.model_validate(
         {
@@ -170,19 +101,12 @@ def build(
             },
             "budget": budget,
             "cluster": cluster,
+            "tracking": tracking,
             **{key: dict(value) for key, value in sections.items()},
         }
     )
-    return _run(config, progress)
-
-
-def _run(config: Config, progress: bool) -> Study:
-    if not progress:
-        return Study(config, run_campaign(config, Monitor()))
-    from mlasdi.agent.terminal import ConsoleMonitor, progress_output
-
-    with ConsoleMonitor(progress_output(), config.sampling.batch) as monitor:
-        return Study(config, run_campaign(config, monitor))
+    study = Study(config, runs_solver=solve is not None, progress=progress)
+    return study.run() if study.runs_solver else study
 
 
 def _bounds(given: Any) -> Any:
@@ -190,22 +114,45 @@ def _bounds(given: Any) -> Any:
     return asdict(given) if is_dataclass(given) and not isinstance(given, type) else list(given)
 
 
-def _named(solve: Callable[..., Any] | str) -> tuple[str, str, bool]:
+def _named(solve: Callable[..., Any] | FullOrderModel | str | None, study: str) -> tuple[str, str, bool]:
     """Name of a function for the solver `callable`, version of its code, and whether other processes can import it.
 
     Raises:
-        ValueError: it is neither a function nor a name.
+        ValueError: it is neither a function nor a name nor a full-order model.
     """
     if isinstance(solve, str):
         return solve, "", True
+    if solve is None:
+        return give(study, _left_to_the_user), "", False
+    if isinstance(solve, FullOrderModel):
+        text = json.dumps(solve.identity(), sort_keys=True)
+        return give(type(solve).__name__, _as_function(solve)), _digest(text), False
     if not callable(solve):
-        raise ValueError(f"solve is {type(solve).__name__}; give a function, or its name as package.module:name")
+        raise ValueError(
+            f"solve is {type(solve).__name__}; give a function, its name as package.module:name, a FullOrderModel, or "
+            "None to run the solves yourself"
+        )
     module, name = getattr(solve, "__module__", ""), getattr(solve, "__qualname__", type(solve).__name__)
     is_importable = module not in ("", "__main__", None) and name.isidentifier()
     if is_importable:
         return f"{module}:{name}", _version(solve), True
     short = name.rpartition(".")[2].strip("<>") or "function"
     return give(short, solve), _version(solve), False
+
+
+def _left_to_the_user(**mu: float) -> None:
+    """Stands for a solver that only the user can run."""
+    raise RuntimeError(f"the solve at {mu} is run by the user: give its solution to Study.tell")
+
+
+def _as_function(fom: FullOrderModel) -> Callable[..., Snapshots]:
+    """A full-order model as a function of its parameters by name."""
+
+    def solve(**mu: float) -> Snapshots:
+        found = fom.solve(mu)
+        return found if found.layout is not None else replace(found, layout=fom.layout)
+
+    return solve
 
 
 def _version(solve: Callable[..., Any]) -> str:
@@ -215,4 +162,8 @@ def _version(solve: Callable[..., Any]) -> str:
     except (OSError, TypeError):  # typed at a prompt, or an object
         code = getattr(solve, "__code__", None)
         text = repr(solve) if code is None else repr((code.co_code, code.co_consts, code.co_names))
+    return _digest(text)
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

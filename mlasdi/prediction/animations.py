@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 INTERVAL_MS = 80  # between pictures
 
 
-def animation(prediction: "Prediction", field: str, row: int, frames: int) -> FuncAnimation:
+class NotebookAnimation(FuncAnimation):
+    """An animation that a notebook shows, with buttons, when it is the value of a cell."""
+
+    def _repr_html_(self) -> str:
+        return str(self.to_jshtml())
+
+
+def animation(prediction: "Prediction", field: str, row: int, frames: int) -> NotebookAnimation:
     """See `Prediction.animate`."""
     is_line = len(prediction.named_layout().of(field).coordinates) == 1
     figure = NotebookFigure(figsize=(6.0, 3.6), layout="constrained")
@@ -37,7 +44,7 @@ def _title(prediction: "Prediction", row: int, time: float) -> str:
 
 def _moving_line(
     figure: NotebookFigure, prediction: "Prediction", field: str, row: int, times: np.ndarray
-) -> FuncAnimation:
+) -> NotebookAnimation:
     layout, mean = prediction.named_layout().of(field), prediction[field][row]
     x = np.asarray(next(iter(layout.coordinates.values())))
     order = np.argsort(x)
@@ -58,12 +65,12 @@ def _moving_line(
         axes.set_title(_title(prediction, row, float(prediction.t[k])))
         return [*axes.lines, *axes.collections]
 
-    return FuncAnimation(figure, show, frames=times.tolist(), interval=INTERVAL_MS, blit=False)
+    return NotebookAnimation(figure, show, frames=times.tolist(), interval=INTERVAL_MS, blit=False)
 
 
 def _moving_plane(
     figure: NotebookFigure, prediction: "Prediction", field: str, row: int, times: np.ndarray
-) -> FuncAnimation:
+) -> NotebookAnimation:
     layout = prediction.named_layout().of(field)
     images = [plane(layout, values) for values in prediction[field][row]]
     look = {"cmap": MEAN_COLOURS, "vmin": min(map(np.nanmin, images)), "vmax": max(map(np.nanmax, images))}
@@ -76,4 +83,4 @@ def _moving_plane(
         axes.set_title(_title(prediction, row, float(prediction.t[k])))
         return [drawn]
 
-    return FuncAnimation(figure, show, frames=times.tolist(), interval=INTERVAL_MS, blit=False)
+    return NotebookAnimation(figure, show, frames=times.tolist(), interval=INTERVAL_MS, blit=False)

@@ -167,7 +167,7 @@ class Prediction:
             frames: largest number of pictures, evenly spread over the times.
 
         Returns:
-            An animation of matplotlib: `to_jshtml()` shows it in a notebook, `save("u.gif")` writes it.
+            An animation of matplotlib, which a notebook shows; `save("u.gif")` writes it.
 
         Raises:
             ValueError: there is no such field or trajectory, the field is steady or has no axis beside time, or

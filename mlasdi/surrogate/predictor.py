@@ -134,24 +134,32 @@ class Predictor(CoordinateModel):
     @limited_threads()
     def sample(
         self,
-        mu: Points,
-        n_samples: int,
-        generator: np.random.Generator,
+        mu: Points | None = None,
+        n: int = 100,
+        seed: int | np.random.Generator = 0,
         t: ArrayLike | None = None,
         *,
         probes: Probes | None = None,
+        **named: ArrayLike,
     ) -> Float[np.ndarray, "param sample time state"]:
-        """Trajectories drawn from the normal distribution of the prediction; arguments as for `predict`.
+        """Trajectories drawn from the normal distribution of the prediction: `sample(n=100, a=0.8, w=1.0)`.
 
         Each value has the mean and the standard deviation of `predict`. The correlation over space, time and parameters
         is that of the coefficient GPs, propagated to first order. Where runs end at different times, each trajectory
         has an end of its own.
 
+        Args:
+            mu: parameters, as for `predict`; so are `t`, `probes` and `named`.
+            n: number of trajectories for each point.
+            seed: of the draws, or a generator.
+
         Raises:
-            ValueError: as `predict`, or `n_samples` is less than 1.
+            ValueError: as `predict`, or `n` is less than 1.
         """
-        if n_samples < 1:
-            raise ValueError(f"n_samples {n_samples} given; at least 1 is needed")
+        if n < 1:
+            raise ValueError(f"n {n} given; at least 1 sample is needed")
+        generator, n_samples = np.random.default_rng(seed), n
+        mu = given_points(self.space, mu, named)
         x, times = self._query(mu, t)
         tau = self.unit_times(times)
         steps = self._deviations(x, tau)

@@ -24,6 +24,7 @@ class PythonFunction(NamedArrays):
       of fields with one axis, or with more where the option `times` or `axes` says it
     - a number, or the array of a steady field
     - an xarray DataArray or Dataset, whose dimensions and coordinates are used
+    - `Snapshots` with a layout
 
     Stored solutions are found again by the name of the function, its arguments and `version`, not by its code: after a
     change of the code that changes solutions, change `version`.
@@ -83,7 +84,7 @@ class PythonFunction(NamedArrays):
         Raises:
             SolverError: it returns none of the forms above. Exceptions of the function pass through.
         """
-        return self._converted(self._load()(**mu, **self.arguments))
+        return self.converted(self._load()(**mu, **self.arguments))
 
     def initial(self, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
         """The state that the function of the option `initial_state` returns; None without that option.
@@ -93,11 +94,17 @@ class PythonFunction(NamedArrays):
         """
         if not self.initial_state:
             return None
-        first: Float[np.ndarray, " state"] = self._converted(_function(self.initial_state)(**mu, **self.arguments)).u[0]
+        first: Float[np.ndarray, " state"] = self.converted(_function(self.initial_state)(**mu, **self.arguments)).u[0]
         return first
 
-    def _converted(self, returned: Any) -> Snapshots:
-        """What a function returned as a trajectory."""
+    def converted(self, returned: Any) -> Snapshots:
+        """The trajectory in what a function returns.
+
+        Raises:
+            SolverError: it is none of the forms above.
+        """
+        if isinstance(returned, Snapshots):
+            return returned
         if hasattr(returned, "dims") and hasattr(returned, "coords"):
             return _from_xarray(self, returned)
         match returned:

@@ -5,7 +5,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
 import mlasdi
 
@@ -152,6 +154,85 @@ def test_the_description_is_json_and_complete(model, tmp_path):
 def test_load_reads_what_save_wrote(model, tmp_path):
     loaded = mlasdi.load(model.save(tmp_path / "model"))
     np.testing.assert_array_equal(loaded.predict(MU[:1]).mean, model.predict(MU[:1]).mean)
+
+
+def dataset(**changes) -> xr.Dataset:
+    u = (("run", "time", "x"), heat(MU), {"units": "K"})
+    mu = {"a": ("run", MU[:, 0], {"units": "1/s"}), "w": ("run", MU[:, 1])}
+    return xr.Dataset({"u": u, **mu}, {"time": ("time", T, {"units": "s"}), "x": X}).assign(**changes)
+
+
+def from_dataset(runs, **changes) -> mlasdi.Surrogate:
+    return mlasdi.fit(runs, **({"parameters": BOX, **QUICK} | changes))
+
+
+def test_a_dataset_is_its_arrays(model):
+    found = from_dataset(dataset())
+    np.testing.assert_array_equal(found.predict(a=1.3, w=0.7).mean, model.predict(a=1.3, w=0.7).mean)
+    assert [(p.name, p.unit) for p in found.space.parameters] == [("a", "1/s"), ("w", "m")]
+    assert (found.layout.field_units, found.layout.time_unit) == ({"u": "K"}, "s")
+    np.testing.assert_array_equal(found.layout.coordinates["x"], X)
+
+
+def test_dimensions_in_any_order_and_fields_of_several_shapes():
+    runs = dataset(peak=("run", heat(MU).max(axis=(1, 2))), trace=(("t0", "run"), heat(MU).max(axis=2).T[:3]))
+    runs = runs.transpose("x", "time", ...).set_coords(["a", "w"])
+    prediction = from_dataset(runs, fields=("u", "peak", "trace")).predict(a=1.0, w=0.5)
+    assert {name: prediction[name].shape[1:] for name in prediction.fields} == {
+        "u": (16, 21),
+        "peak": (),
+        "trace": (3,),
+    }
+    assert from_dataset(runs, fields="peak").layout.fields == ("peak",)
+    assert from_dataset(runs.u).layout.fields == ("u",)
+
+
+def test_a_grid_of_parameters_as_dimensions(model):
+    """`u[a, w, time, x]`: each combination is a run."""
+    grid = heat(MU).reshape(2, 3, len(T), len(X))
+    runs = xr.Dataset({"u": (("w", "a", "time", "x"), grid)}, {"a": [1, 1.5, 2], "w": [0.5, 1], "time": T, "x": X})
+    assert np.abs(from_dataset(runs).predict(a=1.3, w=0.7).mean - model.predict(a=1.3, w=0.7).mean).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("runs", "changes", "message"),
+    [
+        (lambda: dataset().drop_vars("a"), {}, "no parameter 'a'; it has "),
+        (lambda: dataset(a=("x", X)), {}, "one dimension, that of the runs; they have .*'a': .'x',"),
+        (lambda: dataset().drop_vars("time"), {}, "dimension 'time' has no coordinate; assign the times"),
+        (lambda: dataset(time=T.astype("datetime64[s]")), {}, r"dataset\['time'\] holds datetime64.*; give numbers"),
+        (lambda: dataset(u=("x", X)), {}, "no field along the runs, the dimension 'run'"),
+        (dataset, {"fields": ("v",)}, r"field 'v' is not in the dataset; fields along the runs \('run'\) are u"),
+        (
+            lambda: dataset(u=(("run", "time", "x"), np.full((6, 16, 21), "x"))),
+            {},
+            r"dataset\['u'\] holds <U1, not numbers",
+        ),
+        (lambda: dataset(u=(("run", "time", "x"), np.full((6, 16, 21), np.nan))), {}, "u is not finite at"),
+        (dataset, {"t": T}, "mu is a dataset, which has t, u, coordinates and axes itself"),
+    ],
+)
+def test_what_is_wrong_with_a_dataset_is_said(runs, changes, message):
+    with pytest.raises(ValueError, match=message):
+        from_dataset(runs(), **changes)
+
+
+def test_pandas_tables_by_column(model):
+    table = pd.DataFrame(MU[:, ::-1], columns=["w", "a"])
+    np.testing.assert_array_equal(fitted(mu=table).predict(a=1.3, w=0.7).mean, model.predict(a=1.3, w=0.7).mean)
+    numbers = pd.DataFrame({"peak": heat(MU).max(axis=(1, 2)), "last": heat(MU)[:, -1].max(axis=1)})
+    outputs = fitted(mu=table, t=None, u=numbers, coordinates=None).predict(table)
+    assert outputs["peak"].shape == (6,)
+    with pytest.raises(ValueError, match=r"mu\['a'\] holds .*, not numbers"):
+        fitted(mu=table.assign(a="x"))
+
+
+def test_samples_at_parameters_by_name(model):
+    samples = model.sample(n=50, a=1.3, w=0.7)
+    assert samples.shape == (1, 50, len(T), len(X))
+    np.testing.assert_array_equal(samples, model.sample({"a": 1.3, "w": 0.7}, 50, np.random.default_rng(0)))
+    with pytest.raises(ValueError, match="n 0 given"):
+        model.sample(n=0, a=1.3, w=0.7)
 
 
 @pytest.mark.parametrize(

@@ -49,16 +49,17 @@ def test_points_are_a_table_with_expected_and_found_errors(study):
 
 def test_it_shows_itself_shortly(study):
     assert repr(study).startswith("Study('pulse', 6 solver runs, estimated error ")
-    assert "<th>solver runs</th><td>6</td>" in study._repr_html_()
+    assert "<th>solver runs</th><td>6 of 6</td>" in study._repr_html_()
     assert study.figures["error_map" if "error_map" in study.figures else "convergence"].exists()
 
 
 def test_the_same_call_solves_nothing_again_and_a_larger_budget_goes_on(study, root):
     calls.clear()
     assert mlasdi.build(pulse, BOX, solver_runs=6, root=root, **QUICK).report == study.report
-    longer = study.resume(solver_runs=7, progress=False)
+    before = study.report["points"]
+    assert study.resume(solver_runs=7, progress=False) is study
     assert len(calls) == 1
-    assert longer.report["points"][:6] == study.report["points"]
+    assert study.report["points"][:6] == before
 
 
 def test_a_function_of_other_code_needs_another_name(study, root):

@@ -130,7 +130,7 @@ def test_samples_have_the_mean_and_the_deviation_of_the_prediction(surrogate) ->
     # Standard errors of mean and deviation are 1.6 % and 1.1 % of the deviation.
     np.testing.assert_allclose(samples.mean(axis=1), expected.mean, rtol=0, atol=0.08 * expected.std.max())
     np.testing.assert_allclose(samples.std(axis=1), expected.std, rtol=0.06)
-    with pytest.raises(ValueError, match="n_samples 0 given"):
+    with pytest.raises(ValueError, match="n 0 given"):
         surrogate.sample(MU, 0, np.random.default_rng(0))
 
 

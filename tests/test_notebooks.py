@@ -1,0 +1,48 @@
+"""The notebooks: executed in their smallest form, and readable as they are stored."""
+
+import json
+from pathlib import Path
+
+import notebook_pages
+import pytest
+
+# What is executed in place of what a notebook says: few solves, and models that train at once.
+SMALLEST = {
+    "seed=0, progress=False": 'seed=0, progress=False, model={"kind": "snapshot-gp"}',
+    '"model": {"effort": "quick"}': '"model": {"kind": "snapshot-gp"}',
+    'effort="quick"': 'kind="snapshot-gp"',
+    "solver_runs=8": "solver_runs=5",
+    "solver_runs=6": "solver_runs=5",
+    "solver_runs=10": "solver_runs=6",
+    "n=200": "n=20",
+    "n=256": "n=16",
+}
+
+
+@pytest.mark.parametrize("path", notebook_pages.NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stored = notebook_pages.read(path)
+    done = notebook_pages.executed(stored, SMALLEST)
+    for cell, other in zip(done["cells"], stored["cells"], strict=True):
+        kinds = [[output.get("data", {}).keys() for output in one.get("outputs", ())] for one in (cell, other)]
+        assert kinds[0] == kinds[1], "".join(cell["source"])
+
+
+@pytest.mark.parametrize("path", notebook_pages.NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_can_be_read_without_being_run(path: Path) -> None:
+    notebook = notebook_pages.read(path)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert sum(bool(cell["outputs"]) for cell in code) >= 0.8 * len(code)
+    assert path.stat().st_size < 400_000
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    page = notebook_pages.page(path)
+    assert page.startswith("# ")
+    assert page.count("data:image/png;base64,") == json.dumps(notebook).count('"image/png"') > 1
+
+
+def test_errors_in_a_cell_are_raised() -> None:
+    cell = {"cell_type": "code", "source": ["x = 1\n", "x / 0"], "id": "a", "metadata": {}}
+    with pytest.raises(ZeroDivisionError):
+        notebook_pages.executed({"cells": [cell]})
