@@ -118,14 +118,15 @@ def _projection_floor(surrogate: Surrogate, target_error: float | None, split: E
         return
     truncation = surrogate.record.truncation_error
     if truncation > target_error:
-        message = f"the POD basis leaves out {truncation:.2g} of the training data, the target is {target_error:.2g}"
+        left_out, target = _percent(truncation), _percent(target_error)
+        message = f"the POD basis leaves out {left_out} of the training data, the target is {target}"
         rank = surrogate.basis.rank
         remedy = f"model.basis.tolerance: smaller, and model.basis.max_rank: above the present rank, {rank}"
         yield Finding("projection-floor", message, remedy)
     elif split is not None and split.projection > target_error:
         message = (
-            f"the POD basis of the training data leaves out {split.projection:.2g} of the validation solutions, the "
-            f"target is {target_error:.2g}: no stage can reach it"
+            f"the POD basis of the training data leaves out {_percent(split.projection)} of the validation solutions, "
+            f"the target is {_percent(target_error)}: no stage can reach it"
         )
         yield Finding("projection-floor", message, "budget.solver_runs: more points, which extend the basis")
 
@@ -139,7 +140,7 @@ def _refuted_estimate(surrogate: Surrogate) -> Iterator[Finding]:
         point = surrogate.space.as_dict(surrogate.space.from_unit(np.array([newest.x[worst]]))[0])
         message = (
             f"at {', '.join(f'{name} = {value:.4g}' for name, value in point.items())} the model before expected an "
-            f"error of {newest.expected[worst]:.2g}, and the solve found {newest.errors[worst]:.2g}"
+            f"error of {_percent(newest.expected[worst])}, and the solve found {_percent(newest.errors[worst])}"
         )
         yield Finding("refuted-estimate", message, "budget.solver_runs: more points; do not rely on the estimate yet")
 
@@ -147,7 +148,9 @@ def _refuted_estimate(surrogate: Surrogate) -> Iterator[Finding]:
 def _small_estimate(surrogate: Surrogate, validated_error: float | None) -> Iterator[Finding]:
     estimate = surrogate.error_estimate
     if estimate is not None and validated_error is not None and not validated_error <= TOO_SMALL * estimate:
-        message = f"the validated error is {validated_error:.2g}, the estimate without validation {estimate:.2g}"
+        message = (
+            f"the validated error is {_percent(validated_error)}, the estimate without validation {_percent(estimate)}"
+        )
         yield Finding("small-estimate", message, "budget.solver_runs: more points; rely on the validated error")
 
 
@@ -155,7 +158,7 @@ def _wrong_bands(coverage: float | None) -> Iterator[Finding]:
     if coverage is None or COVERAGES[0] <= coverage <= COVERAGES[1]:
         return
     small = coverage < COVERAGES[0]
-    message = f"the 90 % bands hold {100 * coverage:.3g} % of the values at the validation points: they are too "
+    message = f"the 90 % bands hold {_percent(coverage)} of the values at the validation points: they are too "
     remedy = f"read standard deviations as {'lower' if small else 'upper'} bounds; budget.solver_runs: more points"
     yield Finding("narrow-bands" if small else "wide-bands", message + ("narrow" if small else "wide"), remedy)
 
@@ -166,8 +169,8 @@ def _not_described(surrogate: Surrogate) -> Iterator[Finding]:
     typical = float(np.median(errors)) if errors else 0.0
     if len(errors) >= MIN_FOLDS and typical > NOT_DESCRIBED:
         message = (
-            f"at half of the training points a model without the point errs by {typical:.2g} of the solution or more: "
-            "it does not describe this solver over this box"
+            f"at half of the training points a model without the point errs by {_percent(typical)} of the solution or "
+            "more: it does not describe this solver over this box"
         )
         remedy = "problem.parameters: a smaller box, or several; more times, if the solver's are few"
         yield Finding("not-described", message, remedy)
@@ -178,8 +181,8 @@ def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator
     error, n = surrogate.info.get("thinning_error", 0.0), len(surrogate.t)
     if error > (target_error or max(surrogate.error_estimate or 0.0, TOLD_TIME_ERROR)):
         message = (
-            f"between the {n} times of the training, interpolation in time errs by {error:.2g} of the solution, which "
-            "the estimate does not contain"
+            f"between the {n} times of the training, interpolation in time errs by {_percent(error)} of the solution, "
+            "which the estimate does not contain"
         )
         yield Finding("few-times", message, f"model.n_time: auto, or more than {n}")
 
@@ -187,11 +190,13 @@ def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator
 def _unequal_times(surrogate: Surrogate) -> Iterator[Finding]:
     unused, error = (surrogate.info.get(key, 0.0) for key in ("unused_time", "time_interpolation_error"))
     if error > TOLD_TIME_ERROR:
-        message = f"runs have different times, and interpolation to common ones errs by {error:.2g} of the solution"
+        message = (
+            f"runs have different times, and interpolation to common ones errs by {_percent(error)} of the solution"
+        )
         yield Finding("unequal-times", message, "problem.options: more times, or the same at all points")
     if unused > TOLD_UNUSED:
         message = (
-            f"runs have different lengths: the model ends at {surrogate.t[-1]:.4g}, and {100 * unused:.2g} % of the "
+            f"runs have different lengths: the model ends at {surrogate.t[-1]:.4g}, and {_percent(unused)} of the "
             "longest run is not used"
         )
         yield Finding("unequal-runs", message, "problem.options: the same final time at all points")
@@ -237,7 +242,8 @@ def _stalled_first_stage(surrogate: Surrogate) -> Iterator[Finding]:
     decoders = [e for e, stage in zip(later, stages[1:], strict=True) if not stage.reproduces_training_data]
     if first > STALLED_ERROR and is_flat and not any(error < FITS_BETTER * first for error in decoders):
         message = (
-            f"the loss of {record.stage_names[0]} is flat at {losses[-1]:.2g}, with a training error of {first:.2g}"
+            f"the loss of {record.stage_names[0]} is flat at {losses[-1]:.2g}, with a training error of "
+            f"{_percent(first)}"
         )
         yield Finding("stalled-first-stage", message, "model.latent_dim: larger, or a further decoder in model.stages")
 
@@ -254,7 +260,7 @@ def _uncorrelated_residual(surrogate: Surrogate, target_error: float | None) -> 
         name = "distance correlation" if by_distance else "correlation"
         message = (
             f"{name} {correlation:.2g} of the latent states with the residual of the first stage (training error "
-            f"{error:.2g}), under {MIN_CORRELATION}: a further decoder cannot predict the residual"
+            f"{_percent(error)}), under {MIN_CORRELATION}: a further decoder cannot predict the residual"
         )
         remedy = "model.latent_dim: larger; with noisy solutions, model.basis.tolerance: the size of the noise"
         yield Finding("uncorrelated-residual", message, remedy)
@@ -276,8 +282,8 @@ def _unused_latent_stages(surrogate: Surrogate) -> Iterator[Finding]:
 def _noisy_solutions(surrogate: Surrogate) -> Iterator[Finding]:
     if surrogate.record.noise_level:
         message = (
-            f"the snapshots carry white noise of {surrogate.record.noise_level:.2g} of the values' standard deviation, "
-            "most of which was removed before the training"
+            f"the snapshots carry white noise of {_percent(surrogate.record.noise_level)} of the values' standard "
+            "deviation, most of which was removed before the training"
         )
         remedy = "budget.solver_runs: more points, or a solver that writes more times, average out more of it"
         yield Finding("noisy-solutions", message, remedy)
@@ -310,3 +316,7 @@ def _overfitting_stages(surrogate: Surrogate) -> Iterator[Finding]:
             drop = "model.min_gain: 0.1 drops it" if outcome == "kept" else "nothing, or remove it from model.stages"
             remedy = f"{drop}; in its entry of model.stages a larger ridge and a smaller kappa fit less"
             yield Finding("stage-fits-noise", message, remedy)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if fraction < 0.995 else f"{100 * fraction:.0f} %"

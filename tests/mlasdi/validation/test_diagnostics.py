@@ -103,7 +103,7 @@ def test_a_basis_that_does_not_span_validation_solutions_limits_the_error(sound)
 
     (finding,) = diagnose(sound, 0.002, split(0.003))
     assert finding.kind == "projection-floor"
-    assert "0.003 of the validation solutions" in finding.message
+    assert "leaves out 0.3 % of the validation solutions, the target is 0.2 %" in finding.message
     assert "budget.solver_runs" in finding.remedy
     assert diagnose(sound, 0.002, split(0.001)) == ()
     assert diagnose(sound, None, split(0.003)) == ()
@@ -218,7 +218,7 @@ def test_noise_that_was_removed_is_mentioned(burgers_data):
     given = settings(**QUICK | {"latent_dim": 3, "n_time": 51})
     (finding,) = diagnose(fit(replace(burgers_data, u=burgers_data.u + noise), given, seed=0))
     assert finding.kind == "noisy-solutions"
-    assert "white noise of 0.1" in finding.message  # 0.03 over the standard deviation of the values, 0.3
+    assert "white noise of 11 %" in finding.message  # 0.03 over the standard deviation of the values, 0.3
 
 
 # Later stages
@@ -290,6 +290,13 @@ def test_an_estimate_that_validation_shows_to_be_too_small(sound, validated, is_
     assert ("small-estimate" in kinds(sound, None, None, error)) is is_found
 
 
+@pytest.mark.parametrize(("error", "text"), [(1.2e-5, "0.0012 %"), (0.034, "3.4 %"), (1.5, "150 %"), (75.0, "7500 %")])
+def test_errors_are_percentages_as_elsewhere_in_the_report(sound, error, text):
+    estimated = with_record(sound, error_estimate=error / 3)
+    (finding,) = [one for one in diagnose(estimated, None, None, error) if one.kind == "small-estimate"]
+    assert f"the validated error is {text}, the estimate" in finding.message
+
+
 @pytest.mark.parametrize(
     ("errors", "is_found"), [((0.1, 0.1, 0.4, 2.0, 2.0), False), ((0.1, 0.6, 0.7, 2.0, 2.0), True)]
 )
@@ -359,5 +366,5 @@ def test_the_part_of_runs_that_is_not_used_is_found(sound):
     assert diagnose(replace(sound, info={"unused_time": 0.001})) == ()
     (finding,) = diagnose(replace(sound, info={"time_interpolation_error": 0.02}))
     assert finding.kind == "unequal-times"
-    assert "errs by 0.02 of the solution" in finding.message
+    assert "errs by 2 % of the solution" in finding.message
     assert diagnose(replace(sound, info={"time_interpolation_error": 1e-6})) == ()
