@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from mlasdi.preprocessing import MEMORY_MB, TrainingData
+from mlasdi.solvers import MAX_STATE, ParameterSpace, SolverError, StateLayout
 from mlasdi.solvers import Parameter as NamedParameter
-from mlasdi.solvers import ParameterSpace, SolverError, StateLayout
 from mlasdi.solvers.outputs import NamedArrays
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings
@@ -101,7 +101,7 @@ def fit(
     if t is None or _has_shapes(u) or axes:
         times, states, layout = _outputs(len(points), t, u, fields, coordinates or {}, axes or {})
     else:
-        times = np.asarray(t, dtype=float)
+        times = _real("t", t)
         states, names = _states(u, fields)
         layout = _layout(names, coordinates, states.shape[-1])
     _check(points, times, states, space)
@@ -132,14 +132,24 @@ def _named(name: str, given: Parameter | Range) -> NamedParameter:
 
 def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
     if isinstance(mu, Mapping) or hasattr(mu, "columns"):
-        columns = {str(name): np.asarray(mu[name], dtype=float) for name in mu}  # type: ignore[union-attr, index]
+        columns = {str(name): _real(f"mu['{name}']", mu[name]) for name in mu}  # type: ignore[union-attr, index]
         if set(columns) != set(space.names):
             raise ValueError(f"mu has parameters {sorted(columns)}; parameters names {list(space.names)}")
         return np.column_stack([columns[name] for name in space.names])
-    points = np.asarray(mu, dtype=float)
+    points = _real("mu", mu)
     if points.ndim == 1 and space.n_params == 1:
         points = points[:, None]
     return points
+
+
+def _real(name: str, given: ArrayLike) -> Float[np.ndarray, "..."]:
+    """An array of real numbers, NaN where a masked array has no value."""
+    values = np.asanyarray(given)
+    if values.dtype.kind == "c":
+        raise ValueError(f"{name} holds {values.dtype}, not real numbers; give real and imaginary part as two fields")
+    if values.dtype.names is not None:
+        raise ValueError(f"{name} is a structured array with {list(values.dtype.names)}; give a mapping of its columns")
+    return np.asarray(np.ma.filled(values.astype(float), np.nan))
 
 
 def _states(
@@ -147,9 +157,9 @@ def _states(
 ) -> tuple[Float[np.ndarray, "param time state"], tuple[str, ...]]:
     """States with the fields one after the other, and their names; fields by name have one shape."""
     if isinstance(u, Mapping):
-        parts = [np.asarray(values, dtype=float) for values in u.values()]
+        parts = [_real(f"u['{name}']", values) for name, values in u.items()]
         return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1), tuple(map(str, u))
-    states = np.asarray(u, dtype=float)
+    states = _real("u", u)
     if states.ndim != 3:
         raise ValueError(f"u has shape {states.shape}; expected [param, time, state], or a mapping of fields")
     names = (fields,) if isinstance(fields, str) else tuple(fields)
@@ -176,7 +186,7 @@ def _outputs(
 ) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, "param time state"], StateLayout]:
     """Times, states and layout of outputs that have axes of their own."""
     named = u if isinstance(u, Mapping) else {fields if isinstance(fields, str) else fields[0]: u}
-    outputs = {str(name): np.asarray(values, dtype=float) for name, values in named.items()}
+    outputs = {str(name): _real(f"u['{name}']", values) for name, values in named.items()}
     for name, values in outputs.items():
         if values.shape[:1] != (n_runs,):
             raise ValueError(f"u['{name}'] has shape {values.shape}; expected [{n_runs}, ...], as mu has rows")
@@ -188,7 +198,7 @@ def _outputs(
         times="steady" if t is None else None,
         axes={name: tuple(of_field) for name, of_field in axes.items()},
     )
-    known |= {} if t is None else {"time": np.asarray(t, dtype=float)}
+    known |= {} if t is None else {"time": _real("t", t)}
     try:
         runs = [naming.snapshots({name: one[k] for name, one in outputs.items()} | known) for k in range(n_runs)]
     except SolverError as error:
@@ -225,6 +235,8 @@ def _check(
         if not np.isfinite(values).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise ValueError(f"{name} is not finite at {name}{list(where)}")
+    if u.size and (largest := float(max(u.max(), -u.min()))) > MAX_STATE:
+        raise ValueError(f"u reaches {largest:.2g}; give it in units in which it is at most {MAX_STATE:g}")
     if (np.diff(t) <= 0).any():
         k = int(np.argmax(np.diff(t) <= 0))
         raise ValueError(f"t must increase; t[{k}] = {t[k]:g} is followed by {t[k + 1]:g}")

@@ -9,6 +9,7 @@ from .cross_validation import kriged_fold_errors as kriged_fold_errors
 from .cross_validation import kriging_drift_weight as kriging_drift_weight
 from .cross_validation import leave_one_out as leave_one_out
 from .cross_validation import mean_errors as mean_errors
+from .diagnostics import MIN_EFFECT as MIN_EFFECT
 from .diagnostics import Finding as Finding
 from .diagnostics import diagnose as diagnose
 from .error_sources import ErrorSplit as ErrorSplit

@@ -5,6 +5,7 @@ of arXiv 2506.09207: diverging trajectories, a stalled first stage, a second sta
 are independent of the latent state. The limits below decide about findings alone; no model depends on them.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from mlasdi.solvers import evenly_spread
 from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED
-from mlasdi.surrogate import Surrogate
+from mlasdi.surrogate import ExtrapolationWarning, Surrogate
 from mlasdi.validation.cross_validation import MIN_FOLDS
 from mlasdi.validation.error_sources import ErrorSplit
 
@@ -31,6 +33,10 @@ REFUTED = 3.0  # found error over expected error, beyond which an estimate is re
 TOO_SMALL = 1.5  # validated error over estimate, beyond which the estimate is too small
 COVERAGES = (0.75, 0.98)  # of 90 % bands at validation points, outside of which the bands are wrong
 NOT_DESCRIBED = 0.5  # median leave-one-out error beyond which the model describes nothing
+# Relative difference between trajectories below which a parameter has no effect. Compression and training leave errors
+# of rounding of 1e-8 (the nugget of the kernels) and less, on which standard deviations would be built.
+MIN_EFFECT = 1e-6
+N_EFFECT_POINTS, N_EFFECT_TIMES = 16, 16  # at which effects of parameters are looked for
 TINY = float(np.finfo(float).tiny)
 N_CHECKED = 256  # points of the box at which the latent dynamics are checked
 # The setting that keeps the coefficients of each kind of first stage small or smooth over the parameters.
@@ -78,6 +84,7 @@ def diagnose(
         *_small_estimate(surrogate, validated_error),
         *_wrong_bands(coverage),
         *_not_described(surrogate),
+        *_without_effect(surrogate),
         *_thinned_times(surrogate, target_error),
         *_unequal_times(surrogate),
     ]
@@ -174,6 +181,31 @@ def _not_described(surrogate: Surrogate) -> Iterator[Finding]:
         )
         remedy = "problem.parameters: a smaller box, or several; more times, if the solver's are few"
         yield Finding("not-described", message, remedy)
+
+
+def _without_effect(surrogate: Surrogate) -> Iterator[Finding]:
+    """Parameters that may vary over their whole range, from any training point, and change no trajectory."""
+    x, t = (
+        values[evenly_spread(len(values), n)]
+        for values, n in ((surrogate.model.latent.x, N_EFFECT_POINTS), (surrogate.t, N_EFFECT_TIMES))
+    )
+    moved = np.repeat(x[None, None], x.shape[1], axis=0).repeat(2, axis=1)  # [parameter, end of its range, point, :]
+    for k in range(x.shape[1]):
+        moved[k, :, :, k] = [[0.0], [1.0]]
+    with warnings.catch_warnings():  # points that break a constraint are outside
+        warnings.simplefilter("ignore", ExtrapolationWarning)
+        c = surrogate.coordinates(surrogate.space.from_unit(moved.reshape(-1, x.shape[1])), t)
+    size = float(surrogate.basis.norm(c).max())
+    c = c.reshape(*moved.shape[:3], *c.shape[1:])
+    change = surrogate.basis.scale * np.linalg.norm(c[:, 1] - c[:, 0], axis=-1).max(axis=(1, 2))
+    without = [name for name, one in zip(surrogate.space.names, change, strict=True) if one <= MIN_EFFECT * size]
+    if without:
+        every = len(without) == len(change)
+        message = (
+            f"the solution does not depend on {' and '.join(without)}: it changes by less than {_percent(MIN_EFFECT)}"
+        )
+        remedy = "problem.parameters: others, which the solver uses" if every else "problem.parameters: leave it out"
+        yield Finding("no-effect", message, remedy)
 
 
 def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator[Finding]:

@@ -124,9 +124,10 @@ def test_growth_at_a_training_point(sound, rate, is_found):
         assert "model.first_stage.roughness" in found[0].remedy
 
 
-def test_growth_between_the_points(oscillator, sound):
+def test_growth_between_the_points(oscillator, sound, monkeypatch):
     """Two oscillators with [[0, s], [-1/s, 0]] at one end and the transposed at the other: halfway between, the
     off-diagonal entries have one sign, and the mean of stable matrices is unstable."""
+    monkeypatch.setattr(diagnostics, "_without_effect", lambda surrogate: ())  # no decoder fits these latent states
     x = np.array([[0.0], [1.0]])
     kernel = oscillator.latent_model(np.linspace(0, 1, 5)[:, None]).kernel.model_copy(update={"lengthscale": (4.0,)})
 
@@ -303,6 +304,22 @@ def test_errors_are_percentages_as_elsewhere_in_the_report(sound, error, text):
 def test_a_model_that_does_not_describe_the_solver(sound, errors, is_found):
     assert ("not-described" in kinds(with_record(sound, leave_one_out=(errors,)))) is is_found
     assert "not-described" not in kinds(with_record(sound, leave_one_out=(errors[1:],)))  # too few folds to say so
+
+
+@pytest.mark.parametrize("names", [("a",), ("w",), ("a", "w")])
+def test_parameters_without_effect_are_named(burgers_data, names):
+    """But for rounding errors, on which points would be chosen otherwise."""
+    t, x = burgers_data.t, np.linspace(0, 1, burgers_data.u.shape[-1])
+    a, w = (np.where(name in names, 1.0, burgers_data.mu[:, k])[:, None, None] for k, name in enumerate(("a", "w")))
+    rounding = 1 + 1e-13 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
+    u = a * np.exp(-w * t[:, None]) * np.sin(np.pi * x) * rounding
+    (finding,) = [
+        one
+        for one in diagnose(fit(replace(burgers_data, u=u), settings(kind="snapshot-gp"), seed=0))
+        if one.kind == "no-effect"
+    ]
+    assert f"does not depend on {' and '.join(names)}:" in finding.message
+    assert "problem.parameters" in finding.remedy
 
 
 def test_without_latent_stages_there_is_no_finding_about_them(truncated):
