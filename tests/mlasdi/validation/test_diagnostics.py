@@ -12,8 +12,9 @@ from mlasdi.latent import LatentModel
 from mlasdi.stages import StagedModel
 from mlasdi.surrogate import PrequentialErrors, Surrogate
 from mlasdi.training import ModelSettings, fit
-from mlasdi.validation import ErrorSplit, diagnose, diagnostics
+from mlasdi.validation import ErrorSplit, diagnose, diagnostics, stage_findings
 
+SOURCE = inspect.getsource(diagnostics) + inspect.getsource(stage_findings)
 COMMON = {"time_scaling": "off", "coordinate_scaling": "off"}
 QUICK = COMMON | {
     "latent_dim": 2,
@@ -335,9 +336,7 @@ def test_findings_about_a_loaded_surrogate_are_the_same(surrogate, tmp_path):
     assert diagnose(older) == ()  # earlier versions did not record these numbers
 
 
-@pytest.mark.parametrize(
-    "key", sorted(set(re.findall(r"(?<![.\w])model(?:\.[a-z_]+)+", inspect.getsource(diagnostics))))
-)
+@pytest.mark.parametrize("key", sorted(set(re.findall(r"(?<![.\w])model(?:\.[a-z_]+)+", SOURCE))))
 def test_remedies_name_keys_that_exist(key):
     """In the default model, in one with a decoder, or in the published one."""
     names = key.split(".")[1:]
