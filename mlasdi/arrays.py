@@ -132,7 +132,7 @@ def _named(name: str, given: Parameter | Range) -> NamedParameter:
 
 def _points(mu: ArrayLike | Mapping[str, ArrayLike], space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:
     if isinstance(mu, Mapping) or hasattr(mu, "columns"):
-        columns = {str(name): _real(f"mu['{name}']", mu[name]) for name in mu}  # type: ignore[union-attr, index]
+        columns = {str(name): _real(f"mu[{name!r}]", mu[name]) for name in mu}  # type: ignore[union-attr, index]
         if set(columns) != set(space.names):
             raise ValueError(f"mu has parameters {sorted(columns)}; parameters names {list(space.names)}")
         return np.column_stack([columns[name] for name in space.names])

@@ -212,7 +212,7 @@ def _sessions_of_their_own() -> Iterator[None]:
     """
     import ray
 
-    services = ray._private.services
+    services: Any = ray._private.services
     popen = services.ConsolePopen
     services.ConsolePopen = partial(popen, start_new_session=True)
     try:
