@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from mlasdi.labelled_runs import LabelledRuns, is_dataset, numbers, runs_of_dataset
 from mlasdi.preprocessing import MEMORY_MB, TrainingData, common_runs
+from mlasdi.solvers import MAX_STATE, ParameterSpace, Snapshots, StateLayout
 from mlasdi.solvers import Parameter as NamedParameter
-from mlasdi.solvers import ParameterSpace, Snapshots, StateLayout
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings
 from mlasdi.training import fit as fit_trajectories
@@ -279,6 +279,8 @@ def _check(
         expected = f"[{len(mu)}, {t.size}, state], as mu and t have rows and times"
         raise ValueError(f"u has shape {u.shape}; expected {expected}")
     _check_finite("u", u)
+    if u.size and (largest := float(max(u.max(), -u.min()))) > MAX_STATE:
+        raise ValueError(f"u reaches {largest:.2g}; give it in units in which it is at most {MAX_STATE:g}")
     _check_times(t, "t", 1)
     _check_points(mu, space)
 

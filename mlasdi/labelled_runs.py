@@ -121,16 +121,20 @@ def runs_of_dataset(given: Any, parameters: Sequence[str], fields: Sequence[str]
 
 
 def numbers(name: str, values: Any) -> Float[np.ndarray, "..."]:
-    """An array as float64.
+    """An array as float64, NaN where a masked array has no value.
 
     Raises:
         ValueError: it holds something else than real numbers.
     """
-    array = np.asarray(values)
+    array = np.asanyarray(values)
     if array.dtype.kind in "mM":
         raise ValueError(f"{name} holds {array.dtype}; give numbers, such as seconds since the start")
+    if array.dtype.kind == "c":
+        raise ValueError(f"{name} holds {array.dtype}, not real numbers; give real and imaginary part as two fields")
+    if array.dtype.names is not None:
+        raise ValueError(f"{name} is a structured array with {list(array.dtype.names)}; give a mapping of its columns")
     try:
-        return np.asarray(array.astype(float) if array.dtype.kind == "O" else array, dtype=float)
+        return np.asarray(np.ma.filled(array.astype(float), np.nan))
     except (TypeError, ValueError):
         raise ValueError(f"{name} holds {array.dtype}, not numbers") from None
 

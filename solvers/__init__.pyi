@@ -3,6 +3,7 @@ from .catalog import build_solver as build_solver
 from .catalog import nearest as nearest
 from .constraints import Constraint as Constraint
 from .constraints import parse_constraint as parse_constraint
+from .contract import MAX_STATE as MAX_STATE
 from .contract import Continuable as Continuable
 from .contract import FullOrderModel as FullOrderModel
 from .contract import KnowsInitialState as KnowsInitialState

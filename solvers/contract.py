@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from mlasdi.solvers.layout import Json, StateLayout
 
+# Squares of larger values, of which norms are made, are infinite in double precision, or their sums are.
+MAX_STATE = 1e150
 FAILURE_KINDS = {
     "bad-parameters": "the solver has no solution at these parameters",
     "not-converged": "an iteration of the solver did not converge",
@@ -22,7 +24,7 @@ FAILURE_KINDS = {
     "bad-output": "the output is empty, cut off, unreadable or of the wrong type",
     "bad-times": "times do not increase",
     "wrong-shape": "the shapes of the arrays do not match",
-    "not-finite": "the solution has values that are infinite or not a number",
+    "not-finite": "the solution has values that are infinite, not a number, or too large to be squared",
 }
 """Kinds of failed solves, with their meaning."""
 
@@ -95,6 +97,9 @@ class Snapshots:
         elif not np.isfinite(self.u).all():
             first = int(np.argmax(~np.isfinite(self.u).reshape(self.u.shape[0], -1).all(axis=1)))
             found.append(Problem("not-finite", f"states are not finite from time index {first}"))
+        elif self.u.size and (largest := float(max(self.u.max(), -self.u.min()))) > MAX_STATE:
+            told = f"states reach {largest:.2g}; at most {MAX_STATE:g} is allowed, as squares of larger ones overflow"
+            found.append(Problem("not-finite", told))
         return found
 
     def check(self, layout: StateLayout | None) -> None:

@@ -81,7 +81,10 @@ def rows_of(mu: Points, names: Sequence[str]) -> Float[np.ndarray, "n_mu n_param
     else:
         if isinstance(mu, Sequence) and any(isinstance(point, Mapping) for point in mu):
             mu = [_values(point, names) for point in mu]
-        rows = np.atleast_2d(np.asarray(mu, dtype=float))
+        given = np.asarray(mu)
+        if given.dtype.names is not None:
+            raise ValueError(f"a structured array with {list(given.dtype.names)} given; give a mapping or a DataFrame")
+        rows = np.atleast_2d(given.astype(float))
     if rows.ndim != 2 or rows.shape[1] != len(names):
         raise ValueError(f"parameters of shape {rows.shape} given; expected [n_mu, {len(names)}] {tuple(names)}")
     if not np.isfinite(rows).all():

@@ -40,7 +40,7 @@ class Table:
         """Place (for messages) and content of each cell of a column.
 
         Raises:
-            ValueError: there is no such column, or several, or a cell is empty or absent.
+            ValueError: there is no such column, or several, a cell is empty or absent, or a row has further cells.
         """
         if name not in self.columns:
             raise ValueError(f"{self.path}: column '{name}' is missing; it has {', '.join(self.columns) or 'none'}")
@@ -51,6 +51,9 @@ class Table:
             if at >= len(row):
                 where = f"{self.path}, row {number}"
                 raise ValueError(f"{where}: it has {len(row)} of {len(self.columns)} cells, and none for '{name}'")
+            if any(cell not in (None, "") for cell in row[len(self.columns) :]):
+                where = f"{self.path}, row {number}"
+                raise ValueError(f"{where}: it has {len(row)} cells, and there are {len(self.columns)} columns")
             where = f"{self.path}, row {number}, column '{name}'"
             if row[at] is None or row[at] == "":
                 raise ValueError(f"{where}: the cell is empty")

@@ -40,9 +40,9 @@ from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions
 
 # Settings that may change between two runs of one campaign; all others determine its points and models.
 MAY_CHANGE = ("budget", "cluster", "root")
-# What may differ, as a selection of fields. The number of times of the validation decides no point and no model. Its
-# default was 101 once, and campaigns that were begun then go on.
-_NOT_COMPARED: dict[str, Any] = {**dict.fromkeys(MAY_CHANGE, True), "validation": {"n_time"}}
+# The default of `validation.n_time` in earlier versions. Campaigns that began with it keep it, and with it the solves
+# that they have.
+_EARLIER_N_TIME = 101
 
 # Largest number of rounds, evenly spread, that figures of the history show.
 SHOWN_ROUNDS = 50
@@ -85,6 +85,7 @@ class Campaign:
     """One campaign: builds its parts, runs its schedule, and writes its report."""
 
     def __init__(self, config: Config, ledger: Ledger, executor: Executor, monitor: Monitor, stop: StopRequest) -> None:
+        config = _as_begun(config, ledger)
         self.config, self.ledger, self.monitor = config, ledger, monitor
         self._claim_folder()
         self.checkpoints = Checkpoints(config.folder, config.snapshot_root, monitor.warning)
@@ -179,7 +180,7 @@ class Campaign:
         Raises:
             CampaignError: they differ.
         """
-        settings = self.config.model_dump(mode="json", exclude=_NOT_COMPARED)
+        settings = self.config.model_dump(mode="json", exclude=set(MAY_CHANGE))
         begun = self.ledger.get_meta("settings")
         if begun is None:
             self.ledger.set_meta("campaign_id", uuid.uuid4().hex)
@@ -203,7 +204,7 @@ class Campaign:
             filled = Config.model_validate(begun | present | {"problem": problem | {"parameters": by_name}})
         except ValidationError:
             return begun
-        return filled.model_dump(mode="json", exclude=_NOT_COMPARED)
+        return filled.model_dump(mode="json", exclude=set(MAY_CHANGE))
 
     def _sweep(self) -> None:
         """Remove incomplete files of killed agents and their workers."""
@@ -214,6 +215,15 @@ class Campaign:
     @staticmethod
     def _digest(settings: dict[str, Any]) -> str:
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _as_begun(config: Config, ledger: Ledger) -> Config:
+    """The configuration, with the default that an existing campaign began with where this version has another."""
+    begun, validation = ledger.get_meta("settings") or {}, config.validation
+    is_earlier = begun.get("validation", {}).get("n_time") == _EARLIER_N_TIME
+    if not is_earlier or "n_time" in validation.model_fields_set:
+        return config
+    return config.model_copy(update={"validation": validation.model_copy(update={"n_time": _EARLIER_N_TIME})})
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[str]:

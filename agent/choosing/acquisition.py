@@ -18,6 +18,7 @@ from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.preprocessing import SAME_POINT, limited_threads
 from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate import Surrogate
+from mlasdi.validation import MIN_EFFECT
 
 # Number of times at which the largest relative standard deviation is searched: it varies slowly, and decoding is
 # expensive.
@@ -25,9 +26,6 @@ SCORED_TIMES = 16
 # Up to this number of parameters several candidates are refined, with more only the best one: a gradient by differences
 # takes as many evaluations as there are parameters.
 MAX_PARAMS_OF_STARTS = 4
-# Relative distance between training trajectories below which no parameter has an effect. Compression and training leave
-# rounding errors of 1e-8 (the nugget of the kernels) and less, on which standard deviations would be built.
-MIN_EFFECT = 1e-6
 # Kernel of the probability of success: length scale in the unit cube, and nugget.
 FAILURE_LENGTHSCALE, FAILURE_NUGGET = 0.5, 1e-3
 

@@ -19,7 +19,7 @@ def answer(report: Mapping[str, Any]) -> str:
         if worst is None:
             return f"{begin}, the surrogate diverges at a validation point."
         return (
-            f"{begin}, the surrogate errs by at most {percent(worst)} at {n_points} other points that were solved to "
+            f"{begin}, the surrogate errs by at most {percent(worst)} at {n_points} points that were solved to "
             f"validate it, and by {percent(report['mean_relative_error'])} on average."
             + _worst_output(report, "max_error")
         )

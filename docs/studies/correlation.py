@@ -7,7 +7,7 @@ from study_correlation_figures import accuracies, gains
 from study_correlations import FULL, MEASURES, Cell, Line, Size, best_line, cells
 from study_page import Page, main, percent, table
 
-from mlasdi.validation.diagnostics import MIN_CORRELATION
+from mlasdi.validation.stage_findings import MIN_CORRELATION
 
 PUBLISHED = 0.3
 PAYS = 0.1  # gain from which a stage pays

@@ -25,8 +25,8 @@ class KrigingStage(Stage):
     The residual `c - drift_weight * (prediction of the stages before)` at the training points is kriged over the
     parameters. With weight 0 this is plain kriging of the field. Up to the nugget and the truncation of the basis, the
     training trajectories are reproduced at their times; between these a cubic spline interpolates. Outside the training
-    interval the residual counts as zero, and the weight as 1. Reference: N. Cressie, Statistics for Spatial Data,
-    Wiley 1993, section 3.4.
+    interval the residual counts as zero, with a deviation as large as the residuals ever are, and the weight as 1.
+    Reference: N. Cressie, Statistics for Spatial Data, Wiley 1993, section 3.4.
 
     Attributes:
         x: training points of the unit cube `[point, d]`.
@@ -106,8 +106,22 @@ class KrigingStage(Stage):
         std = steps.gp.process_std(steps.x) if shared else np.sqrt(self.kriging.variance(steps.x))
         whitened = self.whitened(steps.t, shared or self.kernel)
         of_residual = torch.from_numpy(std)[:, None, None] * whitened[:, None]
+        inside = self._inside(steps.t)
+        if not bool(inside.all()):
+            of_residual = torch.where(inside[:, None], of_residual, self._unknown()[:, None, None])
         of_drift = self.drift_weight_at(steps.t) * before
         return of_drift + of_residual if shared else torch.cat([of_drift, of_residual])
+
+    def _unknown(self) -> Float[Tensor, "direction rank"]:
+        """Directions of a residual of which nothing is known: those at the training points, at evenly spread times.
+
+        Their variance is that of the largest residual over time, on average over the points.
+        """
+        n = len(self.x)
+        at = torch.from_numpy(np.linspace(0, len(self.t) - 1, n).round().astype(int))
+        directions = self.residual[torch.arange(n), at]
+        largest = self.residual.norm(dim=-1).amax(dim=1)
+        return directions * (largest.norm() / directions.norm().clamp_min(torch.finfo(largest.dtype).tiny) / n**0.5)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "KrigingStage":
         return KrigingStage(along.x.numpy(), self.kernel, along.t, residual, self.drift_weight)

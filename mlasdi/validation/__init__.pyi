@@ -9,7 +9,7 @@ from .cross_validation import kriged_fold_errors as kriged_fold_errors
 from .cross_validation import kriging_drift_weight as kriging_drift_weight
 from .cross_validation import leave_one_out as leave_one_out
 from .cross_validation import mean_errors as mean_errors
-from .diagnostics import Finding as Finding
+from .diagnostics import MIN_EFFECT as MIN_EFFECT
 from .diagnostics import diagnose as diagnose
 from .error_sources import ErrorSplit as ErrorSplit
 from .error_sources import error_split as error_split
@@ -19,9 +19,9 @@ from .mapping import parallel_map as parallel_map
 from .mapping import serial_map as serial_map
 from .mapping import use_workers as use_workers
 from .prequential import prequential_errors as prequential_errors
-from .quantity_errors import known_quantities as known_quantities
-from .quantity_errors import solution_errors as solution_errors
+from .stage_findings import Finding as Finding
 from .stage_measures import distance_correlations as distance_correlations
 from .stage_measures import latent_correlations as latent_correlations
 from .stage_measures import training_errors as training_errors
 from .trajectory_errors import covered_part as covered_part
+from .trajectory_errors import known_quantities as known_quantities

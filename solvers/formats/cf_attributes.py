@@ -48,6 +48,8 @@ def decoded(values: np.ndarray, attributes: Mapping[str, Any]) -> np.ndarray:
     factor, offset = (
         _number(name, given.get(name, default)) for name, default in (("scale_factor", 1), ("add_offset", 0))
     )
+    if factor == 0:
+        raise ValueError(f"attribute scale_factor = {given['scale_factor']!r} must not be 0: all values would be equal")
     seconds = _seconds(_text(given.get("units", "")))
     if not missing.any() and (factor, offset, seconds) == (1, 0, None):
         return stored

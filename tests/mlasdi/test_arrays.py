@@ -260,6 +260,13 @@ def test_samples_at_parameters_by_name(model):
         ({"parameters": {"a": (1, 2, 3), "w": (0.5, 1)}}, r"parameter 'a': give \(low, high\)"),
         ({"parameters": {"a": (2, 1), "w": (0.5, 1)}}, "parameter 'a': low 2.0 must be less than high 1.0"),
         ({"kinds": "snapshot-gp"}, "kinds"),
+        (
+            {"u": heat(MU) * (1 + 1j)},
+            "u holds complex128, not real numbers; give real and imaginary part as two fields",
+        ),
+        ({"u": np.ma.masked_less(heat(MU), 0.1)}, r"u is not finite at u\[0, 0, 0\]"),
+        ({"u": 1e200 * heat(MU)}, r"u reaches 1.\d+e\+200; give it in units in which it is at most 1e\+150"),
+        ({"mu": np.zeros(6, dtype=[("a", float), ("w", float)])}, r"mu is a structured array with \['a', 'w'\]"),
     ],
 )
 def test_bad_input_is_named(changes, message):

@@ -36,6 +36,15 @@ def test_thinning_to_nothing_is_refused_and_to_none_changes_nothing():
         snapshots.thinned(1)
 
 
+def test_states_whose_squares_overflow_are_not_finite():
+    """A solver that diverges may end before its values are infinite."""
+    layout = StateLayout(("u",), {"x": np.arange(2.0)})
+    with pytest.raises(SolverError, match=r"states reach 1e\+200; at most 1e\+150 is allowed") as failure:
+        Snapshots(np.arange(2.0), np.array([[1.0, 2.0], [0.0, -1e200]])).check(layout)
+    assert failure.value.kind == "not-finite"
+    Snapshots(np.arange(2.0), np.array([[1.0, 2.0], [0.0, -1e149]])).check(layout)
+
+
 def test_layout_splits_a_state_into_its_fields_in_c_order():
     layout = StateLayout(("u", "v"), {"x": np.arange(3.0), "y": np.arange(4.0)})
     assert (layout.shape, layout.n_state) == ((3, 4), 24)

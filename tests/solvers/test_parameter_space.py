@@ -341,6 +341,7 @@ def test_a_space_needs_parameters_with_different_names():
         ([0.8, 1.0, 1.0], r"parameters of shape \(1, 3\) given; expected \[n_mu, 2\] \('a', 'w'\)"),
         (np.zeros((2, 2, 2)), r"parameters of shape \(2, 2, 2\) given; expected \[n_mu, 2\]"),
         ([[0.8, 1.0], [0.8, np.nan]], r"parameters must be finite, got \[0.8, nan\]"),
+        (np.zeros(2, dtype=[("w", float), ("a", float)]), r"a structured array with \['w', 'a'\] given"),
         ({"a": np.inf, "w": 1.0}, r"parameters must be finite, got \[inf, 1.0\]"),
     ],
 )

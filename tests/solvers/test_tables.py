@@ -49,6 +49,7 @@ def test_cells_may_be_empty_where_that_is_asked_for(tmp_path: Path) -> None:
         ("p.json", '{"a": 1}', r"must be a table, that is a list of rows"),
         ("p.json", "[1", r"not a JSON file"),
         ("p.csv", "a,w\n1,2\n3\n", r"row 3: it has 1 of 2 cells, and none for 'w'"),
+        ("p.csv", "a,w\n1,2\n3,4,5\n", r"row 3: it has 3 cells, and there are 2 columns"),
         ("p.csv", "a,w\n1,nan\n", r"row 2, column 'w': 'nan' must be finite"),
         ("p.csv", b"a,w\n\xff\xfe\n", "not a CSV file"),
         ("p.parquet", "a,w\n1,2\n", "not a Parquet file"),

@@ -240,7 +240,6 @@ def test_a_campaign_of_a_version_without_a_key_goes_on_with_its_default(undistur
     with Ledger(config.folder / "ledger.db") as ledger:
         settings = ledger.get_meta("settings")
         del settings["model"]["effort"], settings["sampling"]["batch"]
-        settings["validation"]["n_time"] = 101  # a default of earlier versions
         ledger.set_meta("settings", settings)
     assert run_campaign(config) == report_of(undisturbed)
     with pytest.raises(CampaignError, match=r"model\.effort: normal, now quick"):

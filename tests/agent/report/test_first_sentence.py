@@ -22,7 +22,7 @@ NOT_VALIDATED = {"coverage": None, "max_relative_error": None, "mean_relative_er
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, f"{ERRS} at most 1.1 % at 25 other points that were solved to validate it, and by 0.8 % on average"),
+        ({}, f"{ERRS} at most 1.1 % at 25 points that were solved to validate it, and by 0.8 % on average"),
         ({"max_relative_error": None}, "the surrogate diverges at a validation point"),
         (NOT_VALIDATED, f"{ESTIMATED} at most 2 %; 1.5 % was found at the last point that was solved"),
         (NOT_VALIDATED | {"predicted_before": []}, f"{ESTIMATED} at most 2 %"),

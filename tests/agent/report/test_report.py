@@ -74,6 +74,20 @@ def test_errors_with_a_validation_set(config: Config, ledger: Ledger, burgers_su
     assert report["error_estimate"] == burgers_surrogate.error_estimate
 
 
+def test_validation_at_training_points_alone_is_told(
+    config: Config, ledger: Ledger, burgers_surrogate: Surrogate
+) -> None:
+    """A grid with two points for each parameter consists of the corners, where models are trained."""
+    corners, kind = burgers_surrogate.space.corners(), "validated-where-trained"
+    assessed = Assessment(corners, np.full((len(burgers_surrogate.model.stages), 4), 1e-6), 1.0)
+    (told,) = (one for one in build(config, ledger, burgers_surrogate, assessed)["diagnostics"] if one["kind"] == kind)
+    assert "all 4 validation points are training points" in told["message"]
+    assert "validation.grid" in told["remedy"]
+    other = corners[3] - 0.01 * (corners[3] - corners[0])
+    elsewhere = replace(assessed, mu=np.vstack([corners[:3], other]))
+    assert kind not in [one["kind"] for one in build(config, ledger, burgers_surrogate, elsewhere)["diagnostics"]]
+
+
 def test_reliability_by_probability(config: Config, ledger: Ledger, burgers_surrogate: Surrogate) -> None:
     assessed = replace(ASSESSMENT, reliability=np.linspace(0, 1, len(LEVELS)))
     report = build(config, ledger, burgers_surrogate, assessed)

@@ -13,6 +13,7 @@ from mlasdi.stages import (
     FeatureMap,
     FeatureStage,
     KrigingStage,
+    LatentSteps,
     NetworkSettings,
     NetworkStage,
     Stage,
@@ -147,6 +148,21 @@ def test_a_kriged_residual_is_zero_outside_the_training_interval(along):
     torch.testing.assert_close(values[:, [1, 2]], stage.residual[:, [0, -1]], rtol=0, atol=1e-5)
     beyond_by_rounding = Trajectories(along.x, times[1:3] * (1 + 1e-12), torch.zeros(5, 2, 2, dtype=torch.float64))
     torch.testing.assert_close(stage.evaluate(beyond_by_rounding), stage.residual[:, [0, -1]], rtol=0, atol=1e-5)
+
+
+def test_outside_the_training_interval_deviations_are_as_large_as_the_residual(oscillator, along):
+    """Also at training points; within the interval they do not depend on what else is asked for."""
+    x = along.x.numpy()
+    stage, latent = stages(along)["kriging"], oscillator.latent_model(x)
+
+    def deviations(*times: float) -> torch.Tensor:
+        steps = LatentSteps(latent, x, torch.tensor(times, dtype=torch.float64), latent.gp)
+        return stage.deviations(torch.zeros(1).double(), steps)
+
+    found = deviations(-0.5, 0.5, 1.0, 1.5, 30.0)
+    largest = stage.residual.norm(dim=-1).amax(dim=1).square().mean().sqrt()
+    torch.testing.assert_close(found.norm(dim=(0, 3))[:, [0, 3, 4]], largest.expand(5, 3))
+    torch.testing.assert_close(found[:, :, 1:3], deviations(0.5, 1.0))
 
 
 def test_outside_the_training_interval_the_drift_weight_is_one(along):

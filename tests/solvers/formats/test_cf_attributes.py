@@ -80,6 +80,7 @@ def test_times_since_a_date_are_seconds_as_in_xarray(unit, seconds):
         ({"scale_factor": "much"}, "attribute scale_factor = 'much' is not a number"),
         ({"scale_factor": np.array([1.0, 2.0])}, "must be one finite number"),
         ({"add_offset": np.nan}, "must be one finite number"),
+        ({"scale_factor": 0.0}, "scale_factor = 0.0 must not be 0"),
         ({"units": "months since 2000-01-01"}, "'months' has no fixed length; write the times in days, hours or"),
     ],
 )

@@ -140,6 +140,16 @@ def test_numbers_of_any_kind_become_float64():
     assert found.u.dtype == found.t.dtype == np.float64
 
 
+def test_masked_values_are_missing_and_not_what_lies_below_the_mask():
+    """As netCDF4 returns variables with fill values."""
+    u = np.ma.masked_invalid(np.full((4, 3), 9.97e36))
+    u[:, :2], u[:, 2] = 1.0, np.ma.masked
+    found = NamedArrays(masked=True).snapshots({"t": T, "u": u})
+    assert found.u.tolist() == [[1.0, 1.0]] * 4
+    with pytest.raises(SolverError, match="missing or not finite"):
+        NamedArrays().check_finite(NamedArrays().snapshots({"t": T, "u": u}), "file", (3,))
+
+
 @pytest.mark.parametrize(
     ("options", "changes", "kind", "told"),
     [
