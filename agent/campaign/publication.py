@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from mlasdi.agent import figures
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
-from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
-from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
+from mlasdi.agent.registry import RoundFacts, Tracker, TrainingSet, Undelivered, delivering, model_card
+from mlasdi.agent.report import NothingToReport, answer, feasible_values, write_html_report
+from mlasdi.agent.text import counted, percent
 from mlasdi.solvers import Snapshots, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate
@@ -50,7 +51,17 @@ class Publisher:
             Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         with delivering():
-            self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
+            self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"), self._intention())
+
+    def _intention(self) -> str:
+        """What the campaign will do, in a sentence."""
+        names, n = ", ".join(f"`{p.name}`" for p in self.space.parameters), self.config.budget.solver_runs
+        target = self.config.budget.overall_target
+        until = "" if target is None else f" or until its estimated error is {percent(target)}"
+        return (
+            f"Builds a surrogate of `{self.config.problem.solver}` over {names} with at most {counted(n, 'solver run')}"
+            f"{until}. Each round has a run below this one, and a version of `{self.tracker.registered_model}`."
+        )
 
     def publish_round(
         self,
@@ -60,8 +71,12 @@ class Publisher:
         assessment: Assessment | None,
         points: Sequence[Point],
         solver_runs: int,
+        times: tuple[float, float] | None = None,
     ) -> str:
         """Log a round and register its surrogate; returns the version.
+
+        Args:
+            times: unix seconds at which the round began and ended; None if they are not known.
 
         Raises:
             Undelivered: MLflow cannot be reached; the call can be repeated.
@@ -89,8 +104,20 @@ class Publisher:
         with delivering():
             if found:
                 self.tracker.tag_round(round - 1, {"found_error": repr(max(found))})
-            self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
+            self.tracker.log_round(round, metrics, {"stages": tags["stages"]}, paths, self._facts(tags, solved, times))
             return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
+
+    def _facts(self, tags: Mapping[str, str], solved: Sequence[Point], times: tuple[float, float] | None) -> RoundFacts:
+        data = TrainingSet(
+            f"{self.config.name}: solutions",
+            tags["data_hash"],
+            self.config.snapshot_root,
+            [p.name for p in self.space.parameters],
+            len(solved),
+            int(tags["n_state"]),
+        )
+        began_at, ended_at = times or (None, None)
+        return RoundFacts(began_at, ended_at, data)
 
     def add_assessment(self, version: str, assessment: Assessment) -> None:
         """Tag a version with the validated errors of its model.
@@ -163,11 +190,12 @@ class Publisher:
         Raises:
             Undelivered: MLflow cannot be reached; the HTML report is written nevertheless.
         """
-        metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
+        texts = ("stop_reason", "version", "model_uri")
+        final = {k: v for k, v in report.items() if isinstance(v, int | float) or (k in texts and v is not None)}
+        final |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
         files = [*artifacts, *self._page(report)]
         with delivering():
-            self.tracker.finish(metrics, files)
+            self.tracker.finish(final, files, description=answer(report))
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Close the campaign's run early; `start` opens it again."""

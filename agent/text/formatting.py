@@ -30,3 +30,8 @@ def size(n_bytes: float) -> str:
 def point(mu: Mapping[str, float]) -> str:
     """A parameter point as it is typed on the command line: `a=0.8 w=1`."""
     return " ".join(f"{name}={value:.6g}" for name, value in mu.items())
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one: `1 solver run`, `2,800 solver runs`."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"

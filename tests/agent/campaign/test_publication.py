@@ -179,15 +179,16 @@ def test_figures_and_numbers_of_the_whole_campaign(
     with_truth = {"error_map", "worst_point", "reliability", "error_split"}
     assert {path.stem for path in drawn} == always | (with_truth if validated else set())
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.parent.parent == config.folder for path in drawn)
-    report = {"max_relative_error": 0.01, "coverage": None, "solver_runs": 5, "seconds": {"solve": 2.0, "total": 3.0}}
+    report = {"error_estimate": 0.01, "coverage": None, "solver_runs": 5, "seconds": {"solve": 2.0, "total": 3.0}}
     publisher.finish(report, drawn)
     run = client_of(config).get_run(publisher.tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {
-        "max_relative_error": 0.01,
-        "solver_runs": 5,
-        "seconds_solve": 2.0,
-        "seconds_total": 3.0,
+    assert not run.data.metrics
+    assert {name: value for name, value in run.data.tags.items() if name.startswith("final.")} == {
+        "final.error_estimate": "0.01",
+        "final.solver_runs": "5",
+        "final.seconds_solve": "2",
+        "final.seconds_total": "3",
     }
     artifacts = {file.path for file in client_of(config).list_artifacts(run.info.run_id)}
     assert artifacts == {"config.yaml", *(path.name for path in drawn)}
