@@ -15,7 +15,7 @@ from mlasdi.agent import figures
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
 from mlasdi.agent.registry import RoundFacts, Tracker, TrainingSet, Undelivered, delivering, model_card
-from mlasdi.agent.report import NothingToReport, answer, feasible_values, write_html_report
+from mlasdi.agent.report import NothingToReport, answer, error_over_estimate, feasible_values, write_html_report
 from mlasdi.agent.text import counted, percent
 from mlasdi.solvers import Snapshots, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
@@ -31,6 +31,7 @@ class Publisher:
         self.space = config.problem.space
         self.tracker = Tracker(config.tracking, config.root, config.name, campaign_id)
         self.folder = config.folder / "figures"
+        self.formats: tuple[str, ...] = ("png",)  # of figures
 
     def set_damaged_aside(self) -> Path | None:
         """Rename MLflow's database if it is damaged; returns its new path, or None."""
@@ -173,7 +174,7 @@ class Publisher:
             drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
         if spans:
             drawn["timeline"] = figures.timeline(spans)
-        return [self._save(figure, name) for name, figure in drawn.items()]
+        return [self._save(figure, name, kind) for name, figure in drawn.items() for kind in self.formats]
 
     def _latent_trajectories(self, surrogate: Surrogate) -> Figure:
         """Latent states at three points on the diagonal of the box."""
@@ -226,21 +227,23 @@ class Publisher:
             warnings.warn(f"the HTML report cannot be written: {type(error).__name__}: {error}", stacklevel=2)
             return []
 
-    def _save(self, figure: Figure, name: str) -> Path:
-        path = self.folder / f"{name}.png"
-        figures.save(figure, path)
-        return path
+    def _save(self, figure: Figure, name: str, kind: str = "png") -> Path:
+        return figures.save(figure, self.folder / f"{name}.{kind}")
 
 
 def box_maps(surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
-    """Maps of the surrogate's own error estimate and, if it was validated, of the error."""
+    """Maps of the surrogate's own error estimate and, if it was validated, of the error and the ratio of both."""
     space = surrogate.space
     mus = space.as_array([p.mu for p in solved])
     n_initial = next((k for k, p in enumerate(solved) if p.score is not None), len(solved))
     grid = space.full_grid({1: 101, 2: 21}[space.n_params]) if space.n_params <= 2 else space.sobol(1024, seed=0)
-    drawn = {"uncertainty_map": figures.uncertainty_map(space, grid, feasible_values(surrogate, grid), mus, n_initial)}
+    estimates, errors = feasible_values(surrogate, grid), np.array([]) if assessment is None else assessment.final
+    scale = np.concatenate([estimates, errors])  # the same colours in both maps
+    drawn = {"uncertainty_map": figures.uncertainty_map(space, grid, estimates, mus, n_initial, scale=scale)}
     if assessment is not None:
-        drawn["error_map"] = figures.error_map(space, assessment.mu, assessment.final, mus, n_initial)
+        drawn["error_map"] = figures.error_map(space, assessment.mu, errors, mus, n_initial, scale=scale)
+        ratios = error_over_estimate(surrogate, assessment)
+        drawn["ratio_map"] = figures.ratio_map(space, assessment.mu, ratios, mus, n_initial)
     return drawn
 
 

@@ -14,6 +14,7 @@ from .formatting import counted as counted
 from .formatting import percent as percent
 from .formatting import point as point
 from .formatting import seconds as seconds
+from .formatting import short as short
 from .formatting import size as size
 from .yaml_text import MAX_DEPTH as MAX_DEPTH
 from .yaml_text import dump_yaml as dump_yaml
