@@ -39,10 +39,10 @@ def model_card(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
 def _accuracy(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
     """How good it is, in a sentence."""
     estimate = surrogate.error_estimate
-    known = "Its error is not known yet" if estimate is None else f"Its error is estimated to be {percent(estimate)}"
-    runs = counted(int(tags["solver_runs"]), "solver run") if "solver_runs" in tags else "its training data"
-    checked = f", and at most {_percent(tags['max_error'])} at validation points" if "max_error" in tags else ""
-    return f"{known}{'' if estimate is None else ' at most'}, from {runs}{checked}."
+    begin = f"It is trained on {counted(int(tags['solver_runs']), 'solver run')}. " if "solver_runs" in tags else ""
+    known = "is not known yet" if estimate is None else f"is estimated to be {percent(estimate)} at most"
+    checked = f"; at validation points it is {_percent(tags['max_error'])} at most" if "max_error" in tags else ""
+    return f"{begin}Its error {known}{checked}."
 
 
 def _box(surrogate: Surrogate) -> str:
