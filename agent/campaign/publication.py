@@ -177,8 +177,8 @@ class Publisher:
         return [self._save(figure, name, kind) for name, figure in drawn.items() for kind in self.formats]
 
     def _latent_trajectories(self, surrogate: Surrogate) -> Figure:
-        """Latent states at three points on the diagonal of the box."""
-        shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
+        """Latent states at the centre of the box and at two opposite corners, where they differ most."""
+        shown = self.space.from_unit(np.tile([[0.0], [0.5], [1.0]], (1, self.space.n_params)))
         latent = surrogate.latent_trajectories(shown)
         labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
         return figures.latent_trajectories(

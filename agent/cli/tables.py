@@ -60,6 +60,8 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
         )
     if report.get("error_split"):  # absent in reports of earlier versions
         facts["mean error, by part"] = _split(report["error_split"][-1])
+    if report.get("scaling_laws"):  # absent in reports of earlier versions
+        facts["aligned by"] = "; ".join(f"{what} {law}" for what, law in report["scaling_laws"].items())
     failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""
     reused = report.get("reused_runs", 0)  # absent in reports of earlier versions
     failed += f", {counted(reused, 'solution')} found solved" if reused else ""

@@ -71,7 +71,9 @@ class Tracker:
         """How to view the results: a command for a database, an address for a server."""
         if is_database(self.uri):
             return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
-        return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
+        # MLflow's pages are those of language models otherwise, until its user has chosen "Model training" once.
+        run = f"#/experiments/{self._experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
+        return f"{self.uri.rstrip('/')}/{run}"
 
     @property
     def run_id(self) -> str:

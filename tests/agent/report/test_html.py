@@ -198,7 +198,8 @@ def test_the_other_sections_follow(finished: Recorded) -> None:
         "few points : 5 points do not tell Try budget.solver_runs: more",
         f"2. kriging {percent(report['stages'][1]['leave_one_out'])}",
         "tried and dropped: sine-features 1.23 %",
-        "interpolated in aligned variables: rate of time a^1; unit of u w^-0.5.",
+        "found variables in which the trajectories are alike, and interpolates them there: rate of time a^1; "
+        "unit of u w^-0.5.",
         "solve 2.5 s",
         "9 validation solves are not part of the budget",
         "solver: burgers1d",
