@@ -47,7 +47,9 @@ function parameterAxis(i) {
   const p = charts.box[i];
   const ends = p.log ? [Math.log10(p.low), Math.log10(p.high)] : [p.low, p.high];
   const margin = 0.04 * (ends[1] - ends[0]);
-  return { title: { text: literal(p.label) }, type: p.log ? "log" : "linear", range: [ends[0] - margin, ends[1] + margin] };
+  const ticks = p.log ? logTicks(p.low, p.high) : [];
+  const plainTicks = p.log ? { tickvals: ticks, ticktext: ticks.map((tick) => digits(tick, 2)) } : {};
+  return { title: { text: literal(p.label) }, type: p.log ? "log" : "linear", ...plainTicks, range: [ends[0] - margin, ends[1] + margin] };
 }
 
 const SYMBOLS = { failed: "x", proposed: "circle-open" };
