@@ -34,7 +34,7 @@ CONFINED = {
             for name in ("tracking", "champion", "registry", "curation", "package", "pyfunc_model")
         ),
         *("mlasdi.agent.tracking_store.connection", "mlasdi.agent.tracking_store.embedded"),
-        *("mlasdi.agent.registry.runs", "mlasdi.surrogate.registered"),
+        *("mlasdi.agent.registry.runs", "mlasdi.agent.registry.versions", "mlasdi.surrogate.registered"),
     },
     "pickle": {"mlasdi.solvers.verification"},
     "cloudpickle": set(),

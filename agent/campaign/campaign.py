@@ -6,7 +6,7 @@ Every finished step is recorded in the ledger and skipped when the campaign is r
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,14 @@ from mlasdi.agent.campaign.rounds import Rounds
 from mlasdi.agent.campaign.solves import Solves
 from mlasdi.agent.campaign.synchronous import Synchronous
 from mlasdi.agent.config import Config, StopReason
-from mlasdi.agent.execution import Executor, SolvesError, SolvesLeft, described, is_disk_full, make_executor
+from mlasdi.agent.execution import (
+    Executor,
+    SolvesError,
+    SolvesLeft,
+    described,
+    is_disk_full,
+    make_executor,
+)
 from mlasdi.agent.records import (
     RUN,
     CampaignLock,
@@ -37,6 +44,7 @@ from mlasdi.agent.registry import Undelivered
 from mlasdi.agent.report import AssessedModel, build_report, read_report, write_report
 from mlasdi.solvers import evenly_spread
 from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions
+from mlasdi.validation import ErrorSplit
 
 # Settings that may change between two runs of one campaign; all others determine its points and models.
 MAY_CHANGE = ("budget", "cluster", "root")
@@ -79,6 +87,28 @@ def run_campaign(config: Config, monitor: Monitor | None = None, executor: Execu
                 helps = "free disk space, then rerun the same command to resume"
                 raise CampaignError(f"the disk is full ({described(error)}): {helps}") from error
             raise
+
+
+def draw_figures(config: Config, formats: Sequence[str]) -> list[Path]:
+    """Draw the figures of a campaign that is not running, into its folder `figures`; returns their paths.
+
+    Args:
+        formats: `png`, `svg`, `pdf`.
+
+    Raises:
+        CampaignError: it has no model yet.
+        LedgerError: an agent works on the campaign, or its ledger is damaged.
+    """
+    monitor = Monitor()
+    serial = config.cluster.model_copy(update={"executor": "serial"})  # nothing is to be solved
+    path = config.folder / "ledger.db"
+    with CampaignLock(config.folder), Ledger(path) as ledger, make_executor(serial) as executor:
+        campaign = Campaign(config, ledger, executor, monitor, StopRequest(monitor.warning))
+        campaign.publisher.formats = tuple(formats)
+        try:
+            return campaign.draw()
+        finally:
+            campaign.delivery.close()
 
 
 class Campaign:
@@ -133,10 +163,7 @@ class Campaign:
         with self.rounds.timed("assess"):
             split = self.rounds.split(surrogate)
         with self.rounds.timed("publish"):
-            worst = self.rounds.worst_truth(surrogate, assessment)
-            history = [(self.rounds.surrogate(k), self.rounds.assessment(k)) for k in shown]
-            solved = self.ledger.points("train", status="solved")
-            figures = self.publisher.draw(history, solved, worst, split, spans(self.ledger))
+            figures = self._draw(shown, split)
         report = build_report(self.config, self.ledger, reason, AssessedModel(round, surrogate, assessment, split))
         report["figures"] = [str(path) for path in figures]
         report |= accounting(self.ledger)
@@ -146,6 +173,27 @@ class Campaign:
             self.checkpoints.sweep()  # models that were exchanged with workers
         self.monitor.finished(report)
         return report
+
+    def draw(self) -> list[Path]:
+        """Draw the figures of the campaign as it stands.
+
+        Raises:
+            CampaignError: it has no model yet.
+        """
+        last = self.ledger.last_round("assess")
+        if last < 0:
+            raise CampaignError(f"campaign '{self.config.name}' has no model yet, and no figures")
+        return self._draw(
+            evenly_spread(last + 1, SHOWN_ROUNDS).tolist(), self.rounds.split(self.rounds.surrogate(last))
+        )
+
+    def _draw(self, shown: Sequence[int], split: ErrorSplit | None) -> list[Path]:
+        """Figures of the rounds `shown`, of which the last is the present one."""
+        surrogate, assessment = self.rounds.surrogate(shown[-1]), self.rounds.assessment(shown[-1])
+        worst = self.rounds.worst_truth(surrogate, assessment)
+        history = [(self.rounds.surrogate(k), self.rounds.assessment(k)) for k in shown]
+        solved = self.ledger.points("train", status="solved")
+        return self.publisher.draw(history, solved, worst, split, spans(self.ledger, of_agent=True))
 
     def _deliver_report(self, report: dict[str, Any], undelivered: list[int]) -> None:
         """Write the report, and log it to MLflow; if that fails, the next run tries again."""

@@ -175,4 +175,4 @@ class Delivery:
         n_by = {status: sum(point.status == status for point in points) for status in ("solved", "failed")}
         runs = self.budget.charged(n_by["solved"], n_by["failed"])
         folder, assessment = self.checkpoints.model_folder(round), self.checkpoints.assessment(round)
-        return round, surrogate, folder, assessment, points, runs
+        return round, surrogate, folder, assessment, points, runs, self.ledger.round_times(round)

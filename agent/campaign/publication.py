@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from mlasdi.agent import figures
 from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
-from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
-from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
+from mlasdi.agent.registry import RoundFacts, Tracker, TrainingSet, Undelivered, delivering, model_card
+from mlasdi.agent.report import NothingToReport, answer, error_over_estimate, feasible_values, write_html_report
+from mlasdi.agent.text import counted, percent
 from mlasdi.solvers import Snapshots, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate
@@ -30,6 +31,7 @@ class Publisher:
         self.space = config.problem.space
         self.tracker = Tracker(config.tracking, config.root, config.name, campaign_id)
         self.folder = config.folder / "figures"
+        self.formats: tuple[str, ...] = ("png",)  # of figures
 
     def set_damaged_aside(self) -> Path | None:
         """Rename MLflow's database if it is damaged; returns its new path, or None."""
@@ -50,7 +52,17 @@ class Publisher:
             Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         with delivering():
-            self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"))
+            self.tracker.start(dump_config(self.config), self.config.model_dump(mode="json"), self._intention())
+
+    def _intention(self) -> str:
+        """What the campaign will do, in a sentence."""
+        names, n = ", ".join(f"`{p.name}`" for p in self.space.parameters), self.config.budget.solver_runs
+        target = self.config.budget.overall_target
+        until = "" if target is None else f" or until its estimated error is {percent(target)}"
+        return (
+            f"Builds a surrogate of `{self.config.problem.solver}` over {names} with at most {counted(n, 'solver run')}"
+            f"{until}. Each round has a run below this one, and a version of `{self.tracker.registered_model}`."
+        )
 
     def publish_round(
         self,
@@ -60,8 +72,12 @@ class Publisher:
         assessment: Assessment | None,
         points: Sequence[Point],
         solver_runs: int,
+        times: tuple[float, float] | None = None,
     ) -> str:
         """Log a round and register its surrogate; returns the version.
+
+        Args:
+            times: unix seconds at which the round began and ended; None if they are not known.
 
         Raises:
             Undelivered: MLflow cannot be reached; the call can be repeated.
@@ -89,8 +105,20 @@ class Publisher:
         with delivering():
             if found:
                 self.tracker.tag_round(round - 1, {"found_error": repr(max(found))})
-            self.tracker.log_round(round, metrics, {"stages": ", ".join(surrogate.record.stage_names)}, paths)
+            self.tracker.log_round(round, metrics, {"stages": tags["stages"]}, paths, self._facts(tags, solved, times))
             return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
+
+    def _facts(self, tags: Mapping[str, str], solved: Sequence[Point], times: tuple[float, float] | None) -> RoundFacts:
+        data = TrainingSet(
+            f"{self.config.name}: solutions",
+            tags["data_hash"],
+            self.config.snapshot_root,
+            [p.name for p in self.space.parameters],
+            len(solved),
+            int(tags["n_state"]),
+        )
+        began_at, ended_at = times or (None, None)
+        return RoundFacts(began_at, ended_at, data)
 
     def add_assessment(self, version: str, assessment: Assessment) -> None:
         """Tag a version with the validated errors of its model.
@@ -146,11 +174,11 @@ class Publisher:
             drawn["training_loss"] = figures.training_loss(surrogate.record.loss_history)
         if spans:
             drawn["timeline"] = figures.timeline(spans)
-        return [self._save(figure, name) for name, figure in drawn.items()]
+        return [self._save(figure, name, kind) for name, figure in drawn.items() for kind in self.formats]
 
     def _latent_trajectories(self, surrogate: Surrogate) -> Figure:
-        """Latent states at three points on the diagonal of the box."""
-        shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
+        """Latent states at the centre of the box and at two opposite corners, where they differ most."""
+        shown = self.space.from_unit(np.tile([[0.0], [0.5], [1.0]], (1, self.space.n_params)))
         latent = surrogate.latent_trajectories(shown)
         labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
         return figures.latent_trajectories(
@@ -163,11 +191,12 @@ class Publisher:
         Raises:
             Undelivered: MLflow cannot be reached; the HTML report is written nevertheless.
         """
-        metrics = {k: float(v) for k, v in report.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        metrics |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
+        texts = ("stop_reason", "version", "model_uri")
+        final = {k: v for k, v in report.items() if isinstance(v, int | float) or (k in texts and v is not None)}
+        final |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
         files = [*artifacts, *self._page(report)]
         with delivering():
-            self.tracker.finish(metrics, files)
+            self.tracker.finish(final, files, description=answer(report))
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:
         """Close the campaign's run early; `start` opens it again."""
@@ -198,21 +227,23 @@ class Publisher:
             warnings.warn(f"the HTML report cannot be written: {type(error).__name__}: {error}", stacklevel=2)
             return []
 
-    def _save(self, figure: Figure, name: str) -> Path:
-        path = self.folder / f"{name}.png"
-        figures.save(figure, path)
-        return path
+    def _save(self, figure: Figure, name: str, kind: str = "png") -> Path:
+        return figures.save(figure, self.folder / f"{name}.{kind}")
 
 
 def box_maps(surrogate: Surrogate, assessment: Assessment | None, solved: Sequence[Point]) -> dict[str, Figure]:
-    """Maps of the surrogate's own error estimate and, if it was validated, of the error."""
+    """Maps of the surrogate's own error estimate and, if it was validated, of the error and the ratio of both."""
     space = surrogate.space
     mus = space.as_array([p.mu for p in solved])
     n_initial = next((k for k, p in enumerate(solved) if p.score is not None), len(solved))
     grid = space.full_grid({1: 101, 2: 21}[space.n_params]) if space.n_params <= 2 else space.sobol(1024, seed=0)
-    drawn = {"uncertainty_map": figures.uncertainty_map(space, grid, feasible_values(surrogate, grid), mus, n_initial)}
+    estimates, errors = feasible_values(surrogate, grid), np.array([]) if assessment is None else assessment.final
+    scale = np.concatenate([estimates, errors])  # the same colours in both maps
+    drawn = {"uncertainty_map": figures.uncertainty_map(space, grid, estimates, mus, n_initial, scale=scale)}
     if assessment is not None:
-        drawn["error_map"] = figures.error_map(space, assessment.mu, assessment.final, mus, n_initial)
+        drawn["error_map"] = figures.error_map(space, assessment.mu, errors, mus, n_initial, scale=scale)
+        ratios = error_over_estimate(surrogate, assessment)
+        drawn["ratio_map"] = figures.ratio_map(space, assessment.mu, ratios, mus, n_initial)
     return drawn
 
 

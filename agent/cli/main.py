@@ -6,12 +6,13 @@ Slow imports are inside functions, so that help and usage errors are shown at on
 import gc
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from mlasdi.agent.cli.configuration import ConfigFile, Overrides, load
+from mlasdi.agent.cli.progress_commands import add_progress_commands
 from mlasdi.agent.cli.starter_commands import add_starter_commands
 from mlasdi.agent.model_commands import (
     Debug,
@@ -25,7 +26,6 @@ from mlasdi.agent.terminal import (
     FAILED,
     INTERRUPTED,
     Answer,
-    BadInput,
     WorkFailed,
     command_errors,
     print_error,
@@ -55,14 +55,8 @@ class _Commands(TyperGroup):
         sys.exit(code)
 
 
-app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
 add_starter_commands(app)
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file with the configuration.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Settings that override the file: budget.solver_runs=12"),
-]
 
 
 def main() -> None:
@@ -117,7 +111,7 @@ def run(
     """
     resume = "interrupted; run the same command again to resume"
     with command_errors(as_json, debug, interrupted=resume) as answer:
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         if dry_run:
             _answer_plan(settings, answer)
         else:
@@ -142,7 +136,7 @@ def check(
     Example: mlasdi check configs/burgers1d.yaml --corners 4
     """
     with command_errors(as_json, debug) as answer:
-        settings = _load(config, overrides)
+        settings = load(config, overrides)
         from mlasdi.agent.cli.checks import check_solver
         from mlasdi.agent.cli.tables import show_check
         from mlasdi.agent.terminal import output
@@ -154,65 +148,7 @@ def check(
             raise typer.Exit(FAILED)
 
 
-@app.command()
-def status(config: ConfigFile, overrides: Overrides = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Show the progress of a campaign.
-
-    Shows points, rounds, times, failures, the last error estimate, and whether the campaign has ended.
-
-    Example: mlasdi status configs/burgers1d.yaml
-    """
-    with command_errors(as_json, debug) as answer:
-        settings = _load(config, overrides)
-        from mlasdi.agent.cli.tables import show_status
-        from mlasdi.agent.records import LedgerError
-        from mlasdi.agent.report import campaign_status
-        from mlasdi.agent.terminal import output
-
-        try:
-            found = campaign_status(settings)
-        except LedgerError as error:
-            raise WorkFailed(str(error)) from error
-        answer(found, lambda: show_status(output(), found))
-
-
-@app.command()
-def report(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(help="HTML file to write; by default report.html in the campaign's folder.")
-    ] = None,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Write the report of a campaign, finished or running, as one HTML file that needs no network.
-
-    Shows errors and uncertainty over the box, truth and prediction, stages, cost and solves.
-
-    Example: mlasdi report configs/burgers1d.yaml --out burgers1d.html
-    """
-    with command_errors(as_json, debug) as answer:
-        settings = _load(config, overrides)
-        if out is not None and not out.parent.is_dir():
-            raise BadInput(f"--out {out}: there is no folder {out.parent}")
-        if out is not None and out.is_dir():
-            raise BadInput(f"--out {out}: that is a folder; name a file in it")
-        from mlasdi.agent.records import LedgerError
-        from mlasdi.agent.report import NothingToReport, write_html_report
-        from mlasdi.surrogate import SurrogateError
-
-        try:
-            page = write_html_report(settings, out)
-        except NothingToReport as error:
-            raise WorkFailed(f"{error}; start it with: mlasdi run {config}") from error
-        except (LedgerError, SurrogateError) as error:
-            raise WorkFailed(str(error)) from error
-        found = {"campaign": settings.name, "file": str(page), "bytes": page.stat().st_size}
-        answer(found, lambda: typer.echo(str(page)))
-
-
-for add_commands in (add_registry_commands, add_prediction_commands, add_analysis_commands):
+for add_commands in (add_progress_commands, add_registry_commands, add_prediction_commands, add_analysis_commands):
     add_commands(app)
 
 
@@ -251,12 +187,3 @@ def _answer_plan(settings: "Config", answer: Answer) -> None:
     doubts = concerns(settings, plan)
     found = asdict(plan) | {"concerns": [asdict(doubt) for doubt in doubts]}
     answer(found, lambda: show_plan(output(), plan, doubts))
-
-
-def _load(path: Path, overrides: list[str] | None) -> "Config":
-    from mlasdi.agent.config import ConfigError, load_config
-
-    try:
-        return load_config(path, overrides or ())
-    except ConfigError as error:
-        raise BadInput(str(error)) from error

@@ -21,7 +21,11 @@ def add_starter_commands(app: typer.Typer) -> None:
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the campaign: letters, digits, underscores.")],
     solver: Annotated[
-        str, typer.Option(help="callable: a Python function; command: any program; data-set: existing runs.")
+        str,
+        typer.Option(
+            help="callable: a Python function; scalars: one that returns numbers; command: any program; data-set: "
+            "existing runs."
+        ),
     ] = "callable",
     folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("."),
     as_json: Json = False,

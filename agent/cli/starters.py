@@ -10,7 +10,7 @@ from mlasdi.agent.text import dump_yaml
 from mlasdi.solvers import TabulatedModel, build_solver
 from mlasdi.solvers.formats import contents_of, guessed_options
 
-SolverKind = Literal["callable", "command", "data-set"]
+SolverKind = Literal["callable", "scalars", "command", "data-set"]
 SOLVER_KINDS: tuple[SolverKind, ...] = get_args(SolverKind)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -13,7 +13,7 @@ from rich.table import Table
 from mlasdi.agent.config import StopReason
 from mlasdi.agent.report import answer
 from mlasdi.agent.terminal import print_facts
-from mlasdi.agent.text import percent, point, seconds, size
+from mlasdi.agent.text import counted, percent, point, seconds, short, size
 
 if TYPE_CHECKING:  # both import torch, which lists of models do not need
     from mlasdi.agent.cli.plan import Plan
@@ -50,7 +50,7 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
     if is_validated:
         facts |= {
             "validated error": f"max {percent(report['max_relative_error'])}, "
-            f"mean {percent(report['mean_relative_error'])}, at {report['validation_runs']} points",
+            f"mean {percent(report['mean_relative_error'])}, at {counted(report['validation_runs'], 'point')}",
             "coverage of 90 % band": percent(report["coverage"]),
         }
     if len(report.get("outputs", ())) > 1:
@@ -60,11 +60,13 @@ def show_report(console: Console, report: Mapping[str, Any], example: Mapping[st
         )
     if report.get("error_split"):  # absent in reports of earlier versions
         facts["mean error, by part"] = _split(report["error_split"][-1])
+    if report.get("scaling_laws"):  # absent in reports of earlier versions
+        facts["aligned by"] = "; ".join(f"{what} {law}" for what, law in report["scaling_laws"].items())
     failed = f", {report['failed_runs']} of them failed" if report["failed_runs"] else ""
     reused = report.get("reused_runs", 0)  # absent in reports of earlier versions
-    failed += f", {reused} solutions found solved" if reused else ""
+    failed += f", {counted(reused, 'solution')} found solved" if reused else ""
     facts |= {
-        "solver runs": f"{report['solver_runs']}{failed}, in {report['rounds']} rounds",
+        "solver runs": f"{report['solver_runs']}{failed}, in {counted(report['rounds'], 'round')}",
         "stopped because": _REASONS.get(report["stop_reason"], report["stop_reason"]),
         "time": _by_activity(report["seconds"]),
     }
@@ -107,7 +109,7 @@ def show_plan(console: Console, plan: "Plan", concerns: "Sequence[Finding]") -> 
         "rounds": str(plan.rounds),
     }
     if plan.solver_runs_done:
-        facts["already done"] = f"{plan.solver_runs_done} solver runs, which are not repeated"
+        facts["already done"] = f"{counted(plan.solver_runs_done, 'solver run')}; none is repeated"
     print_facts(console, facts | _cost(plan))
     _print_findings(console, [asdict(concern) for concern in concerns])
 
@@ -132,12 +134,13 @@ def _cost(plan: "Plan") -> dict[str, str]:
     """The cost of solves, and the feasible share of the box if it has constraints."""
     feasible = {"feasible": f"{percent(plan.feasible_share)} of the box"} if plan.feasible_share < 1 else {}
     return feasible | {
-        "one trajectory": f"{plan.n_time} times, {plan.n_state} state values, {size(plan.trajectory_bytes)}",
+        "one trajectory": f"{counted(plan.n_time, 'time')}, {counted(plan.n_state, 'state value')}, "
+        f"{size(plan.trajectory_bytes)}",
         "one solve": seconds(plan.solve_s),
         "training solves": f"{plan.solver_runs}, {seconds(plan.training_solves_s)} one after the other",
         "validation solves": f"{plan.validation_solves}, {seconds(plan.validation_solves_s)} one after the other",
         "all solves": f"about {seconds(plan.wall_s)} with up to {plan.parallel_solves} in parallel, without training",
-        "core-hours of solves": f"{plan.core_hours:.2g}",
+        "core-hours of solves": short(plan.core_hours, 2),
         "disk for snapshots": size(plan.disk_bytes),
         "memory for training": size(plan.memory_bytes),
         "folder": plan.folder,
@@ -170,9 +173,10 @@ def show_status(console: Console, found: Mapping[str, Any]) -> None:
 
 def _print_findings(console: Console, findings: Sequence[Mapping[str, str]], style: str = "yellow") -> None:
     """Problems and warnings with their remedies."""
+    soft = not console.is_terminal  # in files, lines are not broken
     for finding in findings:
-        console.print(f"  {finding['kind']}: {finding['message']}", style=style, soft_wrap=True)
-        console.print(f"    try {finding['remedy']}", soft_wrap=True)
+        console.print(f"  {finding['kind']}: {finding['message']}", style=style, soft_wrap=soft)
+        console.print(f"    try {finding['remedy']}", soft_wrap=soft)
 
 
 def _split(parts: Mapping[str, float | None]) -> str:

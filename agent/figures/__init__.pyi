@@ -7,6 +7,7 @@ from .curves import training_loss as training_loss
 from .fields import Comparison as Comparison
 from .fields import worst_point as worst_point
 from .parameter_maps import error_map as error_map
+from .parameter_maps import ratio_map as ratio_map
 from .parameter_maps import uncertainty_map as uncertainty_map
 from .style import ACTIVITY_COLOURS as ACTIVITY_COLOURS
 from .style import MAGNITUDE as MAGNITUDE

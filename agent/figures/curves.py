@@ -5,6 +5,7 @@ readers. Errors are given as fractions and shown in per cent.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 
 import numpy as np
 from jaxtyping import Float
@@ -116,10 +117,14 @@ def latent_trajectories(
         if latent >= n_shown:
             axes.set_axis_off()
             continue
-        for curve, spread, label, colour in zip(mean, std, labels, line_colours(len(mean)), strict=True):
+        # Dashes, too: where all curves are alike, the one drawn last would cover the others.
+        styles = cycle(("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2))))
+        for curve, spread, label, colour, dash in zip(
+            mean, std, labels, line_colours(len(mean)), islice(styles, len(mean)), strict=True
+        ):
             centre, band = curve[:, latent], 2 * spread[:, latent]
             axes.fill_between(t, centre - band, centre + band, color=colour, alpha=0.25, lw=0)
-            axes.plot(t, centre, color=colour, label=label)
+            axes.plot(t, centre, color=colour, ls=dash, label=label)
         axes.set(ylabel=f"$z_{{{latent + 1}}}$", xlim=(t[0], t[-1]))
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid.ravel()[:n_shown][-n_columns:]:  # the lowest panel of each column

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from mlasdi.agent.figures.style import (
     CHOSEN_COLOUR,
+    DIFFERENCE,
     INITIAL_COLOUR,
     MAGNITUDE,
     OKABE_ITO,
@@ -29,6 +30,7 @@ from mlasdi.agent.figures.style import (
     point_text,
     styled,
 )
+from mlasdi.agent.text import short
 from mlasdi.solvers import ParameterSpace
 
 # A corner plot of four parameters has six panels; more would be too small to read.
@@ -42,23 +44,33 @@ class _Map:
 
     Attributes:
         mu: points `[n, n_params]` at which the error is known, in physical units.
-        percent: the error there, in per cent.
+        values: the error there, in per cent, or a ratio.
         solved: training points; the first `n_initial` are the initial design.
-        label: name of the error.
+        label: name of the values, with their unit.
+        norm: colour scale.
+        is_ratio: whether the values are ratios, for which 1 is in the middle of the colour scale.
     """
 
     space: ParameterSpace
     mu: Float[np.ndarray, "n n_params"]
-    percent: Float[np.ndarray, " n"]
+    values: Float[np.ndarray, " n"]
     solved: Float[np.ndarray, "point n_params"]
     n_initial: int
     label: str
+    norm: Normalize
+    is_ratio: bool = False
 
     @property
     def worst(self) -> int | None:
         """Index of the largest finite value."""
-        finite = np.isfinite(self.percent)
-        return int(np.nanargmax(np.where(finite, self.percent, np.nan))) if finite.any() else None
+        finite = np.isfinite(self.values)
+        return int(np.nanargmax(np.where(finite, self.values, np.nan))) if finite.any() else None
+
+    @property
+    def worst_text(self) -> str:
+        assert self.worst is not None
+        value = float(self.values[self.worst])
+        return short(value) + ("" if self.is_ratio else " %")  # the unit of the axis
 
 
 @styled
@@ -70,6 +82,7 @@ def error_map(
     n_initial: int,
     *,
     label: str = "max relative error",
+    scale: Float[np.ndarray, " k"] | None = None,
 ) -> Figure:
     """Error over the parameter box.
 
@@ -84,9 +97,10 @@ def error_map(
         errors: as fractions.
         solved: training points in the order in which they were chosen; the first `n_initial` are the initial design.
         label: name of the error.
+        scale: all errors that the colour scale is made for, so that several maps can be compared; None for `errors`.
     """
-    shown = _Map(space, mu, 100 * errors, solved, n_initial, label)
-    return _curve(shown) if space.n_params == 1 else _corner_plot(shown)
+    norm = magnitude_norm(100 * (errors if scale is None else scale))
+    return _drawn(_Map(space, mu, 100 * errors, solved, n_initial, f"{label} [%]", norm))
 
 
 def uncertainty_map(
@@ -97,27 +111,47 @@ def uncertainty_map(
     n_initial: int,
     *,
     label: str = "estimated relative error",
+    scale: Float[np.ndarray, " k"] | None = None,
 ) -> Figure:
     """The surrogate's own estimate of its error over the parameter box, drawn as `error_map` draws the error."""
-    return error_map(space, mu, errors, solved, n_initial, label=label)
+    return error_map(space, mu, errors, solved, n_initial, label=label, scale=scale)
+
+
+@styled
+def ratio_map(
+    space: ParameterSpace,
+    mu: Float[np.ndarray, "n n_params"],
+    ratios: Float[np.ndarray, " n"],
+    solved: Float[np.ndarray, "point n_params"],
+    n_initial: int,
+) -> Figure:
+    """Error over its estimate, drawn as `error_map` draws the error: above 1, the estimate is too small."""
+    found = ratios[np.isfinite(ratios) & (ratios > 0)]
+    most = float(np.clip(np.abs(np.log10(found)).max(initial=0.0), np.log10(2), 2))
+    norm = LogNorm(10**-most, 10**most)
+    return _drawn(_Map(space, mu, ratios, solved, n_initial, "error over estimate", norm, is_ratio=True))
+
+
+def _drawn(shown: _Map) -> Figure:
+    return _curve(shown) if shown.space.n_params == 1 else _corner_plot(shown)
 
 
 def _curve(shown: _Map) -> Figure:
     """Error against the only parameter, and below it an axis with the solved points."""
-    mu, percent, solved, worst = shown.mu, shown.percent, shown.solved, shown.worst
+    mu, values, solved, worst = shown.mu, shown.values, shown.solved, shown.worst
     figure = new_figure(3.8)
     axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     order = np.argsort(mu[:, 0])
-    axes.plot(mu[order, 0], percent[order], color=OKABE_ITO[0], marker="." if len(mu) < 60 else None)
-    for value in solved[:, 0]:
-        axes.axvline(value, color="0.8", lw=0.8, zorder=0)
-    if isinstance(magnitude_norm(percent), LogNorm):
-        log_error_axis(axes, percent)
+    axes.plot(mu[order, 0], values[order], color=OKABE_ITO[0], marker="." if len(mu) < 60 else None)
+    for at in solved[:, 0]:
+        axes.axvline(at, color="0.8", lw=0.8, zorder=0)
+    if isinstance(shown.norm, LogNorm):
+        log_error_axis(axes, np.array([shown.norm.vmin, shown.norm.vmax, *values]))
     else:
-        axes.set_ylim(0, 1.1 * (magnitude_norm(percent).vmax or 1.0))
+        axes.set_ylim(0, 1.1 * (shown.norm.vmax or 1.0))
     if worst is not None:
-        axes.plot(mu[worst, 0], percent[worst], **_WORST)
-    axes.set_ylabel(f"{shown.label} [%]")
+        axes.plot(mu[worst, 0], values[worst], **_WORST)
+    axes.set_ylabel(shown.label)
     axes.spines[["top", "right"]].set_visible(False)
     strip.set(yticks=[], ylim=(0, 1))
     strip.spines[["top", "left", "right"]].set_visible(False)
@@ -131,24 +165,23 @@ def _curve(shown: _Map) -> Figure:
 
 def _corner_plot(shown: _Map) -> Figure:
     """A map for each pair of parameters, in the lower triangle of a square of panels."""
-    space, percent, worst = shown.space, shown.percent, shown.worst
+    space, norm, worst = shown.space, shown.norm, shown.worst
     parameters = _most_influential(shown)
     n = len(parameters) - 1
     figure = new_figure(*((4.9, WIDTH) if n == 1 else (6.2, 7.0)))
     grid = figure.subplots(n, n, sharex="col", sharey="row", squeeze=False)
-    norm = magnitude_norm(percent)
     panels = []
     for row, y in enumerate(parameters[1:]):
         for column, x in enumerate(parameters[:-1]):
             if column > row:
                 grid[row, column].set_axis_off()
                 continue
-            _panel(grid[row, column], shown, (x, y), norm)
+            _panel(grid[row, column], shown, (x, y))
             panels.append((grid[row, column], (x, y)))
             grid[row, column].label_outer()
-    scale = ScalarMappable(norm, MAGNITUDE)
-    below = bool((percent < (norm.vmin or 0.0)).any())
-    bar_label = f"{shown.label} [%]" + ("" if space.n_params == 2 else ", largest over the other parameters")
+    scale = ScalarMappable(norm, DIFFERENCE if shown.is_ratio else MAGNITUDE)
+    below = bool((shown.values < (norm.vmin or 0.0)).any())
+    bar_label = shown.label + ("" if space.n_params == 2 else ", largest over the other parameters")
     magnitude_bar(figure, scale, list(grid.ravel()), bar_label, below=below)
     _describe(figure, shown, within=grid[0, -1] if n > 1 else None)
     figure.draw_without_rendering()
@@ -158,13 +191,14 @@ def _corner_plot(shown: _Map) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, shown: _Map, pair: tuple[int, int], norm: Normalize) -> None:
+def _panel(axes: Axes, shown: _Map, pair: tuple[int, int]) -> None:
     """One map: the largest error over all parameters other than `pair`."""
     space, (x, y) = shown.space, pair
-    values = np.where(np.isfinite(shown.percent), shown.percent, np.nan)
+    values = np.where(np.isfinite(shown.values), shown.values, np.nan)
     *edges, image = _image(space.to_unit(shown.mu)[:, pair], values, projected=space.n_params > 2)
     physical = [_from_unit(space, index, along) for index, along in zip(pair, edges, strict=True)]
-    axes.pcolormesh(*physical, image.T, norm=norm, cmap=MAGNITUDE, rasterized=True)
+    colours = DIFFERENCE if shown.is_ratio else MAGNITUDE
+    axes.pcolormesh(*physical, image.T, norm=shown.norm, cmap=colours, rasterized=True)
     margin = 0.05 if min(space.n_params, MAX_SHOWN) == 2 else 0.09
     _scale_axis(axes, space, x, "x", margin)
     _scale_axis(axes, space, y, "y", margin)
@@ -201,16 +235,16 @@ def _image(
 
 def _most_influential(shown: _Map) -> list[int]:
     """At most `MAX_SHOWN` parameters, in their order: those along which the largest error varies most."""
-    space, mu, percent = shown.space, shown.mu, shown.percent
+    space, mu, values = shown.space, shown.mu, shown.values
     if space.n_params <= MAX_SHOWN:
         return list(range(space.n_params))
-    finite = np.isfinite(percent)
+    finite = np.isfinite(values)
     n_bins = int(np.clip(finite.sum() / 8, 1, 8))
     bins = np.clip((space.to_unit(mu[finite]) * n_bins).astype(int), 0, n_bins - 1)
     variation = []
     for along in bins.T:
         largest = np.full(n_bins, np.nan)
-        np.fmax.at(largest, along, percent[finite])
+        np.fmax.at(largest, along, values[finite])
         variation.append(np.nanmax(largest) - np.nanmin(largest) if finite.any() else 0.0)
     return sorted(np.argsort(variation)[::-1][:MAX_SHOWN].tolist())
 
@@ -248,7 +282,7 @@ def _describe(figure: Figure, shown: _Map, within: Axes | None = None) -> None:
     if worst is not None:
         entries.append(Line2D([], [], **_WORST, label="largest value"))
         place = point_text(shown.space, shown.mu[worst])
-        figure.suptitle(textwrap.fill(f"largest: {shown.percent[worst]:.3g} % at {place}", 95), ha="center")
+        figure.suptitle(textwrap.fill(f"largest: {shown.worst_text} at {place}", 95), ha="center")
     if within is not None:
         within.legend(handles=entries, loc="center")
     elif entries:

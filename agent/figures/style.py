@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from mlasdi.agent.records import CHOOSE, SOLVE, TRAIN, VALIDATE, WASTED
+from mlasdi.agent.records import ASSESS, CHOOSE, PUBLISH, SOLVE, TRAIN, VALIDATE, WASTED
 from mlasdi.prediction import NotebookFigure
 from mlasdi.solvers import ParameterSpace
 from mlasdi.solvers.storage import atomic_write
@@ -32,6 +32,8 @@ ACTIVITY_COLOURS = {
     VALIDATE: OKABE_ITO[5],
     TRAIN: OKABE_ITO[4],
     CHOOSE: OKABE_ITO[2],
+    ASSESS: OKABE_ITO[3],
+    PUBLISH: "#999999",
     WASTED: OKABE_ITO[1],
 }
 
@@ -76,9 +78,10 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG and return its path; the folder is made if it is missing."""
-    with atomic_write(Path(path)) as partial:
-        figure.savefig(partial, format="png", dpi=DPI)
+    """Write a figure as PNG, SVG or PDF, by the ending of the path, which is returned; a missing folder is made."""
+    # Text stays text in PDF (publishers refuse fonts of type 3).
+    with atomic_write(Path(path)) as partial, matplotlib.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(partial, format=Path(path).suffix[1:], dpi=DPI)
     return Path(path)
 
 

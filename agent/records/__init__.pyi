@@ -1,7 +1,9 @@
 from .activity_log import RUN as RUN
 from .activity_log import Heartbeat as Heartbeat
 from .checkpoints import Checkpoints as Checkpoints
+from .cost_accounting import ASSESS as ASSESS
 from .cost_accounting import CHOOSE as CHOOSE
+from .cost_accounting import PUBLISH as PUBLISH
 from .cost_accounting import SOLVE as SOLVE
 from .cost_accounting import TRAIN as TRAIN
 from .cost_accounting import UNKNOWN as UNKNOWN

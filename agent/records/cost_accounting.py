@@ -10,6 +10,9 @@ from mlasdi.agent.records.schema import Activity
 
 # Activities of workers: successful solves for training and for validation, other solves, trainings, choices of points.
 SOLVE, VALIDATE, WASTED, TRAIN, CHOOSE = "solve", "validate", "failed or cut off", "train", "choose"
+# Activities of the agent itself; it trains and chooses, too, where workers do not.
+ASSESS, PUBLISH = "assess", "publish"
+_OF_AGENT = {"acquire": CHOOSE, ASSESS: ASSESS, PUBLISH: PUBLISH}
 # Worker of interrupted attempts and of lost tasks, whose process is not known.
 UNKNOWN = "unknown"
 
@@ -37,12 +40,19 @@ class Span:
         return self.worker.rpartition(":")[0] or self.worker
 
 
-def spans(ledger: Ledger) -> list[Span]:
-    """Activities of all workers, in the order in which they began; without solves that were found in the store."""
+def spans(ledger: Ledger, *, of_agent: bool = False) -> list[Span]:
+    """Activities of all workers, in the order in which they began; without solves that were found in the store.
+
+    Args:
+        of_agent: with the agent's own activities, for charts: it chooses points, assesses models and publishes them.
+    """
     purposes: dict[int, Purpose] = {point.id: point.purpose for point in ledger.points()}
     activities = ledger.activity_log.activities()
     found = [_of_attempt(attempt, purposes[attempt.point_id]) for attempt in ledger.attempts() if not attempt.cached]
     found += [_of_activity(one) for one in activities if one.activity == TRAIN or one.worker]
+    if of_agent:
+        own = [one for one in activities if one.activity in _OF_AGENT and not one.worker]
+        found += [replace(_of_activity(one), activity=_OF_AGENT[one.activity]) for one in own]
     origin = min((one.start_s for one in found), default=0.0)
     origin = min([origin, *(activity.started_at for activity in activities)])
     shifted = [replace(one, start_s=one.start_s - origin, end_s=one.end_s - origin) for one in found]

@@ -260,6 +260,23 @@ class Ledger:
         """The last round in which a step is finished; -1 if there is none."""
         return self._file.value("SELECT ifnull(max(round), -1) FROM steps WHERE step = ?", (step,))
 
+    def round_times(self, round: int) -> tuple[float, float] | None:
+        """Unix seconds at which a round began and at which its model was assessed; None before it was.
+
+        A round begins where the one before ends, or where the campaign was started or resumed since.
+        """
+        ended_at = self._file.rows("SELECT completed_at FROM steps WHERE round = ? AND step = 'assess'", (round,))
+        if not ended_at:
+            return None
+        query = (
+            "SELECT max(began_at) AS began_at FROM ("
+            " SELECT completed_at AS began_at FROM steps WHERE round = ? - 1 AND step IN ('assess', 'publish')"
+            " UNION ALL SELECT started_at FROM activities WHERE activity = 'run')"
+            " WHERE began_at <= (SELECT min(completed_at) FROM steps WHERE round = ?)"
+        )
+        began_at = self._file.value(query, (round, round))
+        return (ended_at[0]["completed_at"] if began_at is None else began_at), ended_at[0]["completed_at"]
+
     def seconds(self) -> dict[str, float]:
         """Seconds of the agent's process so far, by activity, summed over all runs of the campaign."""
         return self.activity_log.seconds()

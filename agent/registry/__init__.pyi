@@ -6,6 +6,8 @@ from .curation import tag as tag
 from .registry import ModelVersionInfo as ModelVersionInfo
 from .registry import find as find
 from .registry import resolve as resolve
+from .runs import RoundFacts as RoundFacts
+from .runs import TrainingSet as TrainingSet
 from .runs import Undelivered as Undelivered
 from .runs import delivering as delivering
 from .tracking import Tracker as Tracker

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 
+from mlasdi.agent.text import counted, percent
 from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import describe_dynamics
@@ -22,7 +23,7 @@ def model_card(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
     name = surrogate.info.get("campaign", tags.get("problem", "surrogate"))
     sections = [
         f"# {name}\n\nA surrogate model of `{tags.get('problem', 'a solver')}`: it predicts whole trajectories with "
-        "standard deviations from the parameters.",
+        f"standard deviations from the parameters. {_accuracy(surrogate, tags)}",
         "## Domain\n\n" + _box(surrogate),
         "## What it predicts\n\n" + _state(surrogate),
         "## Accuracy\n\n" + _errors(surrogate, tags),
@@ -33,6 +34,15 @@ def model_card(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
         "errors, on average over the state.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _accuracy(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
+    """How good it is, in a sentence."""
+    estimate = surrogate.error_estimate
+    begin = f"It is trained on {counted(int(tags['solver_runs']), 'solver run')}. " if "solver_runs" in tags else ""
+    known = "is not known yet" if estimate is None else f"is estimated to be {percent(estimate)} at most"
+    checked = f"; at validation points it is {_percent(tags['max_error'])} at most" if "max_error" in tags else ""
+    return f"{begin}Its error {known}{checked}."
 
 
 def _box(surrogate: Surrogate) -> str:
@@ -125,4 +135,4 @@ def _origin(surrogate: Surrogate, tags: Mapping[str, str]) -> str:
 
 
 def _percent(fraction: float | str | None) -> str:
-    return "unknown" if fraction is None else f"{100 * float(fraction):.3g} %"
+    return percent(None if fraction is None else float(fraction))

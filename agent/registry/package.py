@@ -92,11 +92,11 @@ def save_model(
         artifacts={SURROGATE: str(surrogate_folder)},
         code_paths=[str(Path(code.origin).parent)],
         pip_requirements=[f"{name}=={version}" for name, version in packages().items()],
-        signature=_signature(len(box)),
+        signature=_signature(list(box)),
         metadata=_metadata(list(box)),
         mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
     )
-    _add_example(path, [[0.5 * (low + high) for low, high in box.values()]])
+    _add_example(path, list(box), [0.5 * (low + high) for low, high in box.values()])
     documents.write(path)
 
 
@@ -111,12 +111,13 @@ def _metadata(inputs: list[str]) -> dict[str, Any]:
     }
 
 
-def _signature(n_params: int) -> "ModelSignature":
+def _signature(inputs: list[str]) -> "ModelSignature":
+    """A column for each parameter: MLflow would take the columns of a table for those of a tensor in any order."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float64), (-1, n_params))]),
+        inputs=Schema([ColSpec("double", name) for name in inputs]),
         # Quantiles and samples have one more axis, which a signature cannot describe; `output_axes` does.
         outputs=Schema([TensorSpec(np.dtype(np.float64), (-1, -1, -1))]),
         params=ParamSchema(
@@ -133,7 +134,7 @@ def _signature(n_params: int) -> "ModelSignature":
     )
 
 
-def _add_example(path: Path, example: list[list[float]]) -> None:
+def _add_example(path: Path, inputs: list[str], example: list[float]) -> None:
     """Add an input example to the model's description.
 
     MLflow's own way also loads the model and predicts to check the example, which takes most of the time of a
@@ -142,8 +143,11 @@ def _add_example(path: Path, example: list[list[float]]) -> None:
     from mlflow.models import Model
 
     name, serving = "input_example.json", "serving_input_example.json"
-    (path / name).write_text(json.dumps(example))
-    (path / serving).write_text(json.dumps({"inputs": example}))
+    table = {"columns": inputs, "data": [example]}
+    (path / name).write_text(json.dumps(table))
+    (path / serving).write_text(json.dumps({"dataframe_split": table}))
     model = Model.load(str(path))
-    model.saved_input_example_info = {"artifact_path": name, "serving_input_path": serving, "type": "ndarray"}
+    model.saved_input_example_info = {
+        "artifact_path": name, "serving_input_path": serving, "type": "dataframe", "pandas_orient": "split"
+    }  # fmt: skip
     model.save(str(path / "MLmodel"))

@@ -28,7 +28,8 @@ class SurrogateModel(PythonModel):
         """Predict trajectories.
 
         Args:
-            model_input: parameters `[n_mu, n_params]`, float64; the model's metadata names the columns in `inputs`.
+            model_input: a table with a column for each parameter, by name; or, where the model is unwrapped from MLflow
+                (`unwrap_python_model`), an array `[n_mu, n_params]` in the order of the model's metadata, `inputs`.
             params: `output`: `"mean"` (default), `"std"`, `"quantiles"` or `"samples"`; `quantiles`: levels between 0
                 and 1, and `n_samples`, either of which implies its output; `seed` of the samples; `times` (default:
                 those of training); `n_stages`: number of stages in the mean (default: all); `extrapolate`: whether
@@ -45,6 +46,8 @@ class SurrogateModel(PythonModel):
             ExtrapolationWarning: outside the trained ranges, with `extrapolate`.
         """
         params = params or {}
+        names = [parameter.name for parameter in self.surrogate.space.parameters]
+        model_input = np.asarray(model_input[names] if hasattr(model_input, "columns") else model_input, np.float64)
         levels, n_samples = list(_given(params, "quantiles", ())), _given(params, "n_samples", 0)
         times = list(_given(params, "times", ())) or None
         output = _output(_given(params, "output", "mean"), bool(levels), bool(n_samples))

@@ -1,7 +1,9 @@
 """Finds MLflow runs by tags, and logs to them within MLflow's limits."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlasdi.agent.execution import is_disk_full
@@ -10,7 +12,59 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_MAX_BATCH, _MAX_PARAM_BATCH, _MAX_PARAM_LENGTH = 500, 100, 6000
+_MAX_BATCH, _MAX_PARAM_BATCH, _MAX_PARAM_LENGTH, _MAX_TAG_LENGTH, _MAX_DIGEST = 500, 100, 6000, 5000, 36
+# The experiments page of MLflow shows training runs with charts; without this tag it asks, or shows traces of agents.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+DESCRIPTION_TAG = "mlflow.note.content"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The solutions on which a surrogate was trained, as MLflow shows a dataset.
+
+    Attributes:
+        digest: identifies the solutions.
+        source: folder or URL of their store.
+        parameters: names of the parameters.
+        n_solutions, n_state: number of solutions, and of values at each time.
+    """
+
+    name: str
+    digest: str
+    source: str
+    parameters: Sequence[str]
+    n_solutions: int
+    n_state: int
+
+    def log(self, client: "MlflowClient", run_id: str) -> None:
+        """Log it as an input of a run; a repeated call changes nothing."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        scheme, has_scheme, _ = self.source.partition("://")
+        columns = [{"type": "double", "name": name, "required": True} for name in self.parameters]
+        profile = {"solutions": self.n_solutions, "values_at_each_time": self.n_state}
+        found = Dataset(
+            self.name,
+            self.digest[:_MAX_DIGEST],
+            scheme if has_scheme else "local",
+            json.dumps({"uri": self.source}),
+            schema=json.dumps({"mlflow_colspec": columns}),
+            profile=json.dumps(profile),
+        )
+        client.log_inputs(run_id, [DatasetInput(found, [InputTag("mlflow.data.context", "training")])])
+
+
+@dataclass(frozen=True)
+class RoundFacts:
+    """When a round took place, and on what its model was trained.
+
+    Attributes:
+        began_at, ended_at: unix seconds; None for the time of the call.
+    """
+
+    began_at: float | None = None
+    ended_at: float | None = None
+    training_set: TrainingSet | None = None
 
 
 class Undelivered(Exception):
@@ -89,3 +143,20 @@ def log_metrics(
     values = [Metric(name, float(value), timestamp, step) for name, value in metrics.items()]
     for i in range(0, len(values), _MAX_BATCH):
         client.log_batch(run_id, metrics=values[i : i + _MAX_BATCH])
+
+
+def origin_tags() -> dict[str, str]:
+    """Who runs which program, as MLflow itself would tag a run: user, script and, in a repository, its commit."""
+    from mlflow.tracking.context.registry import resolve_tags
+
+    return dict(resolve_tags())
+
+
+def describe(client: "MlflowClient", run_id: str, text: str) -> None:
+    """Set the description of a run, in Markdown."""
+    if text:
+        client.set_tag(run_id, DESCRIPTION_TAG, text[:_MAX_TAG_LENGTH])
+
+
+def milliseconds(unix_s: float | None) -> int | None:
+    return None if unix_s is None else round(1000 * unix_s)

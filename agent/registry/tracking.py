@@ -5,26 +5,28 @@ Every call can be repeated: after a kill, the resumed campaign logs the interrup
 
 import json
 import shlex
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG, champion_of, promote_if_better
-from mlasdi.agent.registry.package import Documents, packages, save_model
+from mlasdi.agent.registry.package import Documents
 from mlasdi.agent.registry.runs import (
+    EXPERIMENT_TAGS,
+    RoundFacts,
     Undelivered,
+    describe,
     find_run,
     has_run,
     log_metrics,
     log_params,
+    milliseconds,
+    origin_tags,
     unless_it_exists,
-    where,
 )
 from mlasdi.agent.registry.tracking_settings import TrackingSettings
+from mlasdi.agent.registry.versions import Versions
 from mlasdi.agent.tracking_store import (
-    all_pages,
     connect,
     database_file,
     is_database,
@@ -36,11 +38,10 @@ from mlasdi.surrogate import ARTIFACTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Run
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities import Run
 
 _KIND_TAG = "mlasdi.kind"
-_MAX_DESCRIPTION = 5000  # of a version, in MLflow's databases
+_NO_FACTS = RoundFacts()
 
 
 class Tracker:
@@ -62,7 +63,7 @@ class Tracker:
         self.registered_model = settings.registered_model or campaign
         self._tags = {CAMPAIGN_TAG: campaign_id, _KIND_TAG: "campaign"}
         self._artifacts = root.resolve() / ARTIFACTS
-        self._config_text = ""
+        self._config_text = self._card = ""
         self._opened: tuple[MlflowClient, str, str] | None = None
 
     @property
@@ -70,7 +71,9 @@ class Tracker:
         """How to view the results: a command for a database, an address for a server."""
         if is_database(self.uri):
             return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
-        return f"{self.uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
+        # MLflow's pages are those of language models otherwise, until its user has chosen "Model training" once.
+        run = f"#/experiments/{self._experiment_id}/runs/{self.run_id}?workflowType=machine_learning"
+        return f"{self.uri.rstrip('/')}/{run}"
 
     @property
     def run_id(self) -> str:
@@ -84,6 +87,10 @@ class Tracker:
     @property
     def _experiment_id(self) -> str:
         return self._session[1]
+
+    @property
+    def _versions(self) -> Versions:
+        return Versions(self._client, self._experiment_id, self.registered_model, self.campaign_id)
 
     @property
     def _session(self) -> "tuple[MlflowClient, str, str]":
@@ -106,18 +113,20 @@ class Tracker:
         return experiment is None or not has_run(client, experiment.experiment_id, self._tags)
 
     @quiet()
-    def start(self, config_text: str, params: Mapping[str, Any]) -> str:
+    def start(self, config_text: str, params: Mapping[str, Any], description: str = "") -> str:
         """Open the campaign's run, or reopen an existing one, and return its id.
 
         Args:
             config_text: the validated configuration, saved as the artifact `config.yaml`.
             params: nested settings, logged with dotted names. MLflow keeps the first value of each parameter.
+            description: of a new run, in Markdown.
         """
         client = connect(self.uri)
         experiment_id = self._open_experiment(client)
         run = find_run(client, experiment_id, self._tags)
         if run is None:
-            run = client.create_run(experiment_id, tags=self._tags, run_name=self.campaign)
+            run = client.create_run(experiment_id, tags={**origin_tags(), **self._tags}, run_name=self.campaign)
+            describe(client, run.info.run_id, description)
         elif run.info.status != "RUNNING":
             client.update_run(run.info.run_id, status="RUNNING")
         log_params(client, run, params)
@@ -128,29 +137,41 @@ class Tracker:
 
     @quiet()
     def log_round(
-        self, round: int, metrics: Mapping[str, float], params: Mapping[str, Any], artifacts: Sequence[Path]
+        self,
+        round: int,
+        metrics: Mapping[str, float],
+        params: Mapping[str, Any],
+        artifacts: Sequence[Path],
+        facts: RoundFacts = _NO_FACTS,
     ) -> str:
         """Log one round as a run nested in the campaign's, and return its id.
 
-        The metrics are also logged to the campaign's run, with the round as their step. A complete round is not
-        changed; an incomplete one is completed and keeps the values it has.
+        The metrics, and the round's number, are also logged to the campaign's run. Their step is the number of solver
+        runs, if that is among them, else the round. A complete round is not changed; an incomplete one is completed and
+        keeps the values it has.
 
         Args:
             artifacts: files or folders, logged under their own names.
+            facts: when the round took place, and its training set.
         """
-        run = self._round_run(round)
+        run = self._round_run(round, facts)
         run_id = run.info.run_id
         if run.info.status == "FINISHED":
             return run_id
         log_params(self._client, run, params)
         for path in artifacts:
             self._client.log_artifact(run_id, str(path))
+        if facts.training_set is not None:
+            facts.training_set.log(self._client, run_id)
         # MLflow keeps all values of an interrupted call, but equal values with equal times count once. Therefore the
-        # time is that of the run's creation.
+        # time is one that a repeated call gives, too.
+        ended_at = milliseconds(facts.ended_at)
+        when = run.info.start_time if ended_at is None else ended_at
         metrics = {**metrics, **run.data.metrics}
-        for target in (run_id, self.run_id):
-            log_metrics(self._client, target, metrics, step=round, timestamp=run.info.start_time)
-        self._client.set_terminated(run_id)
+        step = int(metrics.get("solver_runs", round))
+        for target, logged in ((run_id, metrics), (self.run_id, {**metrics, "round": round})):
+            log_metrics(self._client, target, logged, step=step, timestamp=when)
+        self._client.set_terminated(run_id, end_time=ended_at)
         return run_id
 
     @quiet()
@@ -182,12 +203,18 @@ class Tracker:
         """
         if "parameter_box" not in tags:
             raise ValueError(f"version tags need 'parameter_box', got {sorted(tags)}")
-        version = self._version_of(round)
+        version = self._versions.of_round(round)
         if version is None:
-            documents = Documents(card, self._config_text, tuple(figures))
-            model = self._log_model(round, surrogate_folder, json.loads(tags["parameter_box"]), documents)
+            box, documents = json.loads(tags["parameter_box"]), Documents(card, self._config_text, tuple(figures))
+            run_id = self._round_run(round).info.run_id
+            model = self._versions.log_model(round, run_id, surrogate_folder, box, documents)
             own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
-            version = self._create_version(round, model, {**tags, **own}, card)
+            own |= {"campaign": self.campaign}
+            version = self._versions.create(round, model, {**tags, **own}, card, by_path=is_database(self.uri))
+        self._versions.link(round, version)
+        self._card = card
+        for run_id in filter(None, (version.run_id, self.run_id)):
+            describe(self._client, run_id, card)
         promote_if_better(self._client, version)
         return str(version.version)
 
@@ -204,17 +231,11 @@ class Tracker:
     @quiet()
     def tag_round(self, round: int, tags: Mapping[str, str]) -> None:
         """Add tags to the version of a round, if it is registered; the champion stays."""
-        version = self._version_of(round)
+        version = self._versions.of_round(round)
         if version is None:
             return
         for name, value in tags.items():
             self._client.set_model_version_tag(self.registered_model, version.version, name, value)
-
-    def _version_of(self, round: int) -> "ModelVersion | None":
-        this_round = where({CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)})
-        query = f"name = '{self.registered_model}' and {this_round}"
-        found = all_pages(self._client.search_model_versions, filter_string=query)
-        return found[0] if found else None
 
     @quiet()
     def champion(self) -> str | None:
@@ -224,78 +245,50 @@ class Tracker:
     @quiet()
     def finish(
         self,
-        metrics: Mapping[str, float],
+        final: Mapping[str, Any],
         artifacts: Sequence[Path],
         status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED",
+        description: str = "",
     ) -> None:
-        """Log the campaign's final metrics and files, and close its run."""
+        """Log the campaign's final values and files, and close its run.
+
+        Args:
+            final: values that a campaign has once, saved as tags `final.NAME`: a metric would be a chart of one point.
+            description: sentence with which the description of the run begins; the model card follows.
+        """
         for path in artifacts:
             self._client.log_artifact(self.run_id, str(path))
-        rounds = where({CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round"})
-        n_rounds = len(all_pages(self._client.search_runs, experiment_ids=[self._experiment_id], filter_string=rounds))
-        # A step and time later than those of all rounds and of an earlier finish, so that MLflow shows these values.
-        log_metrics(self._client, self.run_id, metrics, step=n_rounds, timestamp=time.time_ns() // 1_000_000)
+        for name, value in final.items():
+            text = f"{value:.6g}" if isinstance(value, float) else str(value)
+            self._client.set_tag(self.run_id, f"final.{name}", text)
+        if description:
+            describe(self._client, self.run_id, "\n\n".join(filter(None, (description, self._card))))
         self._client.set_terminated(self.run_id, status)
 
     def _open_experiment(self, client: "MlflowClient") -> str:
         """Create, find or restore the experiment; with a database, its artifacts are stored in the root."""
         location = self._artifacts.as_uri() if is_database(self.uri) else None
         with unless_it_exists():
-            return client.create_experiment(self.experiment, artifact_location=location)
+            return client.create_experiment(self.experiment, artifact_location=location, tags=EXPERIMENT_TAGS)
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
             raise RuntimeError(f"experiment '{self.experiment}' exists, but cannot be found: was it deleted?")
         if experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
+        for name, value in EXPERIMENT_TAGS.items():
+            if name not in experiment.tags:  # of earlier versions
+                client.set_experiment_tag(experiment.experiment_id, name, value)
         return experiment.experiment_id
 
-    def _round_run(self, round: int) -> "Run":
+    def _round_run(self, round: int, facts: RoundFacts = _NO_FACTS) -> "Run":
         """The run of a round, created if there is none."""
         tags = {CAMPAIGN_TAG: self.campaign_id, _KIND_TAG: "round", ROUND_TAG: str(round)}
         return find_run(self._client, self._experiment_id, tags) or self._client.create_run(
-            self._experiment_id, tags={**tags, "mlflow.parentRunId": self.run_id}, run_name=f"round {round}"
+            self._experiment_id,
+            start_time=milliseconds(facts.began_at),
+            tags={**origin_tags(), **tags, "mlflow.parentRunId": self.run_id},
+            run_name=f"round {round}",
         )
-
-    def _create_version(self, round: int, model: "LoggedModel", tags: Mapping[str, str], card: str) -> "ModelVersion":
-        with unless_it_exists():
-            self._client.create_registered_model(self.registered_model)
-        return self._client.create_model_version(
-            self.registered_model,
-            # MLflow's database store looks a `models:/` source up in its global default store, hence a path.
-            source=model.artifact_location if is_database(self.uri) else f"models:/{model.model_id}",
-            run_id=model.source_run_id,
-            model_id=model.model_id,
-            description=card[:_MAX_DESCRIPTION] or None,
-            tags={
-                **tags,
-                "packages": json.dumps(packages()),
-                "campaign": self.campaign,
-                "round": str(round),
-                CAMPAIGN_TAG: self.campaign_id,
-                ROUND_TAG: str(round),
-            },
-        )
-
-    def _log_model(
-        self, round: int, surrogate_folder: Path, box: dict[str, list[float]], documents: Documents
-    ) -> "LoggedModel":
-        """Log the surrogate as an MLflow model of the round's run; an incomplete one is completed."""
-        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
-
-        client, run_id = self._client, self._round_run(round).info.run_id
-        tags = {CAMPAIGN_TAG: self.campaign_id, ROUND_TAG: str(round)}
-        found = client.search_logged_models([self._experiment_id], where(tags))
-        model = found[0] if found else client.create_logged_model(self._experiment_id, "surrogate", run_id, tags)
-        if model.status == LoggedModelStatus.READY:
-            return model
-        outputs = client.get_run(run_id).outputs
-        if all(output.model_id != model.model_id for output in (outputs.model_outputs if outputs else [])):
-            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=round)])
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model")
-            save_model(path, surrogate_folder, box, documents, run_id=run_id, model_id=model.model_id)
-            client.log_model_artifacts(model.model_id, str(path))
-        return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
 def _size(folder: Path) -> int:

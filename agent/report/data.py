@@ -53,14 +53,21 @@ class ReportData:
             "points": maps.training_points(self.space, self.points),
             "error_map": None if self.assessment is None else maps.error_map(self.assessment),
             "uncertainty_map": self.uncertainty,
+            "ratio_map": self._ratios(),
             "trajectories": [] if self.surrogate is None else trajectories(self.surrogate, shown),
             "lost": lost,
             "convergence": charts.convergence(self._rounds(), self.config.budget.overall_target),
             "error_split": charts.error_split(stages, report.get("error_split")),
             "reliability": charts.reliability(report.get("reliability")),
             "cost": charts.cost(self.ledger.seconds()),
-            "timeline": charts.timeline(spans(self.ledger)),
+            "timeline": charts.timeline(spans(self.ledger, of_agent=True)),
         }
+
+    def _ratios(self) -> dict[str, Any] | None:
+        """Map of the error over its estimate; None without validation."""
+        if self.surrogate is None or self.assessment is None:
+            return None
+        return maps.ratio_map(self.surrogate, self.assessment)
 
     def worst(self) -> tuple[dict[str, float], float] | None:
         """The validation point with the largest error, and that error; None without validation."""

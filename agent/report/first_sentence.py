@@ -3,31 +3,44 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mlasdi.agent.text import percent
+from mlasdi.agent.text import counted, percent
 
 
 def answer(report: Mapping[str, Any]) -> str:
-    """How good the surrogate is, in a sentence.
+    """How good the surrogate is, and how fast, in a sentence.
 
     Args:
         report: the contents of `report.json`.
     """
-    n, tested = report["solver_runs"], report.get("predicted_before", ())
-    begin = f"With {n} solver run{'s' * (n != 1)}"
+    begin = f"With {counted(report['solver_runs'], 'run')} the surrogate"
     if report["coverage"] is not None:
-        worst, n_points = report["max_relative_error"], report["validation_runs"]
-        if worst is None:
-            return f"{begin}, the surrogate diverges at a validation point."
-        return (
-            f"{begin}, the surrogate errs by at most {percent(worst)} at {n_points} points that were solved to "
-            f"validate it, and by {percent(report['mean_relative_error'])} on average."
-            + _worst_output(report, "max_error")
-        )
+        if report["max_relative_error"] is None:
+            return f"{begin} diverges at a validation point."
+        return f"{begin} {_validated(report)}{_speed(report)}." + _worst_output(report, "max_error")
     if report["error_estimate"] is None:
-        return f"{begin}, it is not known yet how good the surrogate is."
-    found = f"; {percent(tested[-1]['found'])} was found at the last point that was solved" if tested else ""
-    estimated = f"{begin}, the surrogate is estimated to err by at most {percent(report['error_estimate'])}{found}."
-    return estimated + _worst_output(report, "error_estimate")
+        return f"{begin} cannot say yet how good it is."
+    tested = report.get("predicted_before", ())
+    found = f" (the model before was off by {percent(tested[-1]['found'])} at the newest solve)" if tested else ""
+    estimated = f"{begin} is estimated to be within {percent(report['error_estimate'])} everywhere in the box{found}"
+    return f"{estimated}{_speed(report)}." + _worst_output(report, "error_estimate")
+
+
+def _validated(report: Mapping[str, Any]) -> str:
+    """The estimate over the box if validation confirms it; else what validation found."""
+    estimate, worst = report["error_estimate"], report["max_relative_error"]
+    points = counted(report["validation_runs"], "point")
+    if estimate is not None and worst <= estimate:
+        return f"is within {percent(estimate)} everywhere in the box (checked at {points}: {percent(worst)})"
+    estimated = "" if estimate is None else f"; its own estimate, {percent(estimate)}, is smaller"
+    return f"is within {percent(worst)} at {points} that were solved to check it{estimated}"
+
+
+def _speed(report: Mapping[str, Any]) -> str:
+    """How many times faster than the solver it answers, with two digits; nothing if that is not known, or below 2."""
+    solve_s, predict_s = report.get("solve_s"), report.get("predict_s")  # absent in reports of earlier versions
+    if not solve_s or not predict_s or solve_s < 2 * predict_s:
+        return ""
+    return f"; it answers {float(f'{solve_s / predict_s:.2g}'):,.0f} times faster than the solver"
 
 
 def _worst_output(report: Mapping[str, Any], key: str) -> str:

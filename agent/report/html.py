@@ -34,12 +34,15 @@ class NothingToReport(Exception):
 
 
 @limited_threads()
-def write_html_report(config: Config, out: Path | None = None, report: Mapping[str, Any] | None = None) -> Path:
+def write_html_report(
+    config: Config, out: Path | None = None, report: Mapping[str, Any] | None = None, *, reload_s: int | None = None
+) -> Path:
     """Write the HTML report of a campaign, which may still be running; returns its path.
 
     Args:
         out: file to write; None for `report.html` in the campaign's folder.
         report: `report.json` of a campaign that is just ending; None to read it.
+        reload_s: seconds after which a browser loads the page again; None for never.
 
     Raises:
         NothingToReport: the campaign has not started.
@@ -52,19 +55,20 @@ def write_html_report(config: Config, out: Path | None = None, report: Mapping[s
     if report is None and campaign_status(config)["state"] == "finished":
         report = read_report(config.folder)
     with Ledger(ledger_file, read_only=True) as ledger:
-        page = _page(config, ReportData(config, ledger, report), is_finished=report is not None)
+        page = _page(config, ReportData(config, ledger, report), is_finished=report is not None, reload_s=reload_s)
     path = config.folder / "report.html" if out is None else out
     with atomic_write(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
 
 
-def _page(config: Config, data: ReportData, *, is_finished: bool) -> str:
+def _page(config: Config, data: ReportData, *, is_finished: bool, reload_s: int | None) -> str:
     drawn = data.charts()
     # The report of a finished campaign has a total, which includes time outside all activities.
     spent = dict((data.report or {}).get("seconds") or data.ledger.seconds())
     rows = data.solves()
     return _environment().get_template("report.html").render(
+        reload_s=reload_s,
         nonce=secrets.token_urlsafe(16),
         css=_source("report.css"),
         scripts=[_source(name) for name in ("report.js", "maps.js", "player.js", "start.js")],

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.agent.records import Point
+from mlasdi.preprocessing import places_among
 from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import Assessment
@@ -28,6 +29,21 @@ def uncertainty_map(surrogate: Surrogate) -> dict[str, Any]:
     is_grid = space.n_params in GRIDS
     mu = space.full_grid(GRIDS[space.n_params]) if is_grid else space.sobol(SCATTERED, seed=0)
     return over_box(mu, feasible_values(surrogate, mu))
+
+
+def ratio_map(surrogate: Surrogate, assessment: Assessment) -> dict[str, Any]:
+    """Error over its estimate at the validation points."""
+    return over_box(assessment.mu, error_over_estimate(surrogate, assessment))
+
+
+def error_over_estimate(surrogate: Surrogate, assessment: Assessment) -> Float[np.ndarray, " param"]:
+    """Error at each validation point over the surrogate's estimate of it there.
+
+    NaN at training points, where both are nearly zero, and their ratio means little.
+    """
+    estimates = feasible_values(surrogate, assessment.mu)
+    places = places_among(surrogate.space.to_unit(assessment.mu), surrogate.model.latent.x)
+    return assessment.final / np.where((estimates > 0) & (places < 0), estimates, np.nan)
 
 
 def feasible_values(surrogate: Surrogate, mu: Float[np.ndarray, "param n_params"]) -> Float[np.ndarray, " param"]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from mlasdi.agent.config import Config, StopReason
@@ -69,9 +70,26 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),
         "diagnostics": [asdict(finding) for finding in _findings(config, model)],
+        "solve_s": _mean_solve_s(config, ledger),
+        "predict_s": _prediction_s(surrogate),
         "seconds": ledger.seconds(),
     }
     return {name: _finite(value) for name, value in report.items()}
+
+
+def _mean_solve_s(config: Config, ledger: Ledger) -> float | None:
+    """Mean duration of a solve; None without one, and for data sets, whose runs are only read."""
+    found = [a.solve_s for a in ledger.attempts() if a.status == "solved" and not a.cached and a.solve_s is not None]
+    return None if config.problem.solver == "data-set" or not found else sum(found) / len(found)
+
+
+def _prediction_s(surrogate: Surrogate) -> float:
+    """Duration of the prediction of one trajectory at all times, with its standard deviation."""
+    centre = surrogate.space.centre()
+    surrogate.predict(centre, surrogate.t)  # the first call also prepares what later ones reuse
+    began = perf_counter()
+    surrogate.predict(centre, surrogate.t)
+    return perf_counter() - began
 
 
 def _findings(config: Config, model: AssessedModel) -> tuple[Finding, ...]:

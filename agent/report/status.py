@@ -1,5 +1,6 @@
 """The status of a campaign, from its records."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mlasdi.agent.config import Config
@@ -32,6 +33,24 @@ def campaign_status(config: Config) -> dict[str, Any]:
     if stop_reason is not None:  # the findings in the report include those from validation
         found["diagnostics"] = read_report(config.folder).get("diagnostics", found["diagnostics"])
     return found
+
+
+def status_changes(config: Config, pause: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """The status of a campaign now and after each change, until it ends; waits for one that has not started.
+
+    Args:
+        pause: is called between two looks at the records.
+    """
+    before = None
+    while True:
+        found = campaign_status(config)
+        seen = {name: value for name, value in found.items() if name != "seconds"}
+        if seen != before:
+            yield found
+        if found["state"] not in ("running", "not started"):
+            return
+        before = seen
+        pause()
 
 
 def _stop_reason(config: Config, ledger: Ledger) -> str | None:

@@ -19,14 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mlasdi.agent.records import Monitor
-from mlasdi.agent.text import percent, point, seconds
+from mlasdi.agent.text import counted, percent, point, seconds, short
 
 if TYPE_CHECKING:
     from mlasdi.agent.execution import SolveResult
     from mlasdi.training import Progress
 
-# Width of tables and lines in files.
-_WIDTH_OF_FILES = 200
+# Width of tables and lines in files, and that from which the live display has room for whole words.
+_WIDTH_OF_FILES, _WIDE = 200, 100
 
 
 def output() -> Console:
@@ -95,7 +95,7 @@ class ConsoleMonitor(Monitor):
     def started(self, campaign: str, folder: Path, budget_runs: int, resumed_runs: int) -> None:
         self._budget, self._runs = budget_runs, resumed_runs
         resumed = f", resumed after {resumed_runs}" if resumed_runs else ""
-        self._say(f"campaign {campaign}: {budget_runs} solver runs{resumed}; all files are in {folder}")
+        self._say(f"campaign {campaign}: {counted(budget_runs, 'solver run')}{resumed}; all files are in {folder}")
 
     def round_started(self, round: int, solver_runs: int) -> None:
         self._round, self._runs, self._runs_at_round = round, solver_runs, solver_runs
@@ -109,7 +109,8 @@ class ConsoleMonitor(Monitor):
         self._solves = [0, n]
         if purpose == "validate":
             self._validation_began = self._now()
-            self._say(f"  solving {n} validation points, which are not part of the budget")
+            which = "which is" if n == 1 else "which are"
+            self._say(f"  solving {counted(n, 'validation point')}, {which} not part of the budget")
         self._activity = self._solving(purpose)
 
     def solved(self, purpose: str, mu: Mapping[str, float], result: "SolveResult") -> None:
@@ -125,7 +126,7 @@ class ConsoleMonitor(Monitor):
 
     def training(self, progress: "Progress") -> None:
         where = f" step {progress.step} of {progress.n_steps}" if progress.n_steps > 1 else ""
-        self._activity = f"training {progress.stage}{where}, loss {progress.loss:.2e}"
+        self._activity = f"training {progress.stage}{where}, loss {short(progress.loss)}"
         if progress.stage != self._stage:
             self._stage = progress.stage
             self._say(f"  training {progress.stage}")
@@ -177,15 +178,17 @@ class ConsoleMonitor(Monitor):
         if not self._budget:
             return Text("starting")
         left = self.time_left_s()
+        is_wide = self.console.width >= _WIDE
         facts = Table.grid(padding=(0, 2))
         facts.add_row(
             Text(f"round {self._round}", style="bold"),
-            ProgressBar(total=self._budget, completed=self._runs, width=24),
+            ProgressBar(total=self._budget, completed=self._runs, width=24 if is_wide else 10),
             f"{self._runs} of {self._budget} solver runs",
-            f"estimated error {percent(self._error)}",
+            f"{'estimated ' if is_wide else ''}error {percent(self._error)}",
             f"about {seconds(left)} left" if left else "",
         )
         return Group(facts, Text(self._activity, overflow="ellipsis", no_wrap=True))
 
     def _say(self, line: str, style: str | None = None) -> None:
-        self.console.print(line, style=style, soft_wrap=True)
+        # On a terminal, lines are broken between words; in files not at all.
+        self.console.print(line, style=style, soft_wrap=not self.console.is_terminal)

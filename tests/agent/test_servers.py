@@ -77,7 +77,7 @@ def test_mlflow_serves_a_version(tmp_path: Path, burgers_surrogate: Surrogate) -
     folder = locate("models:/pulse/1", store=tmp_path)[1]
     arguments = ["models", "serve", "--model-uri", str(folder), "--env-manager", "local", "--workers", "1"]
     with mlflow_server(*arguments, health="/ping", cwd=tmp_path) as address:
-        body = {"inputs": [[0.8, 1.0]], "params": {"times": [0.0, 0.5], "quantiles": [0.1, 0.9]}}
+        body = {"inputs": {"a": [0.8], "w": [1]}, "params": {"times": [0.0, 0.5], "quantiles": [0.1, 0.9]}}
         request = urllib.request.Request(
             f"{address}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )

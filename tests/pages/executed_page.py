@@ -18,6 +18,7 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"^(?:# |/\* |#!/bin/bash\n# )(?P<name>[\w.-]+)(?P<shown> \(not run\))?")
 _EXCHANGE = re.compile(r"^\$ (.*)\n((?:[^$].*\n)*)", re.MULTILINE)
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+_PERCENT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?(?:e[+-]?\d+)?) %")
 _MEASURED = re.compile(r" (?:%|s|[kMG]?B)(?!\w)")
 _AGE = re.compile(r" (?:now|\d+ (?:min|h|d))$")
 _FRAME = re.compile(r"[━┏┓┗┛┡┩╇┳┃│─└┘┴\s]+")
@@ -102,6 +103,8 @@ def assert_alike(shown: str, found: str, factor: float = 2.0) -> None:
 
 
 def _lines(text: str) -> list[str]:
+    # Errors are written in per cent from 0.01 % on, and as fractions below it.
+    text = _PERCENT.sub(lambda found: f"{float(found[1]) / 100:.3g}", text)
     lines = (_FRAME.sub(" ", line).strip() for line in text.splitlines())
     return [_AGE.sub(" now", line) for line in lines if line]
 

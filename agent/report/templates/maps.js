@@ -3,10 +3,27 @@
 
 const LARGEST_RATIO = 100; // ratio of the largest to the smallest value with different colours
 
+// What a map shows: errors, which may share the colours of another map, or ratios. `text` writes a value, `factor` makes it
+// one of the axis.
+const inPercent = (value) => (value === null ? "not finite" : `${digits(100 * value, 3)} %`); // the unit of the axis
+const ERROR = { what: "error", isMeasured: true, text: inPercent, factor: 100, axis: "relative error [%]" };
+const ESTIMATE = { ...ERROR, what: "estimated error", isMeasured: false };
+const RATIO = { what: "error over estimate", isMeasured: true, text: (value) => digits(value, 3), factor: 1, axis: "error over estimate" };
+
 /** Parameters and value at a point, for the hover box. */
-function described(mu, value, what) {
+function described(mu, value, kind) {
   const lines = charts.box.map((p, i) => `${literal(p.name)} = ${mu[i] === null ? "any" : digits(mu[i], 5)}`);
-  return [...lines, `${what}: ${percent(value)}`].join("<br>");
+  return [...lines, `${kind.what}: ${kind.text(value)}`].join("<br>");
+}
+
+/** Colours by the logarithm of a ratio: white at 1, red above, blue below. */
+function ratioColours(values) {
+  const known = values.filter((value) => value !== null && value > 0).map((value) => Math.abs(Math.log10(value)));
+  const most = Math.min(Math.max(Math.log10(2), ...known), 2);
+  const ticks = logTicks(10 ** -most, 10 ** most);
+  const bar = { title: { text: "ratio", side: "top" }, thickness: 14, outlinewidth: 0, tickvals: ticks.map(Math.log10), ticktext: ticks.map((tick) => digits(tick, 2)) };
+  const colorscale = [[0, "#2166ac"], [0.25, "#92c5de"], [0.5, "#f7f7f7"], [0.75, "#f4a582"], [1, "#b2182b"]];
+  return { zmin: -most, zmax: most, colorscale, colorbar: bar };
 }
 
 /** Colours by the logarithm of a fraction, with per cent at the bar. */
@@ -30,7 +47,9 @@ function parameterAxis(i) {
   const p = charts.box[i];
   const ends = p.log ? [Math.log10(p.low), Math.log10(p.high)] : [p.low, p.high];
   const margin = 0.04 * (ends[1] - ends[0]);
-  return { title: { text: literal(p.label) }, type: p.log ? "log" : "linear", range: [ends[0] - margin, ends[1] + margin] };
+  const ticks = p.log ? logTicks(p.low, p.high) : [];
+  const plainTicks = p.log ? { tickvals: ticks, ticktext: ticks.map((tick) => digits(tick, 2)) } : {};
+  return { title: { text: literal(p.label) }, type: p.log ? "log" : "linear", ...plainTicks, range: [ends[0] - margin, ends[1] + margin] };
 }
 
 const SYMBOLS = { failed: "x", proposed: "circle-open" };
@@ -65,23 +84,23 @@ function solvesTrace(x, y) {
 }
 
 /** One parameter: a curve of a grid, or the points themselves. */
-function curve(id, map, what, isMeasured) {
+function curve(id, map, kind, shared) {
   const mu = map.axes ? map.axes[0] : map.mu.map((row) => row[0]);
-  const positive = map.values.filter((value) => value > 0);
+  const positive = shared.filter((value) => value > 0);
   const floor = Math.max(...positive, 1e-12) / LARGEST_RATIO;
   const trace = {
     type: "scatter",
-    mode: isMeasured ? "markers" : "lines",
+    mode: kind.isMeasured ? "markers" : "lines",
     x: mu,
-    y: map.values.map((value) => (value === null ? null : 100 * Math.max(value, floor))),
-    customdata: map.values.map((value, k) => described([mu[k]], value, what)),
+    y: map.values.map((value) => (value === null ? null : kind.factor * Math.max(value, floor))),
+    customdata: map.values.map((value, k) => described([mu[k]], value, kind)),
     hovertemplate: "%{customdata}<extra></extra>",
     line: { color: "#0072b2" },
     marker: { color: "#0072b2", size: 9 },
     showlegend: false,
   };
   const edge = { overlaying: "y", range: [-0.04, 1], visible: false, fixedrange: true };
-  const shape = layout({ xaxis: parameterAxis(0), yaxis: { title: { text: "relative error [%]" }, ...logAxis(trace.y) } });
+  const shape = layout({ xaxis: parameterAxis(0), yaxis: { title: { text: kind.axis }, ...logAxis(shared.map((value) => kind.factor * Math.max(value, floor))) } });
   Plotly.react(id, [trace, solvesTrace(0, null)], { ...shape, yaxis2: edge }, CONFIG);
 }
 
@@ -93,7 +112,7 @@ function slice(map, x, y, at) {
 }
 
 /** Two parameters of a grid, as coloured cells. */
-function cells(map, x, y, at, scale, what) {
+function cells(map, x, y, at, scale, kind) {
   const values = slice(map, x, y, at);
   const mu = (row, column) => map.axes.map((values, i) => values[i === x ? column : i === y ? row : at[i]]);
   return {
@@ -101,38 +120,39 @@ function cells(map, x, y, at, scale, what) {
     x: map.axes[x],
     y: map.axes[y],
     z: values.map((row) => row.map((value) => shade(value, scale))),
-    customdata: values.map((row, r) => row.map((value, c) => described(mu(r, c), value, what))),
+    customdata: values.map((row, r) => row.map((value, c) => described(mu(r, c), value, kind))),
     hovertemplate: "%{customdata}<extra></extra>",
     ...scale,
   };
 }
 
 /** Points that form no grid, projected to two parameters. */
-function scattered(map, x, y, scale, what) {
+function scattered(map, x, y, scale, kind) {
   return {
     type: "scatter",
     mode: "markers",
     x: map.mu.map((mu) => mu[x]),
     y: map.mu.map((mu) => mu[y]),
-    customdata: map.values.map((value, k) => described(map.mu[k], value, what)),
+    customdata: map.values.map((value, k) => described(map.mu[k], value, kind)),
     hovertemplate: "%{customdata}<extra></extra>",
     marker: { size: 9, color: map.values.map((value) => shade(value, scale)), cmin: scale.zmin, cmax: scale.zmax, colorscale: scale.colorscale, colorbar: scale.colorbar },
     showlegend: false,
   };
 }
 
-/** A map with controls for its parameters. */
-function boxMap(id, map, what, isMeasured) {
+/** A map with controls for its parameters; `others`: maps that have the same scale. */
+function boxMap(id, map, kind, others = []) {
   if (!map) return;
+  const shared = [map, ...others].flatMap((one) => one?.values ?? []);
   if (charts.box.length === 1) {
-    redraws.push(() => curve(id, map, what, isMeasured));
+    redraws.push(() => curve(id, map, kind, shared));
     return;
   }
-  const scale = colours(map.values);
+  const scale = kind === RATIO ? ratioColours(shared) : colours(shared);
   let [x, y] = [0, 1];
   const at = map.axes ? map.axes.map((values) => Math.floor(values.length / 2)) : [];
   const draw = () => {
-    const trace = map.axes ? cells(map, x, y, at, scale, what) : scattered(map, x, y, scale, what);
+    const trace = map.axes ? cells(map, x, y, at, scale, kind) : scattered(map, x, y, scale, kind);
     const shape = { xaxis: parameterAxis(x), yaxis: parameterAxis(y), margin: { l: 50, r: 8, t: 12, b: 44 } };
     return Plotly.react(id, [trace, solvesTrace(x, y)], layout(shape), CONFIG);
   };

@@ -22,8 +22,11 @@ function digits(value, n = 4) {
   return value === null ? "not finite" : String(Number(Number(value).toPrecision(n)));
 }
 
+/** A fraction in per cent; below 0.01 %, the fraction itself, such as 8.2e-8. */
 function percent(fraction) {
-  return fraction === null ? "not finite" : `${digits(100 * fraction, 3)} %`;
+  if (fraction === null) return "not finite";
+  if (fraction > 0 && fraction < 0.99995e-4) return Number(fraction.toPrecision(3)).toExponential();
+  return `${digits(100 * fraction, 3)} %`;
 }
 
 function colour(name) {
@@ -32,7 +35,7 @@ function colour(name) {
 
 const isTouched = matchMedia("(pointer: coarse)").matches;
 const isNarrow = matchMedia("(max-width: 600px)").matches;
-const CONFIG = { responsive: true, displaylogo: false, displayModeBar: isTouched ? false : "hover" };
+const CONFIG = { responsive: true, displaylogo: false, displayModeBar: isTouched ? false : "hover", modeBarButtonsToRemove: ["sendChartToCloud"] };
 
 /** An axis in the colours of the page. */
 function axis(more = {}) {

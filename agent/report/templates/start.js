@@ -14,8 +14,9 @@ document.getElementById("theme").addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 loadPlotly().then(() => {
-  boxMap("error-map", charts.error_map, "error", true);
-  boxMap("uncertainty-map", charts.uncertainty_map, "estimated error", false);
+  boxMap("error-map", charts.error_map, ERROR, [charts.uncertainty_map]);
+  boxMap("uncertainty-map", charts.uncertainty_map, ESTIMATE, [charts.error_map]);
+  boxMap("ratio-map", charts.ratio_map, RATIO);
   player();
   plain("convergence", charts.convergence);
   plain("error-split", charts.error_split);

@@ -22,8 +22,8 @@ from mlasdi.solvers.builtin.burgers1d import Burgers1D
 
 STEPS = ("propose", "solve", "train", "assess", "publish")
 FIGURES = (
-    "error_map", "uncertainty_map", "convergence", "worst_point", "reliability", "error_split", "latent_trajectories",
-    "training_loss", "timeline",
+    "error_map", "uncertainty_map", "ratio_map", "convergence", "worst_point", "reliability", "error_split",
+    "latent_trajectories", "training_loss", "timeline",
 )  # fmt: skip
 
 

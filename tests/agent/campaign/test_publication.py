@@ -116,7 +116,7 @@ def test_a_round_is_a_nested_run_with_metrics_and_maps(
     assert metrics["error_estimate"] == burgers_surrogate.error_estimate
     assert (metrics["solver_runs"], metrics["stages"]) == (6, 2)
     artifacts = {file.path for file in client_of(config).list_artifacts(run.info.run_id)}
-    assert artifacts == {"error_map-round-001.png", "uncertainty_map-round-001.png"}
+    assert artifacts == {f"{name}-round-001.png" for name in ("error_map", "uncertainty_map", "ratio_map")}
 
 
 def test_published_again_it_is_the_same_version(
@@ -176,18 +176,19 @@ def test_figures_and_numbers_of_the_whole_campaign(
     split = None if truth is None else mean_split([error_split(burgers_surrogate, worst, truth.t, truth.u)])
     drawn = publisher.draw([(burgers_surrogate, assessed)], POINTS, truth, split)
     always = {"uncertainty_map", "convergence", "latent_trajectories", "training_loss"}
-    with_truth = {"error_map", "worst_point", "reliability", "error_split"}
+    with_truth = {"error_map", "ratio_map", "worst_point", "reliability", "error_split"}
     assert {path.stem for path in drawn} == always | (with_truth if validated else set())
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.parent.parent == config.folder for path in drawn)
-    report = {"max_relative_error": 0.01, "coverage": None, "solver_runs": 5, "seconds": {"solve": 2.0, "total": 3.0}}
+    report = {"error_estimate": 0.01, "coverage": None, "solver_runs": 5, "seconds": {"solve": 2.0, "total": 3.0}}
     publisher.finish(report, drawn)
     run = client_of(config).get_run(publisher.tracker.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {
-        "max_relative_error": 0.01,
-        "solver_runs": 5,
-        "seconds_solve": 2.0,
-        "seconds_total": 3.0,
+    assert not run.data.metrics
+    assert {name: value for name, value in run.data.tags.items() if name.startswith("final.")} == {
+        "final.error_estimate": "0.01",
+        "final.solver_runs": "5",
+        "final.seconds_solve": "2",
+        "final.seconds_total": "3",
     }
     artifacts = {file.path for file in client_of(config).list_artifacts(run.info.run_id)}
     assert artifacts == {"config.yaml", *(path.name for path in drawn)}

@@ -21,7 +21,7 @@ from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger, Monitor
 from mlasdi.agent.terminal import ConsoleMonitor
-from mlasdi.agent.text import percent, seconds
+from mlasdi.agent.text import counted, percent, seconds
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
@@ -400,6 +400,28 @@ def test_status_after_the_end_and_when_it_goes_on() -> None:
     assert "pulse: stopped" in mlasdi("status", "pulse.yaml").stdout
 
 
+def test_status_is_shown_again_after_each_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = record_campaign()
+    with Ledger(campaign / "ledger.db") as ledger:
+        run = ledger.activity_log.begin("run")
+        (waiting,) = ledger.points("train", status="proposed")
+
+        def go_on(_seconds: float) -> None:
+            if ledger.point(waiting.id).status == "proposed":
+                ledger.finish_attempt(start_attempt(ledger, waiting.id), solve_result(waiting.id))
+            else:
+                ledger.activity_log.end(run)
+
+        monkeypatch.setattr("mlasdi.agent.cli.progress_commands.time.sleep", go_on)
+        text = mlasdi("status", "pulse.yaml", "--watch").stdout
+    assert [line.split()[-3] for line in text.splitlines() if "solver runs" in line] == ["5", "6", "6"]
+    assert [line for line in text.splitlines() if line.startswith("pulse")] == [
+        *("pulse: running", "pulse: running"),
+        "pulse: stopped",
+    ]
+    assert complaint(mlasdi("status", "pulse.yaml", "--watch", "--json")).startswith("--watch with --json")
+
+
 def test_status_of_a_damaged_ledger() -> None:
     (record_campaign() / "ledger.db").write_bytes(b"not a database, but long enough to be one" * 100)
     result = mlasdi("status", "pulse.yaml")
@@ -616,7 +638,7 @@ round 0: 3 of 9 solver runs used
   a=0.7 w=0.9: already solved
   failed at a=0.7 w=0.9: worker-lost: died [9]
   training variable-projection
-  solving 1 validation points, which are not part of the budget
+  solving 1 validation point, which is not part of the budget
   estimated error 0.75 %, validated 0.25 % (by stage: variable-projection 1.23 %, kriging 0.25 %)
   registered as version 4
 warning: the disk is nearly full
@@ -743,7 +765,7 @@ def test_terminal_shows_where_the_campaign_stands() -> None:
         monitor.training(Progress("decoder-2", 30, 200, 1.5e-3))
         for part in ("round 1", "4 of 9", "estimated error 0.75 %", "left"):
             assert part in drawn(monitor).splitlines()[0]
-        assert "training decoder-2 step 30 of 200, loss 1.50e-03" in drawn(monitor)
+        assert "training decoder-2 step 30 of 200, loss 0.0015" in drawn(monitor)
         monitor.solving("validate", 441)
         assert "solving validation points, 0 of 441 done" in drawn(monitor)
     shown = screen.getvalue()
@@ -785,4 +807,7 @@ def test_time_left_is_that_of_the_remaining_rounds_without_validation() -> None:
 
 def test_numbers_are_written_as_people_would_write_them() -> None:
     assert [percent(x) for x in (None, 0.001234, 0.5, 24.3)] == ["unknown", "0.123 %", "50 %", "2430 %"]
+    assert [percent(x) for x in (0.0, 1e-4, 7.891e-5, 8.2e-8)] == ["0 %", "0.01 %", "7.89e-5", "8.2e-8"]
     assert [seconds(s) for s in (0.0123, 3.14, 42.3, 600, 7200)] == ["0.012 s", "3.1 s", "42 s", "10 min", "2.0 h"]
+    assert [seconds(s) for s in (0.0, 8.8e-5, 0.00088, 0.0078)] == ["0 s", "88 µs", "0.88 ms", "7.8 ms"]
+    assert [counted(n, "point") for n in (0, 1, 2800)] == ["0 points", "1 point", "2,800 points"]

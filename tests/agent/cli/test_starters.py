@@ -40,6 +40,17 @@ def test_both_example_solvers_agree_with_the_exact_mean(folder):
         assert x[found.u[-1].argmax()] - x[found.u[0].argmax()] == pytest.approx(0.5, abs=0.01)
 
 
+def test_the_starter_for_numbers_has_an_output_for_each(folder):
+    settings = load_config(write_starter("beam", "scalars", folder)[0])
+    report = verify(settings.problem.spec.build(), {"length": 1.0, "height": 0.06})
+    assert report.ok, report.problems
+    assert (report.n_time, report.n_state) == (1, 3)
+    found = settings.problem.spec.build().solve({"length": 1.0, "height": 0.06})
+    assert set(found.layout.fields) == {"deflection", "stress", "frequency"}
+    inertia = 0.05 * 0.06**3 / 12
+    assert found.u[0, found.layout.fields.index("deflection")] == pytest.approx(1000 / (3 * 70e9 * inertia))
+
+
 def test_a_data_set_starter_is_a_valid_configuration_once_there_are_runs(folder):
     (config,) = write_starter("archive", "data-set", folder)
     (folder / "runs").mkdir()

@@ -590,3 +590,32 @@ def test_imports_nothing_heavy():
     code = "import sys, json; import mlasdi.agent.figures.curves; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
     assert not {"torch", "ray", "mlflow", "matplotlib.pyplot"} & set(loaded)
+
+
+def test_maps_of_error_and_estimate_can_share_their_colours():
+    space = space_of(2)
+    mu = space.full_grid(5)
+    errors, estimates = bowl(space, mu), 4 * bowl(space, mu, 0.6)
+    scale = np.concatenate([errors, estimates])
+    maps = [
+        figures.error_map(space, mu, errors, space.corners(), 4, scale=scale),
+        figures.uncertainty_map(space, mu, estimates, space.corners(), 4, scale=scale),
+    ]
+    norms = [next(c for c in one.axes[0].collections if isinstance(c, QuadMesh)).norm for one in maps]
+    assert (norms[0].vmin, norms[0].vmax) == (norms[1].vmin, norms[1].vmax)
+    assert norms[0].vmax == pytest.approx(100 * scale.max())
+
+
+@pytest.mark.parametrize("n_params", [1, 2, 3])
+def test_a_ratio_of_one_is_the_middle_of_the_scale(n_params):
+    space = space_of(n_params)
+    mu = space.full_grid(4)
+    ratios = np.linspace(0.5, 4, len(mu))
+    ratios[0] = np.nan
+    figure = figures.ratio_map(space, mu, ratios, space.corners(), 2**n_params)
+    FigureCanvasAgg(figure).draw()
+    assert figure.get_suptitle().startswith("largest: 4 at ")
+    if n_params > 1:
+        norm = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh)).norm
+        assert norm.vmin * norm.vmax == pytest.approx(1)
+        assert norm.vmax == pytest.approx(4)

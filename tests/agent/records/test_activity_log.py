@@ -14,6 +14,7 @@ from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import (
     CHOOSE,
+    PUBLISH,
     RUN,
     SOLVE,
     TRAIN,
@@ -86,6 +87,13 @@ def test_lanes_hold_one_thing_at_a_time(ledger: Ledger) -> None:
         (CHOOSE, "here", 0, 5.0),
         (VALIDATE, "there", 0, 6.0),
     ]
+
+
+def test_charts_also_show_what_the_agent_itself_does(ledger: Ledger) -> None:
+    filled(ledger)
+    own = [one for one in spans(ledger, of_agent=True) if one.host == "agent"]
+    assert [(one.activity, one.end_s - one.start_s) for one in own] == [(PUBLISH, 1.0)]
+    assert not [one for one in spans(ledger) if one.host == "agent"]
 
 
 def test_an_attempt_that_was_cut_off_ends_where_it_was_last_seen(tmp_path: Path) -> None:

@@ -188,6 +188,26 @@ def test_steps_are_complete_once(ledger):
         ledger.complete_step(3, "celebrate", {})
 
 
+def test_a_round_begins_where_the_one_before_ends_or_the_campaign_goes_on(tmp_path, monkeypatch):
+    clock = iter(range(1, 100))
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        with ledger.activity_log.timed("run"):  # begins at 1, ends at 6
+            ledger.complete_step(0, "propose", {})  # 2
+            assert ledger.round_times(0) is None
+            ledger.complete_step(0, "assess", {})  # 3
+            ledger.complete_step(0, "publish", {})  # 4
+            ledger.complete_step(1, "propose", {})  # 5
+        with ledger.activity_log.timed("run"):
+            ledger.complete_step(1, "assess", {})
+            ledger.complete_step(2, "propose", {})
+            ledger.complete_step(2, "assess", {})
+        assert ledger.round_times(0) == (1, 3)
+        began_at, ended_at = ledger.round_times(1)
+        assert began_at == 4
+        assert ledger.round_times(2)[0] == ended_at
+
+
 def test_seconds_add_up_over_sessions(tmp_path):
     for _ in range(2):
         with Ledger(tmp_path / "ledger.db") as ledger:

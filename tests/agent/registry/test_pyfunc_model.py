@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from small_campaign import write_config
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel  # warns when imported, of type hints of its own
 
 MU = np.array([[0.78, 1.04], [0.71, 0.95]])
+
+
+def table(mu: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(mu, columns=["a", "w"])
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +53,14 @@ def loaded(
 
 def test_it_predicts_what_the_surrogate_predicts(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
     expected = burgers_surrogate.predict(MU)
-    np.testing.assert_array_equal(loaded.predict(MU), expected.mean)
-    np.testing.assert_array_equal(loaded.predict(MU, params={"output": "mean"}), expected.mean)
-    np.testing.assert_array_equal(loaded.predict(MU, params={"output": "std"}), expected.std)
+    np.testing.assert_array_equal(loaded.predict(table(MU)), expected.mean)
+    np.testing.assert_array_equal(loaded.predict(table(MU), params={"output": "mean"}), expected.mean)
+    np.testing.assert_array_equal(loaded.predict(table(MU), params={"output": "std"}), expected.std)
 
 
 def test_it_predicts_with_the_first_stages_alone(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
     first = burgers_surrogate.predict(MU, n_stages=1).mean
-    np.testing.assert_array_equal(loaded.predict(MU, params={"n_stages": 1}), first)
+    np.testing.assert_array_equal(loaded.predict(table(MU), params={"n_stages": 1}), first)
     assert not np.array_equal(first, burgers_surrogate.predict(MU).mean)
 
 
@@ -76,33 +81,39 @@ def test_it_brings_an_example(loaded: "PyFuncModel", burgers_surrogate: Surrogat
 def test_it_predicts_quantiles_and_samples_at_any_times(loaded: "PyFuncModel", burgers_surrogate: Surrogate) -> None:
     times = [0.0, 0.3, 1.0]
     expected = burgers_surrogate.predict(MU, times)
-    np.testing.assert_array_equal(loaded.predict(MU, params={"times": times}), expected.mean)
-    quantiles = loaded.predict(MU, params={"times": times, "quantiles": [0.1, 0.9]})
+    np.testing.assert_array_equal(loaded.predict(table(MU), params={"times": times}), expected.mean)
+    quantiles = loaded.predict(table(MU), params={"times": times, "quantiles": [0.1, 0.9]})
     np.testing.assert_array_equal(quantiles, expected.quantiles([0.1, 0.9]))
-    samples = loaded.predict(MU, params={"times": times, "n_samples": 5, "seed": 3})
+    samples = loaded.predict(table(MU), params={"times": times, "n_samples": 5, "seed": 3})
     np.testing.assert_array_equal(samples, burgers_surrogate.sample(MU, 5, np.random.default_rng(3), times))
 
 
-@pytest.mark.parametrize(
-    "mu", [MU.astype(np.float32), MU[:, :1], MU[0], np.hstack([MU, MU])], ids=["float32", "one column", "1-d", "four"]
-)
-def test_other_inputs_are_refused(loaded: "PyFuncModel", mu: np.ndarray) -> None:
-    """Parameters in single precision would be other points than those asked for."""
+def test_columns_are_found_by_name_and_arrays_go_to_the_unwrapped_model(
+    loaded: "PyFuncModel", burgers_surrogate: Surrogate
+) -> None:
+    expected = burgers_surrogate.predict(MU).mean
+    np.testing.assert_array_equal(loaded.predict(table(MU)[["w", "a"]]), expected)
+    np.testing.assert_array_equal(loaded.predict({"w": MU[:, 1], "a": MU[:, 0]}), expected)
+    np.testing.assert_array_equal(loaded.unwrap_python_model().predict(None, MU), expected)
+
+
+@pytest.mark.parametrize("mu", [MU, table(MU)[["a"]], table(MU).astype(str)], ids=["no names", "one column", "texts"])
+def test_other_inputs_are_refused(loaded: "PyFuncModel", mu: np.ndarray | pd.DataFrame) -> None:
     with pytest.raises(mlflow.MlflowException, match="schema"):
         loaded.predict(mu)
 
 
 def test_other_outputs_are_refused(loaded: "PyFuncModel") -> None:
     with pytest.raises(ValueError, match="output 'variance' is not known; give one of mean, std"):
-        loaded.predict(MU, params={"output": "variance"})
+        loaded.predict(table(MU), params={"output": "variance"})
     with pytest.raises(ValueError, match="quantiles and n_samples are both given"):
-        loaded.predict(MU, params={"quantiles": [0.5], "n_samples": 2})
+        loaded.predict(table(MU), params={"quantiles": [0.5], "n_samples": 2})
     with pytest.raises(ValueError, match="output 'std' needs neither"):
-        loaded.predict(MU, params={"output": "std", "n_samples": 2})
+        loaded.predict(table(MU), params={"output": "std", "n_samples": 2})
     with pytest.raises(ValueError, match="output 'quantiles' needs levels"):
-        loaded.predict(MU, params={"output": "quantiles"})
+        loaded.predict(table(MU), params={"output": "quantiles"})
     with pytest.raises(ValueError, match="n_stages 3 given; the model has stages 1 to 2"):
-        loaded.predict(MU, params={"n_stages": 3})
+        loaded.predict(table(MU), params={"n_stages": 3})
 
 
 BEYOND = [
@@ -119,9 +130,9 @@ def test_outside_the_trained_ranges_it_predicts_only_if_asked_to(
 ) -> None:
     """MLflow's server passes on no warning, so that a client would not know."""
     with pytest.raises(ValueError, match=message + '.*"extrapolate": true'):
-        loaded.predict(mu, params=params)
+        loaded.predict(table(mu), params=params)
     with pytest.warns(ExtrapolationWarning):
-        found = loaded.predict(mu, params={**params, "extrapolate": True})
+        found = loaded.predict(table(mu), params={**params, "extrapolate": True})
     assert np.isfinite(found).all()
 
 
@@ -130,7 +141,7 @@ def test_mlflows_server_refuses_points_outside_as_a_bad_request(loaded: "PyFuncM
     from mlflow.pyfunc.scoring_server import init
 
     with TestClient(init(loaded)) as client:
-        body = {"inputs": [[0.95, 1.0]]}
+        body = {"dataframe_split": {"columns": ["w", "a"], "data": [[1.0, 0.95]]}}
         refused = client.post("/invocations", json=body)
         with pytest.warns(ExtrapolationWarning):
             allowed = client.post("/invocations", json={**body, "params": {"extrapolate": True}})

@@ -18,7 +18,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import BAD_REQUEST, MlflowException
 from pydantic import ValidationError
 
-from mlasdi.agent.registry import Tracker, TrackingSettings, Undelivered, find, resolve
+from mlasdi.agent.registry import RoundFacts, Tracker, TrackingSettings, TrainingSet, Undelivered, find, resolve
 from mlasdi.agent.registry.package import packages
 from mlasdi.agent.tracking_store import Store, connect, store_uri
 
@@ -110,7 +110,8 @@ def test_campaign_run_holds_config_parameters_and_nested_rounds(root: Path, figu
     shutil.copy(figure, folder / "latent.png")
     for i, error in enumerate([0.02, 0.01]):
         tracker.log_round(i, {"error_estimate": error}, {"acquisition": "variance"}, [figure, folder])
-    tracker.finish({"total_s": 12.5, "error_estimate": 0.01}, [figure])
+    final = {"total_s": 12.5, "error_estimate": 0.01, "stop_reason": "target-error"}
+    tracker.finish(final, [figure], description="It errs by 1 %.")
 
     client = client_of(root)
     parent = client.get_run(tracker.run_id)
@@ -118,9 +119,13 @@ def test_campaign_run_holds_config_parameters_and_nested_rounds(root: Path, figu
     assert parent.data.params["model.kind"] == "rom"
     assert parent.data.params["model.stages"] == "[1, 2]"
     assert parent.data.params["note"] == "x" * 6000
-    assert parent.data.metrics["total_s"] == 12.5
+    assert {name: parent.data.tags[f"final.{name}"] for name in ("total_s", "error_estimate", "stop_reason")} == {
+        **{"total_s": "12.5", "error_estimate": "0.01"},
+        "stop_reason": "target-error",
+    }
+    assert parent.data.tags["mlflow.note.content"] == "It errs by 1 %."
     history = client.get_metric_history(tracker.run_id, "error_estimate")
-    assert [(m.step, m.value) for m in history] == [(0, 0.02), (1, 0.01), (2, 0.01)]
+    assert [(m.step, m.value) for m in history] == [(0, 0.02), (1, 0.01)]
     assert (root / "artifacts" / tracker.run_id / "artifacts" / "config.yaml").read_text() == "seed: 0\n"
     assert {a.path for a in client.list_artifacts(tracker.run_id)} == {"config.yaml", "error_map.png"}
 
@@ -132,6 +137,39 @@ def test_campaign_run_holds_config_parameters_and_nested_rounds(root: Path, figu
         assert run.data.params == {"acquisition": "variance"}
         assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"error_map.png", "figures"}
         assert [a.path for a in client.list_artifacts(run.info.run_id, "figures")] == ["figures/latent.png"]
+
+
+def test_mlflow_shows_a_campaign_as_it_shows_training_runs(root: Path, surrogate: Path) -> None:
+    """Charts over solver runs, durations of rounds, origin, description, dataset, and links to the version."""
+    tracker = started(root)
+    data = TrainingSet("solutions", "beef" * 16, "/data/snapshots", ["w", "a"], 4, 101)
+    run_id = tracker.log_round(2, METRICS, {}, [], RoundFacts(1000.0, 1060.5, data))
+    version = tracker.register(2, surrogate, TAGS, 0.02, card="# pulse")
+
+    client = client_of(root)
+    run, parent = client.get_run(run_id), client.get_run(tracker.run_id)
+    assert (run.info.start_time, run.info.end_time) == (1_000_000, 1_060_500)
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    for target in (run, parent):
+        assert {"mlflow.user", "mlflow.source.name", "mlflow.source.type"} <= target.data.tags.keys()
+        assert target.data.tags["mlflow.note.content"] == "# pulse"
+        (value,) = client.get_metric_history(target.info.run_id, "error_estimate")
+        assert (value.step, value.timestamp) == (4, 1_060_500)
+    assert [(m.step, m.value) for m in client.get_metric_history(parent.info.run_id, "round")] == [(4, 2.0)]
+    (logged,) = run.inputs.dataset_inputs
+    assert (logged.dataset.name, logged.dataset.digest) == ("solutions", ("beef" * 16)[:36])
+    assert json.loads(logged.dataset.source) == {"uri": "/data/snapshots"}
+    assert json.loads(logged.dataset.profile) == {"solutions": 4, "values_at_each_time": 101}
+    assert run.data.tags["model_uri"] == f"models:/burgers1d/{version}"
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "burgers1d", "version": version}]
+
+
+def test_an_experiment_of_an_earlier_version_becomes_one_of_training_runs(root: Path) -> None:
+    client_of(root).create_experiment("burgers1d")
+    started(root)
+    assert "mlflow.experimentKind" in client_of(root).get_experiment_by_name("burgers1d").tags
 
 
 def test_start_finds_the_run_of_an_earlier_process(root: Path) -> None:
@@ -230,15 +268,14 @@ def test_registered_version_is_complete(root: Path, surrogate: Path) -> None:
     assert all("==" in line and "+" not in line for line in requirements)
 
 
-def test_signature_is_a_float64_tensor_with_one_column_per_parameter(root: Path, surrogate: Path) -> None:
+def test_signature_has_a_column_for_each_parameter(root: Path, surrogate: Path) -> None:
     from mlflow.models import Model
 
     tracker = started(root)
     tracker.register(0, surrogate, TAGS, 0.02)
     model = Model.load(str(resolve("models:/burgers1d@champion", store=root).parents[1]))
-    assert model.signature.inputs.is_tensor_spec()
-    (inputs,), (outputs,) = model.signature.inputs.inputs, model.signature.outputs.inputs
-    assert (inputs.type.name, inputs.shape) == ("float64", (-1, 2))
+    assert [(column.name, column.type.name) for column in model.signature.inputs] == [("w", "double"), ("a", "double")]
+    (outputs,) = model.signature.outputs.inputs
     assert (outputs.type.name, outputs.shape) == ("float64", (-1, -1, -1))
     assert {p.name: p.default for p in model.signature.params} == {
         **{"output": "mean", "n_stages": None, "times": [], "quantiles": [], "n_samples": None, "seed": 0},

@@ -15,23 +15,40 @@ REPORT: dict[str, Any] = {
     "error_estimate": 0.02,
     "predicted_before": [{"found": 0.03}, {"found": 0.015}],
 }
-ERRS, ESTIMATED = "the surrogate errs by", "the surrogate is estimated to err by"
 NOT_VALIDATED = {"coverage": None, "max_relative_error": None, "mean_relative_error": None}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, f"{ERRS} at most 1.1 % at 25 points that were solved to validate it, and by 0.8 % on average"),
-        ({"max_relative_error": None}, "the surrogate diverges at a validation point"),
-        (NOT_VALIDATED, f"{ESTIMATED} at most 2 %; 1.5 % was found at the last point that was solved"),
-        (NOT_VALIDATED | {"predicted_before": []}, f"{ESTIMATED} at most 2 %"),
-        (NOT_VALIDATED | {"error_estimate": None}, "it is not known yet how good the surrogate is"),
+        ({}, "is within 2 % everywhere in the box (checked at 25 points: 1.1 %)"),
+        ({"validation_runs": 1}, "is within 2 % everywhere in the box (checked at 1 point: 1.1 %)"),
+        (
+            {"error_estimate": 0.004},
+            "is within 1.1 % at 25 points that were solved to check it; its own estimate, 0.4 %, is smaller",
+        ),
+        ({"error_estimate": None}, "is within 1.1 % at 25 points that were solved to check it"),
+        ({"max_relative_error": None}, "diverges at a validation point"),
+        (
+            NOT_VALIDATED,
+            "is estimated to be within 2 % everywhere in the box "
+            "(the model before was off by 1.5 % at the newest solve)",
+        ),
+        (NOT_VALIDATED | {"predicted_before": []}, "is estimated to be within 2 % everywhere in the box"),
+        (NOT_VALIDATED | {"error_estimate": None}, "cannot say yet how good it is"),
     ],
 )
 def test_it_says_what_is_known(changes: dict[str, Any], expected: str) -> None:
-    assert answer(REPORT | changes) == f"With 9 solver runs, {expected}."
+    assert answer(REPORT | changes) == f"With 9 runs the surrogate {expected}."
+
+
+@pytest.mark.parametrize(
+    ("solve_s", "predict_s", "said"),
+    [(2.83, 1e-3, "; it answers 2,800 times faster than the solver."), (1e-3, 9e-4, "1.1 %)."), (None, 1.0, "1.1 %).")],
+)
+def test_it_says_how_much_faster_the_surrogate_is(solve_s: float | None, predict_s: float, said: str) -> None:
+    assert answer(REPORT | {"solve_s": solve_s, "predict_s": predict_s}).endswith(said)
 
 
 def test_one_run_is_singular() -> None:
-    assert answer(REPORT | {"solver_runs": 1}).startswith("With 1 solver run, ")
+    assert answer(REPORT | {"solver_runs": 1}).startswith("With 1 run the ")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.cli.main import app
 from mlasdi.agent.execution.outcomes import TaskFailure
-from mlasdi.agent.records import SOLVE, TRAIN, UNKNOWN, WASTED, Span
+from mlasdi.agent.records import SOLVE, TRAIN, UNKNOWN, WASTED, Ledger, Span
 from mlasdi.agent.report import NothingToReport, write_html_report
 from mlasdi.agent.report import html as html_report
 from mlasdi.agent.report.charts import MAX_BARS, convergence, cost, error_split, reliability, timeline
@@ -172,6 +172,19 @@ def test_the_headline_comes_first(finished: Recorded) -> None:
         assert part in headline
 
 
+def test_errors_are_compared_with_their_estimates_between_the_training_points(finished: Recorded) -> None:
+    """Four of the nine validation points are corners, and one is the centre: training points."""
+    charts = charts_of(page_of(finished))
+    ratios = np.array(charts["ratio_map"]["values"], dtype=float).reshape(3, 3)
+    errors = np.array(charts["error_map"]["values"], dtype=float).reshape(3, 3)
+    assert np.isnan(ratios[::2, ::2]).all()
+    assert np.isnan(ratios[1, 1])
+    assert finished.surrogate is not None
+    edge = [[charts["ratio_map"]["axes"][0][0], charts["ratio_map"]["axes"][1][1]]]
+    estimate = finished.surrogate.relative_std(np.array(edge))[0]
+    assert ratios[0, 1] == pytest.approx(errors[0, 1] / estimate, rel=1e-3)
+
+
 def test_the_other_sections_follow(finished: Recorded) -> None:
     report = finished.report(
         diagnostics=[{"kind": "few-points", "message": "5 points do not tell", "remedy": "budget.solver_runs: more"}],
@@ -185,7 +198,8 @@ def test_the_other_sections_follow(finished: Recorded) -> None:
         "few points : 5 points do not tell Try budget.solver_runs: more",
         f"2. kriging {percent(report['stages'][1]['leave_one_out'])}",
         "tried and dropped: sine-features 1.23 %",
-        "interpolated in aligned variables: rate of time a^1; unit of u w^-0.5.",
+        "found variables in which the trajectories are alike, and interpolates them there: rate of time a^1; "
+        "unit of u w^-0.5.",
         "solve 2.5 s",
         "9 validation solves are not part of the budget",
         "solver: burgers1d",
@@ -522,7 +536,8 @@ def test_the_command_writes_into_the_campaign_or_where_it_is_told(begun: Recorde
     out = tmp_path / "page.html"
     result = mlasdi("report", begun.path, "--out", out, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert json.loads(result.stdout) == {"campaign": "small", "file": str(out), "bytes": out.stat().st_size}
+    found = {"campaign": "small", "file": str(out), "bytes": out.stat().st_size, "figures": []}
+    assert json.loads(result.stdout) == found
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     assert "<title>small: report</title>" in own.read_text()
 
@@ -531,6 +546,8 @@ def test_the_command_refuses(begun: Recorded, finished: Recorded, tmp_path: Path
     for arguments, code, message in (
         (["--out", tmp_path / "no" / "page.html"], 2, "there is no folder"),
         (["--out", tmp_path], 2, "that is a folder; name a file in it"),
+        (["--figures", "tiff"], 2, "--figures 'tiff': allowed: png, svg, pdf"),
+        (["--figures", "pdf"], 1, "campaign 'small' has no model yet, and no figures"),
         ([f"root={tmp_path}"], 1, f"there is no {tmp_path}/campaigns/small/ledger.db; start it with: mlasdi run"),
     ):
         result = mlasdi("report", begun.path, *arguments)
@@ -544,8 +561,51 @@ def test_the_command_refuses(begun: Recorded, finished: Recorded, tmp_path: Path
     assert "surrogate.json is damaged" in result.stderr
 
 
+def test_the_page_opens_in_the_browser(begun: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) == 1)
+    page = (begun.config.folder / "report.html").resolve()
+    assert mlasdi("report", begun.path, "--open").stderr == ""
+    assert "no browser can be opened here" in mlasdi("report", begun.path, "--open").stderr
+    assert opened == [page.as_uri()] * 2
+
+
+def test_the_page_of_a_campaign_that_runs_reloads_itself_until_it_ends(
+    begun: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(begun.config.root, tmp_path / "copy")
+    page = tmp_path / "copy" / "campaigns" / "small" / "report.html"
+    with Ledger(page.with_name("ledger.db")) as ledger:
+        run = ledger.activity_log.begin("run")
+        seen: list[bool] = []
+
+        def end(_seconds: float) -> None:
+            seen.append('http-equiv="refresh"' in page.read_text())
+            ledger.activity_log.end(run)
+
+        monkeypatch.setattr("mlasdi.agent.cli.progress_commands.time.sleep", end)
+        result = mlasdi("watch", begun.path, f"root={tmp_path / 'copy'}")
+    assert (result.exit_code, seen) == (0, [True])
+    assert result.stdout.splitlines() == [
+        str(page),
+        *(f"{state}: 5 solver runs, estimated error unknown" for state in ("running", "stopped")),
+    ]
+    assert 'http-equiv="refresh"' not in page.read_text()
+
+
+@pytest.mark.slow
+def test_figures_for_print(finished: Recorded, tmp_path: Path) -> None:
+    shutil.copytree(finished.config.root, tmp_path / "copy")
+    result = mlasdi("report", finished.path, f"root={tmp_path / 'copy'}", "--figures", "svg,pdf", "--json")
+    assert result.exit_code == 0, result.stderr
+    paths = [Path(path) for path in json.loads(result.stdout)["figures"]]
+    assert {"error_map.svg", "error_map.pdf", "ratio_map.pdf", "convergence.svg"} <= {path.name for path in paths}
+    assert all(path.read_bytes()[:5] in (b"%PDF-", b"<?xml") for path in paths)
+
+
 def test_help_has_an_example() -> None:
-    assert "Example: mlasdi report configs/burgers1d.yaml" in mlasdi("report", "--help").stdout
+    for command in ("report", "watch"):
+        assert f"Example: mlasdi {command} configs/burgers1d.yaml" in mlasdi(command, "--help").stdout
 
 
 def test_the_end_of_a_campaign_logs_it(root: Path, finished: Recorded) -> None:
@@ -630,6 +690,23 @@ def test_in_a_browser(browser: Any, request: pytest.FixtureRequest, campaign: st
     assert visit.fine()
 
 
+def test_the_page_needs_no_network_and_offers_no_upload(browser: Any, finished: Recorded) -> None:
+    context = browser.new_context()
+    context.set_offline(True)
+    page = context.new_page()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_file(finished).as_uri())
+    page.wait_for_selector("html[data-charts=drawn]", state="attached")
+    page.hover("#convergence")
+    buttons = page.locator(".modebar-btn")
+    titles = {buttons.nth(k).get_attribute("data-title") for k in range(buttons.count())}
+    assert "Zoom" in titles
+    assert not [title for title in titles if title and "share" in title.lower()]
+    assert not [url for url in requests[1:] if not url.startswith(("data:", "blob:"))]
+    context.close()
+
+
 @pytest.mark.slow
 def test_pointing_at_the_map_tells_parameters_and_error(browser: Any, finished: Recorded) -> None:
     visit = Visit(browser, page_file(finished), "laptop")
@@ -656,8 +733,9 @@ def test_slices_of_more_than_two_parameters(browser: Any, running: Recorded) -> 
     found = charts_of(page_of(running))["error_map"]
     values = np.array(found["values"], dtype=float).reshape([len(axis) for axis in found["axes"]])
     drawn = np.array(visit.page.evaluate("document.getElementById('error-map').data[0].z"))
-    smallest = values.max() / 100
-    np.testing.assert_allclose(10**drawn, np.maximum(values[2], max(values.min(), smallest)), rtol=1e-6)
+    shared = [value for one in ("error_map", "uncertainty_map") for value in charts_of(page_of(running))[one]["values"]]
+    known = [value for value in shared if value]  # both maps have one scale
+    np.testing.assert_allclose(10**drawn, np.maximum(values[2], max(min(known), max(known) / 100)), rtol=1e-6)
     assert visit.page.title() == "small: report"
     assert visit.fine()
 
