@@ -21,7 +21,15 @@ from mlasdi.agent.campaign.rounds import Rounds
 from mlasdi.agent.campaign.solves import Solves
 from mlasdi.agent.campaign.synchronous import Synchronous
 from mlasdi.agent.config import Config, StopReason
-from mlasdi.agent.execution import Executor, SolvesError, SolvesLeft, described, is_disk_full, make_executor
+from mlasdi.agent.execution import (
+    ClusterSettings,
+    Executor,
+    SolvesError,
+    SolvesLeft,
+    described,
+    is_disk_full,
+    make_executor,
+)
 from mlasdi.agent.records import (
     RUN,
     CampaignLock,
@@ -35,6 +43,7 @@ from mlasdi.agent.records import (
 )
 from mlasdi.agent.registry import Undelivered
 from mlasdi.agent.report import AssessedModel, build_report, read_report, write_report
+from mlasdi.agent.slurm import SlurmExecutor
 from mlasdi.solvers import evenly_spread
 from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions
 
@@ -70,7 +79,7 @@ def run_campaign(config: Config, monitor: Monitor | None = None, executor: Execu
     path = config.folder / "ledger.db"
     with CampaignLock(config.folder), Ledger(path) as ledger, Heartbeat(path), StopRequest(monitor.warning) as stop:
         try:
-            with ledger.activity_log.timed(RUN), executor or make_executor(config.cluster) as running:
+            with ledger.activity_log.timed(RUN), executor or _executor(config.cluster) as running:
                 return Campaign(config, ledger, running, monitor, stop).run()
         except (SolvesError, DamagedSnapshot) as error:
             raise CampaignError(str(error)) from error
@@ -79,6 +88,10 @@ def run_campaign(config: Config, monitor: Monitor | None = None, executor: Execu
                 helps = "free disk space, then rerun the same command to resume"
                 raise CampaignError(f"the disk is full ({described(error)}): {helps}") from error
             raise
+
+
+def _executor(settings: ClusterSettings) -> Executor:
+    return SlurmExecutor(settings) if settings.executor == "slurm" else make_executor(settings)
 
 
 class Campaign:
@@ -208,7 +221,8 @@ class Campaign:
     def _sweep(self) -> None:
         """Remove incomplete files of killed agents and their workers."""
         self.checkpoints.sweep()
-        self.solves.store.sweep()
+        if self.config.cluster.executor != "slurm":  # whose jobs may be writing
+            self.solves.store.sweep()
         SharedSolutions.sweep(self.config.shared_solutions)
 
     @staticmethod
