@@ -16,7 +16,7 @@ from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
 from mlasdi.agent.registry import Tracker, Undelivered, delivering, model_card
 from mlasdi.agent.report import NothingToReport, feasible_values, write_html_report
-from mlasdi.solvers import Snapshots, evenly_spread
+from mlasdi.solvers import Snapshots, described_point, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit
@@ -152,7 +152,7 @@ class Publisher:
         """Latent states at three points on the diagonal of the box."""
         shown = self.space.from_unit(np.tile([[0.25], [0.5], [0.75]], (1, self.space.n_params)))
         latent = surrogate.latent_trajectories(shown)
-        labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
+        labels = [described_point(self.space.as_dict(mu), 3) for mu in shown]
         return figures.latent_trajectories(
             latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
         )

@@ -86,7 +86,7 @@ class Input:
             return np.full(len(v), self.value)
         below, up_to = self._ends
         found = np.asarray(self.law.ppf(below + v * (up_to - below)), dtype=float)
-        found = np.round(found) if self.parameter.integer else found
+        found = self.parameter.nearest(found)
         return np.clip(found, self.parameter.low, self.parameter.high)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.stats import qmc
 
+from mlasdi.solvers import described_point
 from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation.cross_validation import MIN_FOLDS
@@ -138,7 +139,7 @@ def _refuted_estimate(surrogate: Surrogate) -> Iterator[Finding]:
         worst = ratios.index(max(ratios))
         point = surrogate.space.as_dict(surrogate.space.from_unit(np.array([newest.x[worst]]))[0])
         message = (
-            f"at {', '.join(f'{name} = {value:.4g}' for name, value in point.items())} the model before expected an "
+            f"at {described_point(point)} the model before expected an "
             f"error of {newest.expected[worst]:.2g}, and the solve found {newest.errors[worst]:.2g}"
         )
         yield Finding("refuted-estimate", message, "budget.solver_runs: more points; do not rely on the estimate yet")
