@@ -13,6 +13,7 @@ import mlasdi
 from mlasdi.agent.cli.main import app
 from mlasdi.agent.config import dump_config, load_config
 from mlasdi.agent.records import Ledger
+from mlasdi.analysis.inputs import Inputs
 from mlasdi.surrogate import Surrogate
 
 PROBLEM = {
@@ -74,3 +75,8 @@ def test_a_model_of_runs_that_were_made_before() -> None:
     assert np.abs(model.predict(fluid="oil", s=0.25).mean[0] - truth).max() < 0.05
     with pytest.raises(ValueError, match="fluid 'gas' given; allowed: water, oil"):
         model.predict(fluid="gas", s=0.25)
+    with pytest.raises(ValueError, match="parameter 'fluid': None given; fix it at one of its words: water, oil"):
+        Inputs.of(model.space, {})
+    fixed = Inputs.of(model.space, {"fluid": "oil"})
+    assert fixed.names == ("s",)
+    np.testing.assert_array_equal(fixed.at(np.array([[0.5]])), [[0, 1, 0.5]])

@@ -112,6 +112,8 @@ def test_bad_points_are_refused(point: dict, told: str) -> None:
         ({"values": ["a", "b"], "unit": "m"}, "have no size, unit or scale"),
         ({"low": 0, "high": 1, "size": 0}, "size 0 must be at least 1"),
         ({"low": 0, "high": 1, "size": 1.5}, "size 1.5 must be a whole number"),
+        ({"low": 0, "high": 1, "unit": 3}, "unit 3 must be text"),
+        ({"low": 0, "high": 1, "integer": "yes"}, "integer 'yes' must be true or false"),
         ({"low": 0}, "high None must be a number"),
     ],
 )
