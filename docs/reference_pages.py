@@ -21,7 +21,8 @@ from mlasdi.training.settings import PRESETS, ModelSettings
 
 # Keys whose value is parsed by a validator, so that their type does not tell what to write.
 WRITTEN = {
-    "problem.parameters": "mapping: `name: [low, high]`, or `name: {low, high, unit, scale, integer}`",
+    "problem.parameters": "mapping: `name: [low, high]`, or `name: {low, high, unit, scale, integer, size}`, or "
+    "`name: {values: [...]}`",
     "problem.constraints": "list of `{name: weight, ..., min: limit, max: limit}` and `package.module:function`",
     "budget.target_error": "fraction below 1, or text such as `0.3%`; or `{output: such a value}`",
 }
@@ -119,6 +120,7 @@ def _table(model: type[BaseModel], path: str, names: list[str], default: BaseMod
 def _parameter_table() -> str:
     described = _attributes(Parameter)
     hints = {"low": "number", "high": "number", "unit": "text", "scale": "`linear`, `log`", "integer": "true or false"}
+    hints["values"] = "list of numbers, or of words"
     rows = ["| key | values | default | meaning |", "|---|---|---|---|"]
     for field in fields(Parameter):
         if field.name in hints:

@@ -1,7 +1,7 @@
 """The Python face: a surrogate from arrays of trajectories, and surrogates found again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from mlasdi.labelled_runs import LabelledRuns, is_dataset, numbers, runs_of_dataset
 from mlasdi.preprocessing import MEMORY_MB, TrainingData, common_runs
-from mlasdi.solvers import MAX_STATE, ParameterSpace, Snapshots, StateLayout
+from mlasdi.solvers import MAX_STATE, ParameterSpace, Snapshots, StateLayout, parameters_of, ungrouped
 from mlasdi.solvers import Parameter as NamedParameter
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings
@@ -24,17 +24,21 @@ class Parameter:
     """One parameter of a problem, where there is more to say than its range; its name is the key it is given under.
 
     Attributes:
-        low, high: bounds, inclusive, in physical units; `low < high`.
+        low, high: bounds, inclusive, in physical units; `low < high`. Not with `values`.
         scale: `"log"` places points, and measures distances, in the logarithm.
         unit: for axis labels; empty when dimensionless.
         integer: only whole numbers are solved; bounds are whole too.
+        values: the only numbers that are solved, such as `(1, 2, 5)`; or words, such as `("water", "oil")`.
+        size: the parameter is a list of this many numbers, each between `low` and `high`.
     """
 
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
     scale: Literal["linear", "log"] = "linear"
     unit: str = ""
     integer: bool = False
+    values: Sequence[float] | Sequence[str] | None = None
+    size: int | None = None
 
 
 def fit(
@@ -118,7 +122,7 @@ def fit(
     """
     if not parameters:
         raise ValueError("parameters is missing: give the box, name -> (low, high)")
-    space = ParameterSpace(tuple(_named(name, given) for name, given in parameters.items()))
+    space = ParameterSpace(tuple(p for name, given in parameters.items() for p in _named(name, given)))
     model = ModelSettings.model_validate(settings)
     if _has_own_times(t):
         points = _points(mu, space)
@@ -136,7 +140,7 @@ def fit(
         points = _points(labelled.mu, space)
         times, states, layout = labelled.trajectories()
     else:
-        points = _points(mu, space)
+        points = _points(ungrouped(mu, space.parameters), space)
         times, states, layout = _trajectories(len(points), t, u, fields or ("u",), coordinates, axes or {})
     _check(points, times, states, space)
     data = TrainingData(space, layout, points, times, states)
@@ -152,15 +156,15 @@ def load(source: Any) -> Surrogate:
     return Surrogate.load(source)
 
 
-def _named(name: str, given: Parameter | Range) -> NamedParameter:
+def _named(name: str, given: Parameter | Range) -> tuple[NamedParameter, ...]:
     if isinstance(given, NamedParameter):
         raise ValueError(f"parameter '{name}': give mlasdi.Parameter(low, high, ...), which has no name of its own")
     if isinstance(given, Parameter):
-        return NamedParameter(name, given.low, given.high, given.unit, given.scale, given.integer)
+        return parameters_of(name, asdict(given))
     bounds = list(given)
     if len(bounds) != 2:
         raise ValueError(f"parameter '{name}': give (low, high) or mlasdi.Parameter(low, high, ...), got {given!r}")
-    return NamedParameter(name, float(bounds[0]), float(bounds[1]))
+    return (NamedParameter(name, float(bounds[0]), float(bounds[1])),)
 
 
 def _points(mu: Any, space: ParameterSpace) -> Float[np.ndarray, "param n_params"]:

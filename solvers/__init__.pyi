@@ -21,6 +21,9 @@ from .layout import field_parts as field_parts
 from .parameter_space import ParameterSpace as ParameterSpace
 from .parameters import Parameter as Parameter
 from .parameters import Points as Points
+from .parameters import described_point as described_point
+from .parameters import parameters_of as parameters_of
+from .parameters import ungrouped as ungrouped
 from .repeated_runs import differ_by_white_noise as differ_by_white_noise
 from .repeated_runs import not_averaged as not_averaged
 from .tables import Table as Table

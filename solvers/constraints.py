@@ -138,7 +138,7 @@ class Predicate:
         except SolverError as error:
             raise ValueError(f"constraint '{self}' fails: {error}") from error
 
-    def _answer(self, point: Mapping[str, float]) -> bool:
+    def _answer(self, point: Mapping[str, Any]) -> bool:
         try:
             answer = self._call(**point)
         except Exception as error:  # the user's function may fail in its own ways

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -144,7 +144,7 @@ class FullOrderModel(Protocol):
         """Name, scheme and every setting that changes the solution, as JSON; stored solutions are found again by it."""
         ...
 
-    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+    def solve(self, mu: Mapping[str, Any]) -> Snapshots:
         """Solve at one parameter point.
 
         Raises:
@@ -162,7 +162,7 @@ class Start:
         load: reads `Snapshots.restart`; returns None if it cannot be read any more.
     """
 
-    mu: Mapping[str, float]
+    mu: Mapping[str, Any]
     load: Callable[[], Float[np.ndarray, "..."] | None]
 
 
@@ -174,7 +174,7 @@ class Continuable(FullOrderModel, Protocol):
     parameters alone.
     """
 
-    def solve_from(self, mu: Mapping[str, float], starts: Sequence[Start]) -> Snapshots:
+    def solve_from(self, mu: Mapping[str, Any], starts: Sequence[Start]) -> Snapshots:
         """Solve at one parameter point, from one of `starts` or, if none is suitable, without.
 
         Raises:
@@ -187,7 +187,7 @@ class Continuable(FullOrderModel, Protocol):
 class KnowsInitialState(FullOrderModel, Protocol):
     """A full-order model that gives the initial state at a parameter point without a solve."""
 
-    def initial(self, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
+    def initial(self, mu: Mapping[str, Any]) -> Float[np.ndarray, " state"] | None:
         """The first state of the trajectory at one parameter point; None if it is not known without a solve.
 
         Raises:
@@ -196,7 +196,7 @@ class KnowsInitialState(FullOrderModel, Protocol):
         ...
 
 
-def initial_state(fom: FullOrderModel, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
+def initial_state(fom: FullOrderModel, mu: Mapping[str, Any]) -> Float[np.ndarray, " state"] | None:
     """The initial state at a point where the solver gives it without a solve; else None.
 
     Raises:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import qmc
 
 from mlasdi.solvers.constraints import Constraint, LinearConstraint, parse_constraint
-from mlasdi.solvers.parameters import Parameter, Points, rows_of
+from mlasdi.solvers.parameters import Parameter, Points, point_of, rows_of, ungrouped
 
 # The search for feasible points ends after this many points of a Sobol sequence: a feasible region that contains none
 # of them is too small to be sampled.
@@ -47,7 +48,8 @@ class ParameterSpace:
     @classmethod
     def from_json(cls, parameters: Sequence[Mapping[str, Any]], constraints: Sequence[Any] = ()) -> "ParameterSpace":
         """The inverse of `to_json`."""
-        return cls(tuple(Parameter(**p) for p in parameters), tuple(parse_constraint(c) for c in constraints))
+        described = [{**p, "values": tuple(p.get("values", ()))} for p in parameters]
+        return cls(tuple(Parameter(**p) for p in described), tuple(parse_constraint(c) for c in constraints))
 
     def to_json(self) -> dict[str, list[Any]]:
         """Parameters and constraints as JSON."""
@@ -61,8 +63,36 @@ class ParameterSpace:
         return tuple(p.name for p in self.parameters)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names under which the solver receives values: of numbers, of categories, and of lists."""
+        return tuple(dict.fromkeys(p.input for p in self.parameters))
+
+    @property
     def n_params(self) -> int:
         return len(self.parameters)
+
+    @property
+    def axes(self) -> list[list[int]]:
+        """The columns that vary together, those of a category; all others vary alone."""
+        found: dict[str, list[int]] = {}
+        for i, p in enumerate(self.parameters):
+            found.setdefault(f"{p.category}=" if p.category else p.name, []).append(i)
+        return list(found.values())
+
+    @property
+    def words(self) -> dict[str, list[str]]:
+        """The words of each category."""
+        members = {self.parameters[columns[0]].category: columns for columns in self._categories}
+        return {name: [self.parameters[i].word for i in columns] for name, columns in members.items()}
+
+    @property
+    def _categories(self) -> list[list[int]]:
+        return [columns for columns in self.axes if self.parameters[columns[0]].category]
+
+    @property
+    def n_corners(self) -> int:
+        """Number of vertices of the box; of a category, each word is one."""
+        return prod(max(len(columns), 2) for columns in self.axes)
 
     @property
     def bounds(self) -> Float[np.ndarray, "2 n_params"]:
@@ -77,7 +107,11 @@ class ParameterSpace:
     @property
     def is_restricted(self) -> bool:
         """Whether some points of the box are not feasible."""
-        return bool(self.constraints) or any(self._is_integer)
+        return bool(self.constraints) or self._is_discrete
+
+    @property
+    def _is_discrete(self) -> bool:
+        return any(p.is_discrete for p in self.parameters)
 
     @property
     def _is_integer(self) -> list[bool]:
@@ -109,9 +143,12 @@ class ParameterSpace:
         )
         # Rounding must not move a point out of the box, nor 0 and 1 away from the bounds.
         lower, upper = self.bounds
-        mu = np.where(self._is_integer, np.round(mu), mu)
+        mu = np.stack([p.nearest(mu[..., i]) for i, p in enumerate(self.parameters)], axis=-1)
         mu = np.where((x >= 0) & (x <= 1), np.clip(mu, lower, upper), mu)
-        return np.where(x == 0, lower, np.where(x == 1, upper, mu))
+        mu = np.where(x == 0, lower, np.where(x == 1, upper, mu))
+        for columns in self._categories:  # the word whose coordinate is the largest
+            mu[..., columns] = np.eye(len(columns))[np.argmax(x[..., columns], axis=-1)]
+        return mu
 
     def contains(self, mu: ArrayLike, tolerance: float = 1e-9) -> Bool[np.ndarray, "*batch"]:
         """Whether points `[*batch, n_params]` lie in the box, up to `tolerance` of its width; ignores constraints."""
@@ -131,8 +168,10 @@ class ParameterSpace:
         """
         values = np.asarray(mu, dtype=float)
         found = np.array(self.contains(values))
-        whole = np.abs(values - np.round(values)) <= 1e-9 * np.maximum(np.abs(values), 1)
-        found &= np.all(whole | ~np.array(self._is_integer), axis=-1)
+        allowed = np.stack([p.nearest(values[..., i]) for i, p in enumerate(self.parameters)], axis=-1)
+        for columns in self._categories:
+            allowed[..., columns] = np.eye(len(columns))[np.argmax(values[..., columns], axis=-1)]
+        found &= np.all(np.abs(values - allowed) <= 1e-9 * np.maximum(np.abs(values), 1), axis=-1)
         for constraint in self.constraints:  # predicates may be slow: they are called at remaining points only
             found[found] = constraint.holds(self.columns(values[found]))
         return found
@@ -146,17 +185,16 @@ class ParameterSpace:
 
         Args:
             mu: names to values or to arrays of them, as a mapping or a DataFrame; a list of mappings; or rows in the
-                order of the parameters.
+                order of the parameters. By name, categories are words, and lists of numbers are lists.
 
         Raises:
             ValueError: a name is unknown or missing, a row has the wrong length, or a value is not finite.
         """
-        return rows_of(mu, self.names)
+        return rows_of(ungrouped(mu, self.parameters), self.names)
 
-    def as_dict(self, mu: Sequence[float] | np.ndarray) -> dict[str, float]:
-        """One point as a mapping of names to plain numbers, whole ones for integer parameters."""
-        pairs = zip(self.parameters, mu, strict=True)
-        return {p.name: round(float(v)) if p.integer and float(v).is_integer() else float(v) for p, v in pairs}
+    def as_dict(self, mu: Sequence[float] | np.ndarray) -> dict[str, Any]:
+        """One point as the solver receives it: names to plain numbers, words of categories, and lists of numbers."""
+        return point_of(self.parameters, mu)
 
     def centre(self) -> Float[np.ndarray, " n_params"]:
         """The centre of the unit cube in physical units or, if it is infeasible, the nearest of 256 Sobol points.
@@ -171,7 +209,7 @@ class ParameterSpace:
         return points[np.argmin(np.linalg.norm(self.to_unit(points) - 0.5, axis=1))]
 
     def corners(self) -> Float[np.ndarray, "n_corners n_params"]:
-        """The 2^n_params vertices of the box.
+        """The vertices of the box: all combinations of bounds and of words.
 
         An infeasible vertex is moved straight towards the nearest of 256 feasible Sobol points until it is feasible. It
         is left out if it ends next to another corner.
@@ -179,7 +217,7 @@ class ParameterSpace:
         Raises:
             ValueError: the box has no feasible point.
         """
-        vertices = np.array(list(product((0.0, 1.0), repeat=self.n_params)))
+        vertices = self._combined([np.eye(max(len(c), 2))[:, -len(c) :] for c in self.axes])
         inside = self.feasible(self.from_unit(vertices))
         if inside.all():
             return self.from_unit(vertices)
@@ -209,19 +247,28 @@ class ParameterSpace:
     def grid(self, n_per_axis: int | Sequence[int]) -> Float[np.ndarray, "n_mu n_params"]:
         """Tensor grid, bounds included, equidistant on each parameter's scale; the last parameter varies fastest.
 
-        Infeasible points are left out. An integer parameter has at most as many points as values.
+        Infeasible points are left out. A discrete parameter has at most as many points as values, and a category all
+        of its words.
         """
         points = self.full_grid(n_per_axis)
         return points[self.feasible(points)] if self.constraints else points
 
     def full_grid(self, n_per_axis: int | Sequence[int]) -> Float[np.ndarray, "n_mu n_params"]:
         """The same grid, with the points that break constraints."""
-        counts = [n_per_axis] * self.n_params if isinstance(n_per_axis, int) else list(n_per_axis)
-        if len(counts) != self.n_params or min(counts) < 1:
-            raise ValueError(f"grid {n_per_axis}: give one count of at least 1, or one for each of {self.names}")
-        axes = [np.linspace(0, 1, n) if n > 1 else np.array([0.5]) for n in counts]
-        points = self.from_unit(np.array(list(product(*axes))))
-        return _distinct(points) if any(self._is_integer) else points
+        axes = self.axes
+        counts = [n_per_axis] * len(axes) if isinstance(n_per_axis, int) else list(n_per_axis)
+        if len(counts) != len(axes) or min(counts) < 1:
+            names = tuple(self.parameters[c[0]].category or self.parameters[c[0]].name for c in axes)
+            raise ValueError(f"grid {n_per_axis}: give one count of at least 1, or one for each of {names}")
+        lines = [np.linspace(0, 1, n) if n > 1 else np.array([0.5]) for n in counts]
+        parts = [np.eye(len(c)) if len(c) > 1 else line[:, None] for c, line in zip(axes, lines, strict=True)]
+        points = self.from_unit(self._combined(parts))
+        return _distinct(points) if self._is_discrete else points
+
+    def _combined(self, parts: Sequence[np.ndarray]) -> Float[np.ndarray, "n n_params"]:
+        """All combinations of rows, of which each part has some for the columns of one axis."""
+        order = np.argsort([column for columns in self.axes for column in columns])
+        return np.array([np.concatenate(rows) for rows in product(*parts)])[:, order]
 
     def sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
         """The first `n` different feasible points of a scrambled Sobol sequence.
@@ -258,6 +305,9 @@ class ParameterSpace:
         wide_low, wide_high = self._scaled(self.bounds + np.array([[-0.5], [0.5]]) * self._is_integer)
         wide = (wide_low + x * (wide_high - wide_low) - low) / (high - low)
         mu = self.from_unit(np.clip(wide, 0, 1))
+        for i, p in enumerate(self.parameters):  # listed values are equally likely, too
+            if p.values:
+                mu[:, i] = np.array(p.values)[np.minimum(x[:, i] * len(p.values), len(p.values) - 1).astype(int)]
         return _distinct(self.to_unit(mu[self.feasible(mu)]))
 
     def feasible_share(self) -> float:

@@ -5,6 +5,7 @@ import pickle
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class ContractReport:
         return not self.problems
 
 
-def verify(fom: FullOrderModel, mu: Mapping[str, float]) -> ContractReport:
+def verify(fom: FullOrderModel, mu: Mapping[str, Any]) -> ContractReport:
     """Check a solver at one point: names, shapes, dtype, finiteness, times, determinism, identity, picklability.
 
     Solves twice; the second solve is timed, so that compilation does not count.
@@ -87,7 +88,7 @@ def _differences(first: Snapshots, second: Snapshots) -> list[Problem]:
     return []
 
 
-def _initial_problems(fom: FullOrderModel, mu: Mapping[str, float], solution: Snapshots) -> list[Problem]:
+def _initial_problems(fom: FullOrderModel, mu: Mapping[str, Any], solution: Snapshots) -> list[Problem]:
     """Whether the initial state that the solver gives without a solve is that of its solution."""
     with contained():
         known = initial_state(fom, mu)

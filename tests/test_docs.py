@@ -84,7 +84,7 @@ def test_the_configuration_lists_every_key_with_its_default() -> None:
     for key in reference_pages.configuration_keys():
         assert f"| `{key.rpartition('.')[2]}` |" in page or f"\n## {key}\n" in page, key
     assert "| `batch` | integer, at least 1, at most 100000 | `1` |" in page
-    assert "| `executor` | `ray`, `serial` | `ray` |" in page
+    assert "| `executor` | `ray`, `serial`, `slurm` | `ray` |" in page
     assert "| `target_error` | fraction below 1, or text such as `0.3%`; or `{output: such a value}` | `null` |" in page
     assert "None" not in page
 

@@ -41,7 +41,7 @@ class Asynchronous:
         self.rounds, self.delivery = rounds, delivery
         self.config, self.ledger, self.solves = rounds.config, rounds.ledger, rounds.solves
         self.executor: Executor = self.solves.executor
-        waits_for_choice = self.config.cluster.executor == "serial"
+        waits_for_choice = self.config.cluster.executor != "ray"
         self.proposals = ProposalQueue(rounds, waits_for_choice=waits_for_choice)
         self.model: int | None = None  # round of the newest model
         self.n_initial = 0

@@ -22,6 +22,7 @@ from mlasdi.agent.campaign.solves import Solves
 from mlasdi.agent.campaign.synchronous import Synchronous
 from mlasdi.agent.config import Config, StopReason
 from mlasdi.agent.execution import (
+    ClusterSettings,
     Executor,
     SolvesError,
     SolvesLeft,
@@ -42,6 +43,7 @@ from mlasdi.agent.records import (
 )
 from mlasdi.agent.registry import Undelivered
 from mlasdi.agent.report import AssessedModel, build_report, read_report, write_report
+from mlasdi.agent.slurm import SlurmExecutor
 from mlasdi.solvers import evenly_spread
 from mlasdi.solvers.storage import DamagedSnapshot, SharedSolutions
 from mlasdi.validation import ErrorSplit
@@ -78,7 +80,7 @@ def run_campaign(config: Config, monitor: Monitor | None = None, executor: Execu
     path = config.folder / "ledger.db"
     with CampaignLock(config.folder), Ledger(path) as ledger, Heartbeat(path), StopRequest(monitor.warning) as stop:
         try:
-            with ledger.activity_log.timed(RUN), executor or make_executor(config.cluster) as running:
+            with ledger.activity_log.timed(RUN), executor or _executor(config.cluster) as running:
                 return Campaign(config, ledger, running, monitor, stop).run()
         except (SolvesError, DamagedSnapshot) as error:
             raise CampaignError(str(error)) from error
@@ -109,6 +111,10 @@ def draw_figures(config: Config, formats: Sequence[str]) -> list[Path]:
             return campaign.draw()
         finally:
             campaign.delivery.close()
+
+
+def _executor(settings: ClusterSettings) -> Executor:
+    return SlurmExecutor(settings) if settings.executor == "slurm" else make_executor(settings)
 
 
 class Campaign:
@@ -257,7 +263,8 @@ class Campaign:
     def _sweep(self) -> None:
         """Remove incomplete files of killed agents and their workers."""
         self.checkpoints.sweep()
-        self.solves.store.sweep()
+        if self.config.cluster.executor != "slurm":  # whose jobs may be writing
+            self.solves.store.sweep()
         SharedSolutions.sweep(self.config.shared_solutions)
 
     @staticmethod

@@ -17,7 +17,7 @@ from mlasdi.agent.records import Point, Span
 from mlasdi.agent.registry import RoundFacts, Tracker, TrainingSet, Undelivered, delivering, model_card
 from mlasdi.agent.report import NothingToReport, answer, error_over_estimate, feasible_values, write_html_report
 from mlasdi.agent.text import counted, percent
-from mlasdi.solvers import Snapshots, evenly_spread
+from mlasdi.solvers import Snapshots, described_point, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit
@@ -180,7 +180,7 @@ class Publisher:
         """Latent states at the centre of the box and at two opposite corners, where they differ most."""
         shown = self.space.from_unit(np.tile([[0.0], [0.5], [1.0]], (1, self.space.n_params)))
         latent = surrogate.latent_trajectories(shown)
-        labels = [", ".join(f"{k} = {v:.3g}" for k, v in self.space.as_dict(mu).items()) for mu in shown]
+        labels = [described_point(self.space.as_dict(mu), 3) for mu in shown]
         return figures.latent_trajectories(
             latent.t, latent.mean, latent.std, labels, time_unit=surrogate.layout.time_unit
         )

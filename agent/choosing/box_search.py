@@ -73,7 +73,13 @@ def maximise(
 def _min_distance(space: ParameterSpace) -> Float[np.ndarray, " n_params"]:
     """`MIN_SEPARATION` for each parameter; smaller for integers, so that neighbouring ones are separate."""
     width = np.array([p.high - p.low if p.integer and p.scale == "linear" else np.inf for p in space.parameters])
-    return np.where(np.isfinite(width), np.minimum(MIN_SEPARATION, 0.5 / width), MIN_SEPARATION)
+    limits = np.where(np.isfinite(width), np.minimum(MIN_SEPARATION, 0.5 / width), MIN_SEPARATION)
+    for i, p in enumerate(space.parameters):
+        if p.values:
+            column = np.tile(space.bounds[0], (len(p.values), 1))
+            column[:, i] = p.values
+            limits[i] = min(MIN_SEPARATION, 0.5 * np.diff(space.to_unit(column)[:, i]).min())
+    return limits
 
 
 def are_separated(space: ParameterSpace, x: Float[np.ndarray, "n d"], taken: Float[np.ndarray, "m d"]) -> bool:

@@ -49,7 +49,7 @@ class SamplingSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
 
     def design_of(self, space: ParameterSpace) -> InitialDesign:
         """The kind of initial design; by default the one for this number of parameters."""
-        return self.initial or ("corners" if space.n_params <= MAX_PARAMS_OF_CORNERS else "sobol")
+        return self.initial or ("corners" if space.n_corners <= 2**MAX_PARAMS_OF_CORNERS else "sobol")
 
 
 def read_candidates(path: Path, space: ParameterSpace) -> Float[np.ndarray, "m n_params"]:
@@ -90,9 +90,9 @@ def initial_design(
         return available
     parts = []
     if "corners" in kind:
-        if 2**space.n_params > MAX_CORNERS:
+        if space.n_corners > MAX_CORNERS:
             raise ValueError(
-                f"sampling.initial: '{kind}' of {space.n_params} parameters are {2**space.n_params} corners, more than "
+                f"sampling.initial: '{kind}' of {space.n_params} parameters are {space.n_corners} corners, more than "
                 f"{MAX_CORNERS}; give 'sobol', and how many as sampling.initial_sobol"
             )
         parts.append(space.corners())

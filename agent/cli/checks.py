@@ -166,11 +166,11 @@ def _corners(config: Config, centre: Mapping[str, float], n: int) -> Iterator[di
     else:
         x = space.to_unit(available)
         points = available[[int(np.argmin(np.linalg.norm(x - vertex, axis=1))) for vertex in vertices]]
-    seen = {tuple(centre.values())}
+    seen = [dict(centre)]
     for point in points:
         corner = space.as_dict(point)
-        if tuple(corner.values()) not in seen:
-            seen.add(tuple(corner.values()))
+        if corner not in seen:
+            seen.append(corner)
             yield corner
 
 

@@ -190,7 +190,7 @@ def _parallel_solves(cluster: ClusterSettings, most: int) -> int:
     """Number of solves that run at once; all of them on a cluster, of which nothing is known."""
     if cluster.executor == "serial":
         return 1
-    if cluster.address != "local":
+    if cluster.executor == "slurm" or cluster.address != "local":
         return most
     room = [floor((cluster.cpus or n_cores()) / cluster.solve_cpus)]
     if cluster.solve_memory_mb is not None:

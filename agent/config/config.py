@@ -115,7 +115,7 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             fom = self.problem.spec.build()
         except ValueError as error:
             raise ValueError(f"problem: {error}") from None
-        given, wanted = self.problem.space.names, fom.parameter_names
+        given, wanted = self.problem.space.inputs, fom.parameter_names
         if set(given) != set(wanted):
             raise ValueError(
                 f"problem.parameters: got {list(given)}, solver '{self.problem.solver}' takes {list(wanted)}"
@@ -144,7 +144,8 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
 
     def _check_validation(self) -> None:
         """Check that the solver has solutions at the validation points, and that there are not too many of them."""
-        wanted, names, is_data_set = self.validation, self.problem.space.names, self.problem.available() is not None
+        wanted, axes, is_data_set = self.validation, self.problem.space.axes, self.problem.available() is not None
+        names = [self.problem.space.parameters[c[0]].category or self.problem.space.names[c[0]] for c in axes]
         if wanted.rest and not is_data_set:
             raise ValueError("validation.rest: true is for a data set; give validation.grid or validation.sobol")
         if is_data_set and (wanted.grid is not None or wanted.sobol is not None):
@@ -154,12 +155,13 @@ class Config(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
             return
         if wanted.sobol is not None:
             raise ValueError("validation.sobol: give this or validation.grid, not both")
-        if isinstance(wanted.grid, tuple) and len(wanted.grid) != len(names):
+        if isinstance(wanted.grid, tuple) and len(wanted.grid) != len(axes):
             raise ValueError(f"validation.grid: {list(wanted.grid)} needs one count for each of {list(names)}")
-        n_points = wanted.grid ** len(names) if isinstance(wanted.grid, int) else prod(wanted.grid)
+        counts = [wanted.grid] * len(axes) if isinstance(wanted.grid, int) else wanted.grid
+        n_points = prod(n if len(columns) == 1 else len(columns) for n, columns in zip(counts, axes, strict=True))
         if n_points > MAX_VALIDATION:
             raise ValueError(
-                f"validation.grid: {wanted.grid} means {n_points:,} solves for {len(names)} parameters, more than "
+                f"validation.grid: {wanted.grid} means {n_points:,} solves for {len(axes)} parameters, more than "
                 f"{MAX_VALIDATION:,}; give fewer points, or their number as validation.sobol"
             )
 

@@ -7,7 +7,15 @@ import numpy as np
 from pydantic import BaseModel, Field, field_serializer, field_validator
 
 from mlasdi.agent.execution import SolverSpec
-from mlasdi.solvers import Constraint, Parameter, ParameterSpace, TabulatedModel, nearest, parse_constraint
+from mlasdi.solvers import (
+    Constraint,
+    Parameter,
+    ParameterSpace,
+    TabulatedModel,
+    nearest,
+    parameters_of,
+    parse_constraint,
+)
 
 
 class ProblemSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
@@ -40,7 +48,7 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fals
             raise ValueError(f"give a mapping of names to [low, high], got {given!r}")
         if not given:
             raise ValueError("the parameter box is empty; give at least one name: [low, high]")
-        parameters = []
+        parameters: list[Parameter] = []
         for name, value in given.items():
             if isinstance(value, Sequence) and not isinstance(value, str):
                 if len(value) != 2:
@@ -48,12 +56,29 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fals
                 value = {"low": value[0], "high": value[1]}
             if not isinstance(value, Mapping):
                 raise ValueError(f"{name}: give [low, high] or a mapping, got {value!r}")
-            known = ("low", "high", "unit", "scale", "integer")
+            known = ("low", "high", "unit", "scale", "integer", "values", "size")
             for key in value:
                 if key not in known:
                     raise ValueError(f"{name}: unknown key '{key}'; {nearest(key, known)}")
-            parameters.append({"name": str(name), **value})
+            parameters += parameters_of(str(name), value)
         return tuple(parameters)
+
+    @field_serializer("parameters")
+    def _as_given(self, parameters: tuple[Parameter, ...]) -> list[dict[str, Any]]:
+        """Words and lists as they are written in a configuration."""
+        found: dict[str, dict[str, Any]] = {}
+        for p in parameters:
+            if p.category:
+                found.setdefault(p.category, {"name": p.category, "values": []})["values"].append(p.word)
+            else:
+                one: dict[str, Any] = {"name": p.input, "low": p.low, "high": p.high, "unit": p.unit, "scale": p.scale}
+                one["integer"] = p.integer
+                if p.values:
+                    one = {"name": p.input, "values": list(p.values), "unit": p.unit, "scale": p.scale}
+                if p.vector:
+                    one["size"] = found.get(p.input, {"size": 0})["size"] + 1
+                found[p.input] = one
+        return list(found.values())
 
     @property
     def space(self) -> ParameterSpace:
@@ -79,6 +104,8 @@ class ProblemSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fals
         fom = self.spec.build()
         if not isinstance(fom, TabulatedModel):
             return None
+        if self.space.inputs != self.space.names:
+            raise ValueError("parameters: a data set has numbers only; give [low, high] for each of its parameters")
         order = [fom.parameter_names.index(name) for name in self.space.names]
         points = fom.available()[:, order]
         return points[self.space.feasible(points)]

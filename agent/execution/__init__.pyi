@@ -1,6 +1,7 @@
 from .cluster_settings import ClusterSettings as ClusterSettings
 from .executor import Executor as Executor
 from .executor import Result as Result
+from .executor import SerialExecutor as SerialExecutor
 from .executor import SolvesLeft as SolvesLeft
 from .executor import StoredSolves as StoredSolves
 from .executor import Task as Task
@@ -21,6 +22,9 @@ from .ray_executor import n_cores as n_cores
 from .solve_task import SolveResult as SolveResult
 from .solve_task import SolverSpec as SolverSpec
 from .solve_task import SolveTask as SolveTask
+from .solve_task import execute as execute
+from .solve_task import is_stored as is_stored
+from .solve_task import time_out_of as time_out_of
 from .training_data import Solution as Solution
 from .training_data import SolvesError as SolvesError
 from .training_data import common_data as common_data

@@ -17,7 +17,7 @@ from mlasdi.agent.execution.cluster_settings import ClusterSettings
 from mlasdi.agent.execution.executor import Executor, Result, SerialExecutor, Task, run_all
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.execution.proposal_task import ProposeTask, execute_proposal
-from mlasdi.agent.execution.solve_task import SolveResult, SolveTask, execute
+from mlasdi.agent.execution.solve_task import SolveResult, SolveTask, execute, time_out_of
 from mlasdi.agent.execution.training_task import TrainTask, execute_training
 
 _log = logging.getLogger(__name__)
@@ -245,30 +245,8 @@ def _collect(reference: Any, task: Task, submitted_at: float) -> Result:
     except ray.exceptions.RayError as error:
         failure = _failure_of(error)
         if isinstance(task, SolveTask) and failure.kind == "worker-lost":
-            failure = _time_out_of(task) or failure
+            failure = time_out_of(task) or failure
         return task.lost(failure, submitted_at)
-
-
-def _time_out_of(task: SolveTask) -> TaskFailure | None:
-    """The failure if a worker ended because the solve exceeded its time limit; else None."""
-    if task.time_limit_s is None:
-        return None
-    try:
-        timeout_traceback = task.timeout_traceback.read_text().splitlines()
-        task.timeout_traceback.unlink()
-    except OSError:
-        return None
-    threads = [number for number, line in enumerate(timeout_traceback) if "most recent call first" in line]
-    # The main thread, which runs the solver, comes last.
-    of_main = timeout_traceback[threads[-1] :] if threads else []
-    place = next((line.strip() for line in of_main if line.startswith("  File ")), "")
-    if not timeout_traceback:
-        return None
-    return TaskFailure(
-        "time-out",
-        f"the solve took longer than cluster.solve_time_limit_s {task.time_limit_s:g} and was stopped"
-        + (f", at {place}" if place else ""),
-    )
 
 
 def _failure_of(error: Exception) -> TaskFailure:

@@ -204,3 +204,25 @@ def _solution(fom: FullOrderModel, mu: Mapping[str, float], store: SnapshotStore
     if isinstance(fom, Continuable):
         return fom.solve_from(mu, store.starts(fom.identity()))
     return fom.solve(mu)
+
+
+def time_out_of(task: SolveTask) -> TaskFailure | None:
+    """The failure if a worker ended because the solve exceeded its time limit; else None."""
+    if task.time_limit_s is None:
+        return None
+    try:
+        timeout_traceback = task.timeout_traceback.read_text().splitlines()
+        task.timeout_traceback.unlink()
+    except OSError:
+        return None
+    threads = [number for number, line in enumerate(timeout_traceback) if "most recent call first" in line]
+    # The main thread, which runs the solver, comes last.
+    of_main = timeout_traceback[threads[-1] :] if threads else []
+    place = next((line.strip() for line in of_main if line.startswith("  File ")), "")
+    if not timeout_traceback:
+        return None
+    return TaskFailure(
+        "time-out",
+        f"the solve took longer than cluster.solve_time_limit_s {task.time_limit_s:g} and was stopped"
+        + (f", at {place}" if place else ""),
+    )

@@ -107,7 +107,7 @@ def initial_states(
     first = initial_state(fom, mus[0])
     if first is None:
         return None
-    corners = space.corners() if 2**space.n_params <= N_STARTS else np.empty((0, space.n_params))
+    corners = space.corners() if space.n_corners <= N_STARTS else np.empty((0, space.n_params))
     points = np.concatenate([space.as_array(list(mus)), corners, space.sobol(N_STARTS, START_SEED)])
     points = np.unique(points, axis=0)
     try:

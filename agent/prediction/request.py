@@ -74,7 +74,10 @@ class PredictOptions:
         if self.sensors and self.sensor_table:
             raise ValueError("--sensor and --sensors are both given; choose one")
         space = surrogate.space
-        points = space.as_array(values(self.at)) if self.table is None else read_columns(self.table, space.names)
+        if self.table is None:
+            points = space.as_array(values(self.at, space.words))
+        else:
+            points = read_columns(self.table, space.names)
         first = surrogate.layout.fields[0] if self.fields is None else self.fields.partition(",")[0].strip()
         chosen = None if self.fields is None else tuple(name.strip() for name in self.fields.split(","))
         return Request(

@@ -143,7 +143,7 @@ def _facts(info: ModelVersionInfo, surrogate: Surrogate) -> dict[str, Any]:
         "mean_error": float(info.tags["mean_error"]) if "mean_error" in info.tags else None,
         "coverage": float(info.tags["coverage"]) if "coverage" in info.tags else None,
         "solver_runs": info.solver_runs,
-        "points": [{name: float(f"{value:.12g}") for name, value in space.as_dict(row).items()} for row in points],
+        "points": [space.as_dict([float(f"{value:.12g}") for value in row]) for row in points],
         "stages": [
             {"name": name, "leave_one_out": error if error is None else float(error)}
             for name, error in zip(

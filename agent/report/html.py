@@ -21,7 +21,7 @@ from mlasdi.agent.report.first_sentence import answer
 from mlasdi.agent.report.headline import headline
 from mlasdi.agent.report.report import read_report
 from mlasdi.agent.report.status import campaign_status
-from mlasdi.agent.text import percent, point, seconds
+from mlasdi.agent.text import assignments, percent, point, seconds
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers.storage import atomic_write
 
@@ -97,7 +97,7 @@ def _predict_command(config: Config, report: Mapping[str, Any] | None) -> str | 
     if not uri:
         return None
     space = config.problem.space
-    centre = [f"{name}={value:.6g}" for name, value in space.as_dict(space.centre()).items()]
+    centre = assignments(space.as_dict(space.centre()))
     return shlex.join(["mlasdi", "predict", uri, "--at", *centre, "--root", str(config.root)])
 
 

@@ -79,10 +79,10 @@ def build(
         raise ValueError(f"build: unknown argument '{unknown[0]}'; sections are {', '.join(SECTIONS)}")
     function, version, is_importable = _named(solve, name or "study")
     cluster = {"executor": "serial"} | dict(sections.pop("cluster", {}))
-    if not is_importable and cluster["executor"] == "ray":
+    if not is_importable and cluster["executor"] != "serial":
         raise ValueError(
-            f"cluster.executor ray: other processes cannot import {function.partition(':')[2]}; define it in a module, "
-            "or use the executor serial"
+            f"cluster.executor {cluster['executor']}: other processes cannot import {function.partition(':')[2]}; "
+            "define it in a module, or use the executor serial"
         )
     axes = {axis: np.asarray(values, dtype=float).tolist() for axis, values in (coordinates or {}).items()}
     options: dict[str, Any] = {"function": function, "parameters": list(parameters), "version": version}

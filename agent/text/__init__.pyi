@@ -10,6 +10,7 @@ from .credentials import VARIABLES as VARIABLES
 from .credentials import redacted as redacted
 from .credentials import refuse_credentials as refuse_credentials
 from .credentials import where_credentials_are as where_credentials_are
+from .formatting import assignments as assignments
 from .formatting import counted as counted
 from .formatting import percent as percent
 from .formatting import point as point

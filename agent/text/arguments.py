@@ -1,7 +1,8 @@
 """Parses points, ranges, times and percentages from the command line."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -9,15 +10,18 @@ from jaxtyping import Float
 MAX_TIMES = 10_000_000  # of a range; more are probably a typing error
 
 
-def values(texts: Iterable[str]) -> dict[str, float]:
+def values(texts: Iterable[str], words: Container[str] = ()) -> dict[str, Any]:
     """`["a=0.8", "w=1.0"]`, or `["a=0.8,w=1.0"]`, as names and values.
+
+    Args:
+        words: names whose values are words, and not numbers.
 
     Raises:
         ValueError: not of this form, or a name comes twice.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for name, text in _assignments(",".join(texts)):
-        found[name] = _number(text, f"{name}={text}")
+        found[name] = text if name in words else _number(text, f"{name}={text}")
     return found
 
 

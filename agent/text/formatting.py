@@ -1,6 +1,7 @@
 """Formats numbers, durations, sizes and parameter points for people."""
 
 from collections.abc import Mapping
+from typing import Any
 
 
 def percent(fraction: float | None) -> str:
@@ -37,9 +38,20 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes:.3g} TB"
 
 
-def point(mu: Mapping[str, float]) -> str:
+def point(mu: Mapping[str, Any]) -> str:
     """A parameter point as it is typed on the command line: `a=0.8 w=1`."""
-    return " ".join(f"{name}={value:.6g}" for name, value in mu.items())
+    return " ".join(assignments(mu))
+
+
+def assignments(mu: Mapping[str, Any]) -> list[str]:
+    """The same as a list, with an entry for each number and each word."""
+    return [one for name, value in mu.items() for one in _assignments(name, value)]
+
+
+def _assignments(name: str, value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [f"{name}[{i}]={one:.6g}" for i, one in enumerate(value)]
+    return [f"{name}={value}" if isinstance(value, str) else f"{name}={value:.6g}"]
 
 
 def counted(n: int, noun: str) -> str:

@@ -171,8 +171,8 @@ def calibrated(
     import emcee
 
     inputs.check_free("calibration")
-    if any(one.parameter.integer for one in inputs.free):
-        raise ValueError("calibration needs continuous parameters; fix the integer ones in prior")
+    if any(one.parameter.is_discrete for one in inputs.free):
+        raise ValueError("calibration needs continuous parameters; fix the discrete ones in prior")
     d = len(inputs.free)
     n_walkers = max(32, 4 * d) if walkers is None else walkers
     if n_walkers < 2 * d + 2 or max_steps < 2 * BLOCK:

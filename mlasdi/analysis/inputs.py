@@ -86,7 +86,7 @@ class Input:
             return np.full(len(v), self.value)
         below, up_to = self._ends
         found = np.asarray(self.law.ppf(below + v * (up_to - below)), dtype=float)
-        found = np.round(found) if self.parameter.integer else found
+        found = self.parameter.nearest(found)
         return np.clip(found, self.parameter.low, self.parameter.high)
 
 
@@ -105,6 +105,11 @@ class Inputs:
             ValueError: an unknown parameter, a distribution that cannot be read, or one that hardly meets the box.
         """
         named = dict(given or {})
+        for name, words in space.words.items():
+            word = named.pop(name, None)
+            if word not in words:
+                raise ValueError(f"parameter '{name}': {word!r} given; fix it at one of its words: {', '.join(words)}")
+            named |= {f"{name}={one}": float(one == word) for one in words}
         unknown = [name for name in named if name not in space.names]
         if unknown:
             raise ValueError(f"parameter '{unknown[0]}' is not known; the model has {', '.join(space.names)}")

@@ -17,6 +17,7 @@ from mlasdi.analysis.edges import at_edges, edge_warning
 from mlasdi.analysis.inputs import Inputs
 from mlasdi.analysis.quantities import Function, Model, Quantity, drawn, one_quantity, predicted
 from mlasdi.prediction import ExtrapolationWarning, html_table, short_number
+from mlasdi.solvers import described_point
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ class Optimum:
         return pd.DataFrame([row])
 
     def _facts(self) -> dict[str, str]:
-        point = ", ".join(f"{name} = {short_number(value)}" for name, value in self.mu.items())
+        point = described_point(self.mu)
         interval = f"90 %: {short_number(self.low)} to {short_number(self.high)}"
         facts = {"point": point, self.objective: f"{short_number(self.value)} ({interval})"}
         for one in self.constraints:

@@ -5,7 +5,7 @@ a mixture that has ignited. The length is then an output of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +21,7 @@ SAME_START = 1e-9  # of the longest run: beginnings that differ by less are equa
 def common_runs(
     space: ParameterSpace,
     layout: StateLayout,
-    mus: Sequence[Mapping[str, float]],
+    mus: Sequence[Mapping[str, Any]],
     runs: Sequence[Snapshots | StoredRun],
     run_length: RunLength = "auto",
     memory_mb: int = MEMORY_MB,
@@ -59,7 +59,7 @@ def common_runs(
     return data.limited_to(memory_mb), facts
 
 
-def _lengths(mus: Sequence[Mapping[str, float]], runs: Sequence[Snapshots | StoredRun]) -> Float[np.ndarray, " run"]:
+def _lengths(mus: Sequence[Mapping[str, Any]], runs: Sequence[Snapshots | StoredRun]) -> Float[np.ndarray, " run"]:
     """From the first time to the last of each run."""
     lengths = np.array([run.t[-1] - run.t[0] for run in runs])
     if lengths.any() and not lengths.all():

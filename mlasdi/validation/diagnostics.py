@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mlasdi.solvers import evenly_spread
+from mlasdi.solvers import described_point, evenly_spread
 from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate
 from mlasdi.validation.cross_validation import MIN_FOLDS
@@ -122,8 +122,8 @@ def _refuted_estimate(surrogate: Surrogate) -> Iterator[Finding]:
         worst = ratios.index(max(ratios))
         point = surrogate.space.as_dict(surrogate.space.from_unit(np.array([newest.x[worst]]))[0])
         message = (
-            f"at {', '.join(f'{name} = {value:.4g}' for name, value in point.items())} the model before expected an "
-            f"error of {percent(newest.expected[worst])}, and the solve found {percent(newest.errors[worst])}"
+            f"at {described_point(point)} the model before expected an error of {percent(newest.expected[worst])}, "
+            f"and the solve found {percent(newest.errors[worst])}"
         )
         yield Finding("refuted-estimate", message, "budget.solver_runs: more points; do not rely on the estimate yet")
 

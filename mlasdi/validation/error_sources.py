@@ -12,6 +12,7 @@ error of the second term is interpolation. Without latent dynamics all of the er
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ class DifferenceFields:
 @limited_threads()
 def error_split(
     surrogate: Surrogate,
-    mu: Mapping[str, float] | ArrayLike,
+    mu: Mapping[str, Any] | ArrayLike,
     t: ArrayLike,
     u: Float[np.ndarray, "time state"] | StoredStates,
 ) -> ErrorSplit:
@@ -116,7 +117,7 @@ def mean_split(splits: Sequence[ErrorSplit]) -> ErrorSplit:
 
 
 def difference_fields(
-    surrogate: Surrogate, mu: Mapping[str, float] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
+    surrogate: Surrogate, mu: Mapping[str, Any] | ArrayLike, t: ArrayLike, u: Float[np.ndarray, "time state"]
 ) -> DifferenceFields:
     """The differences between neighbours in the chain from the truth to the prediction; arguments as `error_split`."""
     c, inside = _coordinate_parts(surrogate, mu, t, u)
@@ -126,7 +127,7 @@ def difference_fields(
 
 def _coordinate_parts(
     surrogate: Surrogate,
-    mu: Mapping[str, float] | ArrayLike,
+    mu: Mapping[str, Any] | ArrayLike,
     t: ArrayLike,
     u: Float[np.ndarray, "time state"] | StoredStates,
 ) -> tuple[Float[np.ndarray, "time rank"], tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mlasdi.solvers import Json, Snapshots, SolverError
 from mlasdi.solvers.adapters.file_arrays import FileArrays
@@ -110,7 +110,7 @@ class Command(FileArrays):
         files = [Path(text) for text in (*arguments, shutil.which(program) or "") if Path(text).is_file()]
         return files[0] if self.version and files else None
 
-    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+    def solve(self, mu: Mapping[str, Any]) -> Snapshots:
         """Run the program and read its output.
 
         Raises:
@@ -150,7 +150,7 @@ class Command(FileArrays):
         # Relative to the agent's working directory, as all paths in the configuration, not to that of the run.
         return [str(Path(program).resolve()) if "/" in program else program, *arguments]
 
-    def _working_folder(self, mu: Mapping[str, float]) -> Path:
+    def _working_folder(self, mu: Mapping[str, Any]) -> Path:
         runs = Path(self.runs).resolve()
         runs.mkdir(parents=True, exist_ok=True)
         point = "_".join(f"{name}={value:.6g}" for name, value in mu.items())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -97,7 +98,7 @@ class DataSet(FileArrays):
         """Its solutions are not shared, as reading them costs nothing."""
         return None
 
-    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+    def solve(self, mu: Mapping[str, Any]) -> Snapshots:
         """The solution at one of the available points.
 
         Raises:
@@ -155,7 +156,7 @@ class DataSet(FileArrays):
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(f"option path: {self.path}: {' '.join(str(error).split())}") from error
 
-    def _runs_at(self, mu: Mapping[str, float]) -> list[Run]:
+    def _runs_at(self, mu: Mapping[str, Any]) -> list[Run]:
         points, wanted = self.available(), np.array([mu[name] for name in self.parameters])
         spread = np.maximum(np.ptp(points, axis=0), np.finfo(float).tiny)
         distance = (np.abs(points - wanted) / spread).max(axis=1)

@@ -78,7 +78,7 @@ class PythonFunction(NamedArrays):
         file = getattr(module, "__file__", None)
         return None if file is None else Path(file)
 
-    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+    def solve(self, mu: Mapping[str, Any]) -> Snapshots:
         """Call the function and convert what it returns.
 
         Raises:
@@ -86,7 +86,7 @@ class PythonFunction(NamedArrays):
         """
         return self.converted(self._load()(**mu, **self.arguments))
 
-    def initial(self, mu: Mapping[str, float]) -> Float[np.ndarray, " state"] | None:
+    def initial(self, mu: Mapping[str, Any]) -> Float[np.ndarray, " state"] | None:
         """The state that the function of the option `initial_state` returns; None without that option.
 
         Raises:

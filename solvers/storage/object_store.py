@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 
@@ -91,9 +91,7 @@ class ObjectStore(SnapshotStore):
             return sorted({*super().addresses(), *stored})
         return super().addresses()
 
-    def put(
-        self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, float], solve_s: float
-    ) -> Path:
+    def put(self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, Any], solve_s: float) -> Path:
         path = super().put(address, snapshots, identity=identity, mu=mu, solve_s=solve_s)
         self._upload(path)
         return path

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -38,7 +39,7 @@ class DamagedSnapshot(Exception):
         return f"{self.path}: {self.reason}; set the file aside and solve again"
 
 
-def address(identity: Json, mu: Mapping[str, float], n_time: int | None = None) -> str:
+def address(identity: Json, mu: Mapping[str, Any], n_time: int | None = None) -> str:
     """The name under which a solution is stored: a digest of everything that determines it.
 
     Args:
@@ -53,7 +54,7 @@ def address(identity: Json, mu: Mapping[str, float], n_time: int | None = None) 
         ValueError: a number is not finite.
         TypeError: the identity is not JSON.
     """
-    point = {name: float(value) + 0.0 for name, value in mu.items()}  # adding 0 turns -0 into 0
+    point = {name: _plain(value) for name, value in mu.items()}
     return hashlib.sha256(_canonical({"identity": identity, "mu": point, "n_time": n_time}).encode()).hexdigest()[:32]
 
 
@@ -80,9 +81,7 @@ class SnapshotStore:
         """Addresses of all stored solutions, sorted, without those set aside."""
         return sorted(path.name.removesuffix(_SUFFIX) for path in self.root.glob(f"*{_SUFFIX}"))
 
-    def put(
-        self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, float], solve_s: float
-    ) -> Path:
+    def put(self, address: str, snapshots: Snapshots, *, identity: Json, mu: Mapping[str, Any], solve_s: float) -> Path:
         """Store a solution, replacing one with the same address; returns the file. If writing fails, nothing changes.
 
         Args:
@@ -175,6 +174,12 @@ class SnapshotStore:
         path = self.path(address)
         target = next(name for name in _damaged_names(path) if not name.exists())
         return path.rename(target)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return [_plain(one) for one in value] if isinstance(value, list) else float(value) + 0.0  # -0 becomes 0
 
 
 def _canonical(value: object) -> str:

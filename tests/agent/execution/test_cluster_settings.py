@@ -57,7 +57,7 @@ def test_solutions_may_lie_in_object_storage(mode: str, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"executor": "dask"}, "'ray' or 'serial'"),
+        ({"executor": "dask"}, "'ray', 'serial' or 'slurm'"),
         ({"mode": "sometimes"}, "'synchronous' or 'asynchronous'"),
         ({"address": "somewhere"}, "pattern"),
         ({"cpus": 0}, "greater than or equal to 1"),

@@ -1,0 +1,1 @@
+from .slurm_executor import SlurmExecutor as SlurmExecutor
