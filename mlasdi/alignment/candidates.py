@@ -22,9 +22,9 @@ N_CHECKED_TIMES = 11  # at which the error of resampling in space is measured
 SMALLEST_MODE = 1e-10  # singular value of a function of time, relative to the largest: smaller ones are rounding
 MAX_POINTS = 32  # whose trajectories the exponents are fitted to: more do not improve so few numbers
 # Residual of the least squares up to which a candidate is tried: relative to the smallest one, and to that without
-# rescaling. On fisher, kdv, bar and burgers1d the best candidate had at most 1.4 of the smallest. On bar, heat4, sod
+# rescaling. On fisher, kdv, bar and burgers1d the best candidate had at most 1.8 of the smallest. On bar, heat4, sod
 # and wave2d the smallest was .89 to .97 of that without rescaling, and rescaled variables gained 10 % at most, or lost.
-MAX_RESIDUAL_RATIO, MAX_OF_UNSCALED = 1.5, 0.95
+MAX_RESIDUAL_RATIO, MAX_OF_UNSCALED = 2.0, 0.95
 SAME_EXPONENTS = 1e-3  # difference below which two sets of exponents are the same candidate
 
 

@@ -232,14 +232,15 @@ class TrainingData:
         if len(first) == len(self.mu):
             return self, counts
         order = np.argsort(first)
-        durations = self.durations if self.durations is None else np.bincount(group, self.durations)[order]
-        once = replace(
-            self, mu=self.mu[first[order]], durations=None if durations is None else durations / counts[order]
-        )
+        durations = self.durations
+        if durations is not None:
+            durations = np.bincount(group, durations)[order] / counts[order]
+        once = {"mu": self.mu[first[order]], "durations": durations}
         if isinstance(self.u, StackedRuns):
             means = self.u.grouped([np.flatnonzero(group == k).tolist() for k in order])
-            return replace(once, u=means, sample=None), counts[order]
-        return replace(once, u=np.stack([self.u[group == k].mean(axis=0) for k in order])), counts[order]
+            return replace(self, **once, u=means, sample=None), counts[order]
+        u = np.stack([self.u[group == k].mean(axis=0) for k in order])
+        return replace(self, **once, u=u), counts[order]
 
     def _repeated(self, rows: Int[np.ndarray, " run"]) -> Float[np.ndarray, "run time state"]:
         """Runs, or some of their neighbouring values where memory does not hold them: as many of each field."""

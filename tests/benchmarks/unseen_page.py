@@ -14,7 +14,7 @@ DEFAULT, PLAIN = "mlasdi", "kriging"
 TITLES = {"held out": "Held-out problems", "development": "Development problems"}
 NOTES = {
     "held out": "Fixed before any tuning. Four things were seen before a constant was set: times of fits of front2d "
-    "(`MAX_RESIDUAL_RATIO` of `mlasdi.alignment`, then lowered from 4 to 1.5 in two steps); that latent dynamics with "
+    "(`MAX_RESIDUAL_RATIO` of `mlasdi.alignment`, then lowered from 4 to 2); that latent dynamics with "
     "a decoder took much of the time on source and gained nothing, as on development problems (they are trained with "
     "effort `thorough`, or with fewer than five points, since then); the coverage of their bands (`POWERS` of "
     "`mlasdi.stages`, then chosen on other problems); and campaigns on bore, chain and ignition, which are no longer "
