@@ -45,6 +45,7 @@ def solved(folder: Path) -> int:
         return ledger.execute("SELECT count(*) FROM attempts WHERE status = 'solved'").fetchone()[0]
 
 
+@pytest.mark.slow
 def test_a_script_builds_resumes_after_a_kill_predicts_draws_and_stores(tmp_path: Path) -> None:
     killed = run("quickstart", tmp_path, killed_after=3)
     assert (killed.returncode, solved(tmp_path)) == (-signal.SIGKILL, 3)
@@ -63,6 +64,7 @@ def test_it_has_few_lines() -> None:
     assert len([line for line in text.splitlines() if line.strip()]) <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "quickstart")
 )

@@ -117,6 +117,7 @@ def test_a_prediction_starts_from_a_known_state(models: dict[str | None, Surroga
     np.testing.assert_array_equal(Surrogate.load(folder).predict(MU).mean, model.predict(MU).mean)
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_file(models: dict[str | None, Surrogate], tmp_path: Path) -> None:
     model, plain = (models[name].save(tmp_path / f"model-{name}") for name in ("start", None))
     first = build_solver("callable", options()).solve(MU).u[0]

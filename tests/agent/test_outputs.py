@@ -298,7 +298,7 @@ def test_quantities_of_the_command(campaigns, folder, monkeypatch, cell):
         quantities_of(cell, Request(MU[:1]), ["max over time of w"])
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+@pytest.mark.parametrize("mode", ["synchronous", pytest.param("asynchronous", marks=pytest.mark.slow)])
 def test_a_campaign_ends_at_the_targets_of_its_outputs(folder, monkeypatch, mode):
     """And not before: the targets of all named outputs are reached, by the estimate and by the newest solves."""
     monkeypatch.syspath_prepend(folder)

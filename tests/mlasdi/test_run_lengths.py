@@ -190,6 +190,7 @@ def test_it_is_saved_without_pickle_and_read_again(battery: mlasdi.Surrogate, tm
         np.testing.assert_array_equal(getattr(loaded, name), getattr(found, name))
 
 
+@pytest.mark.slow
 def test_delays_over_decades() -> None:
     """Ignition delays are products of exponentials: their logarithms are interpolated, not they themselves."""
     limits = np.array([[0.7, 1.0], [10.0, 14.0]])

@@ -244,6 +244,7 @@ class Measured(Burgers1D):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "exit_code", "said", "concerns"),
     [

@@ -506,6 +506,7 @@ def test_names_and_messages_are_text(running: Recorded) -> None:
     assert charts_of(page)["box"][0]["name"] == HOSTILE
 
 
+@pytest.mark.slow
 def test_many_large_fields_stay_within_the_limit(tmp_path: Path) -> None:
     campaign = Recorded(tmp_path, waves(("p",), n_y=300), [(1.0,), (2.0,), (1.5,)], grid=4)
     campaign.train()

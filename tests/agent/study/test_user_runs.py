@@ -102,6 +102,7 @@ def test_failed_solves_are_left_out(tmp_path):
     assert study.report["failures"][0]["message"] == "it diverged"
 
 
+@pytest.mark.slow
 def test_solves_in_parallel_and_validation(tmp_path):
     study = asking(tmp_path, cluster={"mode": "asynchronous"}, sampling={"batch": 2}, validation={"sobol": 3})
     assert len(study.ask()) == 2
@@ -127,6 +128,7 @@ def test_what_cannot_be_told_is_said(tmp_path, given, message):
         asking(tmp_path).tell(*given)
 
 
+@pytest.mark.slow
 def test_a_full_order_model_and_a_tracking_store(tmp_path):
     class Decay:
         parameter_names = ("a",)

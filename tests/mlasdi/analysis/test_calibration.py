@@ -36,6 +36,7 @@ def test_the_posterior_is_the_one_in_closed_form(model: Any, polynomial: Any) ->
     assert (found.samples[:, 1] == 0.5).all()
 
 
+@pytest.mark.slow
 def test_known_parameters_are_recovered(model: Any, polynomial: Any) -> None:
     found = model.calibrate(measured(polynomial, 0.4, 0.7, 0.005), 0.005, TIMES, sensors=PLACES, fields=["u"])
     for name, value in {"a": 0.4, "b": 0.7}.items():
@@ -73,6 +74,7 @@ def test_tables_and_arrays_say_the_same(model: Any, polynomial: Any) -> None:
     np.testing.assert_allclose(array.log_likelihood(model, mu), shuffled.log_likelihood(model, mu))
 
 
+@pytest.mark.slow
 def test_an_edge_of_the_box_and_a_poor_fit_are_told(model: Any, polynomial: Any) -> None:
     beyond = measured(polynomial, 1.3, 0.0, 0.01)
     with pytest.warns(AnalysisWarning) as told:

@@ -44,6 +44,7 @@ def test_points_of_the_box_hold_corners_and_faces():
     assert len(box_points(12, np.empty((0, 12)))) < 100
 
 
+@pytest.mark.slow
 def test_scaling_laws_of_self_similar_solutions_are_found():
     """On a grid finer than the search looks at."""
     widths, heights = np.log(1.6), np.log(3.0)

@@ -22,6 +22,7 @@ def test_the_solution_follows_characteristics_before_the_shock():
     assert final_error(400, CENTRE) < 2e-2
 
 
+@pytest.mark.slow
 def test_every_time_step_satisfies_the_scheme_to_the_tolerance():
     fom = Burgers2D()
     assert scheme_residual(fom, EARLIEST_SHOCK) <= 1.0001 * fom.newton_tolerance

@@ -77,6 +77,7 @@ def test_splines_are_of_second_order_in_time():
     assert np.log2(errors[1] / errors[2]) == pytest.approx(2, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("domain", ["matched", "fixed"])
 def test_mass_is_conserved(scheme, domain):

@@ -141,6 +141,7 @@ def test_contract(ngsolve):
     assert isinstance(HASTY, Continuable)
 
 
+@pytest.mark.slow
 def test_the_steady_forces_are_the_published_ones(ngsolve):
     """DFG 2D-1, Re = 20: drag 5.57953523, lift 0.01061895 (Nabh, 1998; John and Matthies, 2001)."""
     flow = flow_of(Wake(order=5, maxh=0.2, maxh_cylinder=0.04, dt=2e-3), nu=0.005)
@@ -166,6 +167,7 @@ def test_the_last_state_of_one_step_is_the_first_of_the_next(ngsolve):
     assert np.all(middle_before != flow.speed(points, 0.5))
 
 
+@pytest.mark.slow
 def test_recording_starts_at_the_same_phase_whenever_the_transient_ends(from_rest):
     """The same flow, some periods later: the crossing is then elsewhere between the time steps."""
     later = replace(COARSE, transient_continued=0.4).solve_from({"nu": NU}, [start(NU, from_rest)])
@@ -196,6 +198,7 @@ def test_the_solution_does_not_depend_on_the_viscosity_of_the_start(ngsolve):
     assert distance(continued, limit) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_flow_goes_on_from_the_nearest_viscosity_whose_state_can_be_had(hasty):
     lost = Snapshots(hasty.t, hasty.u)
     spoilt = Snapshots(hasty.t, hasty.u, restart=np.full_like(hasty.restart, np.nan))
@@ -215,11 +218,13 @@ def test_the_flow_goes_on_from_the_nearest_viscosity_whose_state_can_be_had(hast
     assert distance(continued, hasty) > 1e-3
 
 
+@pytest.mark.slow
 def test_without_a_usable_start_the_flow_begins_from_rest(hasty):
     again = HASTY.solve_from({"nu": NU}, [start(NU, Snapshots(hasty.t, hasty.u))])
     np.testing.assert_allclose(again.u, hasty.u, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_flow_without_vortices_is_not_periodic(ngsolve, monkeypatch):
     monkeypatch.setattr(mlasdi.solvers.builtin.wake, "_MAX_WAIT", 0.4)
     with pytest.raises(SolverError, match="no vortices are shed; take a smaller nu") as caught:

@@ -57,6 +57,7 @@ def test_interpolation_is_of_fourth_order():
     assert np.log2(errors[1] / errors[2]) == pytest.approx(4, abs=0.4)
 
 
+@pytest.mark.slow
 @given(n=st.integers(17, 120), frequency=st.floats(1.0, 12.0))
 def test_the_estimated_error_is_near_the_true_one(n, frequency):
     run = wave(np.linspace(0, 1, n), frequency)
