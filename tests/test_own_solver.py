@@ -73,7 +73,7 @@ def report(folder: Path, campaign: str) -> dict:
 
 
 def test_every_kind_of_block_is_known() -> None:
-    assert {kind for page in PAGES for kind in page.kinds} == {"sh", "console", "python", "yaml", "c", "bash"}
+    assert {kind for page in PAGES for kind in page.kinds} == {"sh", "console", "python", "yaml", "c", "bash", "text"}
     assert all(line.split()[0] in ("mlasdi", "cc", "python") for line in LINES)
     names = ("front", "plate", "rod", "archive", "wells", "cell", "peaks", "discharge")
     written = {f"{name}.{suffix}" for name in names for suffix in ("py", "yaml")}
