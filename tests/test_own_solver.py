@@ -155,7 +155,11 @@ def test_the_job_script_is_shell(tmp_path: Path) -> None:
 def test_the_text_names_what_there_is() -> None:
     kinds = GUIDE.text.partition("## When runs fail")[2]
     assert dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", kinds, re.MULTILINE)) == FAILURE_KINDS
-    assert re.findall(r"^\| .* \| `([\w-]+)` \| .* \|$", GUIDE.text, re.MULTILINE) == list(SOLVER_KINDS)
+    assert re.findall(r"^\| .* \| `([\w-]+)` \| .* \|$", GUIDE.text, re.MULTILINE) == [
+        kind
+        for kind in SOLVER_KINDS
+        if kind != "scalars"  # a starter, whose solver is a callable
+    ]
     table = GUIDE.text.partition("## Formats")[2].partition("*One file")[0]
     first_cells = " ".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))
     assert sorted(re.findall(r"`(\.\w+)`", first_cells)) == sorted(READERS)
