@@ -155,6 +155,8 @@ def parameters_of(name: str, given: Mapping[str, Any]) -> tuple[Parameter, ...]:
     for key in ("low", "high"):
         if isinstance(given.get(key), bool) or not isinstance(given.get(key), int | float):
             raise ValueError(f"parameter '{name}': {key} {given.get(key)!r} must be a number")
+        if not np.isfinite(given[key]):
+            raise ValueError(f"parameter '{name}': {key} {given[key]} must be a finite number")
         given[key] = float(given[key])
     for key, kind, allowed in (("unit", str, "text"), ("integer", bool, "true or false")):
         if not isinstance(given.get(key, kind()), kind):

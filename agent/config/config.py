@@ -233,7 +233,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         return Config.model_validate(given)
     except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_messages(error, given))) from None
+        raise ConfigError(f"{path}: " + "; ".join(_messages(error))) from None
 
 
 def dump_config(config: Config) -> str:
@@ -261,17 +261,11 @@ def _apply(given: dict[str, Any], override: str) -> None:
         raise ConfigError(f"override '{redacted(override)}': {redacted(str(error))}") from None
 
 
-def _messages(error: ValidationError, given: Mapping[str, Any]) -> Iterator[str]:
+def _messages(error: ValidationError) -> Iterator[str]:
     """Each of pydantic's errors as `key: what is wrong, and what is allowed`."""
-    problem = given.get("problem")
-    named = problem.get("parameters") if isinstance(problem, Mapping) else None
     for found in error.errors():
         location = [part for part in found["loc"] if not str(part).startswith("function-")]
-        of_parameter = location[:2] == ["problem", "parameters"] and len(location) > 2 and isinstance(location[2], int)
-        if of_parameter and isinstance(named, Mapping):  # parameters are a list in the model, and named in the file
-            key = ".".join(map(str, ["problem", "parameters", list(named)[int(location[2])], *location[3:]]))
-        else:
-            key = ".".join(str(part) for part in location)
+        key = ".".join(str(part) for part in location)
         if found["type"] == "extra_forbidden":
             yield f"{key}: unknown key; {nearest(str(location[-1]), _known_keys(location[:-1]))}"
         elif found["type"] == "value_error":

@@ -44,7 +44,9 @@ AS_GOOD = 1.1
 # guess that saves time; it was not measured how often a longer search would win after all.
 FAR = 10.0
 FINALISTS = 6
-SHARE_OF_STARTS = 0.6  # of the work of a search, at most: the rest is for what lies around them
+# Of the work of a search, at most, for the starts: the rest is for what lies around them. Set when the starts of heat4
+# with 22 points took five times the work of a whole search; other shares were not tried.
+SHARE_OF_STARTS = 0.6
 # At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
 # leave-one-out error of kriging.
 MOST_GROWTH, MOST_DISTANCE = 2.0, 3.0
