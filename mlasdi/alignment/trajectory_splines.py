@@ -54,7 +54,9 @@ class TrajectorySplines:
         continuation: Continuation = "regression",
     ) -> "TrajectorySplines":
         """Cubic splines through the coordinates `c` at times `t`."""
-        return cls(x, [CubicSpline(t, one, axis=0) for one in c], mean, continuation)
+        together = CubicSpline(t, c, axis=1)
+        coefficients = np.ascontiguousarray(np.moveaxis(together.c, 2, 0))  # point, power, piece, rank
+        return cls(x, [CubicSpline.construct_fast(one, together.x) for one in coefficients], mean, continuation)
 
     def without(self, left_out: Int[np.ndarray, " left_out"]) -> "TrajectorySplines":
         """All but the trajectories at some of the points."""
@@ -71,7 +73,9 @@ class TrajectorySplines:
         """
         rates = time_scaling.rate(self.x)
         resampled = np.stack([s(np.minimum(tau / rate, 1.0)) for s, rate in zip(self.splines, rates, strict=True)])
-        slopes = np.zeros_like(resampled) if self.continuation == "regression" else None
+        slopes, slope_matrix = None, np.empty((0, 0))
+        if self.continuation == "regression":
+            slopes, slope_matrix = np.zeros_like(resampled), CubicSpline(tau, np.eye(len(tau)))(tau, 1)
         order = np.argsort(-rates, kind="stable")
         for place, i in enumerate(order.tolist()):
             past = tau <= rates[i] + ROUNDING
@@ -81,7 +85,7 @@ class TrajectorySplines:
                 at_end = CubicSpline(tau[near], combined[near], axis=0)(rates[i])
                 resampled[i, ~past] = combined[~past] + (self.splines[i](1.0) - at_end)
             if slopes is not None:
-                slopes[i] = CubicSpline(tau, resampled[i], axis=0)(tau, 1)
+                slopes[i] = slope_matrix @ resampled[i]
         return resampled
 
     def _combination(

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.spatial.distance import cdist
 
 Family = Literal["rbf", "matern52"]
 FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
@@ -33,7 +34,7 @@ class Kernel(BaseModel, frozen=True, extra="forbid"):
     nugget: float = Field(1e-8, gt=0)
 
     def __call__(self, x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-        squared = np.sum(((x[:, None] - y[None]) / np.asarray(self.lengthscale)) ** 2, axis=-1)
+        squared = cdist(x / np.asarray(self.lengthscale), y / np.asarray(self.lengthscale), "sqeuclidean")
         if self.family == "rbf":
             return np.exp(-0.5 * squared)
         r = np.sqrt(5 * squared)

@@ -42,7 +42,7 @@ class Probes:
     raw: Float[np.ndarray, "probe d"]
 
 
-def score(errors: Float[np.ndarray, " point"]) -> float:
+def score(errors: Float[np.ndarray, " fold"]) -> float:
     """Typical leave-one-out error: the square of the mean root.
 
     The mean itself is decided by the folds at the corners of the box, which extrapolate; the median forgets failures.
@@ -91,8 +91,8 @@ class Evaluator:
     data: TrajectoryData
     z0_known: bool = False
     work: Work = field(default_factory=Work)
-    errors: dict[OperatorInferenceSettings, Float[np.ndarray, " point"]] = field(default_factory=dict)
-    _predictions: dict[OperatorInferenceSettings, Float[np.ndarray, "point time rank"]] = field(default_factory=dict)
+    errors: dict[OperatorInferenceSettings, Float[np.ndarray, " fold"]] = field(default_factory=dict)
+    _predictions: dict[OperatorInferenceSettings, Float[np.ndarray, "fold time rank"]] = field(default_factory=dict)
     _regressions: dict[tuple[Form, int, str, tuple[float, ...]], Regression] = field(default_factory=dict)
 
     def regression(self, settings: OperatorInferenceSettings) -> Regression:
@@ -114,11 +114,11 @@ class Evaluator:
                 del self._predictions[max(self._predictions, key=lambda one: score(self.errors[one]))]
         return score(self.errors[settings])
 
-    def _fold_trajectories(self, settings: OperatorInferenceSettings) -> Float[np.ndarray, "point time rank"]:
-        z0 = self.data.c[:, 0, : settings.rank] if self.z0_known else None
+    def _fold_trajectories(self, settings: OperatorInferenceSettings) -> Float[np.ndarray, "fold time rank"]:
+        z0 = self.data.c[self.data.fold_points, 0, : settings.rank] if self.z0_known else None
         return fold_forecasts(self.data, settings, self.regression(settings), z0).z
 
-    def _completed(self, z: Float[np.ndarray, "point time rank"]) -> Float[np.ndarray, "point time full"]:
+    def _completed(self, z: Float[np.ndarray, "fold time rank"]) -> Float[np.ndarray, "fold time full"]:
         """Leading coordinates, with the later ones kriged by the folds."""
         predicted = self.data.fold_kriging.copy()
         predicted[:, :, : z.shape[2]] = z
@@ -126,7 +126,7 @@ class Evaluator:
 
     def with_residual(
         self, settings: OperatorInferenceSettings
-    ) -> tuple[OperatorInferenceModel, Float[np.ndarray, " point"]]:
+    ) -> tuple[OperatorInferenceModel, Float[np.ndarray, " fold"]]:
         """The model with the best weight of the kriged residual, and its leave-one-out errors.
 
         The residual at the points that a fold knows is that of the model of all points, which fits them as closely.

@@ -107,21 +107,23 @@ def fold_forecasts(
     data: TrajectoryData,
     settings: OperatorInferenceSettings,
     regression: Regression,
-    z0: Float[np.ndarray, "point rank"] | None = None,
+    z0: Float[np.ndarray, "fold rank"] | None = None,
 ) -> Forecast:
-    """Trajectories at training points, each integrated with the operators and the initial state of its own fold.
+    """Trajectories at the left-out points, each integrated with the operators and the initial state of its own fold.
 
     Args:
         z0: initial states, where they are known at new points.
     """
-    theta, n = regression.theta, data.n_points
+    points = data.fold_points.tolist()
+    theta, groups = regression.theta, [data.left_out[i] for i in points]
     rates: AnyRates
     if isinstance(regression, KernelRegression):
-        beta = regression.fold_solutions(settings.ridge, data.left_out)
-        rates = kernel_rates(settings, data, beta.reshape(n, -1, settings.rank), theta @ theta.T)
+        beta = regression.fold_solutions(settings.ridge, groups)
+        rates = kernel_rates(settings, data, beta.reshape(len(points), -1, settings.rank), theta[points] @ theta.T)
     else:
         operators = [
-            np.tensordot(theta[i], regression.solve(settings.ridge, data.left_out[i]), axes=1) for i in range(n)
+            np.tensordot(theta[i], regression.solve(settings.ridge, group), axes=1)
+            for i, group in zip(points, groups, strict=True)
         ]
         rates = explicit_rates(settings, data, np.stack(operators))
     start = initial(settings, data, data.fold_start_weights, rates, z0)

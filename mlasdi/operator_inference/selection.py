@@ -73,14 +73,14 @@ class Selection:
 
     Attributes:
         model: latent dynamics, or None where plain kriging is not beaten clearly.
-        errors: leave-one-out errors of what is then predicted `[point]`.
+        errors: leave-one-out errors of what is then predicted `[fold]`.
         kriging_errors: those of plain kriging.
         report: candidates, reasons and seconds as JSON.
     """
 
     model: OperatorInferenceModel | None
-    errors: Float[np.ndarray, " point"]
-    kriging_errors: Float[np.ndarray, " point"]
+    errors: Float[np.ndarray, " fold"]
+    kriging_errors: Float[np.ndarray, " fold"]
     report: Json
 
 
@@ -92,7 +92,7 @@ def select(data: TrajectoryData, probes: Probes, settings: SelectionSettings | N
     if data.n_points < FEWEST_POINTS or len(data.t) < FEWEST_TIMES:
         report: Json = {"chosen": None, "reason": "too few points or times", "candidates": []}
         return Selection(None, kriging_errors, kriging_errors, report)
-    search = _Search(data, probes, settings, budget(settings.effort, data.n_points))
+    search = _Search(data, probes, settings, budget(settings.effort, len(data.fold_points)))
     search.run()
     threshold = min((GAIN_OF_FEW if data.n_points <= FEW else GAIN) * score(kriging_errors), MOST_SCORE)
     finals = search.finalists()
@@ -115,7 +115,7 @@ class _Finalist:
     """A candidate with its residual weight, and what speaks against it."""
 
     model: OperatorInferenceModel
-    errors: Float[np.ndarray, " point"]
+    errors: Float[np.ndarray, " fold"]
     problem: str | None = None  # as far as it has been tested
 
     @property
@@ -181,7 +181,7 @@ class _Search:
         values = self._looked_at(starts)
         order = sorted(values, key=lambda start: values[start])
         if values[order[0]] > FAR * self.settings.to_beat:
-            self.deadline = min(self.deadline, budget("quick", self.data.n_points))
+            self.deadline = min(self.deadline, budget("quick", len(self.data.fold_points)))
         for k, start in enumerate(order):
             # The better half of the starts shares the time; what a descent leaves of its share goes to the others.
             now = self.work.seconds
@@ -292,7 +292,7 @@ class _Search:
 
     def _refined(self, kernels: list[OperatorInferenceSettings]) -> list[OperatorInferenceSettings]:
         """The best two of kernel forms with all times: thinned ones need more ridge, and allow lower degrees."""
-        until = self.work.seconds + 0.5 * budget(self.settings.effort, self.data.n_points)
+        until = self.work.seconds + 0.5 * budget(self.settings.effort, len(self.data.fold_points))
         for settings in kernels:
             self.evaluator(settings)
         best = min(kernels, key=self.evaluator)

@@ -14,7 +14,7 @@ Effort = Literal["quick", "normal", "thorough"]
 
 # Estimated seconds of a search; a candidate that has begun is finished.
 BUDGETS: dict[Effort, float] = {"quick": 1.2, "normal": 14.0, "thorough": 120.0}
-FOLDS = 9  # points with which a quick search takes its budget
+FOLDS = 9  # with which a quick search takes its budget
 OPERATIONS_A_SECOND = 2e9  # of one core on small matrices
 OVERHEAD, OVERHEAD_OF_A_STEP = 0.01, 2e-5  # seconds of a candidate, and of a time step of all folds
 STAGES_OF_A_STEP = 8  # evaluations of the right-hand side: Runge-Kutta of fourth order, two substeps
@@ -27,13 +27,13 @@ class Work:
     seconds: float = 0.0
 
 
-def budget(effort: Effort, n_points: int) -> float:
+def budget(effort: Effort, n_folds: int) -> float:
     """Estimated seconds of the search for one set of dynamics.
 
-    That of effort "quick" grows with the number of points, as the work of a candidate does: otherwise more points would
+    That of effort "quick" grows with the number of folds, as the work of a candidate does: otherwise more points would
     mean fewer candidates.
     """
-    return BUDGETS[effort] * (max(n_points / FOLDS, 1.0) if effort == "quick" else 1.0)
+    return BUDGETS[effort] * (max(n_folds / FOLDS, 1.0) if effort == "quick" else 1.0)
 
 
 def n_unknowns(data: TrajectoryData, settings: OperatorInferenceSettings) -> int:
@@ -52,14 +52,14 @@ def _n_features(settings: OperatorInferenceSettings) -> int:
 
 def estimated_seconds(data: TrajectoryData, settings: OperatorInferenceSettings) -> float:
     """Of the leave-one-out errors of one candidate: a regression and an integrated trajectory for each fold."""
-    n, n_t, r = data.n_points, len(data.t), settings.rank
+    n, n_t, r = len(data.fold_points), len(data.t), settings.rank
     unknowns = float(n_unknowns(data, settings))
     if settings.form in KERNEL:
         regression = unknowns**3 + n * unknowns**2
         features = unknowns
     else:
         features = float(_n_features(settings))
-        regression = n * (unknowns**3 / 3 + unknowns**2 * r) + n * n_t * features**2
+        regression = n * (unknowns**3 / 3 + unknowns**2 * r) + data.n_points * n_t * features**2
     stages = 1 if settings.form in LINEAR else STAGES_OF_A_STEP
     integration = n * n_t * stages * features * r
     overhead = OVERHEAD + OVERHEAD_OF_A_STEP * n_t * stages

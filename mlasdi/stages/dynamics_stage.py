@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
@@ -20,6 +20,8 @@ from mlasdi.stages.stage import Json, LatentSteps, Stage
 # Mean coverage of the 90 % band on fisher, kdv (9 points) and bar (9, 20): 0.84 with the power 1 throughout, now 0.94.
 POWER, PRIOR_WEIGHT, POWERS = 0.75, 1.0, (0.5, 1.0)
 MOST_REMEMBERED = 1 << 22  # values of a prediction that is kept
+# Points up to which a fold chooses the kernel of initial states anew; among more, one point does not change it.
+FEW_POINTS = 32
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class DynamicsStage(Stage):
             `|mean_coordinates + c|^2 + mean_rest`.
         kernel: covariance over the parameters, for standard deviations.
         initial_states: where they are known, beside the training points; None if predictions krige them.
-        errors: of the folds, divided by `std_i(x_i)` `[point, time, rank]`; none before they are known.
-        fold_std: `std_i(x_i)` `[point]`; none if p is 1.
+        errors: of the folds, divided by `std_i(x_i)` `[fold, time, rank]`; none before they are known.
+        fold_std: `std_i(x_i)` `[fold]`; none if p is 1.
         power: the exponent p.
         folds: models of folds that were fitted before, by their points.
         recent: the last predictions, by their points and times: errors and deviations ask for the same ones.
@@ -58,8 +60,8 @@ class DynamicsStage(Stage):
     mean_rest: float
     kernel: Kernel
     initial_states: InitialStates | None = None
-    errors: Float[np.ndarray, "point time rank"] | None = None
-    fold_std: Float[np.ndarray, " point"] | None = None
+    errors: Float[np.ndarray, "fold time rank"] | None = None
+    fold_std: Float[np.ndarray, " fold"] | None = None
     power: float = 1.0
     folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
     recent: dict[bytes, Float[np.ndarray, "param time rank"]] = field(
@@ -115,7 +117,7 @@ class DynamicsStage(Stage):
         if self.fold_std is not None and not steps.for_estimate:
             power = self.power
             errors = errors * self.fold_std[:, None, None] ** (1 - power)
-        directions = errors / np.sqrt(len(data.x))
+        directions = errors / np.sqrt(len(errors))
         return before + torch.from_numpy(std[:, None, None] ** power * directions[:, None])
 
     @property
@@ -134,21 +136,24 @@ class DynamicsStage(Stage):
             raise ValueError("the model was trained with first_stage.initial_state: kriged; train it with given")
         return replace(self, initial_states=self.initial_states.with_more(x, c, between))
 
-    def with_errors(self, errors: Float[np.ndarray, "point time rank"]) -> "DynamicsStage":
+    def with_errors(
+        self, points: Int[np.ndarray, " fold"], errors: Float[np.ndarray, "fold time rank"]
+    ) -> "DynamicsStage":
         """The stage with the errors of its folds.
 
         Args:
-            errors: at each training point, of the prediction without it.
+            points: training points that the folds leave out.
+            errors: at each of them, of the prediction without it.
         """
-        data = self.model.data
+        x = self.model.data.x
         variances = np.array(
-            [Kriging(np.delete(data.x, i, axis=0), self.kernel).variance(x[None])[0] for i, x in enumerate(data.x)]
+            [Kriging(np.delete(x, i, axis=0), self.kernel).variance(x[i : i + 1])[0] for i in points.tolist()]
         )
         std = np.sqrt(variances)
         power = _growth_of_errors(np.linalg.norm(errors, axis=(1, 2)), std)
         scaled = errors / std[:, None, None]
         for fold in self.folds.values():  # what a fold knows of errors: those at its own points
-            rows = _rows(fold.model.data.x, data.x)
+            rows = _places(x[points], fold.model.data.x)
             n = len(fold.model.data.t)
             for name, value in (("errors", scaled[rows, :n]), ("fold_std", std[rows]), ("power", power)):
                 object.__setattr__(fold, name, value)
@@ -166,8 +171,9 @@ class DynamicsStage(Stage):
     ) -> "DynamicsStage":
         norm = np.sqrt(np.sum((self.mean_coordinates + c) ** 2, axis=-1) + self.mean_rest)
         old = self.model.data
+        start_kernel = old.start_kernel if old.n_points <= FEW_POINTS else old.initial_kernel
         data = TrajectoryData(
-            x=x, raw=unscaled(x, self.log_ratios), c=c, t=t, kernel=old.kernel, norm=norm, start_kernel=old.start_kernel
+            x=x, raw=unscaled(x, self.log_ratios), c=c, t=t, kernel=old.kernel, norm=norm, start_kernel=start_kernel
         )
         return replace(self, model=self.model.refit(data), folds={}, errors=None, fold_std=None)
 
@@ -229,7 +235,7 @@ def unscaled(x: Float[np.ndarray, "n d"], log_ratios: tuple[float, ...]) -> Floa
     return raw
 
 
-def _rows(some: Float[np.ndarray, "k d"], x: Float[np.ndarray, "n d"]) -> list[int]:
-    """The places of some rows of `x` among them all."""
-    places = {row.tobytes(): i for i, row in enumerate(np.ascontiguousarray(x))}
-    return [places[row.tobytes()] for row in np.ascontiguousarray(some)]
+def _places(x: Float[np.ndarray, "n d"], some: Float[np.ndarray, "k d"]) -> list[int]:
+    """The places in `x` of those rows that are among `some`."""
+    wanted = {row.tobytes() for row in np.ascontiguousarray(some)}
+    return [i for i, row in enumerate(np.ascontiguousarray(x)) if row.tobytes() in wanted]

@@ -154,7 +154,7 @@ class TrainingRecord:
         stage_names: names of the stages that were kept, in order.
         stage_errors: leave-one-out error with the first k stages: root mean square over the folds, weighted by
             `TrainingSet.fold_weights`.
-        leave_one_out: errors of all folds `[stage][point]`; empty below three training points.
+        leave_one_out: errors of all folds `[stage][fold]`; empty below three training points.
         error_estimate: estimate of the largest relative error over the parameter box, as a fraction; None where nothing
             supports one (`mlasdi.training.scoring.supports_estimate`).
         std_factors, error_factors: see `LeaveOneOut`; in equal parts of the time interval.

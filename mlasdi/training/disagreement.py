@@ -34,12 +34,15 @@ def with_disagreement(
         return Disagreement(), errors
     pair = _Sampled(chosen, layout), _Sampled(other, layout)
     models = chosen.model, other.model
-    calibration, x = errors.loo.calibration, chosen.selection.context.data.x
-    folds = [(pair[0].of_fold(i), pair[1].of_fold(i)) for i in range(len(x))]
-    of_folds = np.concatenate([_distance(*pair, *fold, x[i : i + 1]) for i, fold in enumerate(folds)])
+    calibration, data = errors.loo.calibration, chosen.selection.context.data
+    of_folds = np.concatenate(
+        [_distance(*pair, pair[0].of_fold(i), pair[1].of_fold(i), data.x[i : i + 1]) for i in data.fold_points.tolist()]
+    )
     spreads = cut(np.array(calibration.deviations))
     weight = float(np.exp(np.mean(np.log(spreads / of_folds))))
-    new = places_among(errors.points, x) < 0  # at training points the deviation is zero, and the ratio means nothing
+    new = (
+        places_among(errors.points, data.x) < 0
+    )  # at training points the deviation is zero, and the ratio means nothing
     found = Disagreement(
         x=tuple(map(tuple, errors.points[new].tolist())),
         distances=tuple(_distance(*pair, *models, errors.points[new]).tolist()),

@@ -25,6 +25,7 @@ def inferred_dynamics(context: TrainingContext, settings: InferredDynamicsSettin
         kernel=data.kernel,
         norm=basis.norm(c) / basis.scale,
         groups=data.held_out,
+        folds=data.fold_points,
     )
     probes = feasible_points(space, N_PROBES, 0)
     is_given = settings.initial_state == "given"
@@ -54,14 +55,14 @@ def _with_fold_errors(
         model, log_ratios, basis.mean_coordinates, float(rest**2), data.kernels.uncertainty or data.kernel, starts
     )
     alone = StagedModel(context.trivial_latent, (stage,))
-    errors = np.zeros(data.c.shape)
-    for i in range(data.n_points):
+    errors = np.zeros((len(data.fold_points), *data.c.shape[1:]))
+    for error, i in zip(errors, data.fold_points.tolist(), strict=True):
         scored = data.is_scored[i]
         predicted = alone.without(i, data).mean(data.x[i : i + 1], data.t[scored])[0]
-        errors[i, scored] = (predicted - data.c[i, scored]).numpy()
+        error[scored] = (predicted - data.c[i, scored]).numpy()
         if not scored.all():  # beyond its own end, as large as there
-            errors[i, ~scored] = errors[i, np.flatnonzero(scored)[-1]]
-    return stage.with_errors(errors)
+            error[~scored] = error[np.flatnonzero(scored)[-1]]
+    return stage.with_errors(data.fold_points, errors)
 
 
 def summary(stage: DynamicsStage) -> str:

@@ -53,8 +53,8 @@ class LeaveOneOut:
     """Results of leaving out each training point in turn.
 
     Attributes:
-        errors: maximum over time of the relative L2 error at the left-out point, with the first k stages
-            `[stage, point]`.
+        errors: maximum over time of the relative L2 error at each left-out point (`TrainingSet.fold_points`), with the
+            first k stages `[stage, fold]`.
         std_factors: factors on pointwise standard deviations (`band_factors`).
         error_factors: factors on the standard deviation in the L2 norm (`mlasdi.surrogate.error_factors`).
         calibration: error of the whole model and its standard deviation in the L2 norm at each left-out point, both
@@ -64,7 +64,7 @@ class LeaveOneOut:
         of_fields: the same for single fields, each relative to its own norm.
     """
 
-    errors: Float[np.ndarray, "stage point"]
+    errors: Float[np.ndarray, "stage fold"]
     std_factors: TimeFactors
     error_factors: TimeFactors
     calibration: LocalCalibration
@@ -72,16 +72,17 @@ class LeaveOneOut:
     of_fields: tuple[LocalCalibration, ...] = ()
 
 
-def mean_errors(errors: Float[np.ndarray, "stage point"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
+def mean_errors(errors: Float[np.ndarray, "stage fold"], data: TrainingSet) -> Float[np.ndarray, " stage"]:
     """Root mean square of leave-one-out errors over the folds, weighted by `TrainingSet.fold_weights`."""
     return np.sqrt(errors**2 @ data.fold_weights / data.fold_weights.sum())
 
 
-def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
+def fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " fold"]:
     """Largest relative L2 error over time at each left-out point, of the whole model, in POD coordinates."""
-    predictions = parallel_map(partial(_left_out_prediction, model, data), range(data.n_points))
-    folds = zip(predictions, data.c, data.is_scored, strict=True)
-    return np.array([_errors(prediction, c[is_scored], basis).max() for prediction, c, is_scored in folds])
+    points = data.fold_points.tolist()
+    predictions = parallel_map(partial(_left_out_prediction, model, data), points)
+    truths = [data.c[i, data.is_scored[i]] for i in points]
+    return np.array([_errors(*pair, basis).max() for pair in zip(predictions, truths, strict=True)])
 
 
 def leave_one_out(
@@ -103,9 +104,10 @@ def leave_one_out(
     if data.n_points < 3:
         return None
     subsampled = basis.subsampled(MAX_CALIBRATION_STATES)
-    folds = [_fold(model, data, basis, subsampled, i, norms) for i in range(data.n_points)]
+    folds = [_fold(model, data, basis, subsampled, i, norms) for i in data.fold_points.tolist()]
     errors, quantiles, ratios, pairs = (np.array(columns) for columns in zip(*folds, strict=True))
-    x, weights, factors = data.x.tolist(), _likeness(data), band_factors(quantiles, least_factor)
+    x, weights = data.x[data.fold_points].tolist(), _likeness(data)
+    factors = band_factors(quantiles, least_factor)
     whole, *of_fields = [
         LocalCalibration().with_pairs(x, found.tolist(), spreads.tolist(), weights)
         for found, spreads in np.moveaxis(pairs, 0, -1)
@@ -117,8 +119,8 @@ def leave_one_out(
 
 def _likeness(data: TrainingSet) -> list[float]:
     """How much each fold is like a prediction inside of the box: little where it extrapolates (`LocalCalibration`)."""
-    kept = (np.delete(data.x, out, axis=0) for out in data.held_out)
-    inside = (_is_in_convex_hull(point, others) for point, others in zip(data.x, kept, strict=True))
+    points = data.fold_points.tolist()
+    inside = (_is_in_convex_hull(data.x[i], np.delete(data.x, data.held_out[i], axis=0)) for i in points)
     return [INTERPOLATED if found else EXTRAPOLATED for found in inside]
 
 
@@ -195,7 +197,7 @@ def kriging_drift_weight(model: StagedModel, data: TrainingSet) -> float:
     return _drift_weight(model, data, _corrections(model, data) if data.n_points >= MIN_FOLDS else [])
 
 
-def kriged_fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " point"]:
+def kriged_fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -> Float[np.ndarray, " fold"]:
     """`fold_errors` of the model with a kriging stage on top: the error of a fold is e less the drift weight times d.
 
     See `kriging_drift_weight` for e and d.
@@ -203,14 +205,14 @@ def kriged_fold_errors(model: StagedModel, data: TrainingSet, basis: PodBasis) -
     corrections = _corrections(model, data)
     drift_weight = _drift_weight(model, data, corrections)
     errors = []
-    for (error, correction), c, is_scored in zip(corrections, data.c, data.is_scored, strict=True):
-        prediction = c[is_scored] - error + drift_weight * correction
-        errors.append(_errors(prediction, c[is_scored], basis).max())
+    for (error, correction), i in zip(corrections, data.fold_points.tolist(), strict=True):
+        truth = data.c[i, data.is_scored[i]]
+        errors.append(_errors(truth - error + drift_weight * correction, truth, basis).max())
     return np.array(errors)
 
 
 def _corrections(model: StagedModel, data: TrainingSet) -> list[Correction]:
-    return parallel_map(partial(_correction_of_fold, model, data), range(data.n_points))
+    return parallel_map(partial(_correction_of_fold, model, data), data.fold_points.tolist())
 
 
 def _correction_of_fold(model: StagedModel, data: TrainingSet, i: int) -> Correction:

@@ -84,8 +84,8 @@ def known_quantities(
         for name in {*quantities, *surrogate.layout.fields} & {END_TIME}:
             raise ValueError(f"output {name}: runs end at different times, and this is the name of the end time")
         found[END_TIME] = _end_time_errors(surrogate.end_times, float(surrogate.t[0]), None if box is None else box[0])
-    n = len(data.mu)
-    predictions = [_left_out(surrogate, folds, data, i) for i in range(n)] if quantities and box else []
+    n, points = len(data.mu), folds.fold_points.tolist()
+    predictions = [_left_out(surrogate, folds, data, i) for i in points] if quantities and box else []
     known_ends = [None] * n if data.durations is None else data.durations.tolist()
     found_ends = [None] * n if surrogate.end_times is None else surrogate.end_times.left_out[0].tolist()
     for name, text in quantities.items():
@@ -97,11 +97,12 @@ def known_quantities(
             found[name] = FieldErrors(None, scale=scale, values=values)
             continue
         errors = [
-            quantity_error(truth, _quantity(name, text, surrogate, u, end), scale)
-            for truth, u, end in zip(truths, predictions, found_ends, strict=True)
+            quantity_error(truths[i], _quantity(name, text, surrogate, u, found_ends[i]), scale)
+            for i, u in zip(points, predictions, strict=True)
         ]
-        known = surrogate.record.calibration
-        calibration = LocalCalibration().with_pairs(folds.x.tolist(), errors, known.deviations[:n], known.weights[:n])
+        known, n_folds = surrogate.record.calibration, len(points)
+        x = folds.x[points].tolist()
+        calibration = LocalCalibration().with_pairs(x, errors, known.deviations[:n_folds], known.weights[:n_folds])
         largest = float(calibration.estimate(*box).max())
         if surrogate.end_times is not None:  # the state's deviation does not say how the end time changes a quantity
             largest = max(largest, *errors)

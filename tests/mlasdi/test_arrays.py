@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import mlasdi
+from mlasdi.stages.training_set import MAX_FOLDS
 
 X, T = np.linspace(0, 1, 21), np.linspace(0, 0.5, 16)
 A, W = np.meshgrid([1.0, 1.5, 2.0], [0.5, 1.0])
@@ -283,3 +284,22 @@ def test_every_public_name_is_found():
     for name in mlasdi.__all__:
         assert getattr(mlasdi, name) is not None
     assert {"fit", "load", "find", "Parameter", "ModelSettings", "Surrogate", "__version__"} <= set(dir(mlasdi))
+
+
+@pytest.mark.slow
+def test_with_many_points_a_model_has_the_folds_of_a_sample():
+    mu = np.random.default_rng(0).uniform([1.0, 0.5], [2.0, 1.0], (90, 2))
+    model = mlasdi.fit(
+        mu,
+        T,
+        heat(mu),
+        parameters=BOX,
+        coordinates={"x": X},
+        effort="quick",
+        outputs={"peak": "max over time and space of u"},
+    )
+    assert len(model.record.leave_one_out[-1]) == MAX_FOLDS
+    assert len(model.record.calibration.errors) == MAX_FOLDS
+    assert len(model.record.quantities["peak"].calibration.errors) == MAX_FOLDS
+    new = np.random.default_rng(1).uniform([1.0, 0.5], [2.0, 1.0], (5, 2))
+    np.testing.assert_allclose(model.predict(new).mean, heat(new), atol=1e-4)

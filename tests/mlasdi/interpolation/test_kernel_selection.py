@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlasdi.interpolation import PRIOR_SCALE, Kernel, Kriging, select_kernels
+from mlasdi.interpolation.kernel_selection import MAX_POINTS
 from mlasdi.interpolation.kriging import FAMILIES
 
 
@@ -96,3 +97,11 @@ def test_folds_leave_out_near_replicates_where_a_parameter_hardly_matters():
 def test_folds_leave_out_one_point_where_all_parameters_matter():
     y = draw_process(GRID, Kernel(family="matern52", lengthscale=(0.6, 0.6)), 200, seed=6)
     assert [len(group) for group in select_kernels(GRID, y).held_out] == [1] * 16
+
+
+def test_of_many_points_a_sample_chooses_the_kernel_and_all_are_left_out():
+    x = np.random.default_rng(2).random((MAX_POINTS + 40, 2))
+    true = Kernel(family="matern52", lengthscale=(0.6, 2.0))
+    found = select_kernels(x, draw_process(x, true, 400, seed=5))
+    np.testing.assert_allclose(found.mean.lengthscale, true.lengthscale, rtol=0.3)
+    assert [group[0] for group in found.held_out] == list(range(len(x)))

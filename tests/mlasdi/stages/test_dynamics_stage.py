@@ -28,7 +28,7 @@ def model() -> StagedModel:
     settings = OperatorInferenceSettings(form="continuous-linear", rank=2, degree=1, ridge=1e-10)
     stage = DynamicsStage(OperatorInferenceModel.fit(data, settings), (0.0,), np.zeros(2), 0.0, KERNEL)
     errors = 1e-3 * np.ones_like(spirals(X))
-    return StagedModel(LatentModel.trivial(X, KERNEL), (stage.with_errors(errors),))
+    return StagedModel(LatentModel.trivial(X, KERNEL), (stage.with_errors(np.arange(len(X)), errors),))
 
 
 def test_dynamics_that_are_affine_in_the_parameter_are_predicted_between_the_points(model):
@@ -65,7 +65,7 @@ def test_errors_vary_over_the_box_as_those_of_the_folds_do(model, slope, power):
     errors = np.sqrt(folds)[:, None, None] ** slope * np.ones_like(spirals(X))
     spread = np.var(np.log(np.sqrt(folds))) * len(folds)
     expected = np.clip((slope * spread + 0.75) / (spread + 1), 0.5, 1.0)
-    assert stage.with_errors(errors).power == pytest.approx(expected)
+    assert stage.with_errors(np.arange(len(X)), errors).power == pytest.approx(expected)
     assert expected == pytest.approx(power, abs=0.2)
 
 

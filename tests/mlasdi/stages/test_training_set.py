@@ -8,6 +8,7 @@ import torch
 
 from mlasdi.interpolation import Kriging
 from mlasdi.stages import StagedModel
+from mlasdi.stages.training_set import MAX_FOLDS
 
 ANCHORS = np.array([[0.13], [0.61], [0.97]])
 
@@ -59,3 +60,14 @@ def test_without_anchors_there_are_only_the_data(oscillator, points):
     data = oscillator.training_set(points, np.empty((0, 1)))
     assert torch.equal(data.targets, data.c)
     torch.testing.assert_close(data.interpolation_weights, torch.eye(5, dtype=torch.float64))
+
+
+def test_of_many_points_a_sample_is_left_out(oscillator):
+    data = oscillator.training_set(np.linspace(0, 1, 80)[:, None], np.empty((0, 1)))
+    folds = data.fold_points
+    assert len(folds) == len(set(folds.tolist())) == MAX_FOLDS
+    assert folds.min() >= 0
+    assert folds.max() < 80
+    assert data.fold_weights.shape == (MAX_FOLDS,)
+    few = oscillator.training_set(np.linspace(0, 1, MAX_FOLDS)[:, None], np.empty((0, 1)))
+    np.testing.assert_array_equal(few.fold_points, np.arange(MAX_FOLDS))
