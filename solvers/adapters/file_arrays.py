@@ -43,7 +43,7 @@ class FileArrays(NamedArrays):
         Raises:
             ValueError: the function cannot be loaded, the suffix is unknown, or a package is missing.
         """
-        suffix = Path(name).suffix.lower()
+        suffix, _ = Path(name).suffix.lower(), self.target
         if self.reader:
             _loaded(self.reader)
         elif self.raw is None and suffix in BINARY_SUFFIXES:
@@ -87,6 +87,9 @@ class FileArrays(NamedArrays):
 
     def _one_time(self, path: Path) -> Arrays:
         """Arrays of one file of a series, without an axis of time."""
+        return dict(self.on_target(self._of_one_time(path)))
+
+    def _of_one_time(self, path: Path) -> Arrays:
         if self.reader:
             return by_function(self.reader, path)
         if self.raw is not None:

@@ -103,7 +103,9 @@ def unseen_runs(config: Config, example: Example) -> list[tuple[np.ndarray, Snap
     return [(one, fom.solve(space.as_dict(one))) for one in mu]
 
 
-def judged(surrogate: Surrogate, runs: Sequence[tuple[np.ndarray, Snapshots]], must: Mapping[str, float]) -> dict[str, Any]:
+def judged(
+    surrogate: Surrogate, runs: Sequence[tuple[np.ndarray, Snapshots]], must: Mapping[str, float]
+) -> dict[str, Any]:
     """True errors of each output, relative to its own norm, beside the estimate and the coverage of the 90 % bands."""
     truths = [(mu, covered_part(surrogate, run)) for mu, run in runs]
     found = output_errors(surrogate, assess(surrogate, truths, len(truths)))
@@ -112,10 +114,7 @@ def judged(surrogate: Surrogate, runs: Sequence[tuple[np.ndarray, Snapshots]], m
         distances = np.abs(prediction.end_time - [run.t[-1] for _, run in runs])
         found["end_time"]["coverage"] = float(np.mean(distances <= NORMAL_90 * prediction.end_time_std))
     keys = ("max_error", "mean_error", "error_estimate", "coverage")
-    return {
-        name: {key: one[key] for key in keys} | {"must": must.get(name, must["*"])}
-        for name, one in found.items()
-    }
+    return {name: {key: one[key] for key in keys} | {"must": must.get(name, must["*"])} for name, one in found.items()}
 
 
 def measured(name: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -156,7 +155,12 @@ def main() -> None:
             continue
         entry = measured(name, given.set)
         for output, one in entry["outputs"].items():
-            print(name, output, {key: float(f"{value:.3g}") if value is not None else None for key, value in one.items()}, flush=True)
+            print(
+                name,
+                output,
+                {key: float(f"{value:.3g}") if value is not None else None for key, value in one.items()},
+                flush=True,
+            )
         FILE.write_text(json.dumps(load() | {name: entry}, indent=1) + "\n")
     write_page(load(), {name: one.missing() for name, one in EXAMPLES.items()})
 
