@@ -1,7 +1,7 @@
 import numpy as np
 from skfem import Basis, ElementTriP2, ElementVector, FacetBasis, LinearForm, MeshTri, condense, solve
-from skfem.models.elasticity import lame_parameters, linear_elasticity, linear_stress
 from skfem.helpers import sym_grad
+from skfem.models.elasticity import lame_parameters, linear_elasticity, linear_stress
 
 from mlasdi.solvers import Mesh
 

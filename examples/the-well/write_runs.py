@@ -1,5 +1,8 @@
-"""Writes small files in the layout of The Well (https://arxiv.org/abs/2412.00568): no data of The Well, but solutions of
-mlasdi's own Burgers equation in two dimensions. `runs/` has 40 for the campaign, `unseen/` 20 that it never reads."""
+"""Writes small files in the layout of The Well (https://arxiv.org/abs/2412.00568).
+
+They hold no data of The Well, but solutions of mlasdi's own Burgers equation in two dimensions: `runs/` has 40 for the
+campaign, `unseen/` 20 that it never reads.
+"""
 
 from pathlib import Path
 

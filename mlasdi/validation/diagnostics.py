@@ -205,8 +205,8 @@ def _unequal_times(surrogate: Surrogate) -> Iterator[Finding]:
     mesh_error = surrogate.info.get("mesh_interpolation_error", 0.0)
     if mesh_error > TOLD_TIME_ERROR:
         message = (
-            f"runs have different meshes; linear interpolation to the common one and back errs by {percent(mesh_error)} "
-            "of the solution, which errors of the model do not contain"
+            f"runs have different meshes; interpolation to the common one and back errs by {percent(mesh_error)} of "
+            "the solution, which the errors of the model do not contain"
         )
         yield Finding("unequal-meshes", message, "problem.options.common_mesh: finer where the solution is")
     if unused > TOLD_UNUSED:

@@ -69,8 +69,8 @@ class CommonMesh:
             interpolation to this mesh and back.
 
         Raises:
-            SolverError: there are no coordinates (`bad-output`), they do not fit (`wrong-shape`), or a field has missing
-                values (`not-finite`).
+            SolverError: there are no coordinates (`bad-output`), they do not fit (`wrong-shape`), or values of a field
+                are missing (`not-finite`).
         """
         mesh = arrays.get(MESH)
         if not isinstance(mesh, Mesh) and points not in arrays:

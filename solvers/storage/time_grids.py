@@ -136,8 +136,9 @@ def _common_times(times: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray,
     if all(_is_equidistant(t) for t in times):
         return np.linspace(start, end, n)
     every = np.unique(np.concatenate(shared_times))
-    share = np.mean([np.interp(every, t, np.linspace(0, 1, len(t))) for t in shared_times], axis=0)  # of the times so far
-    return np.concatenate([[start], np.interp(np.linspace(0, 1, n)[1:-1], share, every), [end]])
+    shares = [np.interp(every, t, np.linspace(0, 1, len(t))) for t in shared_times]  # of the times of a run, up to each
+    inside = np.interp(np.linspace(0, 1, n)[1:-1], np.mean(shares, axis=0), every)
+    return np.concatenate([[start], inside, [end]])
 
 
 def _is_equidistant(t: Float[np.ndarray, " time"]) -> bool:
