@@ -2,11 +2,11 @@ import cantera as ct
 import numpy as np
 
 
-def ignition(temperature):
-    """A stoichiometric mixture of methane and air at 1 atm ignites by itself: until it is hotter by 400 K."""
+def ignition(temperature, equivalence_ratio):
+    """A mixture of methane and air at 1 atm ignites by itself: until it is hotter by 400 K."""
     gas = ct.Solution("gri30.yaml")
     gas.TP = temperature, ct.one_atm
-    gas.set_equivalence_ratio(1, "CH4", "O2:1, N2:3.76")
+    gas.set_equivalence_ratio(equivalence_ratio, "CH4", "O2:1, N2:3.76")
     reactor = ct.IdealGasConstPressureReactor(gas, clone=True)
     network = ct.ReactorNet([reactor])
     network.rtol, network.atol = 1e-9, 1e-15

@@ -1,7 +1,7 @@
 """Converts named arrays, as functions return them and files hold them, to a trajectory."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -131,11 +131,14 @@ class NamedArrays:
         found = replace(self, common_mesh="", coordinates=axes).snapshots({**fields, **target.arrays})
         return replace(found, mesh_interpolation_error=float(np.max(numbers(MAPPING_ERROR, arrays))))
 
-    def check_finite(self, snapshots: Snapshots, source: str, leading: tuple[int, ...] = ()) -> None:
+    def check_finite(
+        self, snapshots: Snapshots, source: str, leading: tuple[int, ...] = (), files: Sequence[object] = ()
+    ) -> None:
         """Check that a trajectory that `snapshots` made has no value that is infinite or not a number.
 
         Args:
             source: where the arrays come from, for the message.
+            files: the files of single times, in their order, if there is one for each.
             leading: indices of the arrays before those of the trajectory, as of a run in an array of all runs.
 
         Raises:
@@ -149,6 +152,8 @@ class NamedArrays:
         index = list(place)
         if not layout.of(name).steady:
             index.insert(self._time_axis(name) % (len(index) + 1), row)
+        if len(files) == len(bad):
+            source, index = str(files[row]), list(place)
         never = bad[:, column].all() and not self.masked
         remedy = "; for points outside the domain, which are never finite, set the option masked" if never else ""
         raise SolverError(

@@ -17,8 +17,8 @@ bands. *Lines* are those of the configuration and of the reader or function that
 
 Boxes and numbers of runs of three examples were changed after a first look at these errors, so they show what is within
 reach, and are no test of the method. `scalar-outputs` had a wider box and 24 runs (largest error 4.1 %);
-`scikit-fem-plate` had angles from 0 and 20 runs (7.6 %); `cantera-ignition` had the equivalence ratio, 0.5 to 2, as a
-second parameter, where twelve runs are too few: the delay erred by 8.2 %, small mole fractions by much more.
+`scikit-fem-plate` had angles from 0 and 20 runs (7.6 %); `cantera-ignition` had equivalence ratios from 0.5 to 2, where
+twelve runs are too few: the delay erred by 8.2 %, and small mole fractions, as outputs of their own, by much more.
 """
 
 
