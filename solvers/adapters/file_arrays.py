@@ -41,9 +41,11 @@ class FileArrays(NamedArrays):
         """Check that files called `name` can be read.
 
         Raises:
-            ValueError: the function cannot be loaded, the suffix is unknown, or a package is missing.
+            ValueError: the function cannot be loaded, the suffix is unknown, a package is missing, or the common mesh
+                cannot be read.
         """
-        suffix, _ = Path(name).suffix.lower(), self.target
+        _ = self.target  # an error of the option is told at once
+        suffix = Path(name).suffix.lower()
         if self.reader:
             _loaded(self.reader)
         elif self.raw is None and suffix in BINARY_SUFFIXES:
