@@ -131,6 +131,8 @@ def measured(name: str, overrides: Sequence[str]) -> dict[str, Any]:
             config = load_config(path.name, overrides)
             began = perf_counter()
             report = run_campaign(config)
+            if report["stop_reason"] == "interrupted":
+                raise SystemExit(f"{name}: interrupted after {report['solver_runs']} runs; nothing is written")
             seconds = perf_counter() - began
             surrogate = mlasdi.load(f"models:/{config.name}@champion")
             outputs = judged(surrogate, unseen_runs(config, example), example.must)
