@@ -17,9 +17,9 @@ bands. *Lines* are those of the configuration and of the reader or function that
 
 Three examples were changed after a first look at these errors, so they show what is within reach, and are no test of
 the method. `scalar-outputs` had a wider box and 24 runs (largest error 4.1 %). `scikit-fem-plate` had angles from 0 and
-20 runs (7.6 %; 1.9 % with angles from 45). `cantera-ignition` had equivalence ratios from 0.5 to 2: the delay erred by
-8.2 % when a campaign was interrupted after ten runs, and by 7.1 % with a fixed design of twelve, and small mole fractions, then outputs of
-their own and interpolated to equidistant times, by more than 100 %.
+20 runs (7.6 %; 1.9 % with angles from 45). `cantera-ignition` had equivalence ratios from 0.5 to 2: the delay
+erred by 8.2 % when a campaign was interrupted after ten runs, and by 7.1 % with a fixed design of twelve; small mole
+fractions, then outputs of their own and interpolated to equidistant times, erred by more than 100 %.
 """
 
 
