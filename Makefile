@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 # Two files of tests at a time; what a file sets up is made once, by the process that has it.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-all lint bench torture docs docs-figures studies paper gallery notebooks clean setup dev
+.PHONY: demo test test-all lint bench torture docs docs-figures examples studies paper gallery notebooks clean setup dev
 # What users need: about 1.7 GB and two minutes, most of it for torch, Ray and MLflow.
 setup: $(VENV)/.installed
 
@@ -50,6 +50,12 @@ bench: dev
 # Kills, damaged files, wrong configurations and tampered models, in at most 20 minutes; writes RELIABILITY.md.
 torture: dev
 	$(BIN)/python tests/benchmarks/torture.py
+
+# The examples with solvers of others, where these are installed; writes tests/benchmarks/EXAMPLES.md. OpenFOAM, and a
+# Fortran compiler with MPI, come from the system: `apt install openfoam gfortran libopenmpi-dev openmpi-bin`.
+examples: dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,examples]'
+	$(BIN)/python tests/benchmarks/examples_study.py
 
 # The documentation as a site in `site/`, which opens from disk.
 docs: dev

@@ -67,12 +67,14 @@ class Snapshots:
         u: states `[time, state]`, float64.
         layout: fields and grid of the states; None if the solver's `layout` says it.
         restart: a solver's own array, from which it can start at other parameters (`Continuable`).
+        mesh_interpolation_error: relative L2 error of fields that were mapped to a common mesh; 0 for others.
     """
 
     t: Float[np.ndarray, " time"]
     u: Float[np.ndarray, "time state"]
     layout: StateLayout | None = None
     restart: Float[np.ndarray, "..."] | None = None
+    mesh_interpolation_error: float = 0.0
 
     def problems(self, layout: StateLayout | None) -> list[Problem]:
         """What is wrong with these snapshots; empty if they can be used.

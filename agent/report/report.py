@@ -68,6 +68,7 @@ def build_report(config: Config, ledger: Ledger, reason: StopReason | None, mode
         "latent_dynamics": describe_dynamics(surrogate),
         "truncation_error": record.truncation_error,
         "time_interpolation_error": surrogate.info.get("time_interpolation_error", 0.0),
+        "mesh_interpolation_error": surrogate.info.get("mesh_interpolation_error", 0.0),
         "error_split": None if split is None else _by_stages(split),
         "diagnostics": [asdict(finding) for finding in _findings(config, model)],
         "solve_s": _mean_solve_s(config, ledger),

@@ -37,7 +37,8 @@ def common_runs(
 
     Returns:
         The runs, and facts that are saved with a surrogate: `time_interpolation_error`, the estimated relative error of
-        interpolation to common times, and `unused_time`, the part of the longest run that is not used.
+        interpolation to common times, `unused_time`, the part of the longest run that is not used, and
+        `mesh_interpolation_error`, the largest one of the runs.
 
     Raises:
         ValueError: a run has one time among others with several, runs hardly overlap, or those in normalised time do
@@ -53,7 +54,11 @@ def common_runs(
     except ValueError as error:
         helps = "; model.run_length: normalised uses the whole of each" if run_length == "shortest" else ""
         raise ValueError(f"{error}{helps}") from error
-    facts = {"time_interpolation_error": common.error, "unused_time": common.unused}
+    facts = {
+        "time_interpolation_error": common.error,
+        "unused_time": common.unused,
+        "mesh_interpolation_error": max(run.mesh_interpolation_error for run in runs),
+    }
     durations = lengths if is_normalised else None
     data = TrainingData(space, layout, space.as_array(list(mus)), common.t, common.runs, durations=durations)
     return data.limited_to(memory_mb), facts

@@ -202,6 +202,13 @@ def _unequal_times(surrogate: Surrogate) -> Iterator[Finding]:
             f"runs have different times, and interpolation to common ones errs by {percent(error)} of the solution"
         )
         yield Finding("unequal-times", message, "problem.options: more times, or the same at all points")
+    mesh_error = surrogate.info.get("mesh_interpolation_error", 0.0)
+    if mesh_error > TOLD_TIME_ERROR:
+        message = (
+            f"runs have different meshes; interpolation to the common one and back errs by {percent(mesh_error)} of "
+            "the solution, which the errors of the model do not contain"
+        )
+        yield Finding("unequal-meshes", message, "problem.options.common_mesh: finer where the solution is")
     if unused > TOLD_UNUSED:
         message = (
             f"runs have different lengths: the model ends at {surrogate.t[-1]:.4g}, and {percent(unused)} of the "

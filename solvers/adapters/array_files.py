@@ -12,7 +12,15 @@ import numpy as np
 from scipy.io import netcdf_file
 
 from mlasdi.solvers import SolverError, read_matrix
-from mlasdi.solvers.formats import MESH_SUFFIXES, SUFFIXES, decoded, read_file
+from mlasdi.solvers.formats import (
+    MESH_SUFFIXES,
+    SUFFIXES,
+    check_installed,
+    decoded,
+    joined,
+    mesh_steps,
+    read_file,
+)
 from mlasdi.solvers.outputs import NamedArrays
 
 Arrays = dict[str, Any]
@@ -127,7 +135,11 @@ def _named(path: Path, naming: NamedArrays) -> Arrays:
 
 
 def _mesh(path: Path, naming: NamedArrays) -> Arrays:
-    return read_file(path, naming.wanted(), naming.time)[0]
+    if naming.target is None:
+        return read_file(path, naming.wanted(), naming.time)[0]
+    check_installed(path.suffix.lower())
+    steps = mesh_steps(path, naming.wanted())
+    return joined(((file, t, dict(naming.on_target(arrays))) for file, t, arrays in steps), naming.time)
 
 
 def table_columns(path: Path, naming: NamedArrays) -> Arrays:

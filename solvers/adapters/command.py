@@ -15,6 +15,7 @@ from mlasdi.solvers import Json, Snapshots, SolverError
 from mlasdi.solvers.adapters.file_arrays import FileArrays
 from mlasdi.solvers.adapters.subprocesses import Ending, run
 from mlasdi.solvers.adapters.templates import check_template, fill, placeholders
+from mlasdi.solvers.formats import is_series, members
 
 # Length of the program's output that an error message shows, and texts in it that mean exhausted memory.
 _TAIL_CHARACTERS = 600
@@ -134,7 +135,8 @@ class Command(FileArrays):
             )
             self._check(ending, folder)
             snapshots = self.snapshots(self.read_files(folder, self.output))
-            self.check_finite(snapshots, self.output)
+            files = members(folder, self.output) if is_series(self.output) else []
+            self.check_finite(snapshots, self.output, files=files)
             snapshots.check(None)  # before the working folder is removed, so that it can be inspected
             succeeded = True
             return snapshots

@@ -18,6 +18,7 @@ from mlasdi.solvers import Json, Snapshots, SolverError, differ_by_white_noise, 
 from mlasdi.solvers.adapters.array_files import read_group
 from mlasdi.solvers.adapters.data_runs import Run, index_runs, size_of, stamps
 from mlasdi.solvers.adapters.file_arrays import FileArrays, named_columns
+from mlasdi.solvers.formats import is_series, members
 
 # A requested point is that of a run if no parameter differs by more than this fraction of the range of its values.
 _TOLERANCE = 1e-9
@@ -78,6 +79,7 @@ class DataSet(FileArrays):
                 raise ValueError(f"option sources: '{name}' is no parameter; {nearest(name, self.parameters)}")
         if self.extra_times < 0 or (self.run is not None and self.run < 0):
             raise ValueError(f"options run = {self.run} and extra_times = {self.extra_times} must not be negative")
+        _ = self.target  # an error of the option is told at once
         self.available()
 
     @property
@@ -136,7 +138,8 @@ class DataSet(FileArrays):
             snapshots = self.snapshots({name: one for name, one in arrays.items() if name not in self._places})
         except SolverError as error:
             raise SolverError(error.kind, f"{run}: {error}") from error
-        self.check_finite(snapshots, str(run), () if run.index is None else (run.index,))
+        files = members(run.file.parent, run.file.name) if is_series(run.file.name) else []
+        self.check_finite(snapshots, str(run), () if run.index is None else (run.index,), files)
         return snapshots
 
     @property

@@ -41,8 +41,10 @@ class FileArrays(NamedArrays):
         """Check that files called `name` can be read.
 
         Raises:
-            ValueError: the function cannot be loaded, the suffix is unknown, or a package is missing.
+            ValueError: the function cannot be loaded, the suffix is unknown, a package is missing, or the common mesh
+                cannot be read.
         """
+        _ = self.target  # an error of the option is told at once
         suffix = Path(name).suffix.lower()
         if self.reader:
             _loaded(self.reader)
@@ -87,6 +89,9 @@ class FileArrays(NamedArrays):
 
     def _one_time(self, path: Path) -> Arrays:
         """Arrays of one file of a series, without an axis of time."""
+        return dict(self.on_target(self._of_one_time(path)))
+
+    def _of_one_time(self, path: Path) -> Arrays:
         if self.reader:
             return by_function(self.reader, path)
         if self.raw is not None:

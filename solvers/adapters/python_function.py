@@ -51,6 +51,7 @@ class PythonFunction(NamedArrays):
 
     def __post_init__(self) -> None:
         self._check_arguments()
+        _ = self.target  # an error of the option is told at once
         if self.initial_state:
             _function(self.initial_state)
 

@@ -10,6 +10,9 @@ from .listing import Listing as Listing
 from .listing import contents_of as contents_of
 from .mesh_files import MESH as MESH
 from .mesh_files import POINTS as POINTS
+from .mesh_files import joined as joined
+from .mesh_files import mesh_steps as mesh_steps
+from .mesh_files import read_mesh as read_mesh
 from .mesh_output import grid_mesh as grid_mesh
 from .mesh_output import point_cloud as point_cloud
 from .mesh_output import write_vtu as write_vtu

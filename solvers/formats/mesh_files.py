@@ -32,7 +32,7 @@ def read_mesh_file(path: Path, names: Sequence[str] | None, time: str) -> Arrays
     if path.suffix.lower() in _ONE_TIME:
         content = read_one_time(path, names)
         return {name: one if name in (MESH, POINTS) else one[None] for name, one in content.items()}
-    return joined(_steps(path, names), time)
+    return joined(mesh_steps(path, names), time)
 
 
 def read_one_time(path: Path, names: Sequence[str] | None) -> Arrays:
@@ -42,6 +42,23 @@ def read_one_time(path: Path, names: Sequence[str] | None) -> Arrays:
     readers = {".vtu": meshio.vtu.read, ".vtk": meshio.vtk.read, **dict.fromkeys(_XDMF, meshio.xdmf.read)}
     found = readers[path.suffix.lower()](path)
     return _content(found.points, found.cells, found.point_data, found.cell_data, names)
+
+
+def read_mesh(path: Path) -> Mesh:
+    """The mesh of a file, with its nodes as places; of several times the first.
+
+    Raises:
+        ValueError: it is no mesh file, or it cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in MESH_READERS:
+        raise ValueError(f"{path}: the format is unknown; allowed: {', '.join(MESH_READERS)}")
+    try:
+        arrays = read_one_time(path, ()) if suffix in _ONE_TIME else next(mesh_steps(path, ()))[2]
+    except Exception as error:  # meshio raises anything for a damaged file
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from error
+    mesh: Mesh = arrays[MESH]
+    return mesh
 
 
 def joined(steps: Iterator[tuple[Path, float | None, Arrays]], time: str) -> Arrays:
@@ -62,7 +79,7 @@ def joined(steps: Iterator[tuple[Path, float | None, Arrays]], time: str) -> Arr
         if first is None:
             first, mesh, columns = path, found, {name: [] for name in arrays}
         elif (found is None) != (mesh is None) or not (found is mesh or _is_same(found, mesh)):
-            raise SolverError("wrong-shape", f"{path}: its mesh differs from that of {first}; map all to one mesh")
+            raise SolverError("wrong-shape", f"{path}: its mesh differs from that of {first} (option common_mesh)")
         for name, values in columns.items():
             if name not in arrays:
                 raise SolverError("bad-output", f"{path}: there is no array '{name}', which {first} has")
@@ -78,8 +95,11 @@ def joined(steps: Iterator[tuple[Path, float | None, Arrays]], time: str) -> Arr
     return stacked if mesh is None else {**stacked, MESH: mesh}
 
 
-def _steps(path: Path, names: Sequence[str] | None) -> Iterator[tuple[Path, float | None, Arrays]]:
-    """File, time and arrays of each time of a PVD or XDMF file."""
+def mesh_steps(path: Path, names: Sequence[str] | None) -> Iterator[tuple[Path, float | None, Arrays]]:
+    """File, time (None where there is none) and arrays of each time of a mesh file; arguments as `read_mesh_file`."""
+    if path.suffix.lower() in _ONE_TIME:
+        yield path, None, read_one_time(path, names)
+        return
     yield from {".pvd": _pvd_steps, **dict.fromkeys(_XDMF, _xdmf_steps)}[path.suffix.lower()](path, names)
 
 

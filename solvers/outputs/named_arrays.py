@@ -1,7 +1,9 @@
 """Converts named arrays, as functions return them and files hold them, to a trajectory."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -9,6 +11,8 @@ from jaxtyping import Float
 
 from mlasdi.solvers import Json, Mesh, Snapshots, SolverError, StateLayout
 from mlasdi.solvers.formats import MESH, POINTS
+from mlasdi.solvers.outputs.array_values import numbers, vector
+from mlasdi.solvers.outputs.common_mesh import MAPPING_ERROR, CommonMesh
 from mlasdi.solvers.outputs.grids import AXES, Axes, Output, fewest_axes, masked, on_points, with_components
 
 
@@ -33,6 +37,8 @@ class NamedArrays:
             count points. By default numbers are steady; other fields have time and, by their lengths, coordinates.
         masked: whether points that are never finite lie outside the domain, for example in a body; else they are an
             error.
+        common_mesh: for meshes or points that differ between runs, or change during a run: the path of a mesh file, or
+            axis -> [first, last, number of points] of a grid, to which all fields are mapped (`CommonMesh`).
         units: name of a field or coordinate, or `time` -> unit, for labels.
     """
 
@@ -43,12 +49,37 @@ class NamedArrays:
     time_axis: int = 0
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masked: bool = False
+    common_mesh: str | Mapping[str, tuple[float, float, int]] = ""
     units: Mapping[str, str] = field(default_factory=dict)
 
     def naming(self) -> Json:
         """These options as JSON, for the identity of a solver."""
         named = {name: asdict(self)[name] for name in NamedArrays.__dataclass_fields__}
-        return {name: one for name, one in named.items() if one or name != "axes"}
+        if isinstance(self.target, CommonMesh):
+            named["common_mesh"] = hashlib.sha256(self.target.places.tobytes()).hexdigest()
+        return {name: one for name, one in named.items() if one or name not in ("axes", "common_mesh")}
+
+    @cached_property
+    def target(self) -> CommonMesh | None:
+        """The mesh to which fields are mapped, if any.
+
+        Raises:
+            ValueError: it cannot be read or made.
+        """
+        try:
+            return CommonMesh.of(self.common_mesh) if self.common_mesh else None
+        except ValueError as error:
+            raise ValueError(f"option common_mesh: {error}") from error
+
+    def on_target(self, arrays: Mapping[str, object]) -> Mapping[str, object]:
+        """Arrays with their fields on the common mesh, if there is one and they are not there yet.
+
+        Raises:
+            SolverError: see `CommonMesh.mapped`.
+        """
+        if self.target is None or MAPPING_ERROR in arrays:
+            return arrays
+        return self.target.mapped(arrays, self.coordinates if isinstance(self.coordinates, str) else POINTS)
 
     def wanted(self) -> list[str] | None:
         """Names of the arrays that are needed; None for all arrays."""
@@ -73,6 +104,8 @@ class NamedArrays:
             SolverError: an array is missing or has no numbers (`bad-output`), the times do not increase
                 (`bad-times`), or the shapes do not match (`wrong-shape`).
         """
+        if self.target is not None:
+            return self._mapped(self.target, self.on_target(arrays))
         reserved = {self.time, *self.coordinate_names(), MESH, *([] if self.coordinates else [POINTS])}
         names = self.fields or tuple(name for name in arrays if name not in reserved)
         if not names:
@@ -91,11 +124,21 @@ class NamedArrays:
         rows = [np.broadcast_to(values[name], (n_time, values[name].shape[1])) for name in layout.fields]
         return Snapshots(np.zeros(1) if t is None else t, np.concatenate(rows, axis=1), layout)
 
-    def check_finite(self, snapshots: Snapshots, source: str, leading: tuple[int, ...] = ()) -> None:
+    def _mapped(self, target: CommonMesh, arrays: Mapping[str, object]) -> Snapshots:
+        """The trajectory in arrays whose fields are on the common mesh."""
+        fields = {name: one for name, one in arrays.items() if name != MAPPING_ERROR}
+        axes = {axis: axis for axis in target.arrays if axis != MESH}
+        found = replace(self, common_mesh="", coordinates=axes).snapshots({**fields, **target.arrays})
+        return replace(found, mesh_interpolation_error=float(np.max(numbers(MAPPING_ERROR, arrays))))
+
+    def check_finite(
+        self, snapshots: Snapshots, source: str, leading: tuple[int, ...] = (), files: Sequence[object] = ()
+    ) -> None:
         """Check that a trajectory that `snapshots` made has no value that is infinite or not a number.
 
         Args:
             source: where the arrays come from, for the message.
+            files: the files of single times, in their order, if there is one for each.
             leading: indices of the arrays before those of the trajectory, as of a run in an array of all runs.
 
         Raises:
@@ -109,6 +152,8 @@ class NamedArrays:
         index = list(place)
         if not layout.of(name).steady:
             index.insert(self._time_axis(name) % (len(index) + 1), row)
+        if len(files) == len(bad):
+            source, index = str(files[row]), list(place)
         never = bad[:, column].all() and not self.masked
         remedy = "; for points outside the domain, which are never finite, set the option masked" if never else ""
         raise SolverError(
@@ -139,7 +184,7 @@ class NamedArrays:
             return np.linspace(*self.times, self._n_times(name, given[name])) if name else None
         if self.time not in arrays and not timed and all(one.ndim < 2 for one in given.values()):
             return None
-        t = _vector(numbers(self.time, arrays))
+        t = vector(numbers(self.time, arrays))
         if t.ndim != 1 or t.size < 1 or not np.isfinite(t).all() or not (np.diff(t) > 0).all():
             raise SolverError(
                 "bad-times", f"times '{self.time}' of shape {t.shape} must be finite and strictly increase"
@@ -230,7 +275,7 @@ class NamedArrays:
             return on_points(numbers(self.coordinates, arrays), self.coordinates)
         if self.coordinates:
             given = {
-                axis: _vector(numbers(source, arrays)) if isinstance(source, str) else np.array(source, dtype=float)
+                axis: vector(numbers(source, arrays)) if isinstance(source, str) else np.array(source, dtype=float)
                 for axis, source in self.coordinates.items()
             }
             pairs = [axis for axis, one in self.coordinates.items() if not isinstance(one, str) and len(one) == 2]
@@ -244,26 +289,3 @@ class NamedArrays:
     def _unit(self, name: str) -> str:
         """The unit of a field; that of a vector is the unit of its components."""
         return self.units.get(name, self.units.get(name.rpartition("_")[0], ""))
-
-
-def _vector(values: np.ndarray) -> np.ndarray:
-    """`[n, 1]` and `[1, n]`, as MATLAB writes vectors, as `[n]`."""
-    return values.ravel() if values.ndim == 2 and 1 in values.shape else values
-
-
-def numbers(name: str, arrays: Mapping[str, object]) -> np.ndarray:
-    """The array called `name` as float64, NaN where a masked array has no value.
-
-    Raises:
-        SolverError: it is missing, or has no real numbers (`bad-output`).
-    """
-    if name not in arrays:
-        raise SolverError("bad-output", f"there is no array '{name}'; found {', '.join(map(str, arrays)) or 'nothing'}")
-    try:
-        value = np.asanyarray(arrays[name])  # keeps the mask of a masked array
-    except ValueError as error:  # nested lists of unequal lengths
-        raise SolverError("bad-output", f"'{name}' is no array: {error}") from error
-    if value.dtype.kind not in "fiub":
-        remedy = "; give real and imaginary part as two fields" if value.dtype.kind == "c" else ""
-        raise SolverError("bad-output", f"'{name}' holds {value.dtype}, not real numbers{remedy}")
-    return np.asarray(np.ma.filled(value.astype(np.float64), np.nan))

@@ -19,6 +19,7 @@ from mlasdi.solvers.storage.stored_runs import StoredRun, StoredStates
 _SUFFIX = ".h5"
 # HDF5 leaves a user block of this many bytes at the start of a file to the application. It holds the digest of the rest
 # of the file, which is checked before HDF5 opens the file: the library may hang on a damaged file.
+_MESH_ERROR = "mesh_interpolation_error"  # name of the attribute
 _USER_BLOCK = 512
 
 
@@ -110,7 +111,7 @@ class SnapshotStore:
                 return None
             layout = _read_layout(file) if "layout" in file else None
             restart = file["restart"][()] if "restart" in file else None
-            return Snapshots(file["t"][()], file["u"][()], layout, restart)
+            return Snapshots(file["t"][()], file["u"][()], layout, restart, _mesh_error(file))
 
     def open(self, address: str) -> StoredRun | None:
         """The stored solution, whose states are read from the file when they are asked for; None if there is none.
@@ -123,7 +124,8 @@ class SnapshotStore:
                 return None
             layout = _read_layout(file) if "layout" in file else None
             n_time, n_state = file["u"].shape
-            return StoredRun(file["t"][()], StoredStates(self.path(address), np.arange(n_time), n_state), layout)
+            states = StoredStates(self.path(address), np.arange(n_time), n_state)
+            return StoredRun(file["t"][()], states, layout, _mesh_error(file))
 
     @contextmanager
     def _opened(self, address: str) -> Iterator[h5py.File | None]:
@@ -203,6 +205,8 @@ def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | floa
         file["u"] = np.asarray(snapshots.u, dtype="<f8")
         if snapshots.restart is not None:
             file["restart"] = np.asarray(snapshots.restart, dtype="<f8")
+        if snapshots.mesh_interpolation_error:
+            file.attrs[_MESH_ERROR] = snapshots.mesh_interpolation_error
         if snapshots.layout is not None:
             description, arrays = snapshots.layout.parts()
             layout = file.create_group("layout")
@@ -213,6 +217,10 @@ def _write(path: Path, snapshots: Snapshots, attributes: Mapping[str, str | floa
     user_block = _user_block(path)
     with path.open("r+b") as stream:
         stream.write(user_block)
+
+
+def _mesh_error(file: h5py.File) -> float:
+    return float(file.attrs.get(_MESH_ERROR, 0.0))
 
 
 def _read_layout(file: h5py.File) -> StateLayout:

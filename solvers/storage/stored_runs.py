@@ -68,11 +68,13 @@ class StoredRun:
         t: times `[time]`.
         u: states `[time, state]`.
         layout: fields and grid of the states, if the file has them.
+        mesh_interpolation_error: see `Snapshots`.
     """
 
     t: Float[np.ndarray, " time"]
     u: StoredStates
     layout: StateLayout | None = None
+    mesh_interpolation_error: float = 0.0
 
 
 def _as_slice(rows: Int[np.ndarray, " row"]) -> slice | Int[np.ndarray, " row"]:

@@ -18,6 +18,8 @@ ORDER = 4
 
 # Relative error of the interpolation in time above which it is told: surrogates can be more accurate.
 TOLD_TIME_ERROR = 1e-3
+# Steps whose lengths differ by less than this part are equal.
+EQUAL_STEPS = 1e-3
 # Part of the longest run above which it is told that the part is not used: less is the last step of a solver.
 TOLD_UNUSED = 0.01
 
@@ -46,10 +48,10 @@ class CommonTimes:
 
 
 def to_common_times(runs: Sequence[Snapshots | StoredRun]) -> CommonTimes:
-    """Trajectories at their own times if these are equal, else interpolated to equidistant times.
+    """Trajectories at their own times if these are equal, else interpolated to times that are common to all.
 
     The interpolation is a cubic spline in time. Its interval is the overlap of all runs; the number of times is the
-    largest number that a run has there.
+    largest number that a run has there, and they are equidistant if those of all runs are.
 
     Raises:
         ValueError: the runs overlap in less than `MIN_OVERLAP` of the longest one.
@@ -117,6 +119,10 @@ def _spline(t: Float[np.ndarray, " time"], u: Float[np.ndarray, "time state"]) -
 
 
 def _common_times(times: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " time"]:
+    """Times that lie as densely as those of the runs do on average: equidistant ones if those of all runs are.
+
+    Solvers with adaptive steps have most of their times where the solution changes fast.
+    """
     start, end = max(t[0] for t in times), min(t[-1] for t in times)
     longest = max(t[-1] - t[0] for t in times)
     if end - start < MIN_OVERLAP * longest:
@@ -125,4 +131,17 @@ def _common_times(times: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray,
             f"the runs span times from {min(t[0] for t in times):g} to {max(t[-1] for t in times):g} and share "
             f"{shared}: at least {MIN_OVERLAP:.0%} of the longest run must be common to all"
         )
-    return np.linspace(start, end, max(int(((t >= start) & (t <= end)).sum()) for t in times))
+    shared_times = [np.unique(np.concatenate([[start], t[(t > start) & (t < end)], [end]])) for t in times]
+    n = max(int(((t >= start) & (t <= end)).sum()) for t in times)
+    if all(_is_equidistant(t) for t in times):
+        return np.linspace(start, end, n)
+    every = np.unique(np.concatenate(shared_times))
+    shares = [np.interp(every, t, np.linspace(0, 1, len(t))) for t in shared_times]  # of the times of a run, up to each
+    inside = np.interp(np.linspace(0, 1, n)[1:-1], np.mean(shares, axis=0), every)
+    return np.concatenate([[start], inside, [end]])
+
+
+def _is_equidistant(t: Float[np.ndarray, " time"]) -> bool:
+    """Whether the steps are equal, up to the last one, which may be cut off where a run ends."""
+    steps = np.diff(t)[:-1]
+    return len(steps) < 2 or bool(np.ptp(steps) <= EQUAL_STEPS * steps.mean())

@@ -384,3 +384,11 @@ def test_the_part_of_runs_that_is_not_used_is_found(sound):
     assert finding.kind == "unequal-times"
     assert "errs by 2 % of the solution" in finding.message
     assert diagnose(replace(sound, info={"time_interpolation_error": 1e-6})) == ()
+
+
+def test_the_error_of_a_common_mesh_is_told(sound):
+    (finding,) = diagnose(replace(sound, info={"mesh_interpolation_error": 0.02}))
+    assert finding.kind == "unequal-meshes"
+    assert "to the common one and back errs by 2 % of the solution" in finding.message
+    assert finding.remedy.startswith("problem.options.common_mesh")
+    assert diagnose(replace(sound, info={"mesh_interpolation_error": 1e-6})) == ()

@@ -51,6 +51,20 @@ def test_the_interval_is_the_overlap_with_the_times_of_the_finest_run():
     assert to_common_times(runs[:1] * 2).unused == 0
 
 
+def test_common_times_lie_where_adaptive_steps_do():
+    """A fast change at the end, which equidistant times miss; and equidistant ones for runs with equal steps."""
+    times = [1 - np.geomspace(1, 1e-6, n) for n in (80, 100)]
+    times = [np.append(t, 1.0) for t in times]
+    runs = [Snapshots(t, np.exp(-(1 - t[:, None]) / 1e-3)) for t in times]
+    found = to_common_times(runs)
+    assert (len(found.t), found.t[0], found.t[-1]) == (101, 0, 1)
+    assert (np.diff(found.t) > 0).all()
+    assert (found.t > 0.99).sum() > 50
+    np.testing.assert_allclose(found.u[0], np.exp(-(1 - found.t[:, None]) / 1e-3), atol=0.01)
+    cut_off = [wave(np.append(np.arange(0, 1, step), 1.0)) for step in (0.03, 0.07)]
+    np.testing.assert_array_equal(to_common_times(cut_off).t, np.linspace(0, 1, 35))
+
+
 def test_interpolation_is_of_fourth_order():
     errors = [true_error(wave(np.linspace(0, 1, n))) for n in (21, 41, 81)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.4)
