@@ -113,9 +113,10 @@ class Delivery:
             return
         for round in rounds:
             version, assessment = self.version(round), self.checkpoints.assessment(round)
-            if version is not None and assessment is not None:
+            surrogate = None if version is None or assessment is None else self.checkpoints.surrogate(round)
+            if version is not None and assessment is not None and surrogate is not None:
                 try:
-                    self.publisher.add_assessment(version, assessment)
+                    self.publisher.add_assessment(version, surrogate, assessment)
                 except Undelivered as error:
                     self.monitor.warning(f"{error}: version {version} has no validated errors")
                     return

@@ -98,7 +98,7 @@ class Publisher:
             "output_estimates": json.dumps(surrogate.error_estimates),
             "solver_identity": json.dumps(self.config.problem.spec.build().identity(), sort_keys=True),
         }
-        tags |= _error_tags(assessment)
+        tags |= _error_tags(surrogate, assessment)
         estimate = float("inf") if surrogate.error_estimate is None else surrogate.error_estimate
         card = model_card(surrogate, tags)
         found = surrogate.record.prequential.newest.errors
@@ -120,14 +120,14 @@ class Publisher:
         began_at, ended_at = times or (None, None)
         return RoundFacts(began_at, ended_at, data)
 
-    def add_assessment(self, version: str, assessment: Assessment) -> None:
+    def add_assessment(self, version: str, surrogate: Surrogate, assessment: Assessment) -> None:
         """Tag a version with the validated errors of its model.
 
         Raises:
             Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         with delivering():
-            self.tracker.tag_version(version, _error_tags(assessment))
+            self.tracker.tag_version(version, _error_tags(surrogate, assessment))
 
     def draw(
         self,
@@ -272,8 +272,9 @@ def _by_stage(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, 
     return dict(zip(surrogate.record.stage_names, errors, strict=False))
 
 
-def _error_tags(assessment: Assessment | None) -> dict[str, str]:
-    if assessment is None:
+def _error_tags(surrogate: Surrogate, assessment: Assessment | None) -> dict[str, str]:
+    """Validated errors of a version, by which the champion is chosen; none from training points alone."""
+    if assessment is None or not assessment.has_new_points(surrogate):
         return {}
     return {
         "max_error": repr(float(assessment.final.max())),

@@ -5,6 +5,8 @@ from typing import Any
 
 from mlasdi.agent.text import counted, percent
 
+VALIDATED_WHERE_TRAINED = "validated-where-trained"  # the finding that all validation points are training points
+
 
 def answer(report: Mapping[str, Any]) -> str:
     """How good the surrogate is, and how fast, in a sentence.
@@ -13,7 +15,8 @@ def answer(report: Mapping[str, Any]) -> str:
         report: the contents of `report.json`.
     """
     begin = f"With {counted(report['solver_runs'], 'run')} the surrogate"
-    if report["coverage"] is not None:
+    tells_nothing = any(one["kind"] == VALIDATED_WHERE_TRAINED for one in report.get("diagnostics", ()))
+    if report["coverage"] is not None and not tells_nothing:
         if report["max_relative_error"] is None:
             return f"{begin} diverges at a validation point."
         return f"{begin} {_validated(report)}{_speed(report)}." + _worst_output(report, "max_error")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlasdi.agent.config import Config, StopReason
 from mlasdi.agent.records import Ledger
-from mlasdi.preprocessing import places_among
+from mlasdi.agent.report.first_sentence import VALIDATED_WHERE_TRAINED
 from mlasdi.solvers.storage import atomic_write
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit, Finding, describe_dynamics, diagnose
@@ -97,14 +97,13 @@ def _findings(config: Config, model: AssessedModel) -> tuple[Finding, ...]:
     target, assessment = config.budget.overall_target, model.assessment
     if assessment is None:
         return diagnose(model.surrogate, target, model.split)
-    space = model.surrogate.space
-    if (places_among(space.to_unit(assessment.mu), model.surrogate.model.latent.x) >= 0).all():
+    if not assessment.has_new_points(model.surrogate):
         message = (
             f"all {len(assessment.mu)} validation points are training points, where errors are smaller than elsewhere: "
             "the validated error says nothing about other points"
         )
         remedy = "validation.grid: more points for each parameter, or validation.sobol in its place"
-        return (Finding("validated-where-trained", message, remedy), *diagnose(model.surrogate, target, model.split))
+        return (Finding(VALIDATED_WHERE_TRAINED, message, remedy), *diagnose(model.surrogate, target, model.split))
     return diagnose(model.surrogate, target, model.split, float(assessment.final.max()), assessment.coverage)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import norm
 
-from mlasdi.preprocessing import limited_threads
+from mlasdi.preprocessing import limited_threads, places_among
 from mlasdi.solvers import Snapshots, field_parts
 from mlasdi.solvers.storage import StoredRun, atomic_write, block_ranges
 from mlasdi.surrogate import Surrogate, covered, relative
@@ -90,6 +90,11 @@ class Assessment:
     def final(self) -> Float[np.ndarray, " param"]:
         """Errors of the whole surrogate."""
         return self.errors[-1]
+
+    def has_new_points(self, surrogate: Surrogate) -> bool:
+        """Whether any of the points is new to the surrogate: at its training points errors are smaller than elsewhere."""
+        x = surrogate.space.to_unit(self.mu)
+        return bool((places_among(x, surrogate.model.latent.x) < 0).any())
 
 
 @limited_threads()

@@ -141,6 +141,17 @@ def test_without_validation_there_is_no_validated_error(
     assert [path.name for path in (config.folder / "figures").iterdir()] == ["uncertainty_map-round-001.png"]
 
 
+def test_errors_at_training_points_alone_do_not_make_a_champion(
+    config: Config, burgers_surrogate: Surrogate, model: Path
+) -> None:
+    corners = burgers_surrogate.space.corners()
+    small = Assessment(corners, np.full((burgers_surrogate.n_stages, len(corners)), 1e-9), 1.0)
+    publish(started(config), burgers_surrogate, model, small)
+    (found,) = find(store=config.root)
+    assert found.max_error is None
+    assert found.error == burgers_surrogate.error_estimate
+
+
 def test_a_surrogate_that_cannot_judge_itself_never_ousts_a_champion(
     config: Config, burgers_surrogate: Surrogate, model: Path
 ) -> None:

@@ -34,6 +34,10 @@ NOT_VALIDATED = {"coverage": None, "max_relative_error": None, "mean_relative_er
             "is estimated to be within 2 % everywhere in the box "
             "(the model before was off by 1.5 % at the newest solve)",
         ),
+        (
+            {"diagnostics": [{"kind": "validated-where-trained"}], "predicted_before": []},
+            "is estimated to be within 2 % everywhere in the box",
+        ),
         (NOT_VALIDATED | {"predicted_before": []}, "is estimated to be within 2 % everywhere in the box"),
         (NOT_VALIDATED | {"error_estimate": None}, "cannot say yet how good it is"),
     ],
