@@ -18,6 +18,14 @@ import torch
 HERE = Path(__file__).parent
 sys.path.append(str(HERE / "studies"))
 
+from reproduction_checks import (  # noqa: E402
+    activation_section,
+    correlation_section,
+    default_section,
+    kappa_section,
+    library_section,
+    signature_section,
+)
 from study_page import percent, table  # noqa: E402
 from study_reproduction import (  # noqa: E402
     FREE,
@@ -123,9 +131,29 @@ integrated with interpolated coefficients from the encoded initial state.*
 
 Second decoders with other frequency factors kappa, {size.kappa_steps:,} steps each, after the same first stage.
 
-{_kappa_table(cases)}
+{kappa_section(cases)}
 
 ![Error against kappa](../images/reproduction-kappa.png)
+
+## Sine, tanh or softplus
+
+{activation_section(cases, size.kappa_steps)}
+
+## Does the correlation tell?
+
+{correlation_section(cases)}
+
+## A quadratic library
+
+{library_section(cases, size.n_samples)}
+
+## Signs of failure
+
+{signature_section(cases)}
+
+## Against the default model
+
+{default_section()}
 
 ---
 
@@ -259,18 +287,6 @@ def _about_hypotheses(cases: Sequence[Case]) -> str:
             )
         lines.append(text)
     return "\n".join(lines)
-
-
-def _kappa_table(cases: Sequence[Case]) -> str:
-    values = list(cases[0].kappas)
-    rows = [[one.problem.name, *(percent(one.kappas[kappa][1]) for kappa in values)] for one in cases]
-    best = [
-        f"On {one.problem.name} kappa {min(one.kappas, key=lambda k, of=one: of.kappas[k][1]):g} is best, with "
-        f"{percent(min(test for _, test in one.kappas.values()))}; kappa 1 has {percent(one.kappas[1.0][1])}."
-        for one in cases
-        if 1.0 in one.kappas
-    ]
-    return f"{table(['test error, kappa =', *(f'{k:g}' for k in values)], rows)}\n\n{' '.join(best)}"
 
 
 def write(size: Size, folder: Path, full: bool = False) -> Path:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from study_problems import FirstStage, Problem, multiscale, solved, stored
+from study_problems import Problem, multiscale, solved, stored
+from study_reproduction_checks import Decoded, Library, libraries, second_decoders
 
 from mlasdi.agent.config import load_config
-from mlasdi.decoders import DecoderSettings, fit_decoder
+from mlasdi.decoders import DecoderSettings
 from mlasdi.solvers import Parameter, ParameterSpace
 from mlasdi.solvers.builtin.vlasov import Vlasov
 from mlasdi.stages import NetworkSettings
@@ -28,7 +29,15 @@ from mlasdi.validation import ErrorSplit, error_split, mean_split
 CONFIGS = Path(__file__).parents[2] / "configs" / "paper"
 KEPT = Path(__file__).parents[2] / "mlruns" / "studies" / "reproduction"
 PUBLISHED, POD, LONGER, LARGE = "full states", "POD coordinates", "one stage, longer", "one stage, twice as wide"
-FREE = "free coefficients"
+# Models that are made to fail, by problem: name -> (section of the settings, what is changed in it).
+FREE, UNRULED, FAST = "free coefficients", "without dynamics loss", "kappa 75"
+FAILING: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "wake": {FREE: ("first_stage", {"calibration": "joint"})},
+    "vlasov": {
+        UNRULED: ("first_stage", {"dynamics_weight": 0.0, "coefficient_weight": 0.0}),
+        FAST: ("network", {"kappa": 75.0}),
+    },
+}
 TOLERANCE = 1e-4  # of the POD basis
 
 
@@ -44,6 +53,7 @@ class Size:
         published: steps on full states for each problem; None for those of the configuration.
         options: of the solvers, by problem.
         kappas: of the sweep, and its steps.
+        n_samples: random points at which sampled dynamics may blow up.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -56,6 +66,7 @@ class Size:
     options: Mapping[str, Mapping[str, Any]] | None = None
     kappas: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 75.0)
     kappa_steps: int = 2000
+    n_samples: int = 1000
 
     def options_of(self, name: str) -> Mapping[str, Any]:
         return (self.options or {}).get(name, {})
@@ -124,12 +135,15 @@ class Case:
 
     Attributes:
         runs: method -> one run for each seed.
-        kappas: kappa -> largest errors at training and test points of the second stage with it, after one first stage.
+        kappas, activations: second stages after the first stage of the first seed, by kappa and by activation.
+        libraries: dynamics with other libraries in the latent space of the first seed.
     """
 
     problem: Problem
     runs: Mapping[str, Sequence[Run]]
-    kappas: Mapping[float, tuple[float, float]]
+    kappas: Mapping[float, Decoded]
+    activations: Mapping[str, Decoded]
+    libraries: Mapping[str, Library]
 
     def median(self, method: str, n_stages: int) -> float:
         """Median over the seeds of the largest error."""
@@ -171,15 +185,23 @@ def measured(problem: Problem, steps: int, size: Size) -> Case:
     if not settings.basis.compress and size.published_seeds:
         published = settings if size.published is None else with_steps(settings, size.published)
         runs[PUBLISHED] = [trained(problem, published, seed) for seed in size.published_seeds]
-    if problem.name == "wake":
-        runs[FREE] = [trained(problem, with_free_coefficients(pod), seed) for seed in size.seeds[:1]]
-    return Case(problem, runs, kappa_sweep(problem, runs[POD][0], pod, size))
+    for name, (section, change) in FAILING.get(problem.name, {}).items():
+        runs[name] = [trained(problem, changed(pod, section, change), seed) for seed in size.seeds[:1]]
+    stage, surrogate = pod.stages[0], runs[POD][0].surrogate
+    assert isinstance(stage, DecoderSettings)
+    by_kappa, by_activation = second_decoders(problem, surrogate, stage, size.kappas, size.kappa_steps, KEPT)
+    return Case(problem, runs, by_kappa, by_activation, libraries(problem, surrogate, size.n_samples))
 
 
-def with_free_coefficients(settings: ModelSettings) -> ModelSettings:
-    """The coefficients are variables of the training, in place of least squares in each step."""
-    first = settings.first_stage.model_copy(update={"calibration": "joint"})
-    return settings.model_copy(update={"first_stage": first})
+def changed(settings: ModelSettings, section: str, change: Mapping[str, Any]) -> ModelSettings:
+    """The settings with other values in the first stage, or in the network of each later one."""
+    if section == "first_stage":
+        return settings.model_copy(update={section: settings.first_stage.model_copy(update=dict(change))})
+    stages = tuple(
+        stage.model_copy(update={section: stage.network.model_copy(update=dict(change))})  # type: ignore[union-attr]
+        for stage in settings.stages
+    )
+    return settings.model_copy(update={"stages": stages})
 
 
 def configured(problem: Problem) -> ModelSettings:
@@ -252,26 +274,3 @@ class _StageClock:
 
     def seconds(self) -> list[float]:
         return [times[-1] - times[0] for times in self._spans.values()]
-
-
-def kappa_sweep(problem: Problem, run: Run, settings: ModelSettings, size: Size) -> Mapping[float, tuple[float, float]]:
-    """Largest errors at training and test points of second stages that differ in kappa, after one first stage."""
-    model = run.surrogate.model
-    alone = replace(run.surrogate, model=replace(model, stages=model.stages[:1]))
-    first = FirstStage.of(problem, alone)
-    stage = settings.stages[0]
-    assert isinstance(stage, DecoderSettings)
-    found = {}
-    for kappa in size.kappas:
-        network = stage.network.model_copy(update={"kappa": kappa})
-        decoder = fit_decoder(
-            first.along,
-            first.residual,
-            stage.model_copy(update={"network": network, "steps": size.kappa_steps}),
-            torch.Generator().manual_seed(0),
-            lambda step, loss: None,
-        )
-        both = first.followed_by(decoder)
-        knowing = both.starting_from(problem.test.mu, problem.test.u[:, 0])
-        found[kappa] = (float(problem.errors(both, problem.train).max()), float(problem.errors(knowing).max()))
-    return found
