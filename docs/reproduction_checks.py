@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from study_page import percent, table
-from study_reproduction import FAILING, LONGER, POD, Case, Run
+from study_reproduction import FAILING, FEWER, FREE, LONGER, POD, WIDER, Case, Run
 from study_reproduction_checks import LONG, Decoded, correlations
 
 from mlasdi.validation import diagnose
@@ -27,9 +27,9 @@ SIGNATURES = {
 def correlation_section(cases: Sequence[Case]) -> str:
     """Whether the published line tells if a second stage pays."""
     rows, told = [], 0
-    for name, runs in _of_two_stages(cases):
+    for name, runs in _of_two_stages(cases, [name for models in FAILING.values() for name in models]):
         pearson, distance = np.median([correlations(run.problem, run.surrogate) for run in runs], axis=0)
-        gain = 1 - float(np.median([run.largest(2) for run in runs]) / np.median([run.largest(1) for run in runs]))
+        gain = 1 - _median(runs, 2) / _median(runs, 1)
         told += (distance >= LINE) == (gain > PAYS)
         rows.append([name, f"{pearson:.2f}", f"{distance:.2f}", percent(gain), "yes" if gain > PAYS else "no"])
     shown = table(["models", "Pearson", "distance correlation", "gain of stage 2", f"above {percent(PAYS)}"], rows)
@@ -40,14 +40,114 @@ def correlation_section(cases: Sequence[Case]) -> str:
     )
 
 
-def _of_two_stages(cases: Sequence[Case]) -> list[tuple[str, Sequence[Run]]]:
-    """Names and runs of models with two stages, those that fail included."""
+def _of_two_stages(cases: Sequence[Case], methods: Sequence[str]) -> list[tuple[str, Sequence[Run]]]:
+    """Names and runs of the models on POD coordinates, and of those by other methods."""
     return [
         (one.problem.name if method == POD else f"{one.problem.name}, {method}", one.runs[method])
         for one in cases
-        for method in (POD, *FAILING.get(one.problem.name, {}))
+        for method in (POD, *methods)
         if method in one.runs
     ]
+
+
+def _median(runs: Sequence[Run], n_stages: int) -> float:
+    return float(np.median([run.largest(n_stages) for run in runs]))
+
+
+def limits_section(cases: Sequence[Case]) -> str:
+    """Over-fitting, initial states, interpolation and free coefficients: what limits the second stage."""
+    rows = []
+    for name, runs in _of_two_stages(cases, (FEWER, WIDER)):
+        training = np.median([run.surrogate.record.training_errors for run in runs], axis=0)
+        start = float(np.median([run.interpolated_start.max() for run in runs]))
+        phase = float(np.median([run.split.interpolation[-1] for run in runs]))
+        rows.append([name, *map(percent, (*training, _median(runs, 2), start, phase))])
+    head = [
+        "problem", "training error, stage 1", "training error, stages 1 and 2", "test error", "with interpolated start",
+        "by interpolated coefficients",
+    ]  # fmt: skip
+    return f"{table(head, rows)}\n\n{_about_hypotheses(cases)}"
+
+
+def _about_hypotheses(cases: Sequence[Case]) -> str:
+    lines = []
+    for one in cases:
+        runs = one.runs[POD]
+        trained = float(np.median([run.surrogate.record.training_errors[1] for run in runs]))
+        start = float(np.median([run.interpolated_start.max() for run in runs]))
+        test = one.median(POD, 2)
+        fits = (
+            f"The test error is {test / trained:.1f} times the training error: "
+            + ("the second stage fits more at the training points than carries over." if test > 1.5 * trained
+               else "what the second stage learns carries over to the test points.")
+        )  # fmt: skip
+        starts = (
+            "Interpolated initial states do no harm." if start < 1.1 * test
+            else f"With interpolated initial states the error is {start / test:.1f} times as large."
+        )  # fmt: skip
+        text = f"- **{one.problem.name}**. {fits} {starts}"
+        if FREE in one.runs:
+            free = one.runs[FREE][0]
+            errors = free.surrogate.record.training_errors
+            text += (
+                f" With coefficients as free variables of the training, in place of least squares in each step, the "
+                f"errors are {percent(free.largest(1))} with one stage and {percent(free.largest(2))} with two. "
+                f"Already at the training points they are {percent(errors[0])} and {percent(errors[1])}, since nothing "
+                "then ties integrated trajectories to encoded ones: earlier versions of the preset failed here."
+            )
+        for method in (FEWER, WIDER):
+            if method in one.runs:
+                first, both = (_median(one.runs[method], n) for n in (1, 2))
+                text += (
+                    f" With {method} the second stage divides the error by {first / both:.1f}, to {percent(both)}, in "
+                    f"place of {one.median(POD, 1) / test:.1f}, to {percent(test)}."
+                )
+        lines.append(text)
+    return "\n".join(lines)
+
+
+def seed_section(cases: Sequence[Case]) -> str:
+    """Errors of each seed, and why some are larger with a second stage."""
+    rows, worse = [], []
+    for one in cases:
+        for seed, run in enumerate(one.runs[POD]):
+            first, both, fitted = run.largest(1), run.largest(2), run.with_fitted_coefficients
+            left_out = [percent(error) for error in run.surrogate.record.stage_errors] or [""] * 2
+            rows.append([one.problem.name, str(seed), percent(first), percent(both), percent(fitted), *left_out])
+            if both > first:
+                worse.append(_about_worse(one.problem.name, seed, run))
+    head = [
+        "problem", "seed", "stage 1", "stages 1 and 2", "with fitted coefficients", "leave-one-out, stage 1",
+        "leave-one-out, both",
+    ]  # fmt: skip
+    none = "In no seed does the second stage make the error larger."
+    return (
+        f"{table(head, rows)}\n\n*With fitted coefficients: of both stages, with coefficients by least squares from "
+        "the encoded test solution in place of interpolated ones. Leave-one-out errors need three points.*\n\n"
+        f"{' '.join(worse) or none}"
+    )
+
+
+def _about_worse(problem: str, seed: int, run: Run) -> str:
+    both, fitted = run.largest(2), run.with_fitted_coefficients
+    text = (
+        f"With seed {seed} on {problem} the second stage makes the error larger, {percent(both)}. With fitted "
+        f"coefficients it is {percent(fitted)}: "
+    )
+    if fitted < 0.5 * both:
+        text += (
+            "the second decoder is right, and interpolated coefficients are not those of a trajectory that it was "
+            "trained on. Least squares does not determine them in directions that a trajectory does not explore, so "
+            "they differ between training points by more than the solutions do."
+        )
+    else:
+        text += "interpolated coefficients are not the reason."
+    if (
+        run.surrogate.record.stage_errors
+        and run.surrogate.record.stage_errors[1] > run.surrogate.record.stage_errors[0]
+    ):
+        text += " The leave-one-out error rises with the second stage too: `model.min_gain: 0.1` would drop it."
+    return text
 
 
 def kappa_section(cases: Sequence[Case]) -> str:
