@@ -97,8 +97,8 @@ on one core.
 ## One large network, or two small ones
 
 *One stage, longer* is the first stage alone with as many steps as take the time of both stages; *twice as wide* has
-hidden layers of double width, and fewer steps by the ratio of the numbers of weights ({_seeds(size.single_seeds)}). What
-these took is in the table: it is not exactly the time of two stages.
+hidden layers of double width, and fewer steps by the ratio of the numbers of weights ({_seeds(size.single_seeds)}).
+What these took is in the table: it is not exactly the time of two stages.
 
 {_cost_table(cases)}
 
