@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from study_page import percent, table
-from study_reproduction import FAILING, FEWER, FREE, LONGER, POD, WIDER, Case, Run
+from study_reproduction import FAILING, FEWER, FREE, LONGER, POD, NARROW, Case, Run
 from study_reproduction_checks import LONG, Decoded, correlations
 
 from mlasdi.validation import diagnose
@@ -57,7 +57,7 @@ def _median(runs: Sequence[Run], n_stages: int) -> float:
 def limits_section(cases: Sequence[Case]) -> str:
     """Over-fitting, initial states, interpolation and free coefficients: what limits the second stage."""
     rows = []
-    for name, runs in _of_two_stages(cases, (FEWER, WIDER)):
+    for name, runs in _of_two_stages(cases, (FEWER, NARROW)):
         training = np.median([run.surrogate.record.training_errors for run in runs], axis=0)
         start = float(np.median([run.interpolated_start.max() for run in runs]))
         phase = float(np.median([run.split.interpolation[-1] for run in runs]))
@@ -95,7 +95,7 @@ def _about_hypotheses(cases: Sequence[Case]) -> str:
                 f"Already at the training points they are {percent(errors[0])} and {percent(errors[1])}, since nothing "
                 "then ties integrated trajectories to encoded ones: earlier versions of the preset failed here."
             )
-        for method in (FEWER, WIDER):
+        for method in (FEWER, NARROW):
             if method in one.runs:
                 first, both = (_median(one.runs[method], n) for n in (1, 2))
                 text += (
