@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from study_page import percent, table
-from study_reproduction import FAILING, FEWER, FREE, LONGER, POD, NARROW, Case, Run
+from study_reproduction import FAILING, FEWER, FREE, LONGER, NARROW, POD, Case, Run
 from study_reproduction_checks import LONG, Decoded, correlations
 
 from mlasdi.validation import diagnose
