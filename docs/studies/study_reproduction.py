@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from study_problems import FirstStage, Problem, multiscale, solved, stored
+from study_problems import Problem, multiscale, solved, stored
+from study_reproduction_checks import RIDGE, Decoded, Library, libraries, second_decoders
 
 from mlasdi.agent.config import load_config
-from mlasdi.decoders import DecoderSettings, fit_decoder
+from mlasdi.decoders import DecoderSettings
+from mlasdi.latent import Trajectories, calibrate_derivative, propagate
 from mlasdi.solvers import Parameter, ParameterSpace
 from mlasdi.solvers.builtin.vlasov import Vlasov
-from mlasdi.stages import NetworkSettings
+from mlasdi.stages import NetworkSettings, decode
 from mlasdi.surrogate import Surrogate, relative_error
 from mlasdi.training import ModelSettings, Progress, fit
 from mlasdi.validation import ErrorSplit, error_split, mean_split
@@ -28,8 +30,14 @@ from mlasdi.validation import ErrorSplit, error_split, mean_split
 CONFIGS = Path(__file__).parents[2] / "configs" / "paper"
 KEPT = Path(__file__).parents[2] / "mlruns" / "studies" / "reproduction"
 PUBLISHED, POD, LONGER, LARGE = "full states", "POD coordinates", "one stage, longer", "one stage, twice as wide"
-FREE = "free coefficients"
-TOLERANCE = 1e-4  # of the POD basis
+# Models that are made to fail, by problem: name -> (section of the settings, what is changed in it).
+FREE, FAST = "free coefficients", "kappa 75"
+FAILING: Mapping[str, Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "wake": {FREE: ("first_stage", {"calibration": "joint"})},
+    "vlasov": {FAST: ("network", {"kappa": 75.0})},
+}
+FEWER, NARROW = "3 x 3 training points", "three latent states"  # on vlasov
+TOLERANCE = 1e-4  # of the POD basis where the configuration has full states
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,14 @@ class Size:
     """How large the reproduction is.
 
     Attributes:
-        seeds: of the models of two stages on POD coordinates.
-        single_seeds: of the models of one stage that take as long.
+        seeds: of the models of two stages on POD coordinates, and of those of one stage that take as long.
+        single_seeds: of the models of one wider stage.
         published_seeds: of those on full states, which take longest; none leaves them out.
         multiscale, wake, vlasov: steps of each stage on POD coordinates, or None to leave the problem out.
         published: steps on full states for each problem; None for those of the configuration.
         options: of the solvers, by problem.
         kappas: of the sweep, and its steps.
+        n_samples: random points at which sampled dynamics may blow up.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -51,17 +60,18 @@ class Size:
     published_seeds: tuple[int, ...] = ()
     multiscale: int | None = 10_000
     wake: int | None = 2500
-    vlasov: int | None = 1500
+    vlasov: int | None = 2000
     published: int | None = None
     options: Mapping[str, Mapping[str, Any]] | None = None
     kappas: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 75.0)
     kappa_steps: int = 2000
+    n_samples: int = 1000
 
     def options_of(self, name: str) -> Mapping[str, Any]:
         return (self.options or {}).get(name, {})
 
 
-FULL = Size(single_seeds=(0, 1, 2), published_seeds=(0, 1, 2), vlasov=10_000, kappa_steps=10_000)
+FULL = Size(single_seeds=(0, 1, 2), published_seeds=(0, 1, 2), vlasov=5000, kappa_steps=10_000)
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,16 @@ class Run:
         """The surrogate with the initial states of the test points, encoded as published."""
         return self.surrogate.starting_from(self.problem.test.mu, self.problem.test.u[:, 0])
 
+    @cached_property
+    def with_fitted_coefficients(self) -> float:
+        """Largest error of all stages at the test points, with coefficients fitted to the encoded solutions."""
+        test = self.problem.test
+        x, tau = torch.from_numpy(test.space.to_unit(test.mu)), self.problem.tau
+        z = torch.from_numpy(np.stack([self.encoded(k) for k in range(len(test.mu))])).double()
+        along = propagate(calibrate_derivative(z, tau, ridge=RIDGE, edge_order=1), z[:, 0], tau)
+        c = decode(self.surrogate.model.stages, Trajectories(x, tau, along)).numpy()
+        return float(relative_error(test.u, self.surrogate.basis.lift(c)).max())
+
     def encoded(self, k: int) -> Float[np.ndarray, "time latent"]:
         """The encoded solution at a test point."""
         states = self.surrogate.basis.project(self.problem.test.u[k])
@@ -124,12 +144,15 @@ class Case:
 
     Attributes:
         runs: method -> one run for each seed.
-        kappas: kappa -> largest errors at training and test points of the second stage with it, after one first stage.
+        kappas, activations: second stages after the first stage of the first seed, by kappa and by activation.
+        libraries: dynamics with other libraries in the latent space of the first seed.
     """
 
     problem: Problem
     runs: Mapping[str, Sequence[Run]]
-    kappas: Mapping[float, tuple[float, float]]
+    kappas: Mapping[float, Decoded]
+    activations: Mapping[str, Decoded]
+    libraries: Mapping[str, Library]
 
     def median(self, method: str, n_stages: int) -> float:
         """Median over the seeds of the largest error."""
@@ -152,13 +175,11 @@ def problems(size: Size) -> Iterator[tuple[Problem, int]]:
         yield vlasov_grid(**size.options_of("vlasov")), size.vlasov
 
 
-def vlasov_grid(every: int = 2, **options: Any) -> Problem:
-    """3 x 3 training points; the rest of a 5 x 5 grid for the test."""
+def vlasov_grid(per_axis: int = 5, every: int = 4, **options: Any) -> Problem:
+    """A grid of training points; the centres of the 4 x 4 cells of the finest one for the test."""
     space, fom = ParameterSpace((Parameter("T", 0.9, 1.1), Parameter("k", 1.0, 1.2))), Vlasov(**options)
-    is_trained = np.zeros((5, 5), dtype=bool)
-    is_trained[::2, ::2] = True
-    mu = space.grid(5)
-    return Problem("vlasov", *(solved(fom, space, mu[rows.ravel()], every) for rows in (is_trained, ~is_trained)))
+    centres = space.from_unit((np.indices((4, 4)).reshape(2, -1).T + 0.5) / 4)
+    return Problem("vlasov", *(solved(fom, space, mu, every) for mu in (space.grid(per_axis), centres)))
 
 
 def measured(problem: Problem, steps: int, size: Size) -> Case:
@@ -166,20 +187,32 @@ def measured(problem: Problem, steps: int, size: Size) -> Case:
     settings = configured(problem)
     pod = on_pod(settings, steps)
     runs = {POD: [trained(problem, pod, seed) for seed in size.seeds]}
-    runs[LONGER] = [trained(problem, at_equal_time(pod, 1, runs[POD]), seed) for seed in size.single_seeds]
+    runs[LONGER] = [trained(problem, at_equal_time(pod, 1, runs[POD]), seed) for seed in size.seeds]
     runs[LARGE] = [trained(problem, at_equal_time(pod, 2, runs[POD]), seed) for seed in size.single_seeds]
     if not settings.basis.compress and size.published_seeds:
         published = settings if size.published is None else with_steps(settings, size.published)
         runs[PUBLISHED] = [trained(problem, published, seed) for seed in size.published_seeds]
-    if problem.name == "wake":
-        runs[FREE] = [trained(problem, with_free_coefficients(pod), seed) for seed in size.seeds[:1]]
-    return Case(problem, runs, kappa_sweep(problem, runs[POD][0], pod, size))
+    for name, (section, change) in FAILING.get(problem.name, {}).items():
+        runs[name] = [trained(problem, changed(pod, section, change), seed) for seed in size.seeds[:1]]
+    if problem.name == "vlasov":
+        fewer = vlasov_grid(3, **size.options_of("vlasov"))
+        runs[FEWER] = [trained(fewer, pod, seed) for seed in size.seeds]
+        runs[NARROW] = [trained(problem, pod.model_copy(update={"latent_dim": 3}), seed) for seed in size.seeds]
+    stage, surrogate = pod.stages[0], runs[POD][0].surrogate
+    assert isinstance(stage, DecoderSettings)
+    by_kappa, by_activation = second_decoders(problem, surrogate, stage, size.kappas, size.kappa_steps, KEPT)
+    return Case(problem, runs, by_kappa, by_activation, libraries(problem, surrogate, size.n_samples))
 
 
-def with_free_coefficients(settings: ModelSettings) -> ModelSettings:
-    """The coefficients are variables of the training, in place of least squares in each step."""
-    first = settings.first_stage.model_copy(update={"calibration": "joint"})
-    return settings.model_copy(update={"first_stage": first})
+def changed(settings: ModelSettings, section: str, change: Mapping[str, Any]) -> ModelSettings:
+    """The settings with other values in the first stage, or in the network of each later one."""
+    if section == "first_stage":
+        return settings.model_copy(update={section: settings.first_stage.model_copy(update=dict(change))})
+    stages = tuple(
+        stage.model_copy(update={section: stage.network.model_copy(update=dict(change))})  # type: ignore[union-attr]
+        for stage in settings.stages
+    )
+    return settings.model_copy(update={"stages": stages})
 
 
 def configured(problem: Problem) -> ModelSettings:
@@ -190,7 +223,8 @@ def configured(problem: Problem) -> ModelSettings:
 
 def on_pod(settings: ModelSettings, steps: int) -> ModelSettings:
     """Our variant: the same networks of POD coordinates, with so many steps in each stage."""
-    basis = settings.basis.model_copy(update={"compress": True, "tolerance": TOLERANCE})
+    tolerance = settings.basis.tolerance if settings.basis.compress else TOLERANCE
+    basis = settings.basis.model_copy(update={"compress": True, "tolerance": tolerance})
     return with_steps(settings.model_copy(update={"basis": basis}), steps)
 
 
@@ -252,26 +286,3 @@ class _StageClock:
 
     def seconds(self) -> list[float]:
         return [times[-1] - times[0] for times in self._spans.values()]
-
-
-def kappa_sweep(problem: Problem, run: Run, settings: ModelSettings, size: Size) -> Mapping[float, tuple[float, float]]:
-    """Largest errors at training and test points of second stages that differ in kappa, after one first stage."""
-    model = run.surrogate.model
-    alone = replace(run.surrogate, model=replace(model, stages=model.stages[:1]))
-    first = FirstStage.of(problem, alone)
-    stage = settings.stages[0]
-    assert isinstance(stage, DecoderSettings)
-    found = {}
-    for kappa in size.kappas:
-        network = stage.network.model_copy(update={"kappa": kappa})
-        decoder = fit_decoder(
-            first.along,
-            first.residual,
-            stage.model_copy(update={"network": network, "steps": size.kappa_steps}),
-            torch.Generator().manual_seed(0),
-            lambda step, loss: None,
-        )
-        both = first.followed_by(decoder)
-        knowing = both.starting_from(problem.test.mu, problem.test.u[:, 0])
-        found[kappa] = (float(problem.errors(both, problem.train).max()), float(problem.errors(knowing).max()))
-    return found

@@ -184,7 +184,7 @@ def kappas(cases: Sequence[Case]) -> Figure:
     axes = panels(figure, cases)
     for panel, one in zip(axes, cases, strict=True):
         values = np.array(list(one.kappas))
-        train, test = 100 * np.array(list(one.kappas.values())).T
+        train, test = 100 * np.array([(found.train, found.test) for found in one.kappas.values()]).T
         panel.plot(values, train, "s-", color=OKABE_ITO[5], label="stages 1 and 2, training points")
         panel.plot(values, test, "o-", color=SECOND, label="stages 1 and 2, test points")
         alone = 100 * one.runs[POD][0].largest(1)

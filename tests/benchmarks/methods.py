@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from jaxtyping import Float
 from paper_problems import Problem
 
@@ -18,10 +20,12 @@ from mlasdi.training import ModelSettings, fit
 
 Predict = Callable[[Float[np.ndarray, "param n_params"]], Float[np.ndarray, "param time state"]]
 SEEDS = (0, 1, 2)
-# Latent states of the published networks: arXiv 2506.09207 (multiscale), arXiv 2308.05882 (burgers1d; the same is taken
-# for the problems whose published solver or states are others than here).
-PUBLISHED_LATENT_DIM = {"multiscale": 10}
-PUBLISHED_LATENT_DIM_ELSEWHERE = 5
+PAPER = Path(__file__).parents[2] / "configs" / "paper"  # networks and steps for the problems of arXiv 2506.09207
+# Steps of one stage that take as long as both stages of mlasdi-paper, over those of its first one: see the page on the
+# paper, docs/explanation/reproduction.md. Elsewhere both are the presets'.
+EQUAL_TIME = {"multiscale": 1.31, "wake": 1.34, "vlasov": 1.57}
+# Of arXiv 2308.05882 for burgers1d; the same is taken for burgers2d.
+PUBLISHED_LATENT_DIM = 5
 # POD tolerance where the solutions have fronts or filaments: the modes beyond cost time and are noise of the scheme.
 TOLERANCE = {"vlasov": 1e-4, "wake": 1e-4}
 
@@ -48,13 +52,27 @@ class Method:
 
 
 def settings_for(problem: Problem, kind: str, **overrides: Any) -> ModelSettings:
-    """A preset with all times of the problem, and the published latent dimension where the method is published."""
-    given: dict[str, Any] = {"kind": kind, "n_time": len(problem.train.t)}
+    """A preset with all times of the problem; published networks on POD coordinates where the method is published."""
+    given: dict[str, Any] = {"n_time": len(problem.train.t)}
     if kind in ("mlasdi-paper", "gplasdi"):
-        given["latent_dim"] = PUBLISHED_LATENT_DIM.get(problem.name, PUBLISHED_LATENT_DIM_ELSEWHERE)
+        given |= published(problem.name, kind)
+    given["kind"] = kind
     if problem.name in TOLERANCE:
         given["basis"] = {"tolerance": TOLERANCE[problem.name]}
     return ModelSettings.model_validate(given | overrides)
+
+
+def published(name: str, kind: str) -> dict[str, Any]:
+    """What configs/paper has for a problem, where it has any: networks, latent states and steps."""
+    path = PAPER / f"{name}.yaml"
+    if not path.exists():
+        return {"latent_dim": PUBLISHED_LATENT_DIM}
+    model = yaml.safe_load(path.read_text())["model"]
+    found = {key: model[key] for key in ("latent_dim", "first_stage", "stages")}
+    if kind == "gplasdi":
+        steps = round(EQUAL_TIME[name] * model["first_stage"]["steps"])
+        found |= {"first_stage": model["first_stage"] | {"steps": steps}, "stages": []}
+    return found
 
 
 def own(kind: str, **overrides: Any) -> Callable[[Problem, int], Fitted]:
