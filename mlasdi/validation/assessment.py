@@ -92,7 +92,7 @@ class Assessment:
         return self.errors[-1]
 
     def has_new_points(self, surrogate: Surrogate) -> bool:
-        """Whether any of the points is new to the surrogate: at its training points errors are smaller than elsewhere."""
+        """Whether any of the points is new to the surrogate: where it was trained, errors are smaller."""
         x = surrogate.space.to_unit(self.mu)
         return bool((places_among(x, surrogate.model.latent.x) < 0).any())
 
