@@ -10,6 +10,9 @@ median does. The weights prefer points nearby. The factor v_i says how much a pa
 box: little for a left-out point outside of the convex hull of the others (`EXTRAPOLATED`), much for a point that was
 predicted before it was solved (`PREDICTED`).
 
+The largest error over the box moves slowly from one model to the next of its kind. So the errors found at the newest
+solves, which the agent places where it expects the largest ones, are estimates of it, too: `PrequentialErrors.factor`.
+
 The constants were chosen on campaigns with effort quick on bar, fisher, kdv, heat4 and wave2d, with those on bore,
 chain and ignition in view: these three are no longer held out for the estimate. Neighbouring values do about as well.
 """
@@ -40,12 +43,14 @@ class LocalCalibration:
         errors: relative error at each, its maximum over time.
         deviations: relative standard deviation that was predicted there, its maximum over time.
         weights: v_i of each; 1 in models of versions that had none.
+        factor: on all estimates.
     """
 
     x: tuple[tuple[float, ...], ...] = ()
     errors: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.weights) < len(self.errors):
@@ -68,6 +73,7 @@ class LocalCalibration:
             (*self.errors, *map(float, errors)),
             (*self.deviations, *map(float, deviations)),
             (*self.weights, *map(float, weights)),
+            self.factor,
         )
 
     def estimate(self, x: Float[np.ndarray, "n d"], deviation: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -75,7 +81,7 @@ class LocalCalibration:
 
         Without any pair, the deviation itself.
         """
-        return deviation if not self else cut(deviation) * self._local_ratio(x)
+        return deviation if not self else self.factor * cut(deviation) * self._local_ratio(x)
 
     def score(self, x: Float[np.ndarray, "n d"], deviation: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """What to maximise when a next solve is chosen: the deviation times the root of the local ratio e / s.

@@ -252,5 +252,5 @@ def _record(
     known = supports_estimate(data.x, prequential)
     if not known:
         return replace(record, calibration=calibration)
-    fields = winner.errors.of_fields(selection.context.layout)
+    fields = winner.errors.of_fields(selection.context.layout, calibration.factor)
     return replace(record, calibration=calibration, error_estimate=estimate, fields=fields)

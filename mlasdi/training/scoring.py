@@ -1,6 +1,6 @@
 """How good a model is by its own account: leave-one-out errors, calibration, and the estimate of its largest error."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -46,13 +46,22 @@ class ErrorEstimates:
         if self.loo is None or self.points is None or self.deviations is None:
             return LocalCalibration(), None
         calibration = prequential.calibrating(self.loo.calibration, kind)
+        largest = _largest(calibration, self.points, self.deviations[0], self.noise_error)
+        if largest is None:
+            return calibration, None
+        calibration = replace(calibration, factor=prequential.factor(largest, kind))
         return calibration, _largest(calibration, self.points, self.deviations[0], self.noise_error)
 
-    def of_fields(self, layout: StateLayout | None) -> dict[str, FieldErrors]:
-        """Leave-one-out errors and error estimates of single fields; none where they are not known."""
+    def of_fields(self, layout: StateLayout | None, factor: float) -> dict[str, FieldErrors]:
+        """Leave-one-out errors and error estimates of single fields; none where they are not known.
+
+        Args:
+            factor: on the estimates, that of the whole state.
+        """
         if layout is None or self.loo is None or self.points is None or self.deviations is None:
             return {}
-        columns = zip(layout.fields, self.loo.of_fields, self.deviations[1:], strict=False)
+        calibrations = [replace(one, factor=factor) for one in self.loo.of_fields]
+        columns = zip(layout.fields, calibrations, self.deviations[1:], strict=False)
         return {
             name: FieldErrors(_largest(calibration, self.points, std, self.noise_error), calibration)
             for name, calibration, std in columns

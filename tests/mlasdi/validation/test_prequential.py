@@ -54,7 +54,9 @@ def test_they_are_kept_with_the_next_model_and_calibrate_its_estimate(tmp_path):
     np.testing.assert_array_equal(after.predict([2.0]).mean, alone.predict([2.0]).mean)
     assert after.error_estimate != alone.error_estimate
     after.save(tmp_path / "model")
-    assert type(after).load(tmp_path / "model").record.prequential == after.record.prequential
+    loaded = type(after).load(tmp_path / "model")
+    assert loaded.record.prequential == after.record.prequential
+    assert loaded.record.calibration == after.record.calibration
 
 
 def test_corners_alone_support_no_estimate():
@@ -81,3 +83,24 @@ def test_the_newest_five_calibrate_and_those_of_the_last_model_are_the_newest():
     assert calibrated.deviations == (1.0, 0.2, 0.2, 0.2, 0.3, 0.4)
     described = newer.described(SPACE)
     assert described[1] == {"mu": {"a": pytest.approx(2.4)}, "expected": 0.1, "found": 0.2, "n_points": 8}
+
+
+@pytest.mark.parametrize(
+    ("estimate", "kind", "expected"),
+    [
+        (0.1, "a", 2.0**0.3),  # 0.2 was found
+        (0.4, "a", 0.5**0.3),
+        (0.001, "a", 4.0**0.3),  # not trusted further than that
+        (10.0, "a", 0.25**0.3),
+        (0.1, "b", 1.0),  # a model of another kind was tested
+        (0.0, "a", 1.0),
+    ],
+)
+def test_the_largest_error_found_at_the_newest_solves_pulls_the_estimate(estimate, kind, expected):
+    found = PrequentialErrors(((0.6,), (0.7,)), (0.1, 0.2), (0.1, 0.1), (0.3, 0.4), (8, 8), ("a", "a"))
+    older = PrequentialErrors(((0.1,),), (9.0,), (0.5,), (0.2,), (4,), ("a",))
+    assert (older + found).factor(estimate, kind) == pytest.approx(expected)
+    assert PrequentialErrors().factor(estimate, kind) == 1.0
+    scaled = replace(LocalCalibration().with_pairs([[0.0]], [2.0], [1.0], [1.0]), factor=expected)
+    assert scaled.estimate(np.zeros((1, 1)), np.ones(1)) == pytest.approx(2.0 * expected)
+    assert scaled.score(np.zeros((1, 1)), np.ones(1)) == pytest.approx(2.0**0.5)
