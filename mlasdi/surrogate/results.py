@@ -11,8 +11,8 @@ from mlasdi.solvers import ParameterSpace
 from mlasdi.surrogate.local_calibration import PREDICTED, Disagreement, LocalCalibration
 
 N_RECENT = 5  # newest prequential errors that calibrate the error estimate: older ones are those of poorer models
-# Weight of the newest of them in the estimate of the largest error, and how far they may pull it. Chosen on 66 rounds of
-# bar, kdv, fisher, chain, bore: estimates within a factor of two of the truth rose from 70 to 79 %. On 26 earlier
+# Weight of the newest of them in the estimate of the largest error, and how far they may pull it. Chosen on 66 rounds
+# of bar, kdv, fisher, chain, bore: estimates within a factor of two of the truth rose from 70 to 79 %. On 26 earlier
 # rounds, some of ignition and heat4, they rose from 69 to 77 %.
 FOUND_WEIGHT, MOST_APART = 0.3, 4.0
 
