@@ -115,6 +115,7 @@ def test_the_agent_chooses_where_it_is_uncertain(undisturbed: Path) -> None:
     assert chosen.score >= others.max() * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_the_registered_model_predicts_without_the_solver(undisturbed: Path) -> None:
     code = (
         "import sys; sys.modules['mlasdi.solvers.builtin.burgers1d'] = None\n"
