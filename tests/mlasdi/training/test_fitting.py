@@ -92,6 +92,7 @@ def published(**first_stage) -> ModelSettings:
     )
 
 
+@pytest.mark.slow
 def test_the_published_model_learns(burgers_data):
     """Few steps of gradient training: the second stage lowers the error of the first on the training data."""
     surrogate = fit(burgers_data, published(), seed=0)
@@ -164,6 +165,7 @@ def test_stages_kept_have_lowered_the_error(burgers_data):
     assert errors[-1] < errors[0]
 
 
+@pytest.mark.slow
 def test_training_stops_where_the_leave_one_out_error_is_smallest(burgers_data):
     """Of the checkpoints and the end, each trained on its own."""
     errors = {}
@@ -209,6 +211,7 @@ def test_the_seed_decides(burgers_data):
     assert np.abs(first.mean - other.mean).max() > 0
 
 
+@pytest.mark.slow
 def test_marginal_likelihood_gives_each_coefficient_its_kernel(burgers_data):
     given = settings(**QUICK | {"latent_dim": 1, "interpolation": "marginal-likelihood"})
     surrogate = fit(burgers_data, given, seed=0)
