@@ -262,6 +262,7 @@ def test_failing_solves_are_recorded_and_end_the_campaign_with_their_message(roo
         assert ledger.failures("train") == 5  # the corners, and a further point in the hope of two solutions
 
 
+@pytest.mark.slow
 def test_failed_points_cost_budget_and_are_not_tried_again(root: Path, server: CampaignServer) -> None:
     """The solver fails in a part of the box with two corners, where the model is the least certain from then on."""
     write_config(
@@ -278,6 +279,7 @@ def test_failed_points_cost_budget_and_are_not_tried_again(root: Path, server: C
     assert report["points"] == [p.mu for p in points if p.status == "solved"]
 
 
+@pytest.mark.slow
 def test_without_a_successful_validation_solve_there_is_no_validated_error(root: Path, server: CampaignServer) -> None:
     write_config(root, validation={"grid": 1}, budget={"solver_runs": 4})
     assert server.run(root, "fails in the centre") == 0
