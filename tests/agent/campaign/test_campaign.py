@@ -212,6 +212,7 @@ def test_run_again_after_the_end_it_repeats_the_report(undisturbed: Path) -> Non
 # How it ends
 
 
+@pytest.mark.slow
 def test_a_target_error_ends_a_campaign_and_none_continues_it(root: Path, server: CampaignServer) -> None:
     write_config(root, validation={}, budget={"solver_runs": 6, "target_error": "90%", "check_solves": 1})
     assert server.run(root) == 0

@@ -41,7 +41,9 @@ def three() -> Surrogate:
     return travelling_waves(space, np.concatenate([space.corners(), space.from_unit(np.full((1, 3), 0.4))]))
 
 
-@pytest.fixture(params=["one", "burgers_surrogate", pytest.param("three", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["one", *(pytest.param(name, marks=pytest.mark.slow) for name in ("burgers_surrogate", "three"))]
+)
 def surrogate(request: pytest.FixtureRequest) -> Surrogate:
     """Of one, two and three parameters."""
     return request.getfixturevalue(request.param)

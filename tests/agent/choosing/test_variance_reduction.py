@@ -139,6 +139,7 @@ def test_it_prefers_the_inside_to_the_face_that_is_most_uncertain() -> None:
 # Proposals
 
 
+@pytest.mark.slow
 def test_a_batch_is_moved_to_where_it_gains_most_together(burgers_surrogate: Surrogate) -> None:
     space, known = burgers_surrogate.space, burgers_surrogate.space.from_unit(burgers_surrogate.model.latent.x)
     batch, scores = propose(burgers_surrogate, SETTINGS, PointSets(known), 3, seed=0)

@@ -426,6 +426,7 @@ def test_worst_point_of_a_fine_grid_is_thinned_but_spans_it_all():
     np.testing.assert_allclose(mesh.get_coordinates()[[0, -1], [0, -1]], [[-3, 0], [3, 1]])
 
 
+@pytest.mark.slow
 def test_worst_point_survives_constant_and_diverged_fields(monkeypatch):
     layout = state_layout(1)
     t, truth, mean, std = field_data(layout)

@@ -136,7 +136,7 @@ def test_artifacts_of_another_root_that_uses_the_database_stay_where_they_are(ro
 
 
 @pytest.mark.parametrize(
-    "name", ["a b", "äé", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a+b&c=d~", "a:b@c"))]
+    "name", ["äé", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a b", "a+b&c=d~", "a:b@c"))]
 )
 def test_a_root_may_have_an_unusual_name(root: Path, name: str) -> None:
     there = root / name

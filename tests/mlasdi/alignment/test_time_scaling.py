@@ -171,6 +171,7 @@ def test_predictions_do_not_depend_on_the_other_points_of_a_call(learned):
         np.testing.assert_allclose(together.std[i], alone.std[0], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_predictions_are_at_times_and_not_at_rescaled_times(learned):
     """At other times than those of training, and for latent states too."""
     surrogate, mu = learned, np.array([[0.6, 1.3]])
@@ -183,12 +184,14 @@ def test_predictions_are_at_times_and_not_at_rescaled_times(learned):
     assert surrogate.latent_trajectories(SPACE.sobol(3, seed=1), [0.2, 0.5]).std.shape == (3, 2, latent.n_latent)
 
 
+@pytest.mark.slow
 def test_a_saved_surrogate_keeps_its_scaling(learned, tmp_path):
     loaded, mu = Surrogate.load(learned.save(tmp_path / "model")), np.array([[0.6, 1.3]])
     assert loaded.time_scaling == learned.time_scaling
     np.testing.assert_array_equal(loaded.predict(mu).mean, learned.predict(mu).mean)
 
 
+@pytest.mark.slow
 def test_after_the_interval_slow_points_follow_faster_ones(learned):
     """Faster ones cover later rescaled times, so a little of the future is known."""
     surrogate, mu = learned, np.array([[0.6, 1.3]])

@@ -98,7 +98,7 @@ def test_noise_has_no_dynamics():
     assert np.array_equal(selection.errors, selection.kriging_errors)
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_few_points(n):
     selection = select(data_of(oscillators(X[:n]), X[:n]), PROBES, QUICK)
     assert selection.errors.shape == (n,)

@@ -166,6 +166,7 @@ def stalled(burgers_data) -> Surrogate:
     return fit(burgers_data, settings(**QUICK | {"first_stage": first, "min_gain": None}), seed=0)
 
 
+@pytest.mark.slow
 def test_a_first_stage_that_does_not_learn_has_stalled(stalled):
     (finding,) = [f for f in diagnose(stalled) if f.kind == "stalled-first-stage"]
     assert "autoencoder is flat" in finding.message
