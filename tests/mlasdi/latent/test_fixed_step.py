@@ -120,7 +120,7 @@ def test_interpolated_and_sampled_coefficients_keep_the_bound(seed: int, size: f
 # First guesses
 
 
-@pytest.mark.parametrize("frequencies", [(), (7.0,)])
+@pytest.mark.parametrize("frequencies", [(), pytest.param((7.0,), marks=pytest.mark.slow)])
 def test_the_affine_guess_reproduces_a_stable_affine_system(frequencies: tuple[float, ...]) -> None:
     """Also where the symmetric part of its matrix is indefinite in the given coordinates."""
     a = torch.tensor([[-0.5, 6.0, 0.0], [-3.0, -0.5, 2.0], [0.0, 0.0, -1.5]]).double()
