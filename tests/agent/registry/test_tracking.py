@@ -185,6 +185,7 @@ def test_start_finds_the_run_of_an_earlier_process(root: Path) -> None:
     assert len(all_runs(root)) == 2
 
 
+@pytest.mark.slow
 def test_more_parameters_than_one_request_takes(root: Path) -> None:
     tracker = started(root)
     tracker.log_round(0, {f"m{i}": float(i) for i in range(1200)}, {f"p{i}": i for i in range(230)}, [])
@@ -269,6 +270,7 @@ def test_registered_version_is_complete(root: Path, surrogate: Path) -> None:
     assert all("==" in line and "+" not in line for line in requirements)
 
 
+@pytest.mark.slow
 def test_signature_has_a_column_for_each_parameter(root: Path, surrogate: Path) -> None:
     from mlflow.models import Model
 

@@ -127,6 +127,7 @@ def test_a_damaged_registry_is_no_traceback(tmp_path: Path, monkeypatch: pytest.
         mlasdi.load("models:/pulse@champion")
 
 
+@pytest.mark.slow
 def test_artifacts_of_another_root_that_uses_the_database_stay_where_they_are(root: Path) -> None:
     uri, other = store_uri(None, root / "mlruns"), root / "other"
     Tracker(TrackingSettings(uri=uri), other, "wake", "c2").start("seed: 0", {})

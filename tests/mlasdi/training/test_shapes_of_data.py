@@ -53,7 +53,9 @@ def test_solutions_that_do_not_change(field: str, n_points: int, n_x: int, model
     ("n_points", "n_x"),
     [(2, 1), *(pytest.param(*n, marks=pytest.mark.slow) for n in ((3, 1), (2, 2), (3, 2), (4, 1), (5, 9)))],
 )
-@pytest.mark.parametrize("field", ["wave", "separable", "steady"])
+@pytest.mark.parametrize(
+    "field", ["wave", *(pytest.param(name, marks=pytest.mark.slow) for name in ("separable", "steady"))]
+)
 def test_few_points_short_axes_and_low_ranks(field: str, n_points: int, n_x: int, model: str) -> None:
     surrogate, mu, u = fitted(field, n_points, n_x, model)
     prediction = surrogate.predict([[1.37]])
