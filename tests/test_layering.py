@@ -1,6 +1,7 @@
 """The architecture, checked in the source: who may import whom, and which library is used where."""
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Import:
     function: str  # the innermost function around it, or ""
 
 
+@functools.cache
 def imports(module: str) -> list[Import]:
     path = MODULES[module]
     return list(_walk(ast.parse(path.read_text(), str(path)), "", typing_only=False))

@@ -21,6 +21,7 @@ TINY = study_reproduction.Size(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_page_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second run loads the trained models, and writes the same."""
     monkeypatch.setattr(study_reproduction, "KEPT", tmp_path / "kept")

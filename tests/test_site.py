@@ -27,9 +27,12 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-pytestmark = pytest.mark.skipif(
-    not all(map(_is_installed, PACKAGES)), reason="the site needs more packages: pip install 'mlasdi[docs]'"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(_is_installed, PACKAGES)), reason="the site needs more packages: pip install 'mlasdi[docs]'"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +104,6 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
         assert [url for url in fetched if re.match(r"(?:https?:)?//", url)] == [], page
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("screen", SCREENS)
 def test_pages_open_from_disk(site: Path, browser: Any, screen: str) -> None:
     width, height = SCREENS[screen]
@@ -116,7 +118,6 @@ def test_pages_open_from_disk(site: Path, browser: Any, screen: str) -> None:
         page.close()
 
 
-@pytest.mark.slow
 def test_the_search_works_from_disk(site: Path, browser: Any) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.goto((site / "index.html").as_uri(), wait_until="load")

@@ -10,6 +10,7 @@ DRAWN = [
     "error_map",
     "error_split",
     "latent_trajectories",
+    "ratio_map",
     "reliability",
     "timeline",
     "training_loss",

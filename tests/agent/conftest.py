@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blank_figures import leave_figures_blank
 
 from mlasdi.agent.tracking_store import connect
 from mlasdi.preprocessing import TrainingData
@@ -23,6 +24,12 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
     connect(f"sqlite:///{file}")
     return file
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Campaigns of this test draw blank figures."""
+    leave_figures_blank(monkeypatch)
 
 
 @pytest.fixture

@@ -20,8 +20,10 @@ from mlasdi.surrogate import Surrogate
 from mlasdi.training import fit
 from mlasdi.validation import Assessment, assess
 
-MODEL = {"latent_dim": 2, "n_time": 11, "anchors": 2, "first_stage": {"iterations": 10},
-         "stages": [{"kind": "kriging"}], "min_gain": None}  # fmt: skip
+# Common variables: the search for others takes longer than the rest of so small a training.
+MODEL = {"latent_dim": 3, "n_time": 11, "anchors": 2, "first_stage": {"iterations": 10},
+         "stages": [{"kind": "kriging"}], "min_gain": None,
+         "time_scaling": "off", "coordinate_scaling": "off"}  # fmt: skip
 
 
 class Recorded:

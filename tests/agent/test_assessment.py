@@ -64,6 +64,7 @@ def test_errors_of_every_stage_and_coverage(burgers_surrogate: Surrogate, truths
     assert (np.diff(found.reliability)[below_one] > 0).all()
 
 
+@pytest.mark.slow
 def test_errors_in_similarity_variables_are_those_of_the_states(similar_surrogate: Surrogate, truths: Truths) -> None:
     found = assess(similar_surrogate, iter(truths), len(truths))
     np.testing.assert_allclose(found.errors, brute_force_errors(similar_surrogate, truths), rtol=1e-6)
@@ -80,7 +81,7 @@ def test_what_lies_outside_the_basis_counts(burgers_surrogate: Surrogate, truths
     np.testing.assert_allclose(found.errors, brute_force_errors(burgers_surrogate, noisy), rtol=1e-8)
 
 
-@pytest.mark.parametrize("kind", ["burgers_surrogate", "similar_surrogate"])
+@pytest.mark.parametrize("kind", ["burgers_surrogate", pytest.param("similar_surrogate", marks=pytest.mark.slow)])
 def test_an_assessment_does_not_depend_on_the_blocks_of_times(
     kind: str, truths: Truths, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

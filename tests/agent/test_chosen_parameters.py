@@ -27,6 +27,7 @@ PROBLEM = {
 }
 
 
+@pytest.mark.slow
 def test_a_campaign_over_words_choices_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = quick_config(
         tmp_path,

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -208,11 +209,11 @@ def test_too_many_failures_end_a_campaign_with_their_message(campaign_root: Path
 # A folder of runs
 
 
-def test_a_folder_of_runs_becomes_a_surrogate_without_a_solver(campaign_root: Path) -> None:
-    """Thirty precomputed runs: the agent takes eight, judges by the others, and knows nothing of how they were made."""
+def runs(root: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """The problem of a folder of thirty precomputed runs, and their points, of which the corners come last."""
     rng, x, t = np.random.default_rng(0), np.linspace(0, 1, 64), np.linspace(0, 1, 21)[:, None]
     points = np.vstack([rng.uniform([0.5, 0.1], [1.0, 0.2], (26, 2)), [[0.5, 0.1], [0.5, 0.2], [1, 0.1], [1, 0.2]]])
-    data = campaign_root / "data"
+    data = root / "data"
     data.mkdir()
     for i, (speed, width) in enumerate(points):
         u = np.exp(-(((x - 0.3 - 0.3 * speed * t) / width) ** 2))
@@ -222,6 +223,12 @@ def test_a_folder_of_runs_becomes_a_surrogate_without_a_solver(campaign_root: Pa
         "options": {"path": "data", "parameters": ["width", "speed"], "coordinates": {"x": "x"}, "fields": ["u"]},
         "parameters": {"speed": [0.5, 1.0], "width": [0.1, 0.2]},
     }
+    return problem, points
+
+
+def test_a_folder_of_runs_becomes_a_surrogate_without_a_solver(campaign_root: Path) -> None:
+    """The agent takes eight runs of thirty, judges by the others, and knows nothing of how they were made."""
+    problem, points = runs(campaign_root)
     path = write_config(
         campaign_root, problem=problem, budget={"solver_runs": 8}, sampling={"initial": "corners", "batch": 2},
         validation={"rest": True},
@@ -238,9 +245,12 @@ def test_a_folder_of_runs_becomes_a_surrogate_without_a_solver(campaign_root: Pa
     assert len(assessed) == 22
     assert {tuple(mu) for mu in assessed.tolist()}.isdisjoint(chosen)
 
-    everything = {"initial": "all"}
-    changes = {"name": "everything", "budget": {"solver_runs": 30}, "sampling": everything}
-    report = run_campaign(load_config(write_config(campaign_root, problem=problem, **changes)))
+
+@pytest.mark.slow
+def test_all_runs_of_a_folder_are_taken_at_once(campaign_root: Path) -> None:
+    problem, _ = runs(campaign_root)
+    path = write_config(campaign_root, problem=problem, budget={"solver_runs": 30}, sampling={"initial": "all"})
+    report = run_campaign(load_config(path))
     assert (len(report["points"]), report["rounds"], report["stop_reason"]) == (30, 1, "solver-runs")
 
 

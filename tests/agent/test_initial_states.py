@@ -92,6 +92,7 @@ def error_of(u: np.ndarray) -> float:
     return float(np.linalg.norm(u - truth) / np.linalg.norm(truth))
 
 
+@pytest.mark.slow
 def test_models_start_from_the_states_that_the_solver_gives(models: dict[str | None, Surrogate]) -> None:
     """At other points the initial state is interpolated between many, not between the few that were solved."""
     knowing, plain = models["start"], models[None]
@@ -102,6 +103,7 @@ def test_models_start_from_the_states_that_the_solver_gives(models: dict[str | N
     assert errors[0] < 0.5 * errors[1]
 
 
+@pytest.mark.slow
 def test_a_prediction_starts_from_a_known_state(models: dict[str | None, Surrogate], tmp_path: Path) -> None:
     solver, model = build_solver("callable", options()), models["start"]
     first = initial_state(solver, MU)

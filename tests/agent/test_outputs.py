@@ -188,7 +188,9 @@ def test_every_output_is_drawn(cell, tmp_path, name):
     assert (tmp_path / "u.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", SUMMARIES)
+@pytest.mark.parametrize(
+    "name", ["cell", *(pytest.param(name, marks=pytest.mark.slow) for name in ("steady", "number"))]
+)
 def test_reports_and_figures_of_every_shape(campaigns, folder, monkeypatch, tmp_path, name):
     monkeypatch.syspath_prepend(folder)
     config, report = campaigns[name]

@@ -111,8 +111,11 @@ def test_fortran_output_is_read_with_x_fastest(tmp_path: Path, monkeypatch: pyte
     np.testing.assert_allclose(field[50, 3, 2], 0.004 + 0.75 * 2 + 300 + 1)  # [time, y, x]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("mpif90") is None or shutil.which("mpirun") is None, reason="no Fortran with MPI")
-def test_fortran_compiled(tmp_path: Path) -> None:
+def test_fortran_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):  # as in a container
+        monkeypatch.setenv(name, "1")
     config = config_of("fortran-mpi", tmp_path)
     subprocess.run(EXAMPLES["fortran-mpi"].build, check=True)
     found = build_solver("command", config.problem.options).solve({"diffusivity": 0.01, "speed": 0.75})

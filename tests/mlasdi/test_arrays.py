@@ -97,7 +97,7 @@ def test_quantities_of_interest_are_known_by_name(tmp_path):
         peak.quantile(1.0)
 
 
-@pytest.mark.parametrize("kind", ["mlasdi", "snapshot-gp"])
+@pytest.mark.parametrize("kind", [pytest.param("mlasdi", marks=pytest.mark.slow), "snapshot-gp"])
 def test_steady_solutions_have_no_times(kind, tmp_path):
     new = np.array([[1.3, 0.7]])
     names = ("k", "cost")

@@ -167,6 +167,7 @@ def test_the_bands_know_the_end_time(battery: mlasdi.Surrogate) -> None:
     assert end.samples.std() == pytest.approx(found.end_time_std[0], rel=0.1)
 
 
+@pytest.mark.slow
 def test_analyses_know_the_end_time(battery: mlasdi.Surrogate) -> None:
     shares = battery.sensitivity("end_time", n=64, draws=4).to_dataframe().set_index("parameter")
     assert shares.loc["current", "total"] > 0.8
@@ -290,6 +291,7 @@ def test_bad_runs_are_named(changes: dict[str, Any], message: str) -> None:
         mlasdi.fit(**{**given, "kind": "snapshot-gp", **changes})
 
 
+@pytest.mark.slow
 def test_an_earlier_model_of_the_same_runs_is_tested_by_new_ones() -> None:
     """Errors of a model with end times count; those of one that was cut off at the shortest run mean something else."""
     ends = np.linspace(1, 2, 5)

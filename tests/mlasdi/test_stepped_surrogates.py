@@ -22,7 +22,9 @@ def settings(**first_stage: object) -> ModelSettings:
     return ModelSettings.model_validate(QUICK | {"first_stage": FIRST | first_stage})
 
 
-@pytest.fixture(scope="module", params=["quadratic", "second-order"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) for name in ("quadratic", "second-order")]
+)
 def fitted(request: pytest.FixtureRequest, burgers_data: TrainingData) -> Surrogate:
     return fit(burgers_data, settings(dynamics=request.param, forcing=[1.5]), seed=0)
 

@@ -49,7 +49,10 @@ budget: {{solver_runs: 2}}
 @pytest.mark.parametrize("folder", ["solvers", pytest.param("agent", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("solver", "options"),
-    [("{folder}.heat:Heat", "{{}}"), ("callable", "{{function: '{folder}.heat:heat', coordinates: {{x: x}}}}")],
+    [
+        ("{folder}.heat:Heat", "{{}}"),
+        pytest.param("callable", "{{function: '{folder}.heat:heat', coordinates: {{x: x}}}}", marks=pytest.mark.slow),
+    ],
 )
 def test_a_user_may_have_folders_called_solvers_and_agent(
     tmp_path: Path, folder: str, solver: str, options: str, python_path: str | None

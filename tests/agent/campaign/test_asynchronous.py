@@ -74,6 +74,7 @@ def test_whatever_the_order_all_is_solved_once_and_learned(
     assert any(solves_of(tasks) and trainings_of(tasks) for tasks in watch.seen)
 
 
+@pytest.mark.slow
 def test_places_are_filled_before_there_is_a_model_and_by_the_model_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_round_is_a_model_trained_on_what_was_solved_when_it_began(
                 assert mu == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_solves_of_a_round_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One new solve for each model: between two trainings the other slots stay free."""
     config, watch = quick_config(tmp_path, budget={"solver_runs_per_round": 1}), Watch()

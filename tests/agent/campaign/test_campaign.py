@@ -115,6 +115,7 @@ def test_the_agent_chooses_where_it_is_uncertain(undisturbed: Path) -> None:
     assert chosen.score >= others.max() * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_the_registered_model_predicts_without_the_solver(undisturbed: Path) -> None:
     code = (
         "import sys; sys.modules['mlasdi.solvers.builtin.burgers1d'] = None\n"
@@ -211,6 +212,7 @@ def test_run_again_after_the_end_it_repeats_the_report(undisturbed: Path) -> Non
 # How it ends
 
 
+@pytest.mark.slow
 def test_a_target_error_ends_a_campaign_and_none_continues_it(root: Path, server: CampaignServer) -> None:
     write_config(root, validation={}, budget={"solver_runs": 6, "target_error": "90%", "check_solves": 1})
     assert server.run(root) == 0
@@ -261,6 +263,7 @@ def test_failing_solves_are_recorded_and_end_the_campaign_with_their_message(roo
         assert ledger.failures("train") == 5  # the corners, and a further point in the hope of two solutions
 
 
+@pytest.mark.slow
 def test_failed_points_cost_budget_and_are_not_tried_again(root: Path, server: CampaignServer) -> None:
     """The solver fails in a part of the box with two corners, where the model is the least certain from then on."""
     write_config(
@@ -277,6 +280,7 @@ def test_failed_points_cost_budget_and_are_not_tried_again(root: Path, server: C
     assert report["points"] == [p.mu for p in points if p.status == "solved"]
 
 
+@pytest.mark.slow
 def test_without_a_successful_validation_solve_there_is_no_validated_error(root: Path, server: CampaignServer) -> None:
     write_config(root, validation={"grid": 1}, budget={"solver_runs": 4})
     assert server.run(root, "fails in the centre") == 0

@@ -70,6 +70,7 @@ def round_runs(config: Config) -> list[Run]:
     return [run for run in found if run.data.tags["mlasdi.kind"] == "round"]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_version_carries_all_that_a_reader_asks_for(
     config: Config, burgers_surrogate: Surrogate, model: Path, assessment: Assessment
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_version_carries_all_that_a_reader_asks_for(
     np.testing.assert_array_equal(registered.predict([0.81, 1.02]).mean, burgers_surrogate.predict([0.81, 1.02]).mean)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_data_hash_is_that_of_the_solutions_it_was_trained_on(
     config: Config, burgers_surrogate: Surrogate, model: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_round_is_a_nested_run_with_metrics_and_maps(
     assert artifacts == {f"{name}-round-001.png" for name in ("error_map", "uncertainty_map", "ratio_map")}
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_published_again_it_is_the_same_version(
     config: Config, burgers_surrogate: Surrogate, model: Path, assessment: Assessment
 ) -> None:
@@ -128,6 +131,7 @@ def test_published_again_it_is_the_same_version(
     assert len(find(store=config.root)) == len(round_runs(config)) == 1
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_without_validation_there_is_no_validated_error(
     config: Config, burgers_surrogate: Surrogate, model: Path
 ) -> None:
@@ -141,6 +145,7 @@ def test_without_validation_there_is_no_validated_error(
     assert [path.name for path in (config.folder / "figures").iterdir()] == ["uncertainty_map-round-001.png"]
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_errors_at_training_points_alone_do_not_make_a_champion(
     config: Config, burgers_surrogate: Surrogate, model: Path
 ) -> None:
@@ -152,6 +157,7 @@ def test_errors_at_training_points_alone_do_not_make_a_champion(
     assert found.error == burgers_surrogate.error_estimate
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_surrogate_that_cannot_judge_itself_never_ousts_a_champion(
     config: Config, burgers_surrogate: Surrogate, model: Path
 ) -> None:
@@ -163,6 +169,7 @@ def test_a_surrogate_that_cannot_judge_itself_never_ousts_a_champion(
     assert by_version[versions[0]].error_estimate == inf
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_kriging_has_no_figures_of_latent_states_and_iterations(config: Config, burgers_surrogate: Surrogate) -> None:
     model = burgers_surrogate.model
     kriging = replace(
@@ -176,7 +183,7 @@ def test_kriging_has_no_figures_of_latent_states_and_iterations(config: Config, 
     assert drawn == {"uncertainty_map", "convergence"}
 
 
-@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize("validated", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_figures_and_numbers_of_the_whole_campaign(
     config: Config, burgers_surrogate: Surrogate, assessment: Assessment, validated: bool
 ) -> None:
@@ -205,6 +212,7 @@ def test_figures_and_numbers_of_the_whole_campaign(
     assert artifacts == {"config.yaml", *(path.name for path in drawn)}
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_what_was_not_assessed_is_not_drawn(
     config: Config, burgers_surrogate: Surrogate, assessment: Assessment
 ) -> None:
@@ -220,6 +228,7 @@ def test_the_recorded_configuration_runs_the_campaign_again(config: Config, tmp_
     assert load_config(shutil.move(copy, tmp_path / "again.yaml")) == config
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_identity_is_where_mlflow_finds_it(config: Config, burgers_surrogate: Surrogate, model: Path) -> None:
     publisher = started(config)
     identity = publisher.identity(publish(publisher, burgers_surrogate, model, None))

@@ -41,7 +41,9 @@ def three() -> Surrogate:
     return travelling_waves(space, np.concatenate([space.corners(), space.from_unit(np.full((1, 3), 0.4))]))
 
 
-@pytest.fixture(params=["one", "burgers_surrogate", pytest.param("three", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=["one", *(pytest.param(name, marks=pytest.mark.slow) for name in ("burgers_surrogate", "three"))]
+)
 def surrogate(request: pytest.FixtureRequest) -> Surrogate:
     """Of one, two and three parameters."""
     return request.getfixturevalue(request.param)
@@ -78,6 +80,7 @@ def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisitio
     assert scores[0] >= (1 - 1e-6) * score(dense_grid(surrogate)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acquisition", SCORED)
 def test_in_aligned_variables_few_points_score_higher(similar_surrogate: Surrogate, acquisition: str) -> None:
     """The errors are then those of the scheme, a thousandth of the others, with many local maxima."""
@@ -207,6 +210,7 @@ def test_a_box_full_of_known_points_ends_the_choice(one: Surrogate) -> None:
     assert scores.shape == (0,)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_uncertain_nothing_is_proposed() -> None:
     space = ParameterSpace((Parameter("a", 0.0, 1.0), Parameter("b", 0.0, 1.0)))
     surrogate = travelling_waves(space, space.corners(), depends=False)

@@ -80,6 +80,7 @@ def test_no_rounds_lead_to_more_points_in_time(
     assert known == most_points(Costs(n, train_s, solve_s, n_slots), most, seconds)
 
 
+@pytest.mark.slow
 def test_rounds_grow_where_solves_are_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The solver takes milliseconds; a training takes ten seconds, according to the record."""
     measured = Costs.measured

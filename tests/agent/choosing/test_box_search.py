@@ -93,6 +93,7 @@ def test_the_vertex_of_a_linear_programme_is_found(seed: int) -> None:
     np.testing.assert_allclose(x, [0.4, 0.6], atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_peak_outside_a_linear_constraint_of_eight_parameters_is_approached_to_it() -> None:
     """The nearest point of a plane is known."""
     space = free_box(8)
@@ -105,6 +106,7 @@ def test_a_peak_outside_a_linear_constraint_of_eight_parameters_is_approached_to
     assert x.sum() == pytest.approx(4, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_region_with_a_hole_is_searched(tmp_path, monkeypatch) -> None:
     """The peak is in the hole: the best is on its rim."""
     (tmp_path / "holed_shape.py").write_text("def outside(x, y): return (x - 0.5) ** 2 + (y - 0.5) ** 2 >= 0.04\n")

@@ -139,6 +139,7 @@ def test_it_prefers_the_inside_to_the_face_that_is_most_uncertain() -> None:
 # Proposals
 
 
+@pytest.mark.slow
 def test_a_batch_is_moved_to_where_it_gains_most_together(burgers_surrogate: Surrogate) -> None:
     space, known = burgers_surrogate.space, burgers_surrogate.space.from_unit(burgers_surrogate.model.latent.x)
     batch, scores = propose(burgers_surrogate, SETTINGS, PointSets(known), 3, seed=0)
@@ -153,7 +154,7 @@ def test_a_batch_is_moved_to_where_it_gains_most_together(burgers_surrogate: Sur
     assert (np.diff(scores) <= 1e-3 * scores[0]).all()
 
 
-@pytest.mark.parametrize("interpolation", ["field", "marginal-likelihood"])
+@pytest.mark.parametrize("interpolation", ["field", pytest.param("marginal-likelihood", marks=pytest.mark.slow)])
 def test_every_kind_of_gp_proposes_the_best_of_a_grid(interpolation: str) -> None:
     space = ParameterSpace((Parameter("a", 0.0, 1.0),))
     mu, t, x = np.array([[0.0], [0.1], [0.2], [1.0]]), np.linspace(0, 1, 9), np.linspace(0, 1, 15)

@@ -104,6 +104,7 @@ def test_without_corners_there_is_no_training(here: Path) -> None:
     assert (kinds(found), found.corners, found.train_s) == (([], []), (), None)
 
 
+@pytest.mark.slow
 def test_corners_stand_apart_and_are_no_more_than_there_are(here: Path) -> None:
     found = check_solver(config(here, "sound"), 100)
     assert [tuple(corner["mu"].values()) for corner in found.corners] == [(1, 0.9), (2, 1.1), (1, 1.1), (2, 0.9)]
@@ -112,6 +113,7 @@ def test_corners_stand_apart_and_are_no_more_than_there_are(here: Path) -> None:
     assert all(sum(corner["mu"].values()) <= 2.8 for corner in limited.corners)
 
 
+@pytest.mark.slow
 def test_corners_of_a_box_of_many_parameters(here: Path) -> None:
     names = [f"p{k}" for k in range(12)]
     (here / "many.py").write_text(

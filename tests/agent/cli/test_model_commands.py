@@ -32,9 +32,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, burgers_surrogate: Surrogate
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory, model: Path, empty_store: Path) -> Path:
     """A registry with two versions of `pulse`; the second is champion."""
     root = tmp_path_factory.mktemp("state")
+    shutil.copyfile(empty_store, root / "mlflow.db")
     tracker = Tracker(TrackingSettings(), root, "pulse", "id")
     tracker.start("budget: {solver_runs: 5}", {})
     tags = {"parameter_box": json.dumps({"a": [0.7, 0.9], "w": [0.9, 1.1]}), "solver_runs": "5", "fields": "u"}

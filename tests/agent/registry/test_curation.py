@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from blank_figures import leave_figures_blank
 from small_campaign import write_config
 
 from mlasdi.agent.campaign.publication import Publisher
@@ -35,7 +36,9 @@ def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, burgers_su
         publisher.start()
         model = burgers_surrogate.save(config.folder / "models" / "round-000")
         solved = Point(1, 0, "train", {"a": 0.8, "w": 1.0}, str(k), None, "solved")
-        publisher.publish_round(0, burgers_surrogate, model, None, [solved], 5 + k)
+        with pytest.MonkeyPatch.context() as patch:
+            leave_figures_blank(patch)
+            publisher.publish_round(0, burgers_surrogate, model, None, [solved], 5 + k)
     return folder / "mlruns"
 
 

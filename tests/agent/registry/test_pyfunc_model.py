@@ -10,6 +10,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from blank_figures import leave_figures_blank
 from small_campaign import write_config
 
 from mlasdi.agent.campaign.publication import Publisher
@@ -41,7 +42,9 @@ def loaded(
     publisher.start()
     model = burgers_surrogate.save(config.folder / "models" / "round-000")
     solved = Point(1, 0, "train", {"a": 0.8, "w": 1.0}, "0", None, "solved")
-    publisher.publish_round(0, burgers_surrogate, model, None, [solved], 1)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_figures_blank(patch)
+        publisher.publish_round(0, burgers_surrogate, model, None, [solved], 1)
     uri = store_uri(None, config.root)
     with pytest.MonkeyPatch.context() as patch, quiet():
         # Both are changed by MLflow: the store that every later test would use, and where modules are found.

@@ -24,9 +24,11 @@ WAKE = {"nu": [3.2e-4, 5.4e-4]}
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """Three versions of `burgers1d` (the second is champion, the third validated), one of `wake`, one foreign model."""
     folder = tmp_path_factory.mktemp("project") / "mlruns"
+    folder.mkdir()
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     burgers = Tracker(TrackingSettings(), folder, "burgers1d", "c1")
     wake = Tracker(TrackingSettings(registered_model="wake-rom"), folder, "wake", "c2")
     for tracker, round, box, runs, error in [

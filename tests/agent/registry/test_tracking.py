@@ -139,6 +139,7 @@ def test_campaign_run_holds_config_parameters_and_nested_rounds(root: Path, figu
         assert [a.path for a in client.list_artifacts(run.info.run_id, "figures")] == ["figures/latent.png"]
 
 
+@pytest.mark.slow
 def test_mlflow_shows_a_campaign_as_it_shows_training_runs(root: Path, surrogate: Path) -> None:
     """Charts over solver runs, durations of rounds, origin, description, dataset, and links to the version."""
     tracker = started(root)
@@ -184,6 +185,7 @@ def test_start_finds_the_run_of_an_earlier_process(root: Path) -> None:
     assert len(all_runs(root)) == 2
 
 
+@pytest.mark.slow
 def test_more_parameters_than_one_request_takes(root: Path) -> None:
     tracker = started(root)
     tracker.log_round(0, {f"m{i}": float(i) for i in range(1200)}, {f"p{i}": i for i in range(230)}, [])
@@ -268,6 +270,7 @@ def test_registered_version_is_complete(root: Path, surrogate: Path) -> None:
     assert all("==" in line and "+" not in line for line in requirements)
 
 
+@pytest.mark.slow
 def test_signature_has_a_column_for_each_parameter(root: Path, surrogate: Path) -> None:
     from mlflow.models import Model
 
@@ -287,8 +290,11 @@ def test_signature_has_a_column_for_each_parameter(root: Path, surrogate: Path) 
 @pytest.mark.parametrize(
     "method",
     [
-        *("create_logged_model", "log_outputs", "log_model_artifacts", "finalize_logged_model"),
-        *("create_registered_model", "create_model_version", "set_registered_model_alias"),
+        *("log_model_artifacts", "create_model_version", "set_registered_model_alias"),
+        *(
+            pytest.param(method, marks=pytest.mark.slow)
+            for method in ("create_logged_model", "log_outputs", "finalize_logged_model", "create_registered_model")
+        ),
     ],
 )
 def test_interrupted_registration_is_completed_not_duplicated(
@@ -311,7 +317,7 @@ def test_interrupted_registration_is_completed_not_duplicated(
     assert resolve("models:/burgers1d@champion", store=root).joinpath("surrogate.json").exists()
 
 
-@pytest.mark.parametrize("unknown", [float("nan"), float("inf")])
+@pytest.mark.parametrize("unknown", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow)])
 def test_a_later_round_is_champion_unless_it_seems_twice_as_bad(root: Path, surrogate: Path, unknown: float) -> None:
     tracker = started(root)
     champions = []

@@ -21,7 +21,7 @@ def wanted(surrogate: Surrogate, **body: object) -> Trajectories:
 
 
 @pytest.mark.parametrize("step_s", [1e-12, 2e-3, 1e9])
-@pytest.mark.parametrize("kind", ["burgers_surrogate", "similar_surrogate"])
+@pytest.mark.parametrize("kind", ["burgers_surrogate", pytest.param("similar_surrogate", marks=pytest.mark.slow)])
 def test_the_answer_does_not_depend_on_the_steps(
     kind: str, step_s: float, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -338,7 +338,7 @@ def run(config: Config, queue: Queue, monkeypatch: pytest.MonkeyPatch, lives: fl
 SMALL = {"budget": {"solver_runs": 6}}
 
 
-@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+@pytest.mark.parametrize("mode", ["synchronous", pytest.param("asynchronous", marks=pytest.mark.slow)])
 def test_a_campaign_goes_on_with_the_jobs_of_a_stopped_agent(
     mode: str, queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,11 @@
 """Campaigns from Python: functions of every kind, what a study holds, and that it goes on where it stopped."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from blank_figures import leave_figures_blank
 
 import mlasdi
 from mlasdi.agent.campaign import CampaignError
@@ -20,15 +22,23 @@ def pulse(a: float, w: float) -> tuple[np.ndarray, np.ndarray]:
     return T, np.exp(-(((X - 0.3 - 0.2 * a * T[:, None]) / (0.3 * w)) ** 2))
 
 
+def prepared(folder: Path, empty_store: Path) -> Path:
+    """The folder with an empty MLflow database, which takes long to create."""
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    return folder
+
+
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
+def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    return prepared(tmp_path_factory.mktemp("root"), empty_store)
 
 
 @pytest.fixture(scope="module")
 def study(root: Path) -> mlasdi.Study:
     calls.clear()
-    return mlasdi.build(pulse, BOX, solver_runs=6, root=root, **QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_figures_blank(patch)
+        return mlasdi.build(pulse, BOX, solver_runs=6, root=root, **QUICK)
 
 
 def test_a_function_becomes_a_model(study):
@@ -53,6 +63,7 @@ def test_it_shows_itself_shortly(study):
     assert study.figures["error_map" if "error_map" in study.figures else "convergence"].exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_the_same_call_solves_nothing_again_and_a_larger_budget_goes_on(study, root):
     calls.clear()
     assert mlasdi.build(pulse, BOX, solver_runs=6, root=root, **QUICK).report == study.report
@@ -70,9 +81,11 @@ def test_a_function_of_other_code_needs_another_name(study, root):
         mlasdi.build(pulse, BOX, solver_runs=6, root=root, **QUICK)
 
 
-def test_a_lambda_needs_no_module(tmp_path):
+@pytest.mark.usefixtures("blank_figures")
+def test_a_lambda_needs_no_module(tmp_path, empty_store):
     study = mlasdi.build(
-        lambda a: (T, np.exp(-a * T[:, None]) * X), {"a": (1, 2)}, solver_runs=3, root=tmp_path, name="decay",
+        lambda a: (T, np.exp(-a * T[:, None]) * X), {"a": (1, 2)}, solver_runs=3,
+        root=prepared(tmp_path, empty_store), name="decay",
         model={"kind": "snapshot-gp"}, coordinates={"x": X}, progress=False,
     )  # fmt: skip
     assert study.model.predict({"a": 1.5}).mean.shape == (1, 21, 40)

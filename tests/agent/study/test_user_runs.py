@@ -1,10 +1,12 @@
 """Campaigns whose solves are run by their user: `ask` and `tell` drive the same campaign as workers do."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from blank_figures import leave_figures_blank
 
 import mlasdi
 
@@ -31,19 +33,28 @@ def told(study: mlasdi.Study) -> int:
     return n
 
 
+def prepared(folder: Path, empty_store: Path) -> Path:
+    """The folder with an empty MLflow database, which takes long to create."""
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    return folder
+
+
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
+def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    return prepared(tmp_path_factory.mktemp("root"), empty_store)
 
 
 @pytest.fixture(scope="module")
 def study(root: Path) -> mlasdi.Study:
     study = asking(root)
     assert repr(study) == "Study('told', not begun)"
-    assert told(study) == 6
+    with pytest.MonkeyPatch.context() as patch:
+        leave_figures_blank(patch)
+        assert told(study) == 6
     return study
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_it_is_the_campaign_that_runs_the_solver_itself(study, root):
     run = mlasdi.build(wave, BOX, solver_runs=6, root=root, **QUICK)
     pd.testing.assert_frame_equal(run.points, study.points)
@@ -57,6 +68,7 @@ def test_only_runs_that_were_made_are_in_its_records(study):
     assert study.report["reused_runs"] == 0
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_it_continues_in_another_process_and_with_a_larger_budget(study, root):
     again = asking(root)
     assert again.ask().empty
@@ -70,6 +82,7 @@ def test_it_continues_in_another_process_and_with_a_larger_budget(study, root):
     assert len(again.points) == 7
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_runs_that_were_made_anyway_are_used(study, root):
     before = len(study.points)
     study.tell({"w": 1.1, "a": 1.2}, *wave(1.2, 1.1))
@@ -81,8 +94,8 @@ def test_runs_that_were_made_anyway_are_used(study, root):
         study.tell({"w": 1.1, "a": 1.2}, *wave(1.3, 1.1))
 
 
-def test_runs_before_the_first_question_join_the_initial_design(tmp_path):
-    study = asking(tmp_path)
+def test_runs_before_the_first_question_join_the_initial_design(tmp_path, empty_store):
+    study = asking(prepared(tmp_path, empty_store))
     study.tell({"a": 1.5, "w": 1.0}, *wave(1.5, 1.0))
     with pytest.raises(ValueError, match="no model yet: tell the solutions"):
         study.model  # noqa: B018
@@ -91,8 +104,9 @@ def test_runs_before_the_first_question_join_the_initial_design(tmp_path):
     assert len(study.ask()) == 4
 
 
-def test_failed_solves_are_left_out(tmp_path):
-    study = asking(tmp_path, solver_runs=4)
+@pytest.mark.usefixtures("blank_figures")
+def test_failed_solves_are_left_out(tmp_path, empty_store):
+    study = asking(prepared(tmp_path, empty_store), solver_runs=4)
     first, *others = study.ask().to_dict("records")
     study.tell(first, failure="it diverged")
     for mu in others:

@@ -21,7 +21,13 @@ def process(redirections: str, *arguments: str, cwd: Path) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("redirections", [">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full", "| true"])
-@pytest.mark.parametrize("arguments", [["init", "pulse"], ["init", "pulse", "--json"]], ids=["text", "JSON"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["init", "pulse"], id="text", marks=pytest.mark.slow),
+        pytest.param(["init", "pulse", "--json"], id="JSON"),
+    ],
+)
 def test_a_stream_that_is_closed_or_not_read_stops_no_work(
     tmp_path: Path, redirections: str, arguments: list[str]
 ) -> None:
@@ -29,7 +35,14 @@ def test_a_stream_that_is_closed_or_not_read_stops_no_work(
     assert (tmp_path / "pulse.yaml").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["init", "pulse"], ["init", "pulse", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--version"],
+        ["init", "pulse", "--json"],
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (["--help"], ["init", "pulse"])),
+    ],
+)
 def test_results_that_cannot_be_written_are_an_error_of_one_line(tmp_path: Path, arguments: list[str]) -> None:
     code, errors = process(">/dev/full", *arguments, cwd=tmp_path)
     assert code == 1

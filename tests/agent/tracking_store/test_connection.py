@@ -46,6 +46,7 @@ def test_database_appears_complete_or_not_at_all(tmp_path: Path, monkeypatch: py
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
 
 
+@pytest.mark.slow
 def test_database_on_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(source: Path, target: Path) -> None:
         raise PermissionError("hard links are not supported")

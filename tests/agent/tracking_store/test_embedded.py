@@ -90,7 +90,7 @@ def test_python_finds_and_loads_in_a_moved_root(
 
 
 @pytest.mark.usefixtures("untracked")
-@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("by_variable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_python_loads_from_a_copied_root_what_is_there(
     root: Path, burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch, by_variable: bool
 ) -> None:
@@ -127,6 +127,7 @@ def test_a_damaged_registry_is_no_traceback(tmp_path: Path, monkeypatch: pytest.
         mlasdi.load("models:/pulse@champion")
 
 
+@pytest.mark.slow
 def test_artifacts_of_another_root_that_uses_the_database_stay_where_they_are(root: Path) -> None:
     uri, other = store_uri(None, root / "mlruns"), root / "other"
     Tracker(TrackingSettings(uri=uri), other, "wake", "c2").start("seed: 0", {})
@@ -135,7 +136,9 @@ def test_artifacts_of_another_root_that_uses_the_database_stay_where_they_are(ro
     assert experiment.artifact_location == (other / "artifacts").as_uri()
 
 
-@pytest.mark.parametrize("name", ["a b", "äé", "a+b&c=d~", "a:b@c"])
+@pytest.mark.parametrize(
+    "name", ["äé", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a b", "a+b&c=d~", "a:b@c"))]
+)
 def test_a_root_may_have_an_unusual_name(root: Path, name: str) -> None:
     there = root / name
     (root / "mlruns").rename(there)

@@ -90,6 +90,7 @@ def test_the_basis_knows_the_error_of_its_functions_of_time():
     assert 0.5 < result.basis.truncation_error * np.linalg.norm(states / result.basis.unit) / missed < 2
 
 
+@pytest.mark.slow
 def test_what_is_off_is_in_no_candidate():
     data = travelling(GRID)
     in_time, in_space = (candidates(data, **{kind: False}) for kind in ("coordinate_scaling", "time_scaling"))
@@ -107,6 +108,7 @@ def test_two_points_do_not_identify_two_exponents():
     assert len(candidates(pulses(GRID[[0, 8]]))) == 1
 
 
+@pytest.mark.slow
 def test_steady_and_constant_solutions_have_candidates_that_are_finite():
     data = pulses(GRID)
     for u in (np.broadcast_to(data.u[:1], data.u.shape), np.ones_like(data.u)):

@@ -141,42 +141,40 @@ def pulses(mu: np.ndarray) -> TrainingData:
     return TrainingData(SPACE, StateLayout(("u",), {"x": X}), mu, T, u)
 
 
-@pytest.fixture(scope="module")
-def surrogates() -> dict[str, Surrogate]:
+def fitted(time_scaling: str) -> Surrogate:
     given = {"latent_dim": 3, "n_time": 81, "first_stage": {"iterations": 20}, "coordinate_scaling": "off"}
-    return {
-        time_scaling: fit(
-            pulses(SPACE.grid(3)), ModelSettings.model_validate(given | {"time_scaling": time_scaling}), seed=0
-        )
-        for time_scaling in ("learned", "off")
-    }
+    return fit(pulses(SPACE.grid(3)), ModelSettings.model_validate(given | {"time_scaling": time_scaling}), seed=0)
+
+
+@pytest.fixture(scope="module")
+def learned() -> Surrogate:
+    return fitted("learned")
 
 
 @pytest.mark.slow
-def test_travelling_pulses_are_predicted_an_order_better(surrogates):
-    test = pulses(SPACE.grid(5)[1::2])
-    rescaled, common = (
-        max_relative_error(test.u, surrogates[k].predict(test.mu).mean).max() for k in ("learned", "off")
-    )
+def test_travelling_pulses_are_predicted_an_order_better(learned):
+    test, off = pulses(SPACE.grid(5)[1::2]), fitted("off")
+    rescaled, common = (max_relative_error(test.u, s.predict(test.mu).mean).max() for s in (learned, off))
     assert rescaled < 0.1 * common
     # The error estimate chooses among candidates, so the exponents need not be the nearest ones.
-    np.testing.assert_allclose(surrogates["learned"].time_scaling.log_rates, [np.log(2), 0], atol=5e-2)
-    assert surrogates["learned"].error_estimate < 0.2 * surrogates["off"].error_estimate
+    np.testing.assert_allclose(learned.time_scaling.log_rates, [np.log(2), 0], atol=5e-2)
+    assert learned.error_estimate < 0.2 * off.error_estimate
 
 
 @pytest.mark.slow
-def test_predictions_do_not_depend_on_the_other_points_of_a_call(surrogates):
+def test_predictions_do_not_depend_on_the_other_points_of_a_call(learned):
     mu = SPACE.sobol(3, seed=1)
-    together = surrogates["learned"].predict(mu, [0.1, 0.55, 1.0])
+    together = learned.predict(mu, [0.1, 0.55, 1.0])
     for i in range(3):
-        alone = surrogates["learned"].predict(mu[i], [0.1, 0.55, 1.0])
+        alone = learned.predict(mu[i], [0.1, 0.55, 1.0])
         np.testing.assert_allclose(together.mean[i], alone.mean[0], atol=1e-12)
         np.testing.assert_allclose(together.std[i], alone.std[0], atol=1e-12)
 
 
-def test_predictions_are_at_times_and_not_at_rescaled_times(surrogates):
+@pytest.mark.slow
+def test_predictions_are_at_times_and_not_at_rescaled_times(learned):
     """At other times than those of training, and for latent states too."""
-    surrogate, mu = surrogates["learned"], np.array([[0.6, 1.3]])
+    surrogate, mu = learned, np.array([[0.6, 1.3]])
     curve = CubicSpline(T, surrogate.predict(mu, std=False).mean[0])
     between = surrogate.predict(mu, [0.333, 0.777], std=False).mean[0]
     np.testing.assert_allclose(between, curve([0.333, 0.777]), atol=2e-3)
@@ -186,15 +184,17 @@ def test_predictions_are_at_times_and_not_at_rescaled_times(surrogates):
     assert surrogate.latent_trajectories(SPACE.sobol(3, seed=1), [0.2, 0.5]).std.shape == (3, 2, latent.n_latent)
 
 
-def test_a_saved_surrogate_keeps_its_scaling(surrogates, tmp_path):
-    loaded, mu = Surrogate.load(surrogates["learned"].save(tmp_path / "model")), np.array([[0.6, 1.3]])
-    assert loaded.time_scaling == surrogates["learned"].time_scaling
-    np.testing.assert_array_equal(loaded.predict(mu).mean, surrogates["learned"].predict(mu).mean)
+@pytest.mark.slow
+def test_a_saved_surrogate_keeps_its_scaling(learned, tmp_path):
+    loaded, mu = Surrogate.load(learned.save(tmp_path / "model")), np.array([[0.6, 1.3]])
+    assert loaded.time_scaling == learned.time_scaling
+    np.testing.assert_array_equal(loaded.predict(mu).mean, learned.predict(mu).mean)
 
 
-def test_after_the_interval_slow_points_follow_faster_ones(surrogates):
+@pytest.mark.slow
+def test_after_the_interval_slow_points_follow_faster_ones(learned):
     """Faster ones cover later rescaled times, so a little of the future is known."""
-    surrogate, mu = surrogates["learned"], np.array([[0.6, 1.3]])
+    surrogate, mu = learned, np.array([[0.6, 1.3]])
     later = T[:17] / 4 + 1
     centre = 0.2 + 0.6 * 0.6 * later
     truth = 1.3 * np.exp(-(((X - centre[:, None]) / 0.06) ** 2))

@@ -20,6 +20,7 @@ def measured(polynomial: Any, a: float, b: float, noise: float, seed: int = 0) -
     return u + noise * np.random.default_rng(seed).standard_normal(u.shape)
 
 
+@pytest.mark.slow
 def test_the_posterior_is_the_one_in_closed_form(model: Any, polynomial: Any) -> None:
     """With one parameter, a factor of the solution, and a normal prior, both of them count."""
     noise, prior_std = 0.2, 0.1

@@ -32,6 +32,7 @@ def test_a_constraint_holds_at_all_times(model: Any) -> None:
     assert limit.value == pytest.approx(0.4, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_maximum_at_the_edge_is_told_with_its_error(model: Any, coarse: Any) -> None:
     with pytest.warns(AnalysisWarning, match="edge of the trained box in a \\(high edge\\), b \\(high edge\\)"):
         found = model.optimise("max(u)", over_time="last", maximise=True)
@@ -43,6 +44,7 @@ def test_a_maximum_at_the_edge_is_told_with_its_error(model: Any, coarse: Any) -
     assert poor.low < poor.value < poor.high
 
 
+@pytest.mark.slow
 def test_the_region_of_training_is_not_left(model: Any) -> None:
     related = ParameterSpace(model.space.parameters, (LinearConstraint((("a", 1.0), ("b", 1.0)), high=1.0),))
     found = replace(model, space=related).optimise("max(u)", t=[1.0], maximise=True, ranges={"a": (0.1, 0.8)})

@@ -38,6 +38,7 @@ def test_fields_have_the_solver_s_moments_and_quantiles(fields: Propagation, tru
     assert (fields["v"].std == found.std[:, 21:]).all()
 
 
+@pytest.mark.slow
 def test_large_states_are_taken_in_parts(model: Any, fields: Propagation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlasdi.analysis.propagation.BLOCK_BYTES", 8 * 1024 * 20)
     found = model.propagate(GIVEN).fields

@@ -53,6 +53,7 @@ def test_propagation_in_the_loss_lowers_the_error_of_predictions(oscillator, poi
     assert misfits[1] < 0.5 * misfits[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calibration", ["least-squares", "weak"])
 def test_calibration_in_closed_form_finds_the_dynamics(oscillator, points, calibration):
     """The eigenvalues -0.5 +- i (4 + x), in either form."""

@@ -53,6 +53,7 @@ def test_systems_are_independent_and_of_second_order_positions_are_observed() ->
         torch.testing.assert_close(part[:, 0], initial[:, : part.shape[-1]])
 
 
+@pytest.mark.slow
 def test_states_between_the_steps_are_accurate_to_second_order() -> None:
     """Compared with many more steps; the scheme is of second order."""
     xi, z0 = draw(BOTH, size=0.5)
@@ -119,7 +120,7 @@ def test_interpolated_and_sampled_coefficients_keep_the_bound(seed: int, size: f
 # First guesses
 
 
-@pytest.mark.parametrize("frequencies", [(), (7.0,)])
+@pytest.mark.parametrize("frequencies", [(), pytest.param((7.0,), marks=pytest.mark.slow)])
 def test_the_affine_guess_reproduces_a_stable_affine_system(frequencies: tuple[float, ...]) -> None:
     """Also where the symmetric part of its matrix is indefinite in the given coordinates."""
     a = torch.tensor([[-0.5, 6.0, 0.0], [-3.0, -0.5, 2.0], [0.0, 0.0, -1.5]]).double()
@@ -190,6 +191,7 @@ def test_a_quadratic_system_is_found_where_an_affine_one_does_not_fit(points: np
     assert affine > 3 * quadratic
 
 
+@pytest.mark.slow
 def test_the_best_trajectory_of_an_exact_solution_is_the_solution(points: np.ndarray) -> None:
     """For two independent systems, from coefficients that are a tenth off."""
     one = SteppedDynamics((BoundedQuadratic(2),), 12)

@@ -60,6 +60,7 @@ def test_any_coefficients_make_a_bounded_system(seed, n, size, forced):
     assert (work <= 1e-12 * size * y.square().sum(dim=-1)[:, None, None] ** 1.5 * n**2 + 1e-14).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(substeps=st.sampled_from([1, 5]), **COEFFICIENTS)
 def test_trajectories_obey_the_energy_inequality_at_any_step_size(substeps, seed, n, size, forced):

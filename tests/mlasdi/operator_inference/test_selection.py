@@ -55,6 +55,7 @@ def test_oscillators_are_found():
     json.dumps(selection.report)
 
 
+@pytest.mark.slow
 def test_the_search_goes_on_where_an_earlier_one_ended():
     """A search that has no time for more than its starts takes over dynamics that a longer one found."""
     data = data_of(oscillators(X))
@@ -80,6 +81,7 @@ def test_quick_searches_grow_with_the_number_of_points():
     assert budget("normal", 18) == budget("normal", 9)
 
 
+@pytest.mark.slow
 def test_the_frequency_of_a_forcing():
     assert forcing_frequencies(data_of(oscillators(X)), 4, 2) == ()
     assert forcing_frequencies(data_of(oscillators(X, 0.8)), 4, 2) == pytest.approx((3.0,), rel=1e-3)
@@ -96,7 +98,7 @@ def test_noise_has_no_dynamics():
     assert np.array_equal(selection.errors, selection.kriging_errors)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [1, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
 def test_few_points(n):
     selection = select(data_of(oscillators(X[:n]), X[:n]), PROBES, QUICK)
     assert selection.errors.shape == (n,)

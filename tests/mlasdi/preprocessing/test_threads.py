@@ -163,6 +163,7 @@ def test_a_library_that_is_loaded_between_two_limits_is_limited() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
 
 
+@pytest.mark.slow
 def test_a_limit_loads_no_torch_and_holds_for_one_that_is_loaded_later() -> None:
     """A solve needs no torch; a command that has set a limit loads it when it fits a model."""
     code = (

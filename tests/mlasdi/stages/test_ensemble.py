@@ -79,6 +79,7 @@ def test_only_closed_form_decoders_are_averaged(members, data):
         averaged([members[0], kriged])
 
 
+@pytest.mark.slow
 def test_models_much_worse_than_the_best_are_left_out(burgers_data):
     """One latent state cannot follow a moving front, and is not averaged with four."""
     given = {

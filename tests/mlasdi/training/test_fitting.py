@@ -92,6 +92,7 @@ def published(**first_stage) -> ModelSettings:
     )
 
 
+@pytest.mark.slow
 def test_the_published_model_learns(burgers_data):
     """Few steps of gradient training: the second stage lowers the error of the first on the training data."""
     surrogate = fit(burgers_data, published(), seed=0)
@@ -151,6 +152,7 @@ def test_a_stage_that_does_not_help_is_dropped_and_recorded(burgers_data):
     assert scored.record.dropped[name] == pytest.approx(kept.record.stage_errors[1])
 
 
+@pytest.mark.slow
 def test_stages_kept_have_lowered_the_error(burgers_data):
     """From a first stage that is too poor for its data, others must gain; each that stays has gained enough."""
     poor = QUICK | {"stages": [{"kind": "sine-features"}, {"kind": "kriging"}], "min_gain": 0.1}
@@ -164,6 +166,7 @@ def test_stages_kept_have_lowered_the_error(burgers_data):
     assert errors[-1] < errors[0]
 
 
+@pytest.mark.slow
 def test_training_stops_where_the_leave_one_out_error_is_smallest(burgers_data):
     """Of the checkpoints and the end, each trained on its own."""
     errors = {}
@@ -175,6 +178,7 @@ def test_training_stops_where_the_leave_one_out_error_is_smallest(burgers_data):
     assert record.stage_errors[0] == pytest.approx(min(errors.values()), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_without_leave_one_out_errors_the_training_is_not_stopped_early(burgers_data):
     four = replace(burgers_data, mu=burgers_data.mu[:4], u=burgers_data.u[:4])
     for data, given in ((four, QUICK), (burgers_data, QUICK | {"min_gain": None})):
@@ -209,6 +213,7 @@ def test_the_seed_decides(burgers_data):
     assert np.abs(first.mean - other.mean).max() > 0
 
 
+@pytest.mark.slow
 def test_marginal_likelihood_gives_each_coefficient_its_kernel(burgers_data):
     given = settings(**QUICK | {"latent_dim": 1, "interpolation": "marginal-likelihood"})
     surrogate = fit(burgers_data, given, seed=0)

@@ -9,6 +9,8 @@ from mlasdi.surrogate import Surrogate
 from mlasdi.surrogate.error_norms import max_relative_error
 from mlasdi.training import ModelSettings, fit
 
+pytestmark = pytest.mark.slow  # `test_shapes_of_data` has races that are short
+
 BOX = ParameterSpace((Parameter("c", 0.9, 1.1), Parameter("d", 0.05, 0.3)))
 X, T = np.linspace(0, 1, 41), np.linspace(0, 6, 101)
 MODES = np.arange(1, 6)
@@ -75,7 +77,6 @@ def test_training_points_are_certain(surrogate):
     assert (surrogate.relative_std(data.mu) < 0.1 * surrogate.relative_std(middle)).all()
 
 
-@pytest.mark.slow
 def test_what_is_smooth_over_the_parameters_is_kriged():
     mu = np.concatenate([BOX.corners(), BOX.sobol(3, seed=0)])
     smooth = (mu[:, :1, None] + mu[:, 1:, None] ** 2) * np.sin(np.pi * X) * np.ones((len(T), 1))

@@ -166,6 +166,7 @@ def stalled(burgers_data) -> Surrogate:
     return fit(burgers_data, settings(**QUICK | {"first_stage": first, "min_gain": None}), seed=0)
 
 
+@pytest.mark.slow
 def test_a_first_stage_that_does_not_learn_has_stalled(stalled):
     (finding,) = [f for f in diagnose(stalled) if f.kind == "stalled-first-stage"]
     assert "autoencoder is flat" in finding.message
@@ -201,6 +202,7 @@ def test_after_a_stalled_first_stage_a_decoder_may_help_and_kriging_does_not_cou
     assert "stalled-first-stage" not in kinds(with_record(stalled, training_errors=(0.2, 0.05, 1e-6)))
 
 
+@pytest.mark.slow
 def test_a_residual_of_noise_is_not_correlated_with_the_latent_state(burgers_data):
     noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
     given = settings(**QUICK | {"latent_dim": 3, "n_time": 51, "noise": "none"})
@@ -214,6 +216,7 @@ def test_a_residual_of_noise_is_not_correlated_with_the_latent_state(burgers_dat
     assert "uncorrelated-residual" not in kinds(noisy, 2 * noisy.record.training_errors[0])
 
 
+@pytest.mark.slow
 def test_noise_that_was_removed_is_mentioned(burgers_data):
     """It is the only finding."""
     noise = 0.03 * np.random.default_rng(0).standard_normal(burgers_data.u.shape)
@@ -252,6 +255,7 @@ def test_a_kept_stage_that_fitted_noise(surrogate):
     assert "stage-fits-noise" not in kinds(with_record(kept, stage_errors=(0.2, 0.15, 0.2)))
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_fitted_to_noise(burgers_data):
     """Noisy data, and more features than points in time."""
     noise = 0.05 * np.random.default_rng(0).standard_normal(burgers_data.u[:, ::5].shape)

@@ -48,11 +48,18 @@ def truth(exact: Surrogate, oscillator, s: float) -> np.ndarray:
 @pytest.mark.parametrize(
     "given",
     [
-        {"min_gain": None, "first_stage": {"kind": "variable-projection"}},
+        pytest.param({"min_gain": None, "first_stage": {"kind": "variable-projection"}}, marks=pytest.mark.slow),
         COMMON | {"min_gain": 0.0, "stages": [{"kind": "kriging"}], "latent_dim": 2},
         {"kind": "snapshot-gp"},
-        {"kind": "mlasdi-paper", "first_stage": {"steps": 60}, "stages": [{"kind": "decoder", "steps": 30}]},
-        COMMON | {"stages": [KRIGING, {"kind": "sine-features", "kappa": [0.3], "ridge": [1e-2]}], "min_gain": None},
+        pytest.param(
+            {"kind": "mlasdi-paper", "first_stage": {"steps": 60}, "stages": [{"kind": "decoder", "steps": 30}]},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            COMMON
+            | {"stages": [KRIGING, {"kind": "sine-features", "kappa": [0.3], "ridge": [1e-2]}], "min_gain": None},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["default", "kriging-with-drift-weight", "snapshot-gp", "published", "kriging-in-between"],
 )

@@ -91,6 +91,7 @@ def test_energy_is_conserved_up_to_the_dissipation_of_the_scheme():
     assert fine < coarse / 4
 
 
+@pytest.mark.slow
 def test_the_two_schemes_agree_until_filaments_are_thinner_than_the_grid():
     f, field = scheme_difference(Vlasov(), CENTRE)
     t = np.linspace(0, 5, 251)
