@@ -11,14 +11,16 @@ from mlasdi.agent.records.schema import PointStatus, Purpose
 from mlasdi.agent.records.sqlite_file import LedgerFile
 
 _CORE_SECONDS = "core seconds"
-_WORK = "activity = 'train' OR worker != ''"  # what core-seconds of activities are counted of
+_ATTEMPTS = "ifnull(sum(cores * (ifnull(ended_at, seen_at) - started_at)), 0) FROM attempts"
+_ACTIVITIES = (
+    "ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities WHERE (activity = 'train' OR worker != '')"
+)
 _STATES = [(purpose, status) for purpose, status in product(get_args(Purpose), get_args(PointStatus))]
 
 # Numbers of points, and core-seconds of all attempts and activities that have ended.
 _SUMS = (
-    f"SELECT '{_CORE_SECONDS}' AS name,"
-    " (SELECT ifnull(sum(cores * (ifnull(ended_at, seen_at) - started_at)), 0) FROM attempts WHERE status != 'running')"
-    f" + (SELECT ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities WHERE NOT is_open AND ({_WORK})) AS value"
+    f"SELECT '{_CORE_SECONDS}' AS name, (SELECT {_ATTEMPTS} WHERE status != 'running')"
+    f" + (SELECT {_ACTIVITIES} AND NOT is_open) AS value"
 ) + "".join(
     f" UNION ALL SELECT '{purpose} {status}',"
     f" (SELECT count(*) FROM points WHERE purpose = '{purpose}' AND status = '{status}')"
@@ -48,11 +50,7 @@ _ADDITIONS = (
     f" WHERE name = '{_CORE_SECONDS}'; END",
 )
 # Core-seconds of what is under way, by the last heartbeat.
-_UNDER_WAY = (
-    "SELECT (SELECT ifnull(sum(cores * (ifnull(ended_at, seen_at) - started_at)), 0) FROM attempts"
-    " WHERE status = 'running')"
-    f" + (SELECT ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities WHERE is_open AND ({_WORK}))"
-)
+_UNDER_WAY = f"SELECT (SELECT {_ATTEMPTS} WHERE status = 'running') + (SELECT {_ACTIVITIES} AND is_open)"
 
 
 class Tallies:
