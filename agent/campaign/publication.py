@@ -184,7 +184,7 @@ class Publisher:
         )
 
     def finish(self, report: dict[str, Any], artifacts: Sequence[Path]) -> None:
-        """Close the campaign's run with the numbers of the report, and write the HTML report; the last version gets maps.
+        """Close the campaign's run with the numbers of the report, and write the HTML report.
 
         Raises:
             Undelivered: MLflow cannot be reached; the HTML report is written nevertheless.

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, Field
+from scipy.spatial import cKDTree
 
 from mlasdi.preprocessing import SAME_POINT
 from mlasdi.solvers import ParameterSpace, read_columns
@@ -139,4 +140,5 @@ def is_near(
     x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"], limit: float | Float[np.ndarray, " d"]
 ) -> Bool[np.ndarray, " n"]:
     """Whether each point lies within `limit` of one of the others, in every parameter of the unit cube."""
-    return (np.abs(x[:, None] - others) < limit).all(axis=-1).any(axis=1)
+    distance, _ = cKDTree(others / limit).query(x / limit, p=np.inf, distance_upper_bound=1.0)
+    return np.isfinite(distance)

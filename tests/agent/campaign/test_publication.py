@@ -203,6 +203,7 @@ def test_figures_and_numbers_of_the_whole_campaign(
     assert {name: value for name, value in run.data.tags.items() if name.startswith("final.")} == {
         "final.error_estimate": "0.01",
         "final.solver_runs": "5",
+        "final.rounds": "1",
         "final.seconds_solve": "2",
         "final.seconds_total": "3",
     }
