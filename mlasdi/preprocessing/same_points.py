@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
 
 SAME_POINT = 1e-9  # distance in any parameter, below which two points are one
 
@@ -11,5 +10,7 @@ def places_among(x: Float[np.ndarray, "n d"], known: Float[np.ndarray, "m d"]) -
     """For each point of `x` the row of the same point in `known`; -1 where it is not there."""
     if not len(known):
         return np.full(len(x), -1)
+    from scipy.spatial import cKDTree  # slow to import
+
     distance, nearest = cKDTree(known).query(x, p=np.inf, distance_upper_bound=SAME_POINT)
     return np.where(np.isfinite(distance), nearest, -1)
