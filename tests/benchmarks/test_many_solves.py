@@ -84,8 +84,8 @@ def page(found: Mapping[str, dict[str, Any]], queries: Mapping[str, Sequence[flo
             table(head, rows),
             "`driver` is processor time of the agent while solves are under way, Ray's part in it included; at most "
             f"{MOST_MS:g} ms. `all else` is the start, the training and the figures and reports at the end. Memory is "
-            f"that which is resident; it may grow by {MOST_GROWTH_MB:g} MB. `busy` is the share of the workers' time in which they "
-            f"solve, after all have begun; at least {100 * LEAST_BUSY:.0f} %.",
+            f"resident; it may grow by {MOST_GROWTH_MB:g} MB. `busy` is the share of the workers' time in "
+            f"which they solve, after all have begun; at least {100 * LEAST_BUSY:.0f} %.",
             "## The ledger",
             "Microseconds of the queries that each step makes, by the number of solved points, median of "
             f"{many_solves.REPEATS}; the longest ledger may take {MOST_RATIO:g} times as long as the shortest.",
