@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
-from scipy.stats import qmc
 
 from mlasdi.solvers.constraints import Constraint, LinearConstraint, parse_constraint
 from mlasdi.solvers.parameters import Parameter, Points, point_of, rows_of, ungrouped
@@ -283,6 +282,8 @@ class ParameterSpace:
 
     def unit_sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
         """The points of `sobol` in the unit cube."""
+        from scipy.stats import qmc  # takes as long to import as all else that is needed to read a configuration
+
         sampler = qmc.Sobol(self.n_params, scramble=True, rng=np.random.default_rng(seed))
         found = self._feasible_of(sampler.random_base2(max(n - 1, 0).bit_length()))
         while len(found) < n and sampler.num_generated < MAX_DRAWN:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlasdi.agent.campaign.delivery import Delivery
-from mlasdi.agent.campaign.proposal_queue import ProposalQueue
+from mlasdi.agent.campaign.proposal_queue import PointList, ProposalQueue
 from mlasdi.agent.campaign.rounds import Rounds
 from mlasdi.agent.choosing import initial_design
 from mlasdi.agent.config import StopReason
@@ -45,7 +45,7 @@ class Asynchronous:
         self.proposals = ProposalQueue(rounds, waits_for_choice=waits_for_choice)
         self.model: int | None = None  # round of the newest model
         self.n_initial = 0
-        self._known: list[np.ndarray] = []  # all training points in the ledger
+        self._known = PointList(rounds.space.n_params)  # all training points in the ledger
         self._due: list[Point] = []  # points in the ledger that are solved before new ones are chosen
         self._tasks: list[Task] = []  # tasks in the ledger that are not submitted yet
         self._training: int | None = None  # activity id of the running training in the ledger
@@ -103,7 +103,7 @@ class Asynchronous:
         self.n_initial = len(design)
         self.solves.record(0, "train", design, [None] * len(design))
         points = self.ledger.points("train")
-        self._known = list(self.solves.mus(points))
+        self._known.extend(self.solves.mus(points))
         self._due = [point for point in points if self.solves.is_due(point)]
         for round in range(self._round):  # an agent may be killed between saving and assessing a model
             if self.ledger.step_payload(round, "assess") is None:
@@ -128,19 +128,19 @@ class Asynchronous:
         """Choose points for the free slots beyond those that are due, and request one more in advance."""
         free = self.config.sampling.batch - self.solves.n_running - len(self._due)
         runs_left = self._runs_left()
-        known = np.array(self._known)
+        known = self._known.array
         if self.model is None:  # Sobol points fill each slot once only; a model will choose better ones
             missing = 2 - self.ledger.count("train", "solved") - self.solves.n_running - len(self._due)
             n = min(free, max(self.config.sampling.batch - self._begun_since_model, missing), runs_left)
             chosen = self.proposals.sobol_points(n, known) if n > 0 else []
+            self._known.extend(mu for mu, _ in chosen)
         else:
             left = self.rounds.budget.of_round(self._begun_since_model + runs_left, 0) - self._begun_since_model
             chosen = self.proposals.take(min(free, left), self.model, known) if min(free, left) > 0 else []
             n = min(max(free - len(chosen), 1), left - len(chosen))
-            known = np.vstack([known, *(mu for mu, _ in chosen)])
-            self._tasks += self.proposals.request(self.model, n, known, self._failed_mus)
+            self._known.extend(mu for mu, _ in chosen)
+            self._tasks += self.proposals.request(self.model, n, self._known.array, self._failed_mus)
         if chosen:
-            self._known += [mu for mu, _ in chosen]
             self._begun_since_model += len(chosen)
             scores = [score for _, score in chosen]
             ids = self.solves.record(self._round, "train", np.array([mu for mu, _ in chosen]), scores)

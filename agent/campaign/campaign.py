@@ -131,7 +131,7 @@ class Campaign:
         self.publisher = Publisher(config, ledger.get_meta("campaign_id"))
         is_asynchronous = config.cluster.mode == "asynchronous"
         self.delivery = Delivery(
-            self.publisher, ledger, self.checkpoints, self.rounds.budget, monitor, in_background=is_asynchronous
+            self.publisher, ledger, self.checkpoints, self.rounds.budget, monitor, latest_only=is_asynchronous
         )
         self.schedule: Synchronous | Asynchronous = (
             Asynchronous(self.rounds, self.delivery) if is_asynchronous else Synchronous(self.rounds, self.delivery)
@@ -148,10 +148,12 @@ class Campaign:
             return self._finish(*self.schedule.run())
         except SolvesLeft:  # the campaign waits for its user, and its run in MLflow stays open
             self.solves.forget_running()
+            self.delivery.wait()
             raise
         except BaseException as error:
             with suppress(LedgerError):  # the ledger may be the cause
                 self.solves.interrupt_running()
+            self.delivery.close()
             self.publisher.abort("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
             raise
         finally:
@@ -205,6 +207,7 @@ class Campaign:
         """Write the report, and log it to MLflow; if that fails, the next run tries again."""
         round = report["rounds"] - 1
         self.delivery.open()
+        self.delivery.wait()
         report |= self.publisher.identity(self.delivery.version(round)) | {"undelivered": undelivered}
         report["model_uri"] = report.get("model_uri") or str(self.checkpoints.model_folder(round))
         path = write_report(self.config.folder, report)

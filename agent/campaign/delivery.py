@@ -4,8 +4,9 @@ The ledger serves as the queue: a round is pending while its step `assess` is fi
 The published files are in the campaign's folder.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 from warnings import catch_warnings, filterwarnings
 
@@ -16,11 +17,13 @@ from mlasdi.agent.registry import Undelivered
 
 
 class Delivery:
-    """Publishes the rounds of one campaign.
+    """Publishes the rounds of one campaign from a thread, so that the campaign does not wait for MLflow.
+
+    The thread calls `publisher` and nothing else; results are recorded by the thread of the campaign.
 
     Args:
-        in_background: publish from a thread, so that the campaign does not wait. Of the rounds that are finished while
-            one is being published, only the last is published; the models of the others stay in the folder.
+        latest_only: of the rounds that are finished while one is being published, only the last is published; the
+            models of the others stay in the folder.
     """
 
     def __init__(
@@ -31,31 +34,41 @@ class Delivery:
         budget: Budget,
         monitor: Monitor,
         *,
-        in_background: bool = False,
+        latest_only: bool = False,
     ) -> None:
         self.publisher, self.ledger, self.checkpoints = publisher, ledger, checkpoints
-        self.budget, self.monitor = budget, monitor
-        self._thread = ThreadPoolExecutor(1, "delivery") if in_background else None
-        self._warning_filters = catch_warnings()
-        if in_background:
-            # Filters of warnings are global: those that `quiet` sets in the thread may be reset from this one.
-            self._warning_filters.__enter__()
-            for package in ("mlflow", "alembic", "sqlalchemy"):
-                filterwarnings("ignore", module=package)
-        self._in_flight: tuple[int, Future[str]] | None = None
-        self._is_open = False
+        self.budget, self.monitor, self.latest_only = budget, monitor, latest_only
+        self._thread = ThreadPoolExecutor(1, "delivery")
+        self._warning_filters: catch_warnings[Any] | None = catch_warnings()
+        # Filters of warnings are global: those that `quiet` sets in the thread may be reset from this one.
+        self._warning_filters.__enter__()
+        for package in ("mlflow", "alembic", "sqlalchemy"):
+            filterwarnings("ignore", module=package)
+        self._queue: deque[tuple[int | None, Future[str | None]]] = deque()  # rounds; None for opening the run
+        self._is_open = False  # the run is open, or is being opened, and no call has failed since
+        self._trouble: Undelivered | None = None  # of the last call that failed; those that follow are not tried
         self._restored: set[int] = set()  # rounds that were registered in a store that has lost them
 
     def open(self) -> None:
-        """Open the campaign's MLflow run, if the store can be reached; rounds that it has lost are pending again."""
-        if self._is_open:
+        """Begin to open the campaign's MLflow run; rounds that the store has lost are pending again."""
+        if self._is_open or self._queue:
             return
         self.restore()
-        try:
-            self.publisher.start()
-            self._is_open = True
-        except Undelivered as error:
-            self.monitor.warning(f"{error}: records are kept and will be delivered when the store can be reached")
+        self._is_open, self._trouble = True, None
+        self._queue.append((None, self._thread.submit(self._call, self.publisher.start)))
+
+    def _call(self, publish: Any, *arguments: Any) -> Any:
+        """Call a method of the publisher, unless an earlier call has failed. Runs in the thread.
+
+        Raises:
+            Undelivered: MLflow cannot be reached.
+        """
+        if self._trouble is None:
+            try:
+                return publish(*arguments)
+            except Undelivered as error:
+                self._trouble = error
+        raise self._trouble
 
     def restore(self) -> None:
         """Set a damaged database aside, and find rounds that were registered and are not known to the store."""
@@ -82,34 +95,37 @@ class Delivery:
         ]  # fmt: skip
 
     def publish_pending(self) -> None:
-        """Deliver pending rounds: now, or in the background if the thread is free."""
-        if self._thread is None:
-            self._deliver_all()
-            return
+        """Begin to deliver the pending rounds, and record those that have been delivered."""
         self._collect()
-        waiting = self.pending()
-        if self._in_flight is not None or not waiting:
+        underway = {round for round, _ in self._queue} - {None}
+        waiting = [round for round in self.pending() if round not in underway]
+        if not waiting or (self.latest_only and underway):
             return
-        if not self._is_open:
-            self.open()
-        if self._is_open:
+        self.open()
+        if self.latest_only:
             self._skip(waiting[:-1])
-            arguments = self._publish_args(waiting[-1])
-            self._in_flight = (waiting[-1], self._thread.submit(self.publisher.publish_round, *arguments))
+            waiting = waiting[-1:]
+        for round in waiting:
+            task = self._thread.submit(self._call, self.publisher.publish_round, *self._publish_args(round))
+            self._queue.append((round, task))
+
+    def wait(self) -> None:
+        """Wait for all that is under way, and record what has been delivered."""
+        wait(task for _, task in self._queue)
+        self._collect()
 
     def finish(self) -> list[int]:
         """Deliver all pending rounds; returns those that could not be delivered."""
-        if self._thread is not None:
-            if self._in_flight is not None:
-                self._in_flight[1].exception()  # waits
-                self._collect()
+        self.wait()
+        if self.latest_only:
             self._skip(self.pending()[:-1])
-        self._deliver_all()
+        self.publish_pending()
+        self.wait()
         return self.pending()
 
     def annotate(self, rounds: Iterable[int]) -> None:
         """Add validated errors to versions that were registered before validation, as in asynchronous campaigns."""
-        if self._thread is None or not self._is_open:
+        if not self.latest_only or not self._is_open:
             return
         for round in rounds:
             version, assessment = self.version(round), self.checkpoints.assessment(round)
@@ -122,11 +138,11 @@ class Delivery:
                     return
 
     def close(self) -> None:
-        """Wait for the delivery in the background."""
-        if self._thread is not None:
-            self._thread.shutdown(wait=True)
+        """Wait for the call that is under way; rounds that have not begun to be delivered stay pending."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._warning_filters is not None:
             self._warning_filters.__exit__(None, None, None)
-            self._thread = None
+            self._warning_filters = None
 
     def version(self, round: int) -> str | None:
         """The registered version of a round's model; None if it is not registered."""
@@ -137,36 +153,26 @@ class Delivery:
         for round in set(rounds) - self._restored:
             self.ledger.complete_step(round, "publish", {"version": None})
 
-    def _deliver_all(self) -> None:
-        waiting = self.pending()
-        if waiting and not self._is_open:
-            self.open()
-        for round in waiting if self._is_open else ():
+    def _collect(self) -> None:
+        """Record the results of the calls that have ended."""
+        while self._queue and self._queue[0][1].done():
+            round, task = self._queue.popleft()
             try:
-                version = self.publisher.publish_round(*self._publish_args(round))
+                version = task.result()
             except Undelivered as error:
                 self._note_failure(round, error)
-                return
-            self._note(round, version)
+                continue
+            if round is not None:
+                self.ledger.complete_step(round, "publish", {"version": version})
+                self.monitor.published(round, version)
 
-    def _collect(self) -> None:
-        """Record the result of the background delivery, if it has ended."""
-        if self._in_flight is None or not self._in_flight[1].done():
-            return
-        (round, outcome), self._in_flight = self._in_flight, None
-        try:
-            self._note(round, outcome.result())
-        except Undelivered as error:
-            self._note_failure(round, error)
-
-    def _note(self, round: int, version: str) -> None:
-        self.ledger.complete_step(round, "publish", {"version": version})
-        self.monitor.published(round, version)
-
-    def _note_failure(self, round: int, error: Undelivered) -> None:
-        self._is_open = False  # reopened before the next attempt, which quickly finds out whether the store answers
-        self.monitor.warning(f"{error}: the record of round {round} is kept and will be delivered later")
-        self.monitor.published(round, None)
+    def _note_failure(self, round: int | None, error: Undelivered) -> None:
+        if self._is_open:  # else this error is known, and the call was not tried
+            self._is_open = False  # reopened before the next attempt, which quickly finds out whether the store answers
+            kept = "records are kept" if round is None else f"the record of round {round} is kept"
+            self.monitor.warning(f"{error}: {kept} and will be delivered when the store can be reached")
+        if round is not None:
+            self.monitor.published(round, None)
 
     def _publish_args(self, round: int) -> tuple[Any, ...]:
         """The arguments of `Publisher.publish_round`."""

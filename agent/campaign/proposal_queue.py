@@ -1,7 +1,8 @@
 """The queue of points for an asynchronous campaign, which workers choose in advance with the newest model."""
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -13,11 +14,31 @@ from mlasdi.solvers import ParameterSpace
 # A slot for a solve may stay free for this fraction of the mean duration of a solve while its point is being chosen.
 # After that it gets the next point of the Sobol sequence: waiting longer would cost more than the better point gains.
 MAX_IDLE_SHARE = 0.05
-# Number of Sobol points that are computed at once.
-RESERVE = 32
+# Number of Sobol points that are computed at once: the least, and a share of the known points.
+RESERVE, RESERVE_SHARE = 32, 0.25
 
 Proposal = tuple[np.ndarray, float | None]
 """A point in physical units `[n_params]`, and its score; None for a Sobol point."""
+
+
+class PointList:
+    """Points in the order in which they were added; adding one takes the same time however many there are."""
+
+    def __init__(self, n_params: int) -> None:
+        self._rows, self._n = np.empty((64, n_params)), 0
+
+    def extend(self, points: Iterable[np.ndarray]) -> None:
+        """Add points `[n_params]`."""
+        for point in points:
+            if self._n == len(self._rows):
+                self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+            self._rows[self._n] = point
+            self._n += 1
+
+    @property
+    def array(self) -> np.ndarray:
+        """All points `[point, n_params]`, for reading."""
+        return self._rows[: self._n]
 
 
 class ProposalQueue:
@@ -37,7 +58,8 @@ class ProposalQueue:
         self._waiting_since: float | None = None
         self._solve_s, self._n_solves = 0.0, 0
         self._seconds_per_point: float | None = None  # of the last choice
-        self._reserve: list[np.ndarray] = []  # Sobol points
+        self._reserve = deque[np.ndarray]()  # Sobol points
+        self._n_checked = 0  # number of known points that are not among them
         self._needs_no_model = rounds.config.sampling.acquisition == "sobol"
 
     @property
@@ -58,7 +80,7 @@ class ProposalQueue:
 
         Args:
             model: round of the newest model.
-            known: all points in the ledger `[point, n_params]`.
+            known: all points in the ledger `[point, n_params]`; those of later calls begin with these.
         """
         taken, self._stock = self._stock[:n], self._stock[n:]
         short, has_failed = n - len(taken), self._failed_model == model
@@ -81,12 +103,15 @@ class ProposalQueue:
         seed, available = self.rounds.config.seed, self.rounds.solves.available
         if available is not None:
             return [(mu, None) for mu in next_sobol(self.space, known, n, seed, available)]
-        # The time for this grows with the square of the number of known points, so many are computed at once.
-        fresh = [mu for mu in self._reserve if not (known == mu).all(axis=1).any()]
-        if len(fresh) < n:
-            fresh = list(next_sobol(self.space, known, max(n, RESERVE), seed, None))
-        self._reserve = fresh[n:]
-        return [(mu, None) for mu in fresh[:n]]
+        new, found = known[self._n_checked :], list[np.ndarray]()
+        while self._reserve and len(found) < n:
+            mu = self._reserve.popleft()
+            found += [] if (new == mu).all(axis=1).any() else [mu]
+        if len(found) < n:
+            n_computed = max(n, RESERVE, int(RESERVE_SHARE * len(known)))
+            computed = list(next_sobol(self.space, known, n_computed, seed, None))
+            found, self._reserve, self._n_checked = computed[:n], deque(computed[n:]), len(known)
+        return [(mu, None) for mu in found]
 
     def _has_waited_too_long(self) -> bool:
         """Whether slots have been free for longer than `max_idle_s`."""

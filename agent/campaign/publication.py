@@ -83,8 +83,6 @@ class Publisher:
             Undelivered: MLflow cannot be reached; the call can be repeated.
         """
         solved = [p for p in points if p.status == "solved" and p.round <= round]
-        maps = box_maps(surrogate, assessment, solved)
-        paths = [self._save(figure, f"{name}-round-{round:03d}") for name, figure in maps.items()]
         metrics = {"solver_runs": solver_runs, "fit_s": surrogate.record.fit_s, "stages": surrogate.n_stages}
         metrics |= _error_metrics(surrogate, assessment)
         tags = {
@@ -105,8 +103,8 @@ class Publisher:
         with delivering():
             if found:
                 self.tracker.tag_round(round - 1, {"found_error": repr(max(found))})
-            self.tracker.log_round(round, metrics, {"stages": tags["stages"]}, paths, self._facts(tags, solved, times))
-            return self.tracker.register(round, model_folder, tags, estimate, card=card, figures=paths)
+            self.tracker.log_round(round, metrics, {"stages": tags["stages"]}, self._facts(tags, solved, times))
+            return self.tracker.register(round, model_folder, tags, estimate, card=card)
 
     def _facts(self, tags: Mapping[str, str], solved: Sequence[Point], times: tuple[float, float] | None) -> RoundFacts:
         data = TrainingSet(
@@ -196,6 +194,7 @@ class Publisher:
         final |= {f"seconds_{activity}": seconds for activity, seconds in report["seconds"].items()}
         files = [*artifacts, *self._page(report)]
         with delivering():
+            self.tracker.add_figures(report["rounds"] - 1, [one for one in artifacts if one.stem.endswith("_map")])
             self.tracker.finish(final, files, description=answer(report))
 
     def abort(self, status: Literal["FAILED", "KILLED"]) -> None:

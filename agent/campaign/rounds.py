@@ -55,7 +55,7 @@ class Rounds:
             self.ledger.activity_log.elapsed_s(),
             None if surrogate is None else surrogate.largest_estimate,
             self.failed(),
-            self.ledger.activity_log.core_seconds() / 3600,
+            self.ledger.core_seconds() / 3600,
             () if record is None else record.prequential.errors,
             surrogate is not None and self._outputs_reached(surrogate),
         )

@@ -43,7 +43,10 @@ class Solves:
         self.config, self.ledger, self.executor, self.monitor = config, ledger, executor, monitor
         self.spec, self.space = config.problem.spec, config.problem.space
         self.fom = self.spec.build()
-        self.store = open_store(config.snapshot_root)
+        self.identity = self.fom.identity()
+        # As workers see it; the folder of `store` is, for a URL, the cache of this machine.
+        self._root, self._shared = config.snapshot_root, config.shared_solutions
+        self.store = open_store(self._root)
         self._n_time: dict[Purpose, int | None] = {"train": None, "validate": config.validation.n_time}
         self._validation = config.validation
         self._running: dict[int, tuple[Purpose, Point, int]] = {}  # point id -> purpose, point and attempt id
@@ -52,8 +55,7 @@ class Solves:
     def record(self, round: int, purpose: Purpose, mus: np.ndarray, scores: Sequence[float | None]) -> list[int]:
         """Record points in the ledger before they are solved, and return their ids; existing points stay unchanged."""
         points = [self.space.as_dict(mu) for mu in mus]
-        identity = self.fom.identity()
-        addresses = [address(identity, mu, self._n_time[purpose]) for mu in points]
+        addresses = [address(self.identity, mu, self._n_time[purpose]) for mu in points]
         return self.ledger.add_points(round, purpose, points, addresses, scores)
 
     def add_replacement_point(self, round: int, seed: int) -> bool:
@@ -117,8 +119,8 @@ class Solves:
 
     def put(self, point: Point, snapshots: Snapshots, solve_s: float) -> None:
         """Store a solution that was computed elsewhere."""
-        kept, identity = self.kept(point, snapshots), self.fom.identity()
-        self.store.put(point.address, kept, identity=identity, mu=point.mu, solve_s=solve_s)
+        kept = self.kept(point, snapshots)
+        self.store.put(point.address, kept, identity=self.identity, mu=point.mu, solve_s=solve_s)
 
     def kept(self, point: Point, snapshots: Snapshots) -> Snapshots:
         """What is stored of a solution at a point."""
@@ -144,10 +146,8 @@ class Solves:
         return len(failed) <= self.config.cluster.retries and failed[-1].failure_kind in TRANSIENT
 
     def _task(self, purpose: Purpose, point: Point) -> SolveTask:
-        # Not the folder of the store, which for a URL is the cache of this machine.
-        root, limit = self.config.snapshot_root, self.config.cluster.solve_time_limit_s
-        shared = self.config.shared_solutions
-        return SolveTask(point.id, self.spec, point.mu, point.address, root, self._n_time[purpose], limit, shared)
+        n_time, limit = self._n_time[purpose], self.config.cluster.solve_time_limit_s
+        return SolveTask(point.id, self.spec, point.mu, point.address, self._root, n_time, limit, self._shared)
 
     def resolving_damaged(self, read: Callable[[], _Read]) -> _Read:
         """Call `read`; if it finds damaged solutions, solve these again and repeat it."""

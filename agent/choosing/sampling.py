@@ -139,4 +139,7 @@ def is_near(
     x: Float[np.ndarray, "n d"], others: Float[np.ndarray, "m d"], limit: float | Float[np.ndarray, " d"]
 ) -> Bool[np.ndarray, " n"]:
     """Whether each point lies within `limit` of one of the others, in every parameter of the unit cube."""
-    return (np.abs(x[:, None] - others) < limit).all(axis=-1).any(axis=1)
+    from scipy.spatial import cKDTree  # slow to import, and settings are in this file
+
+    distance, _ = cKDTree(others / limit).query(x / limit, p=np.inf, distance_upper_bound=1.0)
+    return np.isfinite(distance)

@@ -27,6 +27,7 @@ TEXT_PT = 8.0
 MAGNITUDE, SPREAD, DIFFERENCE = "viridis", "cividis", "RdBu_r"
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INITIAL_COLOUR, CHOSEN_COLOUR = "#FFFFFF", "#E69F00"
+MAX_NUMBERED = 200  # points of a map; more numbers would not be legible
 ACTIVITY_COLOURS = {
     SOLVE: OKABE_ITO[0],
     VALIDATE: OKABE_ITO[5],
@@ -192,12 +193,18 @@ def number_points(
     """Number points from 1 in their order: squares for the first `n_initial`, discs for the others.
 
     A number that would cover another one moves to a free place nearby, connected to its point by a line; if there is no
-    free place, only the point is drawn. The layout of the figure must be final, because distances are those on paper.
+    free place, or if there are more than `MAX_NUMBERED` points, only the point is drawn. The layout of the figure must
+    be final, because distances are those on paper.
 
     Args:
         avoid: `[n, 2]`, points that no number may cover.
         number_initial: if false, the first `n_initial` are small squares without numbers.
     """
+    plain: dict[str, Any] = {"ls": "", "ms": 3.5, "mec": "black", "mew": 0.6, "zorder": 3}
+    if len(points) > MAX_NUMBERED:
+        axes.plot(*points[:n_initial].T, marker="s", mfc=INITIAL_COLOUR, **plain)
+        axes.plot(*points[n_initial:].T, marker="o", mfc=CHOSEN_COLOUR, **plain)
+        return
     radius = 6.3 if len(points) < 100 else 8.3
     per_pixel = 72 / axes.figure.dpi
     anchors, taken = (
@@ -209,13 +216,13 @@ def number_points(
         numbered = number_initial or index >= n_initial
         place = _free_place(anchor, taken, radius, low, high) if numbered else None
         if place is None:
-            axes.plot(*point, marker, ms=3.5, mfc=colour, mec="black", mew=0.6, zorder=3)
+            axes.plot(*point, marker=marker, mfc=colour, **plain)
             continue
         taken.append(place)
         x, y = axes.transData.inverted().transform(place / per_pixel)
         if place is not anchor:
             axes.plot([point[0], x], [point[1], y], color="black", lw=0.7, zorder=3)
-            axes.plot(*point, marker, ms=3.5, mfc=colour, mec="black", mew=0.6, zorder=3)
+            axes.plot(*point, marker=marker, mfc=colour, **plain)
         # A square looks larger than a disc of the same width.
         size = 2 * radius if marker == "o" else 1.8 * radius
         axes.plot(x, y, marker, ms=size, mfc=colour, mec="black", mew=0.7, zorder=4)

@@ -111,15 +111,6 @@ class ActivityLog:
         )
         return float(self._file.value(query, (time.time(), RUN)))
 
-    def core_seconds(self) -> float:
-        """Core-seconds of all work of workers, failed and interrupted solves included, and of all trainings."""
-        solves = "SELECT ifnull(sum(cores * (ifnull(ended_at, seen_at) - started_at)), 0) FROM attempts"
-        others = (
-            "SELECT ifnull(sum(cores * (ended_at - started_at)), 0) FROM activities"
-            " WHERE activity = 'train' OR worker != ''"
-        )
-        return float(self._file.value(solves)) + float(self._file.value(others))
-
 
 class Heartbeat:
     """Calls `ActivityLog.beat` regularly from a background thread with its own connection: `with Heartbeat(path): ...`.

@@ -22,6 +22,7 @@ from mlasdi.agent.records.schema import (
     Step,
 )
 from mlasdi.agent.records.sqlite_file import LedgerError, LedgerFile
+from mlasdi.agent.records.tallies import Tallies
 
 
 def _to_json(value: Any) -> str:
@@ -29,8 +30,12 @@ def _to_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
+_POINT = "id, round, purpose, mu, address, score, status"  # columns, in the order of the attributes of `Point`
+
+
 def _point(row: sqlite3.Row) -> Point:
-    return Point(**{**dict(row), "mu": json.loads(row["mu"])})
+    id, round, purpose, mu, address, score, status = row
+    return Point(id, round, purpose, json.loads(mu), address, score, status)
 
 
 class Ledger:
@@ -48,9 +53,14 @@ class Ledger:
         self._file = LedgerFile(
             self.path, SCHEMA, application_id=APPLICATION_ID, version=SCHEMA_VERSION, read_only=read_only
         )
-        self.activity_log = ActivityLog(self._file)
-        if not read_only:
-            self.recover()
+        try:
+            self._tallies = Tallies(self._file, read_only=read_only)
+            self.activity_log = ActivityLog(self._file)
+            if not read_only:
+                self.recover()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._file.close()
@@ -109,11 +119,10 @@ class Ledger:
         self, purpose: Purpose | None = None, *, round: int | None = None, status: PointStatus | None = None
     ) -> list[Point]:
         """The points, or those of one purpose, round and status, in the order in which they were recorded."""
-        rows = self._file.rows(
-            "SELECT * FROM points WHERE purpose = ifnull(?, purpose) AND round = ifnull(?, round)"
-            " AND status = ifnull(?, status) ORDER BY id",
-            (purpose, round, status),
-        )
+        wanted = {"purpose": purpose, "round": round, "status": status}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{column} = ?" for column in given) or "TRUE"
+        rows = self._file.rows(f"SELECT {_POINT} FROM points WHERE {where} ORDER BY id", tuple(given.values()))
         return [_point(row) for row in rows]
 
     def point(self, point_id: int) -> Point:
@@ -122,7 +131,7 @@ class Ledger:
         Raises:
             LedgerError: there is none.
         """
-        rows = self._file.rows("SELECT * FROM points WHERE id = ?", (point_id,))
+        rows = self._file.rows(f"SELECT {_POINT} FROM points WHERE id = ?", (point_id,))
         if not rows:
             raise LedgerError(f"there is no point {point_id}")
         return _point(rows[0])
@@ -178,7 +187,8 @@ class Ledger:
 
     def attempts(self, point_id: int | None = None) -> list[Attempt]:
         """The attempts, or those at one point, in the order in which they were started."""
-        rows = self._file.rows("SELECT * FROM attempts WHERE point_id = ifnull(?, point_id) ORDER BY id", (point_id,))
+        where, given = ("", ()) if point_id is None else (" WHERE point_id = ?", (point_id,))
+        rows = self._file.rows(f"SELECT * FROM attempts{where} ORDER BY id", given)
         return [
             Attempt(**{**dict(row), "cached": None if row["cached"] is None else bool(row["cached"])}) for row in rows
         ]
@@ -252,6 +262,8 @@ class Ledger:
 
     def count(self, purpose: Purpose, status: PointStatus, *, after_round: int = -1) -> int:
         """Number of points of a purpose and status in rounds after `after_round`."""
+        if after_round < 0:
+            return self._tallies.n_points(purpose, status)
         return self._file.value(
             "SELECT count(*) FROM points WHERE purpose = ? AND status = ? AND round > ?", (purpose, status, after_round)
         )
@@ -280,3 +292,7 @@ class Ledger:
     def seconds(self) -> dict[str, float]:
         """Seconds of the agent's process so far, by activity, summed over all runs of the campaign."""
         return self.activity_log.seconds()
+
+    def core_seconds(self) -> float:
+        """Core-seconds of all work of workers, failed and interrupted solves included, and of all trainings."""
+        return self._tallies.core_seconds()

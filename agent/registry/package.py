@@ -1,7 +1,6 @@
 """A surrogate as an MLflow model: its files, code, requirements, signature and input example."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
@@ -46,21 +45,16 @@ class Documents:
 
     Attributes:
         card, config: text of the model card and of the campaign's configuration; empty for no file.
-        figures: files that are copied into the folder `figures`.
     """
 
     card: str = ""
     config: str = ""
-    figures: tuple[Path, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write all files into a folder."""
         for name, text in ((CARD, self.card), (CONFIG, self.config)):
             if text:
                 (folder / name).write_text(text)
-        for figure in self.figures:
-            (folder / FIGURES).mkdir(exist_ok=True)
-            shutil.copy(figure, folder / FIGURES)
 
 
 def save_model(

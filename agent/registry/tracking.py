@@ -141,7 +141,6 @@ class Tracker:
         round: int,
         metrics: Mapping[str, float],
         params: Mapping[str, Any],
-        artifacts: Sequence[Path],
         facts: RoundFacts = _NO_FACTS,
     ) -> str:
         """Log one round as a run nested in the campaign's, and return its id.
@@ -151,7 +150,6 @@ class Tracker:
         keeps the values it has.
 
         Args:
-            artifacts: files or folders, logged under their own names.
             facts: when the round took place, and its training set.
         """
         run = self._round_run(round, facts)
@@ -159,8 +157,6 @@ class Tracker:
         if run.info.status == "FINISHED":
             return run_id
         log_params(self._client, run, params)
-        for path in artifacts:
-            self._client.log_artifact(run_id, str(path))
         if facts.training_set is not None:
             facts.training_set.log(self._client, run_id)
         # MLflow keeps all values of an interrupted call, but equal values with equal times count once. Therefore the
@@ -183,7 +179,6 @@ class Tracker:
         error_estimate: float,
         *,
         card: str = "",
-        figures: Sequence[Path] = (),
     ) -> str:
         """Register the saved surrogate of a round as a version of the registered model, and return the version.
 
@@ -195,8 +190,8 @@ class Tracker:
             tags: version tags, of which `parameter_box` is required: JSON `{name: [low, high]}` in the order of the
                 model's input columns.
             error_estimate: the model's own estimate of its relative error, a fraction; infinite if it is not known.
-            card: the model card, Markdown; MLflow shows it as the description of the version.
-            figures: files that are saved with the model, besides the card and the campaign's configuration.
+            card: the model card, Markdown; MLflow shows it as the description of the version. It is saved with the
+                model, as is the campaign's configuration.
 
         Raises:
             ValueError: `parameter_box` is missing.
@@ -205,7 +200,7 @@ class Tracker:
             raise ValueError(f"version tags need 'parameter_box', got {sorted(tags)}")
         version = self._versions.of_round(round)
         if version is None:
-            box, documents = json.loads(tags["parameter_box"]), Documents(card, self._config_text, tuple(figures))
+            box, documents = json.loads(tags["parameter_box"]), Documents(card, self._config_text)
             run_id = self._round_run(round).info.run_id
             model = self._versions.log_model(round, run_id, surrogate_folder, box, documents)
             own = {"error_estimate": repr(float(error_estimate)), "size_bytes": str(_size(surrogate_folder))}
@@ -236,6 +231,11 @@ class Tracker:
             return
         for name, value in tags.items():
             self._client.set_model_version_tag(self.registered_model, version.version, name, value)
+
+    @quiet()
+    def add_figures(self, round: int, figures: Sequence[Path]) -> None:
+        """Save files with the model of a round, in its folder `figures`, if it is registered."""
+        self._versions.add_figures(round, figures)
 
     @quiet()
     def champion(self) -> str | None:

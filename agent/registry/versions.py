@@ -1,14 +1,15 @@
 """The versions that a campaign registers: one for each round, with the MLflow model behind it."""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlasdi.agent.registry.champion import CAMPAIGN_TAG, ROUND_TAG
-from mlasdi.agent.registry.package import Documents, packages, save_model
+from mlasdi.agent.registry.package import FIGURES, Documents, packages, save_model
 from mlasdi.agent.registry.runs import unless_it_exists, where
 from mlasdi.agent.tracking_store import all_pages
 
@@ -57,6 +58,16 @@ class Versions:
             save_model(path, surrogate_folder, box, documents, run_id=run_id, model_id=model.model_id)
             client.log_model_artifacts(model.model_id, str(path))
         return client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+    def add_figures(self, round: int, figures: Sequence[Path]) -> None:
+        """Save files with the logged model of a round, if there is one."""
+        for model in self._models(round):
+            with tempfile.TemporaryDirectory() as folder:
+                added = Path(folder, FIGURES)
+                added.mkdir()
+                for figure in figures:
+                    shutil.copy(figure, added)
+                self.client.log_model_artifacts(model.model_id, folder)
 
     def create(
         self, round: int, model: "LoggedModel", tags: Mapping[str, str], card: str, *, by_path: bool

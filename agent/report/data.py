@@ -106,12 +106,21 @@ class ReportData:
 
     def _predicted_before(self, point: Point) -> dict[str, float | None]:
         """Error at a point that was expected before its solve, and the one that was found; None where it was not."""
+        place = self._tested.get(point.id, -1)
+        if self.surrogate is None or place < 0:
+            return {"expected": None, "found": None}
+        record = self.surrogate.record.prequential
+        return {"expected": record.expected[place], "found": record.errors[place]}
+
+    @cached_property
+    def _tested(self) -> dict[int, int]:
+        """Id of each training point -> its place among the points that tested the model before, or -1."""
         record = None if self.surrogate is None else self.surrogate.record.prequential
-        if record and point.purpose == "train":
-            (place,) = places_among(self.space.to_unit(self.space.as_array(point.mu)), np.array(record.x)).tolist()
-            if place >= 0:
-                return {"expected": record.expected[place], "found": record.errors[place]}
-        return {"expected": None, "found": None}
+        if not record or not self.points:
+            return {}
+        x = self.space.to_unit(self.space.as_array([point.mu for point in self.points]))
+        places = places_among(x, np.array(record.x)).tolist()
+        return {point.id: place for point, place in zip(self.points, places, strict=True)}
 
     @cached_property
     def uncertainty(self) -> dict[str, Any] | None:

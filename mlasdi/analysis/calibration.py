@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from mlasdi.analysis.edges import at_edges, edge_warning
 from mlasdi.analysis.inputs import Inputs
@@ -242,7 +242,7 @@ def _unconverged(effective: float, rhat: float, max_steps: int) -> str:
 
 
 def _misfit_warnings(misfit: float, n_measurements: int, d: int) -> list[str]:
-    if misfit * n_measurements <= chi2(max(n_measurements - d, 1)).ppf(MISFIT_LEVEL):
+    if misfit * n_measurements <= chdtri(max(n_measurements - d, 1), 1 - MISFIT_LEVEL):
         return []
     return [
         f"residuals are larger than noise and surrogate explain ({misfit:.2g} times in mean square): the noise is "

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from mlasdi.solvers import Parameter, ParameterSpace
 
@@ -22,20 +21,27 @@ Given = Any
 """A distribution as users give it: text such as `normal(0.8, 0.02)`, `(low, high)`, a number, one of `scipy.stats`."""
 
 
+def _stats() -> Any:
+    """`scipy.stats`, imported on first use, because it is slow to import."""
+    from scipy import stats
+
+    return stats
+
+
 def _normal(mean: float, std: float) -> Any:
-    return stats.norm(mean, _positive(std, "the standard deviation"))
+    return _stats().norm(mean, _positive(std, "the standard deviation"))
 
 
 def _lognormal(median: float, sigma: float) -> Any:
-    return stats.lognorm(_positive(sigma, "sigma"), scale=_positive(median, "the median"))
+    return _stats().lognorm(_positive(sigma, "sigma"), scale=_positive(median, "the median"))
 
 
 def _uniform(low: float, high: float) -> Any:
-    return stats.uniform(low, _positive(high - low, "high - low"))
+    return _stats().uniform(low, _positive(high - low, "high - low"))
 
 
 def _loguniform(low: float, high: float) -> Any:
-    return stats.loguniform(_positive(low, "low"), low + _positive(high - low, "high - low"))
+    return _stats().loguniform(_positive(low, "low"), low + _positive(high - low, "high - low"))
 
 
 # Name -> its arguments, and the distribution of scipy.
@@ -153,7 +159,7 @@ class Inputs:
 def scrambled_sets(d: int, log2_size: int, seed: int) -> Float[np.ndarray, "set point d"]:
     """`N_SETS` independent sets of points of the unit cube, each the start of a scrambled Sobol sequence."""
     generators = np.random.default_rng(seed).spawn(N_SETS)
-    return np.stack([stats.qmc.Sobol(d, rng=one).random_base2(log2_size) for one in generators])
+    return np.stack([_stats().qmc.Sobol(d, rng=one).random_base2(log2_size) for one in generators])
 
 
 def parse_distribution(text: str) -> Any:

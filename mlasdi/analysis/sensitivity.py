@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import stdtrit
 
 from mlasdi.analysis.inputs import N_SETS, Inputs, scrambled_sets
 from mlasdi.analysis.quantities import Model, Quantity, drawn, predicted
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROUNDING = 1e-9
 DRAWN_SETS = 2  # sets of points at which drawn functions are evaluated: their spread needs fewer points than indices do
 # Half of a 90 % interval in standard deviations: Student's t for the number of sets.
-HALF_WIDTH = float(stats.t(N_SETS - 1).ppf(0.95))
+HALF_WIDTH = float(stdtrit(N_SETS - 1, 0.95))
 
 
 @dataclass(frozen=True)
@@ -227,6 +227,8 @@ def _indices(
     flat = values.transpose(1, 0, 3, 2).reshape(n_blocks, -1, n)
     # One output more: scipy drops axes of length one.
     flat = np.concatenate([flat, flat[:, :1]], axis=1)
-    found = stats.sobol_indices(func={"f_A": flat[0], "f_B": flat[1], "f_AB": flat[2:]}, n=n)
+    from scipy.stats import sobol_indices  # slow to import
+
+    found = sobol_indices(func={"f_A": flat[0], "f_B": flat[1], "f_AB": flat[2:]}, n=n)
     both = np.stack([found.first_order, found.total_order]).reshape(2, -1, n_blocks - 2)[:, :-1]
     return both.reshape(2, n_functions, n_columns, -1), values[:, :2].var(axis=(1, 2))

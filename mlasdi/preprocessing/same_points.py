@@ -10,6 +10,7 @@ def places_among(x: Float[np.ndarray, "n d"], known: Float[np.ndarray, "m d"]) -
     """For each point of `x` the row of the same point in `known`; -1 where it is not there."""
     if not len(known):
         return np.full(len(x), -1)
-    distance = np.abs(x[:, None] - known).max(axis=-1)
-    nearest = distance.argmin(axis=1)
-    return np.where(distance[np.arange(len(x)), nearest] < SAME_POINT, nearest, -1)
+    from scipy.spatial import cKDTree  # slow to import
+
+    distance, nearest = cKDTree(known).query(x, p=np.inf, distance_upper_bound=SAME_POINT)
+    return np.where(np.isfinite(distance), nearest, -1)

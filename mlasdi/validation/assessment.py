@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mlasdi.preprocessing import limited_threads, places_among
 from mlasdi.solvers import Snapshots, field_parts
@@ -19,7 +19,7 @@ from mlasdi.surrogate import Surrogate, covered, relative
 from mlasdi.validation.trajectory_errors import trajectory_errors
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # probabilities of the central bands
-HALF_WIDTHS = tuple(float(z) for z in norm.ppf(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
+HALF_WIDTHS = tuple(float(z) for z in ndtri(0.5 + 0.5 * np.array(LEVELS)))  # in standard deviations
 COVERAGE_POINTS = 50  # validation points at which coverage is measured: bounds the cost of the standard deviations
 
 _ERRORS, _COVERAGE = "errors of ", "coverage of "  # prefixes of the arrays of fields

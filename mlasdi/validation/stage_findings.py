@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import qmc
 
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation.cross_validation import MIN_FOLDS
@@ -57,6 +56,8 @@ def unstable_dynamics(surrogate: Surrogate) -> Iterator[Finding]:
         message = f"latent states grow by e^{at_points:.2g} over the training interval at a training point"
         yield Finding("unstable-dynamics", message, f"{stabiliser}: larger, or model.latent_dim: smaller")
         return
+    from scipy.stats import qmc  # slow to import
+
     x = qmc.Sobol(latent.x.shape[1], rng=np.random.default_rng(0)).random(N_CHECKED)
     between = float(latent.growth_rates(latent.split(latent.mean_coefficients(x))[0]).max())
     tau = surrogate.unit_times(surrogate.t)

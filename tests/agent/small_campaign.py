@@ -149,9 +149,9 @@ def _in_registration() -> None:
 
 
 def _before_promotion() -> None:
-    from mlasdi.agent.registry import Tracker
+    from mlasdi.agent.registry.versions import Versions
 
-    _after(Tracker, "_create_version")
+    _after(Versions, "create")
 
 
 def _after_registration() -> None:

@@ -47,6 +47,7 @@ class Measured:
         wall_s: from the first solve to the end of the last.
         overhead_ms: for each solve, what the agent spent on anything but waiting while solves were under way.
         cpu_ms: for each solve, processor time of the agent, figures and report included.
+        solving_cpu_ms: for each solve, processor time of the agent from the first result to the last.
         memory_mb: (solves taken in, resident memory of the agent) over the campaign.
     """
 
@@ -56,18 +57,23 @@ class Measured:
     wall_s: float
     overhead_ms: float
     cpu_ms: float
+    solving_cpu_ms: float
     memory_mb: list[tuple[int, float]]
 
 
 class Watch(Monitor):
-    """Notes the agent's memory as solves come in."""
+    """Notes the agent's memory and processor time as solves come in."""
 
     def __init__(self) -> None:
         self.memory_mb: list[tuple[int, float]] = []
         self._n, self._me = 0, psutil.Process()
+        self._began_s: float | None = None
+        self.cpu_s = 0.0  # processor time since the first result
 
     def solved(self, purpose: str, mu: Mapping[str, float], result: SolveResult) -> None:
         self._n += 1
+        self._began_s = time.process_time() if self._began_s is None else self._began_s
+        self.cpu_s = time.process_time() - self._began_s
         if self._n % 10 == 0:
             self.memory_mb.append((self._n, self._me.memory_info().rss / 2**20))
 
@@ -79,8 +85,10 @@ def busy_share(done: list[Span], from_s: float, to_s: float, n_workers: int) -> 
 
 
 def end_of_start_up_s(done: list[Span], n_workers: int) -> float:
-    """When all workers are at work for the first time after the first model."""
-    first_model_s = min((one.end_s for one in done if one.activity == TRAIN), default=0.0)
+    """When all workers are at work for the first time after the first model, or at all if that comes last."""
+    last_start_s = max(one.start_s for one in done if one.activity == SOLVE)
+    models = (one.end_s for one in done if one.activity == TRAIN and one.end_s < last_start_s)
+    first_model_s = min(models, default=0.0)
     for one in done:
         at_work = sum(other.start_s <= one.start_s < other.end_s for other in done)
         if one.start_s > first_model_s and at_work >= n_workers:
@@ -99,7 +107,7 @@ def _timed(wait: Callable[..., list[Result]], waits: list[float]) -> Callable[..
     return timed
 
 
-def measure(folder: Path, overrides: list[str]) -> Measured:
+def measure(folder: Path, overrides: list[str], n_workers: int = N_WORKERS) -> Measured:
     """Run a campaign in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "sleeping.yaml"
@@ -119,20 +127,25 @@ def measure(folder: Path, overrides: list[str]) -> Measured:
     return Measured(
         n_solves=len(solves),
         n_models=n_models,
-        busy=busy_share(done, end_of_start_up_s(done, N_WORKERS), last_start_s, N_WORKERS),
+        busy=busy_share(done, end_of_start_up_s(done, n_workers), last_start_s, n_workers),
         wall_s=max(one.end_s for one in solves) - min(one.start_s for one in solves),
         overhead_ms=1e3 * (spent["solve"] - sum(waits)) / len(solves),
         cpu_ms=1e3 * cpu_s / len(solves),
+        solving_cpu_ms=1e3 * watch.cpu_s / len(solves),
         memory_mb=watch.memory_mb,
     )
 
 
+def with_small_models(overrides: list[str]) -> list[str]:
+    """The settings without `--small-models`, which is obeyed."""
+    if overrides[0] != "--small-models":
+        return overrides
+    mlasdi.agent.execution.ray_executor.execute_training = execute_small_training
+    return overrides[1:]
+
+
 def main() -> None:
-    overrides = sys.argv[2:]
-    if overrides[0] == "--small-models":
-        mlasdi.agent.execution.ray_executor.execute_training = execute_small_training
-        overrides = overrides[1:]
-    result: dict[str, Any] = asdict(measure(Path(sys.argv[1]), overrides))
+    result: dict[str, Any] = asdict(measure(Path(sys.argv[1]), with_small_models(sys.argv[2:])))
     print(json.dumps(result))
 
 

@@ -20,7 +20,7 @@ from mlasdi.agent.records.ledger import Attempt
 from mlasdi.agent.registry import ModelVersionInfo, find
 from mlasdi.solvers.builtin.burgers1d import Burgers1D
 
-STEPS = ("propose", "solve", "train", "assess", "publish")
+STEPS = ("propose", "solve", "train", "assess")  # which follow each other; publishing is beside them
 FIGURES = (
     "error_map", "uncertainty_map", "ratio_map", "convergence", "worst_point", "reliability", "error_split",
     "latent_trajectories", "training_loss", "timeline",
@@ -176,29 +176,37 @@ def solved_attempts(root: Path) -> list[Attempt]:
 @pytest.mark.parametrize(
     ("moment", "n_steps", "n_solved", "n_versions"),
     [
-        ("in a solve", 1, 2, 0),
-        ("in training", 7, 14, 1),
-        pytest.param("after saving", 2, 4, 0, marks=pytest.mark.slow),
-        pytest.param("in registration", 4, 13, 0, marks=pytest.mark.slow),
-        pytest.param("before promotion", 4, 13, 1, marks=pytest.mark.slow),
-        pytest.param("after registration", 4, 13, 1, marks=pytest.mark.slow),
-        pytest.param("after recording points", 5, 13, 1, marks=pytest.mark.slow),
-        pytest.param("in finishing", 10, 14, 2, marks=pytest.mark.slow),
+        ("in a solve", 1, 2, {0}),
+        ("in training", 6, 14, {0, 1}),
+        pytest.param("after saving", 2, 4, {0}, marks=pytest.mark.slow),
+        pytest.param("in registration", None, 13, {0}, marks=pytest.mark.slow),
+        pytest.param("before promotion", None, 13, {1}, marks=pytest.mark.slow),
+        pytest.param("after registration", None, 13, {1}, marks=pytest.mark.slow),
+        pytest.param("after recording points", 4, 13, {0, 1}, marks=pytest.mark.slow),
+        pytest.param("in finishing", 8, 14, {2}, marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_run_again_it_ends_as_if_undisturbed(
-    root: Path, server: CampaignServer, undisturbed: Path, moment: str, n_steps: int, n_solved: int, n_versions: int
+    root: Path,
+    server: CampaignServer,
+    undisturbed: Path,
+    moment: str,
+    n_steps: int | None,
+    n_solved: int,
+    n_versions: set[int],
 ) -> None:
+    """`n_steps` is None where it is killed in publishing, beside which the campaign goes on."""
     write_config(root)
     assert server.run(root, f"killed {moment}") == -signal.SIGKILL
     # Killed where it was meant to be: so many steps and solves are finished, and the next one is not.
-    assert steps_done(root) == [(k, step) for k in range(2) for step in STEPS][:n_steps]
-    before = solved_attempts(root)
-    assert len(before) == n_solved
-    assert len(versions_of(root)) == n_versions
+    done, before = steps_done(root), solved_attempts(root)
+    assert done == [(k, step) for k in range(2) for step in STEPS][: len(done)]
+    assert len(done) == n_steps or (n_steps is None and len(done) >= 4)
+    assert len(before) == n_solved or (n_steps is None and len(before) > n_solved)
+    assert len(versions_of(root)) in n_versions
     assert server.run(root) == 0
     after = solved_attempts(root)
-    assert after[:n_solved] == before
+    assert after[: len(before)] == before
     assert len(after) == len({attempt.point_id for attempt in after}) == 14  # 5 for training, 9 for validation
     assert_same_outcome(root, undisturbed)
 

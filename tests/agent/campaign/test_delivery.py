@@ -136,7 +136,7 @@ def test_in_the_background_the_newest_round_is_delivered_and_annotated_later(tmp
 def test_a_database_that_refuses_is_lost_or_damaged_ends_no_campaign(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, nothing in (("draw", []), ("_maps", {}), ("_page", [])):
+    for name, nothing in (("draw", []), ("_page", [])):
         monkeypatch.setattr(Publisher, name, lambda *args, nothing=nothing, **extra: nothing)
     database, config = tmp_path / "mlruns" / "mlflow.db", synchronous(tmp_path)
     report = run_campaign(config)

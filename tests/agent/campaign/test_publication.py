@@ -17,6 +17,7 @@ from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.config import Config, load_config
 from mlasdi.agent.records import Point
 from mlasdi.agent.registry import find, resolve
+from mlasdi.agent.registry.registry import locate
 from mlasdi.agent.tracking_store import connect, store_uri
 from mlasdi.interpolation import Kernel
 from mlasdi.latent import LatentModel
@@ -103,7 +104,7 @@ def test_the_data_hash_is_that_of_the_solutions_it_was_trained_on(
     assert hashes == [hashlib.sha256(addresses.encode()).hexdigest() for addresses in ("0123", "01234")]
 
 
-def test_a_round_is_a_nested_run_with_metrics_and_maps(
+def test_a_round_is_a_nested_run_with_metrics(
     config: Config, burgers_surrogate: Surrogate, model: Path, assessment: Assessment
 ) -> None:
     publisher = started(config)
@@ -117,8 +118,6 @@ def test_a_round_is_a_nested_run_with_metrics_and_maps(
     assert metrics["coverage"] == assessment.coverage
     assert metrics["error_estimate"] == burgers_surrogate.error_estimate
     assert (metrics["solver_runs"], metrics["stages"]) == (6, 2)
-    artifacts = {file.path for file in client_of(config).list_artifacts(run.info.run_id)}
-    assert artifacts == {f"{name}-round-001.png" for name in ("error_map", "uncertainty_map", "ratio_map")}
 
 
 @pytest.mark.usefixtures("blank_figures")
@@ -142,7 +141,18 @@ def test_without_validation_there_is_no_validated_error(
     assert found.error == burgers_surrogate.error_estimate
     (run,) = round_runs(config)
     assert not [name for name in run.data.metrics if "relative_error" in name or name == "coverage"]
-    assert [path.name for path in (config.folder / "figures").iterdir()] == ["uncertainty_map-round-001.png"]
+
+
+def test_the_last_version_carries_the_maps(config: Config, burgers_surrogate: Surrogate, model: Path) -> None:
+    publisher = started(config)
+    for round in (0, 1):
+        publish(publisher, burgers_surrogate, model, None, round)
+    drawn = publisher.draw([(burgers_surrogate, None)], POINTS, None)
+    for _ in range(2):  # again after a kill
+        publisher.tracker.add_figures(1, [path for path in drawn if path.stem.endswith("_map")])
+    folders = [locate(f"models:/{config.name}/{version}", store=config.root)[1] for version in (1, 2)]
+    assert not (folders[0] / "figures").exists()
+    assert [path.name for path in (folders[1] / "figures").iterdir()] == ["uncertainty_map.png"]
 
 
 @pytest.mark.usefixtures("blank_figures")
@@ -197,7 +207,13 @@ def test_figures_and_numbers_of_the_whole_campaign(
     with_truth = {"error_map", "ratio_map", "worst_point", "reliability", "error_split"}
     assert {path.stem for path in drawn} == always | (with_truth if validated else set())
     assert all(path.read_bytes().startswith(b"\x89PNG") and path.parent.parent == config.folder for path in drawn)
-    report = {"error_estimate": 0.01, "coverage": None, "solver_runs": 5, "seconds": {"solve": 2.0, "total": 3.0}}
+    report = {
+        "error_estimate": 0.01,
+        "coverage": None,
+        "solver_runs": 5,
+        "rounds": 1,
+        "seconds": {"solve": 2.0, "total": 3.0},
+    }
     publisher.finish(report, drawn)
     run = client_of(config).get_run(publisher.tracker.run_id)
     assert run.info.status == "FINISHED"
@@ -205,6 +221,7 @@ def test_figures_and_numbers_of_the_whole_campaign(
     assert {name: value for name, value in run.data.tags.items() if name.startswith("final.")} == {
         "final.error_estimate": "0.01",
         "final.solver_runs": "5",
+        "final.rounds": "1",
         "final.seconds_solve": "2",
         "final.seconds_total": "3",
     }

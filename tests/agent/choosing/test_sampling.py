@@ -115,3 +115,13 @@ def test_points_are_near_in_every_parameter() -> None:
     x, others = np.array([[0.0, 0.0], [0.0, 0.5], [0.5, 0.5]]), np.array([[0.05, 0.45]])
     np.testing.assert_array_equal(is_near(x, others, 0.1), [False, True, False])
     np.testing.assert_array_equal(is_near(x, others, np.array([0.1, 0.01])), [False, False, False])
+
+
+def test_points_are_sought_among_thousands() -> None:
+    rng = np.random.default_rng(0)
+    others, x = rng.random((5000, 2)), rng.random((300, 2))
+    limit = np.array([0.003, 0.01])
+    expected = [(np.abs(one - others) < limit).all(axis=1).any() for one in x]
+    assert 0 < sum(expected) < len(x)
+    np.testing.assert_array_equal(is_near(x, others, limit), expected)
+    assert not is_near(x, others[:0], limit).any()

@@ -179,6 +179,16 @@ def test_initial_and_chosen_points_differ_in_shape():
     assert markers == ["s"] * 3 + ["o"] * 4
 
 
+def test_of_hundreds_of_points_none_is_numbered():
+    space = space_of(2)
+    solved = np.vstack([solved_points(space), space.sobol(300, seed=1)])
+    mu = space.sobol(100, seed=0)
+    figure = figures.error_map(space, mu, bowl(space, mu), solved, 4)
+    assert numbers_in(figure.axes[0]) == []
+    markers = {line.get_marker(): len(line.get_xdata()) for line in figure.axes[0].lines}
+    assert (markers["s"], markers["o"]) == (4, len(solved) - 4)
+
+
 def map_values(axes):
     (mesh,) = (c for c in axes.collections if isinstance(c, QuadMesh))
     return np.asarray(mesh.get_array().filled(np.nan)), mesh

@@ -74,7 +74,7 @@ def test_every_second_is_accounted_for(ledger: Ledger) -> None:
 def test_the_budget_counts_what_the_report_counts(ledger: Ledger) -> None:
     filled(ledger)
     cached = 0.5  # finding a stored solution takes a moment, which does not count in the report
-    assert ledger.activity_log.core_seconds() == pytest.approx(sum(core_seconds(spans(ledger)).values()) + cached)
+    assert ledger.core_seconds() == pytest.approx(sum(core_seconds(spans(ledger)).values()) + cached)
 
 
 def test_lanes_hold_one_thing_at_a_time(ledger: Ledger) -> None:

@@ -7,47 +7,21 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_entries import add_seconds, start_attempt
+from ledger_entries import FAILED, SOLVED, add_seconds, run_attempt, start_attempt
 
 from mlasdi.agent.records import CampaignLock, Ledger, LedgerError
 from mlasdi.agent.records.ledger import SCHEMA_VERSION
-
-
-@dataclass(frozen=True)
-class Reason:
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Result:
-    started_at: float = 100.0
-    ended_at: float = 102.5
-    solve_s: float = 2.0
-    worker: str = "host:1"
-    cached: bool = False
-    failure: Reason | None = None
-
-
-SOLVED = Result()
-FAILED = Result(failure=Reason("not-converged", "try a smaller step"))
 
 
 @pytest.fixture
 def ledger(tmp_path):
     with Ledger(tmp_path / "ledger.db") as ledger:
         yield ledger
-
-
-def run_attempt(ledger, point_id, result):
-    attempt_id = start_attempt(ledger, point_id)
-    ledger.finish_attempt(attempt_id, result)
-    return attempt_id
 
 
 # Points and attempts

@@ -45,7 +45,6 @@ def root(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, burgers_su
 def test_a_version_carries_all_that_explains_it(root: Path, burgers_surrogate: Surrogate) -> None:
     info, folder = locate(ONE, store=root)
     assert yaml.safe_load((folder / "config.yaml").read_text())["budget"]["solver_runs"] == 5
-    assert [path.name for path in (folder / "figures").iterdir()] == ["uncertainty_map-round-000.png"]
     assert json.loads(info.tags["solver_identity"])["n_x"] == 101
     assert set(json.loads(info.tags["packages"])) >= {"torch", "mlflow", "numpy"}
     assert info.tags["mlasdi.campaign_id"] == "id0"

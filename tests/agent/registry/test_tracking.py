@@ -105,11 +105,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, call: int = 1) -> Ca
 
 def test_campaign_run_holds_config_parameters_and_nested_rounds(root: Path, figure: Path) -> None:
     tracker = started(root)
-    folder = figure.parent / "figures"
-    folder.mkdir()
-    shutil.copy(figure, folder / "latent.png")
     for i, error in enumerate([0.02, 0.01]):
-        tracker.log_round(i, {"error_estimate": error}, {"acquisition": "variance"}, [figure, folder])
+        tracker.log_round(i, {"error_estimate": error}, {"acquisition": "variance"})
     final = {"total_s": 12.5, "error_estimate": 0.01, "stop_reason": "target-error"}
     tracker.finish(final, [figure], description="It errs by 1 %.")
 
@@ -135,8 +132,6 @@ def test_campaign_run_holds_config_parameters_and_nested_rounds(root: Path, figu
         assert run.info.status == "FINISHED"
         assert run.data.tags["mlflow.parentRunId"] == tracker.run_id
         assert run.data.params == {"acquisition": "variance"}
-        assert {a.path for a in client.list_artifacts(run.info.run_id)} == {"error_map.png", "figures"}
-        assert [a.path for a in client.list_artifacts(run.info.run_id, "figures")] == ["figures/latent.png"]
 
 
 @pytest.mark.slow
@@ -144,7 +139,7 @@ def test_mlflow_shows_a_campaign_as_it_shows_training_runs(root: Path, surrogate
     """Charts over solver runs, durations of rounds, origin, description, dataset, and links to the version."""
     tracker = started(root)
     data = TrainingSet("solutions", "beef" * 16, "/data/snapshots", ["w", "a"], 4, 101)
-    run_id = tracker.log_round(2, METRICS, {}, [], RoundFacts(1000.0, 1060.5, data))
+    run_id = tracker.log_round(2, METRICS, {}, RoundFacts(1000.0, 1060.5, data))
     version = tracker.register(2, surrogate, TAGS, 0.02, card="# pulse")
 
     client = client_of(root)
@@ -188,7 +183,7 @@ def test_start_finds_the_run_of_an_earlier_process(root: Path) -> None:
 @pytest.mark.slow
 def test_more_parameters_than_one_request_takes(root: Path) -> None:
     tracker = started(root)
-    tracker.log_round(0, {f"m{i}": float(i) for i in range(1200)}, {f"p{i}": i for i in range(230)}, [])
+    tracker.log_round(0, {f"m{i}": float(i) for i in range(1200)}, {f"p{i}": i for i in range(230)})
     (run,) = rounds(root)
     assert run.data.params == {f"p{i}": str(i) for i in range(230)}
     assert run.data.metrics == {f"m{i}": float(i) for i in range(1200)}
@@ -198,7 +193,6 @@ def test_more_parameters_than_one_request_takes(root: Path) -> None:
     ("method", "call"),
     [
         ("create_run", 1),
-        ("log_artifact", 1),
         ("log_batch", 1),
         ("log_batch", 2),
         ("log_batch", 3),
@@ -206,40 +200,39 @@ def test_more_parameters_than_one_request_takes(root: Path) -> None:
     ],
 )
 def test_interrupted_round_is_completed_not_duplicated(
-    root: Path, figure: Path, monkeypatch: pytest.MonkeyPatch, method: str, call: int
+    root: Path, monkeypatch: pytest.MonkeyPatch, method: str, call: int
 ) -> None:
     tracker = started(root)
     restore = interrupt(monkeypatch, method, call)
     with pytest.raises(Killed):
-        tracker.log_round(0, METRICS, {"n_stages": 2}, [figure])
+        tracker.log_round(0, METRICS, {"n_stages": 2})
     restore()
 
     # A repeated assessment differs in its last digits; one value must be kept, the same in both runs.
     resumed = started(root)
-    run_id = resumed.log_round(0, {**METRICS, "error_estimate": 0.02 + 1e-12}, {"n_stages": 2}, [figure])
+    run_id = resumed.log_round(0, {**METRICS, "error_estimate": 0.02 + 1e-12}, {"n_stages": 2})
     (run,) = rounds(root)
     assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
     assert run.data.params == {"n_stages": "2"}
     client = client_of(root)
-    assert [a.path for a in client.list_artifacts(run_id)] == ["error_map.png"]
     for name in METRICS:
         (value,) = client.get_metric_history(run_id, name)
         (copy,) = client.get_metric_history(resumed.run_id, name)
         assert (value.value, value.step, value.timestamp) == (copy.value, copy.step, copy.timestamp)
 
 
-def test_finished_round_is_left_alone(root: Path, figure: Path) -> None:
+def test_finished_round_is_left_alone(root: Path) -> None:
     tracker = started(root)
-    run_id = tracker.log_round(0, METRICS, {}, [figure])
+    run_id = tracker.log_round(0, METRICS, {})
     (before,) = rounds(root)
-    assert started(root).log_round(0, {"error_estimate": 9.0}, {"new": 1}, []) == run_id
+    assert started(root).log_round(0, {"error_estimate": 9.0}, {"new": 1}) == run_id
     (after,) = rounds(root)
     assert after.to_dictionary() == before.to_dictionary()
 
 
 def test_registered_version_is_complete(root: Path, surrogate: Path) -> None:
     tracker = started(root, registered_model="burgers-rom")
-    run_id = tracker.log_round(3, METRICS, {}, [])
+    run_id = tracker.log_round(3, METRICS, {})
     version = tracker.register(3, surrogate, TAGS, 0.02)
     tracker.tag_version(version, {"max_error": "0.003"})
 
@@ -395,7 +388,7 @@ def test_deleted_experiment_is_restored(root: Path) -> None:
 def test_start_comes_first(tmp_path: Path) -> None:
     tracker = Tracker(TrackingSettings(), tmp_path, "burgers1d", "c1")
     with pytest.raises(Undelivered, match="the campaign's run is not open"):
-        tracker.log_round(0, {}, {}, [])
+        tracker.log_round(0, {}, {})
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "ftp://host/x", ""])
@@ -411,7 +404,7 @@ from mlasdi.agent.registry import tracking
 assert "mlflow" not in sys.modules and "torch" not in sys.modules
 tracker = tracking.Tracker(tracking.TrackingSettings(), Path(sys.argv[1]), "burgers1d", sys.argv[2])
 tracker.start("seed: 0", {"a": 1})
-tracker.log_round(0, {"error": 0.1}, {}, [])
+tracker.log_round(0, {"error": 0.1}, {})
 tracker.register(0, Path(sys.argv[3]), {"parameter_box": "{}"}, 0.1)
 tracker.finish({}, [])
 """
@@ -478,13 +471,11 @@ def server(root: Path) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_tracking_server(
-    server: str, tmp_path: Path, surrogate: Path, figure: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_tracking_server(server: str, tmp_path: Path, surrogate: Path, capfd: pytest.CaptureFixture[str]) -> None:
     local = tmp_path / "local"
     for _ in range(2):  # again, as a resumed campaign would
         tracker = started(local, uri=server)
-        tracker.log_round(0, METRICS, {}, [figure])
+        tracker.log_round(0, METRICS, {})
         assert tracker.register(0, surrogate, TAGS, 0.02) == "1"
         tracker.finish({"total_s": 1.0}, [])
     assert tracker.browse_hint.startswith(f"{server}/#/experiments/")

@@ -30,7 +30,7 @@ def register(root: Path, round: int, campaign: str = "c1", saved: Path | None = 
         (saved / "surrogate.json").write_text(json.dumps({"round": round}))
     tracker = Tracker(TrackingSettings(), root, "pulse", campaign)
     tracker.start("seed: 0", {})
-    tracker.log_round(round, {"error": 0.1}, {}, [saved / "surrogate.json"])
+    tracker.log_round(round, {"error": 0.1}, {})
     return tracker.register(round, saved, BOX, 0.1 / (1 + round))
 
 
