@@ -164,7 +164,7 @@ class LatentModel:
         matrices = self.split(self.mean_coefficients(x))[0][..., 1:].numpy()
         states = self.trajectories(x, t).z.numpy()
         return [
-            Modes.along(*np.linalg.eig(matrix), along, t.numpy(), len(matrix))
+            Modes.along(*np.linalg.eig(matrix.astype(complex)), along, t.numpy(), len(matrix))
             for matrix, along in zip(matrices, states, strict=True)
         ]
 

@@ -9,7 +9,7 @@ from markdown_page import table
 PAGE = Path(__file__).with_name("EXAMPLES.md")
 ABOUT = """# Examples with solvers of others
 
-Written by `make examples`. Each folder of [examples](../../examples) is run with default settings, as its user would;
+Written by `make examples`. Each folder of `examples/` is run with default settings, as its user would;
 its model then predicts {n} runs at points that the campaign did not see. Errors are relative to the norm of the output,
 the largest over time (over equal parts of runs that end at different times); *largest* and *mean* are over the {n}
 runs. The estimate is the model's own, of the largest error in the box. Coverage is the share of the values in the 90 %

@@ -58,7 +58,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
             there.rounds.append(round)
             return str(len(there.rounds))
 
-        def add_assessment(self, version: str, assessment: object) -> None:  # type: ignore[override]
+        def add_assessment(self, version: str, surrogate: object, assessment: object) -> None:  # type: ignore[override]
             there.answer()
             there.annotated.append(version)
 
