@@ -26,8 +26,8 @@ from reference_pages import configuration_page  # noqa: E402
 
 BENCHMARKS = "tests/benchmarks"
 BENCHMARK_PAGES = (
-    "RESULTS", "TRUST", "EXAMPLES", "RELIABILITY", "SOLVERS", "ACQUISITION", "LATENCY", "SCALE", "UTILISATION", "POLICY",
-    "DEVICE",
+    "RESULTS", "TRUST", "EXAMPLES", "RELIABILITY", "SOLVERS", "ACQUISITION", "LATENCY", "SCALE", "UTILISATION",
+    "POLICY", "DEVICE",
 )  # fmt: skip
 # File of the repository outside of `docs/` -> its page.
 ELSEWHERE = {"README.md": "index.md"}
