@@ -35,6 +35,7 @@ def folder(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path
 
 
+@pytest.mark.slow
 def test_python(folder: Path) -> None:
     names: dict = {}
     with warnings.catch_warnings():

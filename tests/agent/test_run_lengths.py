@@ -67,6 +67,7 @@ def campaign(folder: Path) -> tuple[Config, dict[str, Any], Surrogate]:
     return config, report, Surrogate.load(max((config.folder / "models").glob("round-*")))
 
 
+@pytest.mark.slow
 def test_the_end_time_is_an_output_of_the_report(campaign: tuple[Config, dict[str, Any], Surrogate]) -> None:
     config, report, model = campaign
     found = report["outputs"]["end_time"]
@@ -83,6 +84,7 @@ def test_the_end_time_is_an_output_of_the_report(campaign: tuple[Config, dict[st
     assert "Of the outputs alone, " in answer(report)
 
 
+@pytest.mark.slow
 def test_predictions_have_end_times(campaign: tuple[Config, dict[str, Any], Surrogate], tmp_path: Path) -> None:
     _, _, model = campaign
     found = predict_to(model, Request(MU), tmp_path / "u.h5")
@@ -107,6 +109,7 @@ def test_predictions_have_end_times(campaign: tuple[Config, dict[str, Any], Surr
     assert set(values) == {"end_time", "work"}
 
 
+@pytest.mark.slow
 def test_an_answer_of_the_service_has_null_after_the_end(campaign: tuple[Config, dict[str, Any], Surrogate]) -> None:
     _, _, model = campaign
     points = [dict(zip(BOX, mu, strict=True)) for mu in MU.tolist()]

@@ -114,6 +114,7 @@ def test_steady_solutions_have_no_times(kind, tmp_path):
     assert fitted(t=[0.5], u=heat(MU)[:, 3:4], kind=kind).predict(new)["u"].shape == (1, 1, 21)
 
 
+@pytest.mark.slow
 def test_fields_by_name_lie_one_after_the_other():
     u = heat(MU)
     named = fitted(u={"p": u, "q": 2 * u})
@@ -124,6 +125,7 @@ def test_fields_by_name_lie_one_after_the_other():
     )
 
 
+@pytest.mark.slow
 def test_a_grid_of_two_axes_and_no_coordinates_at_all():
     u = heat(MU)[..., :20]
     on_plane = fitted(u={"u": u.reshape(len(MU), len(T), 4, 5)}, coordinates={"y": np.arange(4), "x": np.arange(5)})

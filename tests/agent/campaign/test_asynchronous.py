@@ -118,6 +118,7 @@ def test_solves_of_a_round_are_limited(tmp_path: Path, monkeypatch: pytest.Monke
     assert report["rounds"] >= len(chosen)
 
 
+@pytest.mark.slow
 def test_validation_comes_last_and_judges_the_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = quick_config(tmp_path, validation={"grid": 2, "n_time": 6})
     report = run_quick(config, monkeypatch, Shuffled(0))

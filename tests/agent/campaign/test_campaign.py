@@ -176,7 +176,7 @@ def solved_attempts(root: Path) -> list[Attempt]:
 @pytest.mark.parametrize(
     ("moment", "n_steps", "n_solved", "n_versions"),
     [
-        ("in a solve", 1, 2, {0}),
+        pytest.param("in a solve", 1, 2, {0}, marks=pytest.mark.slow),
         ("in training", 6, 14, {0, 1}),
         pytest.param("after saving", 2, 4, {0}, marks=pytest.mark.slow),
         pytest.param("in registration", None, 13, {0}, marks=pytest.mark.slow),

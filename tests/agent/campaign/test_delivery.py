@@ -103,6 +103,7 @@ def test_with_the_store_away_the_campaign_goes_on_and_the_next_run_delivers(tmp_
     assert len(server.reports) == 1  # all is there, and nothing is sent twice
 
 
+@pytest.mark.slow
 def test_a_store_that_goes_away_in_between_gets_the_rest_when_it_is_back(tmp_path: Path, server: Server) -> None:
     server.goes_down_before, monitor = 1, Listener()
     report = run_campaign(synchronous(tmp_path), monitor)

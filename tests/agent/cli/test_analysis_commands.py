@@ -75,7 +75,6 @@ def test_propagated_fields_go_to_a_file(model: Path) -> None:
     assert len(pd.read_parquet("f.parquet")) == len(T) * len(X)
 
 
-@pytest.mark.slow
 def test_calibrate(model: Path) -> None:
     t = np.repeat([0.2, 0.6, 1.0], 2)
     x = np.tile([0.3, 0.5], 3)

@@ -48,6 +48,7 @@ def test_without_ray_or_cores_it_is_done_here() -> None:
     assert TrainingWorkers(1)(who, [4]) == [(4, os.getpid())]
 
 
+@pytest.mark.slow
 def test_a_lost_worker_costs_time_alone(connected: None) -> None:
     home = os.getpid()
     assert TrainingWorkers(2)(killed_elsewhere, [home] * 4) == [home] * 4

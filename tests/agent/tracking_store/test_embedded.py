@@ -89,6 +89,7 @@ def test_python_finds_and_loads_in_a_moved_root(
     assert not (root / "mlruns").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untracked")
 @pytest.mark.parametrize("by_variable", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_python_loads_from_a_copied_root_what_is_there(

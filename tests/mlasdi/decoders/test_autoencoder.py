@@ -22,6 +22,7 @@ def trained(oscillator, points):
     return data, parts, losses
 
 
+@pytest.mark.slow
 def test_the_autoencoder_reconstructs_plane_data(trained, points):
     """The data lie in a plane, for which two latent dimensions are enough."""
     data, (latent, encoder, decoder), _ = trained
@@ -71,6 +72,7 @@ def test_calibration_in_closed_form_finds_the_dynamics(oscillator, points, calib
     np.testing.assert_allclose(np.abs(values.imag), 4 + points @ np.ones((1, 2)), rtol=0.1)
 
 
+@pytest.mark.slow
 def test_coefficients_describe_the_encoded_trajectories(trained):
     """With a weight of 0.01, the mean square residual of the dynamics is below a quarter of that of the velocities."""
     data, (latent, encoder, _), _ = trained
@@ -79,6 +81,7 @@ def test_coefficients_describe_the_encoded_trajectories(trained):
     assert derivative_residual(torch.from_numpy(latent.xi), z, data.t).square().mean() < 0.25 * velocity
 
 
+@pytest.mark.slow
 def test_losses_are_reported_as_they_fall(trained):
     _, _, losses = trained
     assert losses[0][0] == 1

@@ -140,6 +140,7 @@ def contrasts(kriging: Kriging) -> tuple[np.ndarray, np.ndarray]:
     return contrast, contrast @ (gram + kernel.nugget * np.eye(len(x))) @ contrast.T
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(krigings())
 def test_whitened_values_give_the_restricted_covariance(drawn):

@@ -83,6 +83,7 @@ def test_dynamics_are_restored_from_json() -> None:
     assert SteppedDynamics.from_state(json.loads(json.dumps(given.state()))) == given
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0.3, 3.0, 30.0]), shared=st.booleans())
 def test_interpolated_and_sampled_coefficients_keep_the_bound(seed: int, size: float, shared: bool) -> None:

@@ -118,6 +118,7 @@ def test_clean_data_give_the_same_surrogate_to_the_last_digit(burgers_data):
     np.testing.assert_array_equal(estimated.std, none.std)
 
 
+@pytest.mark.slow
 def test_several_runs_at_a_point_are_averaged(burgers_data, burgers_truth):
     """Four times as many runs leave half the error."""
     quick = ModelSettings.model_validate(

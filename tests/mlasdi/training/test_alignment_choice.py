@@ -139,6 +139,7 @@ def test_a_surrogate_in_rescaled_variables_errs_less_by_orders(rescaled):
     assert error < 0.05 * common
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_rescaled_prediction_agree(rescaled):
     """Points alone and together, and the basis at a point."""
     surrogate, mu = rescaled, SPACE.sobol(3, seed=2)
@@ -151,6 +152,7 @@ def test_the_parts_of_a_rescaled_prediction_agree(rescaled):
         np.testing.assert_allclose(basis.lift(surrogate.coordinates(mu[i], [0.1, 0.63]))[0], alone.mean[0], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_saved_surrogate_keeps_its_scaling(rescaled, tmp_path):
     saved = rescaled
     loaded, mu = Surrogate.load(saved.save(tmp_path / "model")), np.array([[0.13, 1.7]])
