@@ -282,9 +282,7 @@ class ParameterSpace:
 
     def unit_sobol(self, n: int, seed: int) -> Float[np.ndarray, "n_found n_params"]:
         """The points of `sobol` in the unit cube."""
-        from scipy.stats import qmc  # takes as long to import as all else that is needed to read a configuration
-
-        sampler = qmc.Sobol(self.n_params, scramble=True, rng=np.random.default_rng(seed))
+        sampler = self._sequence(seed)
         found = self._feasible_of(sampler.random_base2(max(n - 1, 0).bit_length()))
         while len(found) < n and sampler.num_generated < MAX_DRAWN:
             more = self._feasible_of(sampler.random_base2(sampler.num_generated.bit_length() - 1))
@@ -293,6 +291,12 @@ class ParameterSpace:
             limits = "; ".join(map(str, self.constraints))
             raise ValueError(f"none of {MAX_DRAWN:,} points of the box meets the constraints: {limits}")
         return found[:n]
+
+    def _sequence(self, seed: int) -> Any:
+        """A scrambled Sobol sequence in the unit cube."""
+        from scipy.stats import qmc  # slow to import, and not needed to read a configuration
+
+        return qmc.Sobol(self.n_params, scramble=True, rng=np.random.default_rng(seed))
 
     def _feasible_of(self, x: Float[np.ndarray, "n n_params"]) -> Float[np.ndarray, "k n_params"]:
         """The different feasible ones of points of the unit cube.
@@ -318,7 +322,7 @@ class ParameterSpace:
         from scipy.stats import qmc  # see `unit_sobol`
 
         whole = ParameterSpace(self.parameters)
-        points = whole.from_unit(qmc.Sobol(self.n_params, rng=np.random.default_rng(0)).random(SHARE_POINTS))
+        points = whole.from_unit(self._sequence(0).random(SHARE_POINTS))
         return float(self.feasible(points).mean())
 
 
