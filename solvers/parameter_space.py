@@ -319,7 +319,6 @@ class ParameterSpace:
         """Share of the box that satisfies the constraints, estimated from `SHARE_POINTS` points of a Sobol sequence."""
         if not self.constraints:
             return 1.0
-        from scipy.stats import qmc  # see `unit_sobol`
 
         whole = ParameterSpace(self.parameters)
         points = whole.from_unit(self._sequence(0).random(SHARE_POINTS))
