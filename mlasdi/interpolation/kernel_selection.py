@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import minimize
-from scipy.stats import qmc
 
 from mlasdi.interpolation.kriging import (
     FAMILIES,
@@ -115,6 +114,8 @@ def folds(x: Float[np.ndarray, "point d"], kernels: Sequence[Kernel]) -> tuple[I
 
     Points join the group until the left-out point is as hard to predict as the median point of the box.
     """
+    from scipy.stats import qmc  # takes as long to import as all else in this package
+
     box = qmc.Sobol(x.shape[1], scramble=False).random(BOX_POINTS)
     krigings = [Kriging(x, kernel) for kernel in kernels]
     by_kernel = [kriging.near_replicates(float(np.median(kriging.variance(box)))) for kriging in krigings]
