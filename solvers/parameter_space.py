@@ -319,7 +319,6 @@ class ParameterSpace:
         """Share of the box that satisfies the constraints, estimated from `SHARE_POINTS` points of a Sobol sequence."""
         if not self.constraints:
             return 1.0
-
         whole = ParameterSpace(self.parameters)
         points = whole.from_unit(self._sequence(0).random(SHARE_POINTS))
         return float(self.feasible(points).mean())

@@ -136,14 +136,16 @@ def test_notation_is_that_of_the_code() -> None:
 
 def test_yaml_blocks_are_configurations(tmp_path: Path) -> None:
     """Those that are parts of a configuration, completed by a problem."""
-    base = yaml.safe_load((ROOT / "configs/burgers1d.yaml").read_text())
+    base, n_read = yaml.safe_load((ROOT / "configs/burgers1d.yaml").read_text()), 0
     for page in DOCS.glob("how-to/*.md"):
         for kind, text in Page(page).blocks:
             given = yaml.safe_load(text) if kind == "yaml" else {}
             if given and "problem" not in given and set(given) <= set(Config.model_fields):
                 path = tmp_path / "part.yaml"
                 path.write_text(yaml.safe_dump(base | given))
-                load_config(path)
+                load_config(path)  # raises where it is none
+                n_read += 1
+    assert n_read > 0
 
 
 # The numbers of campaigns

@@ -105,11 +105,8 @@ class KrigingStage(Stage):
         shared = steps.gp.kernel
         std = steps.gp.process_std(steps.x) if shared else np.sqrt(self.kriging.variance(steps.x))
         whitened = self.whitened(steps.t, shared or self.kernel)
-        inside = self._inside(steps.t)
-        if not shared and len(whitened) > whitened.shape[-1] and bool(inside.all()):
-            # The covariance at a time has no more independent directions than there are coordinates.
-            whitened = torch.linalg.qr(whitened.movedim(1, 0)).R.movedim(0, 1)
         of_residual = torch.from_numpy(std)[:, None, None] * whitened[:, None]
+        inside = self._inside(steps.t)
         if not bool(inside.all()):
             of_residual = torch.where(inside[:, None], of_residual, self._unknown()[:, None, None])
         of_drift = self.drift_weight_at(steps.t) * before

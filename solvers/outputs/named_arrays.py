@@ -79,7 +79,10 @@ class NamedArrays:
         """
         if self.target is None or MAPPING_ERROR in arrays:
             return arrays
-        return self.target.mapped(arrays, self.coordinates if isinstance(self.coordinates, str) else POINTS)
+        # There may be as many times as places.
+        times = {name: one for name, one in arrays.items() if name == self.time}
+        rest = {name: one for name, one in arrays.items() if name != self.time}
+        return times | self.target.mapped(rest, self.coordinates if isinstance(self.coordinates, str) else POINTS)
 
     def wanted(self) -> list[str] | None:
         """Names of the arrays that are needed; None for all arrays."""

@@ -8,50 +8,21 @@ about the agent, its ledger and Ray.
 
 import json
 import os
-import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import utilisation
+from simulated_cluster import simulated_cluster
 
 from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.records import Ledger
 
-HERE = Path(__file__).parent
-MEMORY = {"object_store_memory": 100 * 2**20}
 # Entries at which queries are timed, and how often each is repeated.
 LENGTHS, REPEATS = (100, 1_000, 10_000), 200
-
-
-@contextmanager
-def simulated_cluster(n_nodes: int) -> Iterator[str]:
-    """The address of nodes of one core each, and of a head without any; all state in a folder of their own."""
-    folder = Path(tempfile.mkdtemp(prefix="rays-", dir="/tmp"))  # socket paths must be short
-    (folder / "ray").mkdir()
-    kept = dict(os.environ)
-    paths = [str(HERE), str(HERE.parents[1])]
-    os.environ |= {"RAY_TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    import ray
-    from ray.cluster_utils import Cluster
-
-    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **MEMORY})
-    try:
-        for _ in range(n_nodes):
-            running.add_node(wait=False, num_cpus=1, **MEMORY)
-        running.wait_for_nodes(timeout=600)
-        yield running.address
-    finally:
-        ray.shutdown()
-        running.shutdown()
-        os.environ.clear()
-        os.environ |= kept
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def measure(folder: Path, n_solves: int, n_nodes: int, mean_s: float) -> dict[str, Any]:

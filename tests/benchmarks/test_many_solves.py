@@ -2,19 +2,16 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import many_solves
 import psutil
 import pytest
-from markdown_page import cpu_name, table
+from markdown_page import circumstances, table
 from test_utilisation import growth_mb
 
 HERE = Path(__file__).parent
@@ -71,14 +68,11 @@ def page(found: Mapping[str, dict[str, Any]], queries: Mapping[str, Sequence[flo
     head = ["solves", "number", "nodes", "seconds", "driver, ms a solve", "with all else, ms", "MB at the start",
             "MB at the end", "busy"]  # fmt: skip
     timed = [[name, *(f"{one:.0f}" for one in us)] for name, us in queries.items()]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "numpy", "torch"))
     return "\n\n".join(
         [
             "# Thousands of solves",
             "Written by `pytest -m bench tests/benchmarks/test_many_solves.py -s`; do not edit.",
-            f"- Date: {date.today().isoformat()}\n"
-            f"- Machine: {cpu_name()}, {os.cpu_count()} cores for agent and all nodes; {platform.system()}\n"
-            f"- Versions: Python {platform.python_version()}, {versions}",
+            circumstances("for agent and all nodes", ("ray", "numpy", "torch")),
             f"Nodes of one core each (`ray.cluster_utils.Cluster`): {NODES}, or as many as {NODE_MB} MB for each leave "
             "room for. All points are an initial design, and the one model learns from sixteen solutions.",
             table(head, rows),

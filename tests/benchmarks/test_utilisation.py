@@ -2,24 +2,20 @@
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from markdown_page import cpu_name, table
+from markdown_page import circumstances, table
+from simulated_cluster import simulated_cluster
 from utilisation import N_WORKERS, SETTINGS
 
 HERE = Path(__file__).parent
-MEMORY = {"object_store_memory": 100 * 2**20}
 # Name -> settings. A fifth more solves under way than workers, so that none waits while the agent is busy. Batches are
 # chosen by the Sobol sequence, which takes no time: what they lose, they lose to the slowest solve and the training.
 CAMPAIGNS: Mapping[str, tuple[str, ...]] = {
@@ -37,24 +33,10 @@ CAMPAIGNS: Mapping[str, tuple[str, ...]] = {
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of sixteen nodes of one core each, and a head without any; all state in a folder of their own."""
-    folder = Path(tempfile.mkdtemp(prefix="rays-", dir="/tmp"))  # socket paths must be short
-    (folder / "ray").mkdir()
-    monkeypatch.setenv("RAY_TMPDIR", str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1])]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    from ray.cluster_utils import Cluster
-
-    running = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **MEMORY})
-    try:
-        for _ in range(N_WORKERS):
-            running.add_node(wait=False, num_cpus=1, **MEMORY)
-        running.wait_for_nodes(timeout=300)
-        yield running.address
-    finally:
-        running.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+def cluster() -> Iterator[str]:
+    """The address of a cluster with a node for each worker."""
+    with simulated_cluster(N_WORKERS) as address:
+        yield address
 
 
 def measured(folder: Path, overrides: tuple[str, ...], address: str) -> dict[str, Any]:
@@ -111,14 +93,11 @@ def page(found: Mapping[str, dict[str, Any]]) -> str:
     ]
     head = ["campaign", "solves", "models", "busy", "seconds", "solves a second", "agent, ms a solve",
             "its processor, ms a solve", "its memory, MB"]  # fmt: skip
-    versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "numpy", "torch"))
     return "\n\n".join(
         [
             "# A simulated cluster, kept busy",
             "Written by `pytest -m bench tests/benchmarks/test_utilisation.py -s`; do not edit.",
-            f"- Date: {date.today().isoformat()}\n"
-            f"- Machine: {cpu_name()}, {os.cpu_count()} cores for agent, trainings and all nodes; {platform.system()}\n"
-            f"- Versions: Python {platform.python_version()}, {versions}",
+            circumstances("for agent, trainings and all nodes", ("ray", "numpy", "torch")),
             f"{N_WORKERS} nodes of one core each (`ray.cluster_utils.Cluster`). A solve sleeps for a time that is "
             "log-normal over the points, with mean 2 s (1 s in the last row) and deviation 0.8 of its logarithm. "
             f"Models are of the kind `{SETTINGS['model']['kind']}`. Solves under way: {N_WORKERS + 4}, and "

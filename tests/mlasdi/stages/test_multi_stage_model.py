@@ -159,7 +159,7 @@ def test_without_a_shared_kernel_the_residual_has_independent_directions(oscilla
     joint, _ = linear_model(oscillator, points, kernel)
     model = StagedModel(LatentModel(points, joint.latent.xi, joint.latent.z0, None), joint.stages)
     steps = model.deviations(X_NEW, oscillator.t)
-    assert steps.shape == (8 + 4, 2, 41, 4)  # of five training points; four coordinates have four directions
+    assert steps.shape == (8 + 5, 2, 41, 4)
     residual = joint.stages[1]
     process = np.square(Kriging(points, kernel).whiten(residual.residual.numpy())).sum(axis=0) / 4
     for i, variance in enumerate(Kriging(points, kernel).variance(X_NEW)):

@@ -54,6 +54,14 @@ def test_points_may_move():
     np.testing.assert_allclose(found.u[:, 0], 1 + T, atol=1e-12)
 
 
+def test_there_may_be_as_many_times_as_places():
+    points = scattered(40, 0)
+    t = np.linspace(0, 1, len(points)) ** 2
+    found = mapped({"t": t, "points": points, "u": np.tile(linear(points)[0], (len(t), 1))})
+    np.testing.assert_array_equal(found.t, t)
+    assert found.layout.fields == ("u",)
+
+
 def wave(x, y):
     return np.sin(5 * x) * np.cos(2 * y)
 
