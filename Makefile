@@ -45,6 +45,7 @@ bench: dev
 	$(BIN)/python tests/benchmarks/unseen.py
 	$(BIN)/python tests/benchmarks/trust.py
 	$(BIN)/python tests/benchmarks/trust_page.py
+	$(BIN)/python tests/benchmarks/many_points.py
 	$(BIN)/pytest -m bench tests/benchmarks -s
 
 # Kills, damaged files, wrong configurations and tampered models, in at most 20 minutes; writes RELIABILITY.md.

@@ -27,7 +27,7 @@ from reference_pages import configuration_page  # noqa: E402
 BENCHMARKS = "tests/benchmarks"
 BENCHMARK_PAGES = (
     "RESULTS", "TRUST", "EXAMPLES", "RELIABILITY", "SOLVERS", "ACQUISITION", "LATENCY", "SCALE", "UTILISATION",
-    "POLICY", "DEVICE", "MANY_SOLVES",
+    "POLICY", "DEVICE", "MANY_SOLVES", "MANY_POINTS",
 )  # fmt: skip
 # File of the repository outside of `docs/` -> its page.
 ELSEWHERE = {"README.md": "index.md"}
