@@ -15,6 +15,7 @@ N_RECENT = 5  # newest prequential errors that calibrate the error estimate: old
 # of bar, kdv, fisher, chain, bore: estimates within a factor of two of the truth rose from 70 to 79 %. On 26 earlier
 # rounds, some of ignition and heat4, they rose from 69 to 77 %.
 FOUND_WEIGHT, MOST_APART = 0.3, 4.0
+JOINED = "; "  # between the model and the one that it was compared with, in `TrainingRecord.kind`
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,10 @@ class PrequentialErrors:
         """Factor on the estimate of a model's largest error, by the largest error found at the newest solves.
 
         It is `(found / estimate)^FOUND_WEIGHT`, so a geometric mean of both, as far as they differ by `MOST_APART` at
-        most. It is 1 if a model of another kind was tested.
+        most. It is 1 if a model of another kind was tested; with which one that model was compared does not matter.
         """
         newest = self.newest if self.errors else self
-        if not newest.errors or newest.kinds[-1] != kind or not estimate > 0:
+        if not newest.errors or not estimate > 0 or newest.kinds[-1].split(JOINED)[0] != kind.split(JOINED)[0]:
             return 1.0
         return float(np.clip(max(newest.errors) / estimate, 1 / MOST_APART, MOST_APART) ** FOUND_WEIGHT)
 
@@ -227,4 +228,4 @@ class TrainingRecord:
     @property
     def kind(self) -> str:
         """Kind of the model, and of the one that it was compared with: deviations of other kinds are not alike."""
-        return f"{self.chosen}; {self.disagreement.other}"
+        return f"{self.chosen}{JOINED}{self.disagreement.other}"

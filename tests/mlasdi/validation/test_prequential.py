@@ -92,7 +92,8 @@ def test_the_newest_five_calibrate_and_those_of_the_last_model_are_the_newest():
         (0.4, "a", 0.5**0.3),
         (0.001, "a", 4.0**0.3),  # not trusted further than that
         (10.0, "a", 0.25**0.3),
-        (0.1, "b", 1.0),  # a model of another kind was tested
+        (0.1, "a; c", 2.0**0.3),  # compared with another model
+        (0.1, "b; a", 1.0),  # a model of another kind was tested
         (0.0, "a", 1.0),
     ],
 )
