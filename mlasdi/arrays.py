@@ -64,10 +64,10 @@ def fit(
         t: times that all runs share `[time]`, increasing; or a list of the times of each run, which may be of different
             lengths (`run_length` in the settings); None for steady solutions.
         u: states `[param, time, state]`: the fields one after the other, each flattened (C order) over the axes of
-            `coordinates`; or outputs by name, each with axes of its own: `{name: [param, time, *axes]}`,
-            `[param, time]` for one number at each time, `[param, *axes]` for a steady field, `[param]` for one number.
-            A DataFrame has a column for each output that is one number. Where each run has its own times, a list of
-            arrays, one a run, in place of the axis `param`.
+            `coordinates`; or one field with these axes, `[param, time, *axes]`; or outputs by name, each with axes of
+            its own: `{name: [param, time, *axes]}`, `[param, time]` for one number at each time, `[param, *axes]` for a
+            steady field, `[param]` for one number. A DataFrame has a column for each output that is one number. Where
+            each run has its own times, a list of arrays, one a run, in place of the axis `param`.
         parameters: the box: name -> `(low, high)`, or a `Parameter`.
         fields: names of the fields in `u`, by default `u`; with a mapping `u`, its keys are; of a dataset, by default
             all of its fields.
@@ -197,24 +197,43 @@ def _trajectories(
         named = u if isinstance(u, Mapping) else {fields if isinstance(fields, str) else fields[0]: u}
         outputs = {str(name): numbers(f"u['{name}']", values) for name, values in named.items()}
         return LabelledRuns(n_runs, times, outputs, coordinates or {}, axes).trajectories()
-    states, names = _states(u, fields)
+    states, names = _states(u, fields, coordinates)
     return times, states, _layout(names, coordinates, states.shape[-1])
 
 
 def _states(
-    u: ArrayLike | Mapping[str, ArrayLike], fields: Sequence[str]
+    u: ArrayLike | Mapping[str, ArrayLike], fields: Sequence[str], coordinates: Mapping[str, ArrayLike] | None
 ) -> tuple[Float[np.ndarray, "param time state"], tuple[str, ...]]:
     """States with the fields one after the other, and their names; fields by name have one shape."""
     if isinstance(u, Mapping):
-        parts = [numbers(f"u['{name}']", values) for name, values in u.items()]
-        return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=-1), tuple(map(str, u))
+        parts = {str(name): numbers(f"u['{name}']", values) for name, values in u.items()}
+        flat = [_flattened(f"u['{name}']", part, coordinates) for name, part in parts.items()]
+        return np.concatenate(flat, axis=-1), tuple(parts)
     states = numbers("u", u)
-    if states.ndim != 3:
-        raise ValueError(f"u has shape {states.shape}; expected [param, time, state], or a mapping of fields")
     names = (fields,) if isinstance(fields, str) else tuple(fields)
+    if states.ndim > 3 and len(names) == 1:
+        states = _flattened("u", states, coordinates)
+    if states.ndim != 3:
+        raise ValueError(
+            f"u has shape {states.shape}; expected [param, time, state], [param, time, *axes] of one field, "
+            "or a mapping of fields"
+        )
     if not names or states.shape[-1] % len(names):
         raise ValueError(f"u has {states.shape[-1]} values a state, which do not divide into the fields {list(names)}")
     return states, names
+
+
+def _flattened(
+    name: str, field: Float[np.ndarray, "param time *axes"], coordinates: Mapping[str, ArrayLike] | None
+) -> Float[np.ndarray, "param time state"]:
+    """A field with its axes as one, which are those of `coordinates`, in their order."""
+    grid = tuple(np.size(values) for values in (coordinates or {}).values())
+    if coordinates and field.ndim > 3 and field.shape[2:] != grid:
+        raise ValueError(
+            f"{name} has shape {field.shape}; with coordinates {', '.join(coordinates)} it must be "
+            f"[param, time, {', '.join(map(str, grid))}]"
+        )
+    return field.reshape(*field.shape[:2], -1)
 
 
 def _has_shapes(u: ArrayLike | Mapping[str, ArrayLike]) -> bool:
@@ -253,7 +272,7 @@ def _runs(
             _, states, layout = LabelledRuns(1, times, named, coordinates or {}, axes).trajectories()
         else:
             state = numbers(f"u[{k}]", u[k])
-            states, names = _states((state[:, None] if state.ndim == 1 else state)[None], fields)
+            states, names = _states((state[:, None] if state.ndim == 1 else state)[None], fields, coordinates)
             layout = _layout(names, coordinates, states.shape[-1])
         if states.shape[1] != len(times) or not np.isfinite(states).all():
             wrong = f"{states.shape[1]} times" if states.shape[1] != len(times) else "values that are not finite"

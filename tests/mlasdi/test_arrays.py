@@ -130,6 +130,8 @@ def test_a_grid_of_two_axes_and_no_coordinates_at_all():
     u = heat(MU)[..., :20]
     on_plane = fitted(u={"u": u.reshape(len(MU), len(T), 4, 5)}, coordinates={"y": np.arange(4), "x": np.arange(5)})
     assert on_plane.layout.shape == (4, 5)
+    unnamed = fitted(u=u.reshape(len(MU), len(T), 4, 5), coordinates={"y": np.arange(4), "x": np.arange(5)})
+    np.testing.assert_array_equal(unnamed.predict(MU[:1]).mean, on_plane.predict(MU[:1]).mean)
     assert fitted(u=u, coordinates=None).layout.shape == (20,)
 
 
@@ -259,6 +261,10 @@ def test_samples_at_parameters_by_name(model):
         ({"u": {"p": heat(MU)}, "axes": {"r": ("x",)}}, "option axes: there is no field 'r'; found p"),
         ({"t": [0.0], "u": heat(MU)[:, :1], "kind": "gplasdi"}, "steady solutions have no dynamics"),
         ({"coordinates": {"x": X[:7]}}, "u has 21 values for each of the 1 fields; coordinates span a grid of 7"),
+        (
+            {"u": {"p": heat(MU)[..., :20].reshape(6, 16, 5, 4)}, "coordinates": {"y": range(4), "x": range(5)}},
+            r"u\['p'\] has shape \(6, 16, 5, 4\); with coordinates y, x it must be \[param, time, 4, 5\]",
+        ),
         ({"fields": ("p", "q")}, r"21 values a state, which do not divide into the fields \['p', 'q'\]"),
         ({"parameters": {"a": (1, 2, 3), "w": (0.5, 1)}}, r"parameter 'a': give \(low, high\)"),
         ({"parameters": {"a": (2, 1), "w": (0.5, 1)}}, "parameter 'a': low 2.0 must be less than high 1.0"),
