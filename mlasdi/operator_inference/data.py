@@ -35,7 +35,10 @@ class OperatorInferenceSettings(BaseModel, frozen=True, extra="forbid"):
     form: Form
     rank: int = Field(ge=1, description="leading POD coordinates that the dynamics evolve")
     degree: int = Field(ge=0, le=3, description="total degree of the operators in the parameters")
-    coordinates: Literal["raw", "scaled"] = Field("raw", description="in which the operators are polynomials")
+    ratios: tuple[float, ...] = Field((), description="upper over lower bound of each parameter; none without powers")
+    powers: tuple[float, ...] = Field(
+        (), description="of each parameter, in which the operators are polynomials; 0: its logarithm; none: 1 for all"
+    )
     ridge: float = Field(1e-7, gt=0)
     frequencies: tuple[float, ...] = Field((), description="angular, of a forcing by sin and cos of the time")
     start: Literal["kriged", "rest"] = Field("kriged", description="first increment of the form two-delays")
@@ -64,6 +67,8 @@ class TrajectoryData:
             default selected on them. With the kernel of the field, the initial state of two solitons (kdv, 9 points)
             errs by .9 %, with its own by .02 %, and the integration carries the error on.
         mean_square: of the norms of `c`, the unit of kernels of the state; by default that of these trajectories.
+        ratios: upper over lower bound of each parameter; 0 for those whose powers differ little from themselves, or
+            are not defined. By default no powers are tried.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -76,6 +81,7 @@ class TrajectoryData:
     folds: Int[np.ndarray, " fold"] | None = None
     start_kernel: Kernel | None = None
     mean_square: float | None = None
+    ratios: tuple[float, ...] = ()
 
     @cached_property
     def state_norms(self) -> Float[np.ndarray, "point time"]:

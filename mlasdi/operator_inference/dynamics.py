@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.operator_inference.data import DISCRETE, KERNEL, LINEAR, POWER, OperatorInferenceSettings, TrajectoryData
-from mlasdi.operator_inference.forms import forcing, parameter_basis
+from mlasdi.operator_inference.forms import forcing
 from mlasdi.operator_inference.integration import (
     Forecast,
     KernelRates,
@@ -13,7 +13,7 @@ from mlasdi.operator_inference.integration import (
     Start,
     runge_kutta,
 )
-from mlasdi.operator_inference.regression import ExplicitRegression, KernelRegression
+from mlasdi.operator_inference.regression import ExplicitRegression, KernelRegression, model_coordinates
 
 Regression = ExplicitRegression | KernelRegression
 AnyRates = LinearRates | PolynomialRates | KernelRates
@@ -59,7 +59,7 @@ def shared_rates(
 ) -> AnyRates:
     """The dynamics of one model at points."""
     if settings.form in KERNEL:
-        basis = parameter_basis(data.raw if settings.coordinates == "raw" else data.x, settings.degree)
+        basis = model_coordinates(settings, data.raw)
         return kernel_rates(settings, data, operators.reshape(-1, settings.rank), theta @ basis.T)
     return explicit_rates(settings, data, np.tensordot(theta, operators, axes=1))
 

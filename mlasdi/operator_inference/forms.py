@@ -19,17 +19,41 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import make_interp_spline
+from scipy.special import boxcox
 
 from mlasdi.operator_inference.data import DISCRETE, POWER, OperatorInferenceSettings, TrajectoryData
 
 # Prior standard deviation of a coefficient, per degree of its polynomial.
 PRIOR_STD = 0.3
+SMALLEST = 0.1  # share of its lower bound below which powers of a parameter are constant: out of the box alone
 
 
 def exponents(d: int, degree: int) -> list[tuple[int, ...]]:
     """Degrees in each parameter of all polynomials up to a total degree, lowest first."""
     found = [powers for powers in product(range(degree + 1), repeat=d) if sum(powers) <= degree]
     return sorted(found, key=lambda powers: (sum(powers), [-power for power in powers]))
+
+
+def transformed(
+    raw: Float[np.ndarray, "n d"], ratios: tuple[float, ...], powers: tuple[float, ...]
+) -> Float[np.ndarray, "n d"]:
+    """Powers of the parameters, again from 0 to 1 over their ranges.
+
+    Coefficients of equations are often powers of the parameters: 1/Re, the square of a wave speed or of a frequency.
+    Operators that are of first degree in the right power need few points, and hold beyond them.
+
+    Args:
+        raw: `(mu - low) / (high - low)`.
+        ratios: high / low of each parameter.
+        powers: of each parameter; 0 is its logarithm. Without any, `raw` is returned.
+    """
+    if not powers:
+        return raw
+    columns = [
+        column if power == 1 else boxcox(np.maximum(1 + column * (ratio - 1), SMALLEST), power) / boxcox(ratio, power)
+        for column, ratio, power in zip(raw.T, ratios, powers, strict=True)
+    ]
+    return np.stack(columns, axis=1)
 
 
 def parameter_basis(x: Float[np.ndarray, "n d"], degree: int) -> Float[np.ndarray, "n term"]:

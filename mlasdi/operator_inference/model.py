@@ -79,7 +79,7 @@ class OperatorInferenceModel:
         z0: Float[np.ndarray, "n rank"] | None = None,
     ) -> Forecast:
         """Integrated latent trajectories at times `t` of the training's grid or beyond, from kriged or given states."""
-        theta = model_coordinates(self.settings, x, raw)
+        theta = model_coordinates(self.settings, raw)
         weights = self.data.weights(x, self.data.initial_kernel)
         rows = max(_CHUNK // max(self.operators[0].size, 1), 1) if self.settings.form not in KERNEL else 4096
         parts = []
@@ -156,7 +156,7 @@ class OperatorInferenceModel:
         """The modes at points, in units of the times of the training data; none of a form that is not linear."""
         if self.settings.form not in LINEAR:
             return []
-        rates = shared_rates(self.settings, self.data, self.operators, model_coordinates(self.settings, x, raw))
+        rates = shared_rates(self.settings, self.data, self.operators, model_coordinates(self.settings, raw))
         assert isinstance(rates, LinearRates)
         return rates.modes(self.latent(x, raw, self.data.t).z, self.data.t)
 

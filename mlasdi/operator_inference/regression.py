@@ -18,14 +18,14 @@ from jaxtyping import Float, Int
 from scipy.linalg import lapack
 
 from mlasdi.operator_inference.data import POWER, OperatorInferenceSettings, TrajectoryData
-from mlasdi.operator_inference.forms import Rows, forcing, integration_matrix, parameter_basis
+from mlasdi.operator_inference.forms import Rows, forcing, integration_matrix, parameter_basis, transformed
 
 
 def model_coordinates(
-    settings: OperatorInferenceSettings, x: Float[np.ndarray, "n d"], raw: Float[np.ndarray, "n d"]
+    settings: OperatorInferenceSettings, raw: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n term"]:
     """The parameter basis of a model at points."""
-    return parameter_basis(raw if settings.coordinates == "raw" else x, settings.degree)
+    return parameter_basis(transformed(raw, settings.ratios, settings.powers), settings.degree)
 
 
 def row_weights(data: TrajectoryData) -> Float[np.ndarray, " point"]:
@@ -70,7 +70,7 @@ class ExplicitRegression:
         weights = row_weights(data) / (data.n_points * rows.features.shape[1])
         features = rows.features / rows.scales
         transposed = weights[:, None, None] * features.transpose(0, 2, 1)
-        theta = model_coordinates(settings, data.x, data.raw)
+        theta = model_coordinates(settings, data.raw)
         return cls(theta, transposed @ features, transposed @ rows.targets, rows.scales)
 
     def with_theta(self, theta: Float[np.ndarray, "point term"]) -> "ExplicitRegression":
@@ -133,9 +133,7 @@ class KernelRegression:
         base = np.matmul(integrals, base.reshape(n, n_t, -1)).reshape(n, n_t - 1, n, n_t - 1)
         base *= roots[:, None, None, None] * roots[:, None]
         targets = roots[:, None, None] * np.diff(z, axis=1)
-        return cls(
-            model_coordinates(settings, data.x, data.raw), base, targets, roots[:, None, None] * integrals.T[None]
-        )
+        return cls(model_coordinates(settings, data.raw), base, targets, roots[:, None, None] * integrals.T[None])
 
     def with_theta(self, theta: Float[np.ndarray, "point term"]) -> "KernelRegression":
         return KernelRegression(theta, self.base, self.targets, self.back)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 from mlasdi.operator_inference.candidates import (
     Evaluator,
     Probes,
+    allows_powers,
     degrees,
     forms_for,
     is_identifiable,
@@ -37,7 +38,7 @@ FEWEST_POINTS = 3
 FEWEST_TIMES = 8
 # Largest score relative to that of kriging. A handful of folds, most of them at corners, shows little: demand more.
 GAIN, GAIN_OF_FEW, FEW = 0.9, 0.5, 5
-MOST_SCORE = 0.5  # dynamics that miss by half of the solution are none, however bad kriging is
+MOST_SCORE = 1.0  # dynamics that miss by as much as the solution are none, however bad kriging is
 # A score within this factor of the best one is as good: the least complex candidate of these is taken.
 AS_GOOD = 1.1
 # Beyond this many times the error to beat, what the starts reach is not worth more than the search of effort "quick". A
@@ -123,10 +124,10 @@ class _Finalist:
         return score(self.errors)
 
     @property
-    def complexity(self) -> tuple[int, int, int, float]:
+    def complexity(self) -> tuple[int, int, int, int, float]:
         own = self.model.settings
         power = 1 if own.form in LINEAR else 3 if own.form.endswith("cubic") else 2
-        return (power, own.degree, own.rank, -own.ridge)
+        return (power, own.degree, sum(one != 1 for one in own.powers), own.rank, -own.ridge)
 
     def describe(self) -> Json:
         own = self.model.settings.model_dump(mode="json")
@@ -152,7 +153,7 @@ class _Search:
     work: Work = field(default_factory=Work)
     frequencies: tuple[float, ...] = ()
     evaluator: Evaluator = field(init=False)
-    _identifiable: dict[tuple[int, str], bool] = field(default_factory=dict)
+    _identifiable: dict[tuple[int, tuple[float, ...]], bool] = field(default_factory=dict)
     coarse: Evaluator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -235,7 +236,7 @@ class _Search:
         evaluate = evaluator or self._evaluator(start.form)
         current, value = start, evaluate(start)
         turn, idle = 0, 0
-        choices = ("ridge", "degree", "rank", "coordinates", "start")
+        choices = ("ridge", "degree", "rank", "powers", "start")
         while idle < len(choices):
             better = False
             for other in neighbours(current, self.data, choices[turn : turn + 1]):
@@ -247,7 +248,7 @@ class _Search:
                 if found < value:
                     current, value, better = other, found, True
             idle = 0 if better else idle + 1
-            if not better or choices[turn] == "coordinates":
+            if not better or choices[turn] == "powers":
                 turn = (turn + 1) % len(choices)
 
     def _admits(self, settings: OperatorInferenceSettings) -> bool:
@@ -255,7 +256,9 @@ class _Search:
         too_many = n_unknowns(self.data, settings) > MOST_UNKNOWNS[self.settings.effort]
         if too_many and settings.form not in KERNEL:  # their number is given, and bounded by `MOST_ROWS`
             return False
-        key = (settings.degree, settings.coordinates)
+        if settings.powers and not allows_powers(self.data, settings.degree):
+            return False
+        key = (settings.degree, settings.powers)
         if key not in self._identifiable:
             self._identifiable[key] = settings.degree == 0 or is_identifiable(self.data, settings, self.probes)
         return self._identifiable[key]

@@ -199,9 +199,10 @@ class DynamicsStage(Stage):
     @classmethod
     def from_state(cls, settings: Json, tensors: dict[str, Tensor]) -> "DynamicsStage":
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        log_ratios = tuple(settings["log_ratios"])
         return cls(
-            model=OperatorInferenceModel.from_state(settings["model"], arrays),
-            log_ratios=tuple(settings["log_ratios"]),
+            model=OperatorInferenceModel.from_state(_with_powers(settings["model"], log_ratios), arrays),
+            log_ratios=log_ratios,
             mean_coordinates=arrays["mean_coordinates"],
             mean_rest=settings["mean_rest"],
             power=settings.get("power", 1.0),
@@ -214,6 +215,15 @@ class DynamicsStage(Stage):
             errors=arrays.get("fold_errors"),
             fold_std=arrays.get("fold_std"),  # missing in models saved by earlier versions
         )
+
+
+def _with_powers(model: Json, log_ratios: tuple[float, ...]) -> Json:
+    """Settings of a model as saved by earlier versions: they name `coordinates` in place of powers."""
+    own = dict(model["settings"])
+    if own.pop("coordinates", "raw") == "scaled":
+        own["ratios"] = [float(np.exp(ratio)) for ratio in log_ratios]
+        own["powers"] = [0.0 if ratio else 1.0 for ratio in log_ratios]
+    return {**model, "settings": own}
 
 
 def _growth_of_errors(errors: Float[np.ndarray, " fold"], std: Float[np.ndarray, " fold"]) -> float:

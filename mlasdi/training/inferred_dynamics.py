@@ -9,6 +9,7 @@ from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
 from mlasdi.training.settings import InferredDynamicsSettings
 
+LEAST_RATIO = 1.2  # of the bounds of a parameter whose powers are tried: others are nearly linear in it
 N_PROBES = 64  # Sobol points, beside corners and centres of faces, at which trajectories must stay near the others
 
 
@@ -26,6 +27,7 @@ def inferred_dynamics(context: TrainingContext, settings: InferredDynamicsSettin
         norm=basis.norm(c) / basis.scale,
         groups=data.held_out,
         folds=data.fold_points,
+        ratios=tuple(p.high / p.low if p.low > 0 and p.high > LEAST_RATIO * p.low else 0.0 for p in space.parameters),
     )
     probes = feasible_points(space, N_PROBES, 0)
     is_given = settings.initial_state == "given"

@@ -10,7 +10,14 @@ from scipy.linalg import expm
 from mlasdi.interpolation import Kernel
 from mlasdi.operator_inference import OperatorInferenceModel, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.dynamics import fold_forecasts, regression_of
-from mlasdi.operator_inference.forms import Rows, exponents, integration_matrix, monomials, parameter_basis
+from mlasdi.operator_inference.forms import (
+    Rows,
+    exponents,
+    integration_matrix,
+    monomials,
+    parameter_basis,
+    transformed,
+)
 from mlasdi.operator_inference.regression import KernelRegression
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.5, 0.6], [0.2, 0.7], [0.8, 0.3], [0.3, 0.2]])
@@ -226,6 +233,31 @@ def test_state_round_trip(form):
     new = np.array([[0.4, 0.5]])
     assert np.array_equal(again.predict(new, new), model.predict(new, new))
     assert json.dumps(again.describe()) == json.dumps(model.describe())
+
+
+def test_powers_of_the_parameters():
+    """Of mu from 2 to 8, and of another that has none."""
+    raw = np.array([[0.0, 0.3], [1.0, 0.3], [0.5, 0.3]])  # mu = 2, 8, 5
+    for power, middle in ((-1.0, (1 / 5 - 1 / 2) / (1 / 8 - 1 / 2)), (0.0, np.log(2.5) / np.log(4)), (2.0, 21 / 60)):
+        found = transformed(raw, (4.0, 0.0), (power, 1.0))
+        assert np.allclose(found, [[0, 0.3], [1, 0.3], [middle, 0.3]], atol=1e-12)
+    assert np.array_equal(transformed(raw, (), ()), raw)
+    assert np.isfinite(transformed(np.array([[-3.0, 0.0]]), (4.0, 0.0), (-1.0, 1.0))).all()  # mu < 0, out of the box
+
+
+@pytest.mark.parametrize("form", ["continuous-linear", "kernel-quadratic"])
+def test_dynamics_in_the_right_power_hold_at_new_points(form):
+    """A decay of rate 1 / mu_1 + mu_2: affine in the inverse of the first parameter, which is 1 to 5."""
+    rates = 1 / (1 + 4 * X[:, 0]) + 0.2 * X[:, 1]
+    data = data_of(np.exp(-rates[:, None] * T)[:, :, None])
+    new = np.array([[0.1, 0.5], [0.6, 0.9]])
+    truth = np.exp(-(1 / (1 + 4 * new[:, 0]) + 0.2 * new[:, 1])[:, None] * T)[:, :, None]
+    error = {}
+    for powers in ((), (-1.0, 1.0)):
+        ratios = (5.0, 0.0) if powers else ()
+        model = OperatorInferenceModel.fit(data, settings(form, 1, powers=powers, ratios=ratios))
+        error[powers] = np.abs(model.predict(new, new, with_residual=False) - truth).max()
+    assert error[-1.0, 1.0] < 1e-3 < 1e-2 < error[()]
 
 
 @pytest.mark.parametrize("form", ["linear", "two-delays", "continuous-linear", "quadratic", "cubic", "kernel-cubic"])

@@ -1,6 +1,7 @@
 """The choice: right on systems that are known, none where there is nothing to find."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.stats import qmc
 
 from mlasdi.interpolation import Kernel, select_kernels
 from mlasdi.operator_inference import Probes, SelectionSettings, TrajectoryData, select
-from mlasdi.operator_inference.candidates import Evaluator, is_identifiable, score
+from mlasdi.operator_inference.candidates import Evaluator, allows_powers, is_identifiable, score
 from mlasdi.operator_inference.data import OperatorInferenceSettings
 from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
 from mlasdi.operator_inference.selection import _Search
@@ -112,6 +113,27 @@ def test_designs_on_which_a_polynomial_vanishes():
         settings = OperatorInferenceSettings(form="linear", rank=4, degree=degree)
         assert is_identifiable(data, settings, PROBES) == identifiable
     assert is_identifiable(data_of(oscillators(X)), OperatorInferenceSettings(form="linear", rank=4, degree=2), PROBES)
+
+
+def test_the_search_finds_powers_of_the_parameters():
+    """Oscillators with frequency 1 / mu: first degree in the inverse is exact, in mu it is not."""
+    x = X.copy()
+    inverse = np.stack([(5 / (1 + 4 * x[:, 0]) - 1) / 4, x[:, 1]], axis=1)  # 1 / mu_1 for mu_1 from 1 to 5, from 1 to 0
+    data = replace(data_of(oscillators(inverse), x), ratios=(5.0, 0.0))
+    searched = select(data, PROBES, QUICK.model_copy(update={"forms": ("continuous-linear",)}))
+    assert searched.model.settings.powers == (-1.0, 1.0)
+    assert searched.model.settings.degree == 1
+    without = select(replace(data, ratios=()), PROBES, QUICK.model_copy(update={"forms": ("continuous-linear",)}))
+    assert without.model is None or without.model.settings.powers == ()
+    assert score(searched.errors) < 0.5 * score(without.errors)
+
+
+def test_powers_of_higher_degree_need_points():
+    data = data_of(oscillators(X))
+    assert allows_powers(data, 1)
+    assert not allows_powers(data, 2)  # 9 points, 6 terms
+    twice = np.concatenate([X, X[::-1] / 2])
+    assert allows_powers(data_of(oscillators(twice), twice), 2)
 
 
 def test_residual_weight_never_raises_the_score():

@@ -82,3 +82,23 @@ def test_logarithmic_parameters_are_unscaled():
     """Between 1 and 100, the middle of the logarithms is 10: a share 9 / 99 of the range."""
     np.testing.assert_allclose(unscaled(np.array([[0.5, 0.5]]), (np.log(100.0), 0.0)), [[9 / 99, 0.5]])
     np.testing.assert_allclose(unscaled(np.array([[0.0, 0.0], [1.0, 1.0]]), (np.log(100.0), 0.0)), [[0, 0], [1, 1]])
+
+
+def test_models_of_earlier_versions_name_coordinates_in_place_of_powers(model):
+    """Operators that are polynomials in the logarithm of a parameter, as they were saved."""
+    ratio, x = np.log(10.0), X
+    data = TrajectoryData(x, unscaled(x, (ratio,)), spirals(x), T, KERNEL)
+    settings = OperatorInferenceSettings(
+        form="continuous-linear", rank=2, degree=1, ridge=1e-10, ratios=(10.0,), powers=(0.0,)
+    )
+    stage = replace(model.stages[0], model=OperatorInferenceModel.fit(data, settings), log_ratios=(ratio,), errors=None)
+    saved, tensors = stage.state()
+    own = saved["model"]["settings"]
+    del own["ratios"], own["powers"]
+    own["coordinates"] = "scaled"
+    again = DynamicsStage.from_state(saved, tensors)
+    steps = torch.from_numpy(T)
+    new = np.array([[0.3]])
+    alone = [StagedModel(model.latent, (one,)).mean(new, steps).numpy() for one in (stage, again)]
+    np.testing.assert_allclose(alone[0], spirals(new), atol=2e-4)
+    np.testing.assert_allclose(alone[1], alone[0], atol=1e-10)
