@@ -1,6 +1,7 @@
 from .decoder_stages import FeatureStage as FeatureStage
 from .decoder_stages import NetworkStage as NetworkStage
 from .dynamics_stage import DynamicsStage as DynamicsStage
+from .dynamics_stage import FoldErrors as FoldErrors
 from .dynamics_stage import unscaled as unscaled
 from .encoders import Encoder as Encoder
 from .encoders import LinearEncoder as LinearEncoder

@@ -1,5 +1,6 @@
 """The stage of latent dynamics by operator inference: leading POD coordinates are integrated, the rest is kriged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -25,16 +26,82 @@ FEW_POINTS = 32
 
 
 @dataclass(frozen=True)
+class FoldErrors:
+    """Errors of the folds of a model, which give its standard deviations their shape.
+
+    The steps of one standard deviation are the errors E_i of the folds, each of which predicts the trajectory at a
+    training point x_i without it: `(std(x) / std_i(x_i))^p E_i / sqrt(n)`, where the kriging standard deviation is that
+    from all points, and that from the points of fold i. So they have the shape of the errors that the model makes, in
+    time and in state, and vanish at the training points. The power p is the slope of `log |E_i|` over `log std_i(x_i)`;
+    for error estimates it is 1.
+
+    Attributes:
+        scaled: errors of the folds, divided by `std_i(x_i)` `[fold, time, rank]`.
+        std: `std_i(x_i)` `[fold]`; None if p is 1.
+        power: the exponent p.
+    """
+
+    scaled: Float[np.ndarray, "fold time rank"]
+    std: Float[np.ndarray, " fold"] | None
+    power: float
+
+    @classmethod
+    def of(
+        cls,
+        x: Float[np.ndarray, "point d"],
+        kernel: Kernel,
+        points: Int[np.ndarray, " fold"],
+        errors: Float[np.ndarray, "fold time rank"],
+    ) -> "FoldErrors":
+        """Of errors at the training points `points` of `x`, each of a prediction without it."""
+        variances = [Kriging(np.delete(x, i, axis=0), kernel).variance(x[i : i + 1])[0] for i in points.tolist()]
+        std = np.sqrt(np.array(variances))
+        power = _growth_of_errors(np.linalg.norm(errors, axis=(1, 2)), std)
+        return cls(errors / std[:, None, None], std, power)
+
+    def subset(self, rows: Sequence[int], n_times: int) -> "FoldErrors":
+        """Those of some folds, at the first times."""
+        return FoldErrors(self.scaled[rows, :n_times], None if self.std is None else self.std[rows], self.power)
+
+    def steps(
+        self, x: Float[np.ndarray, "point d"], times: Float[np.ndarray, " time"], kernel: Kernel, steps: LatentSteps
+    ) -> Float[Tensor, "direction param time rank"]:
+        """Steps of one standard deviation.
+
+        Args:
+            x, times: training points, and the times of the errors.
+            kernel: of the standard deviations where the latent model has none.
+        """
+        errors, power = self.scaled, 1.0
+        std = steps.gp.process_std(steps.x) if steps.gp.kernel else np.sqrt(Kriging(x, kernel).variance(steps.x))
+        t = np.clip(steps.t.numpy(), times[0], times[-1])
+        if len(t) != len(times) or not np.array_equal(t, times):
+            errors = CubicSpline(times, errors, axis=1)(t)
+        if self.std is not None and not steps.for_estimate:
+            power = self.power
+            errors = errors * self.std[:, None, None] ** (1 - power)
+        directions = errors / np.sqrt(len(errors))
+        return torch.from_numpy(std[:, None, None] ** power * directions[:, None])
+
+    def state(self) -> tuple[Json, dict[str, np.ndarray]]:
+        """As JSON and arrays: all that `from_state` needs."""
+        return {"power": self.power}, {"fold_errors": self.scaled} | (
+            {} if self.std is None else {"fold_std": self.std}
+        )
+
+    @classmethod
+    def from_state(cls, settings: Json, arrays: dict[str, np.ndarray]) -> "FoldErrors | None":
+        """From the state of a stage; None if it has no errors. Those of earlier versions have no standard deviation."""
+        if "fold_errors" not in arrays:
+            return None
+        return cls(arrays["fold_errors"], arrays.get("fold_std"), settings.get("power", 1.0))
+
+
+@dataclass(frozen=True)
 class DynamicsStage(Stage):
     """A model of operator inference as the only stage: its dynamics, and the kriging of what they leave.
 
     Where the integration fails at some point, the prediction there is plain kriging of the trajectories.
-
-    The steps of one standard deviation are the errors E_i of the folds, each of which predicts the trajectory at a
-    training point x_i without it: `(std(x) / std_i(x_i))^p E_i / sqrt(n)`, where the kriging standard deviation is that
-    from all points, and that from the points of fold i. So they have the shape of the errors that the dynamics make, in
-    time and in state, and vanish at the training points. The power p is the slope of `log |E_i|` over `log std_i(x_i)`;
-    for error estimates it is 1.
 
     Attributes:
         model: fitted to the training trajectories.
@@ -44,9 +111,7 @@ class DynamicsStage(Stage):
             `|mean_coordinates + c|^2 + mean_rest`.
         kernel: covariance over the parameters, for standard deviations.
         initial_states: where they are known, beside the training points; None if predictions krige them.
-        errors: of the folds, divided by `std_i(x_i)` `[fold, time, rank]`; none before they are known.
-        fold_std: `std_i(x_i)` `[fold]`; none if p is 1.
-        power: the exponent p.
+        fold_errors: by which its standard deviations are shaped; None before they are known.
         folds: models of folds that were fitted before, by their points.
         recent: the last predictions, by their points and times: errors and deviations ask for the same ones.
     """
@@ -60,9 +125,7 @@ class DynamicsStage(Stage):
     mean_rest: float
     kernel: Kernel
     initial_states: InitialStates | None = None
-    errors: Float[np.ndarray, "fold time rank"] | None = None
-    fold_std: Float[np.ndarray, " fold"] | None = None
-    power: float = 1.0
+    fold_errors: FoldErrors | None = None
     folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
     recent: dict[bytes, Float[np.ndarray, "param time rank"]] = field(
         default_factory=dict, init=False, compare=False, repr=False
@@ -107,18 +170,8 @@ class DynamicsStage(Stage):
         self, before: Float[Tensor, "..."], steps: LatentSteps
     ) -> Float[Tensor, "direction param time rank"]:
         data = self.model.data
-        errors = data.c - data.c.mean(axis=0) if self.errors is None else self.errors
-        kernel = steps.gp.kernel or self.kernel
-        std = steps.gp.process_std(steps.x) if steps.gp.kernel else np.sqrt(Kriging(data.x, kernel).variance(steps.x))
-        t = np.clip(steps.t.numpy(), data.t[0], data.t[-1])
-        if len(t) != len(data.t) or not np.array_equal(t, data.t):
-            errors = CubicSpline(data.t, errors, axis=1)(t)
-        power = 1.0
-        if self.fold_std is not None and not steps.for_estimate:
-            power = self.power
-            errors = errors * self.fold_std[:, None, None] ** (1 - power)
-        directions = errors / np.sqrt(len(errors))
-        return before + torch.from_numpy(std[:, None, None] ** power * directions[:, None])
+        known = self.fold_errors or FoldErrors(data.c - data.c.mean(axis=0), None, 1.0)
+        return before + known.steps(data.x, data.t, self.kernel, steps)
 
     @property
     def uses_initial_states(self) -> bool:
@@ -146,18 +199,11 @@ class DynamicsStage(Stage):
             errors: at each of them, of the prediction without it.
         """
         x = self.model.data.x
-        variances = np.array(
-            [Kriging(np.delete(x, i, axis=0), self.kernel).variance(x[i : i + 1])[0] for i in points.tolist()]
-        )
-        std = np.sqrt(variances)
-        power = _growth_of_errors(np.linalg.norm(errors, axis=(1, 2)), std)
-        scaled = errors / std[:, None, None]
+        found = FoldErrors.of(x, self.kernel, points, errors)
         for fold in self.folds.values():  # what a fold knows of errors: those at its own points
             rows = _places(x[points], fold.model.data.x)
-            n = len(fold.model.data.t)
-            for name, value in (("errors", scaled[rows, :n]), ("fold_std", std[rows]), ("power", power)):
-                object.__setattr__(fold, name, value)
-        return replace(self, errors=scaled, fold_std=std, power=power)
+            object.__setattr__(fold, "fold_errors", found.subset(rows, len(fold.model.data.t)))
+        return replace(self, fold_errors=found)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "DynamicsStage":
         x = np.ascontiguousarray(along.x.numpy())
@@ -175,7 +221,7 @@ class DynamicsStage(Stage):
         data = TrajectoryData(
             x=x, raw=unscaled(x, self.log_ratios), c=c, t=t, kernel=old.kernel, norm=norm, start_kernel=start_kernel
         )
-        return replace(self, model=self.model.refit(data), folds={}, errors=None, fold_std=None)
+        return replace(self, model=self.model.refit(data), folds={}, fold_errors=None)
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:
         settings, arrays = self.model.state()
@@ -183,15 +229,13 @@ class DynamicsStage(Stage):
             "model": settings,
             "log_ratios": self.log_ratios,
             "mean_rest": self.mean_rest,
-            "power": self.power,
             "kernel": self.kernel.model_dump(mode="json"),
         }
         own |= {"initial_between": True} if self.initial_states is not None and self.initial_states.between else {}
         arrays |= {"mean_coordinates": self.mean_coordinates}
-        if self.errors is not None:
-            arrays |= {"fold_errors": self.errors}
-        if self.fold_std is not None:
-            arrays |= {"fold_std": self.fold_std}
+        if self.fold_errors is not None:
+            of_folds, of_arrays = self.fold_errors.state()
+            own, arrays = own | of_folds, arrays | of_arrays
         if self.initial_states is not None:
             arrays |= {"initial_x": self.initial_states.x, "initial_c": self.initial_states.c}
         return own, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -205,15 +249,13 @@ class DynamicsStage(Stage):
             log_ratios=log_ratios,
             mean_coordinates=arrays["mean_coordinates"],
             mean_rest=settings["mean_rest"],
-            power=settings.get("power", 1.0),
             kernel=Kernel.model_validate(settings["kernel"]),
             initial_states=InitialStates(
                 arrays["initial_x"], arrays["initial_c"], settings.get("initial_between", False)
             )
             if "initial_x" in arrays
             else None,
-            errors=arrays.get("fold_errors"),
-            fold_std=arrays.get("fold_std"),  # missing in models saved by earlier versions
+            fold_errors=FoldErrors.from_state(settings, arrays),
         )
 
 

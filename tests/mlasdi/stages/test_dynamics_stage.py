@@ -46,7 +46,7 @@ def test_deviations_have_the_shape_of_the_errors_of_the_folds(model):
     steps = model.deviations(new, torch.from_numpy(T)).numpy()
     variance = Kriging(X, KERNEL).variance(new)
     folds = [Kriging(np.delete(X, i, axis=0), KERNEL).variance(X[i : i + 1])[0] for i in range(5)]
-    power = model.stages[0].power
+    power = model.stages[0].fold_errors.power
     expected = 1e-6 * np.mean((variance[:, None] / np.array(folds)) ** power, axis=1, keepdims=True)
     np.testing.assert_allclose(np.square(steps[..., 0]).sum(axis=0), expected * np.ones(len(T)), rtol=1e-3)
     proportional = model.deviations(new, torch.from_numpy(T), for_estimate=True).numpy()
@@ -65,7 +65,7 @@ def test_errors_vary_over_the_box_as_those_of_the_folds_do(model, slope, power):
     errors = np.sqrt(folds)[:, None, None] ** slope * np.ones_like(spirals(X))
     spread = np.var(np.log(np.sqrt(folds))) * len(folds)
     expected = np.clip((slope * spread + 0.75) / (spread + 1), 0.5, 1.0)
-    assert stage.with_errors(np.arange(len(X)), errors).power == pytest.approx(expected)
+    assert stage.with_errors(np.arange(len(X)), errors).fold_errors.power == pytest.approx(expected)
     assert expected == pytest.approx(power, abs=0.2)
 
 
@@ -91,7 +91,9 @@ def test_models_of_earlier_versions_name_coordinates_in_place_of_powers(model):
     settings = OperatorInferenceSettings(
         form="continuous-linear", rank=2, degree=1, ridge=1e-10, ratios=(10.0,), powers=(0.0,)
     )
-    stage = replace(model.stages[0], model=OperatorInferenceModel.fit(data, settings), log_ratios=(ratio,), errors=None)
+    stage = replace(
+        model.stages[0], model=OperatorInferenceModel.fit(data, settings), log_ratios=(ratio,), fold_errors=None
+    )
     saved, tensors = stage.state()
     own = saved["model"]["settings"]
     del own["ratios"], own["powers"]
