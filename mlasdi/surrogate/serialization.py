@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mlasdi.alignment import AxisMap, CoordinateScaling, TimeScaling
+from mlasdi.curves import CurveStage
 from mlasdi.interpolation import EndTimes, Kernel
 from mlasdi.latent import LatentModel
 from mlasdi.prediction import Probes
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 ENCODERS: dict[str, type[Encoder]] = {cls.kind: cls for cls in (LinearEncoder, NetworkEncoder)}
 STAGES: dict[str, type[Stage]] = {
-    cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage, DynamicsStage)
+    cls.kind: cls for cls in (FeatureStage, AverageStage, NetworkStage, KrigingStage, DynamicsStage, CurveStage)
 }
 
 MAX_CHECKED = 100_000  # values of a state that are predicted to check a loaded surrogate

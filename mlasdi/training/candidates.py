@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mlasdi.curves import CurveStage
 from mlasdi.decoders import (
     AutoencoderSettings,
     DecoderSettings,
@@ -25,8 +26,9 @@ from mlasdi.decoders import (
 from mlasdi.latent import LatentModel
 from mlasdi.stages import Encoder, FeatureMap, FeatureStage, KrigingStage, LinearEncoder, StagedModel, averaged
 from mlasdi.training.context import Losses, TrainingContext
-from mlasdi.training.inferred_dynamics import inferred_dynamics, summary
+from mlasdi.training.inferred_dynamics import fold_differences, inferred_dynamics, summary
 from mlasdi.training.settings import (
+    CurveSettings,
     InferredDynamicsSettings,
     KrigingSettings,
     NoLatentSettings,
@@ -81,6 +83,17 @@ def _(settings: InferredDynamicsSettings, context: TrainingContext) -> tuple[Can
     if stage is None:
         return None, latent, _no_encoder(context)
     return Candidate(summary(stage), StagedModel(latent, (stage,))), latent, _no_encoder(context)
+
+
+@first_stage.register
+def _(settings: CurveSettings, context: TrainingContext) -> tuple[Candidate | None, LatentModel, Encoder]:
+    data, latent = context.data, context.trivial_latent
+    if context.curves is None:
+        return None, latent, _no_encoder(context)
+    kernel = data.kernels.uncertainty or data.kernel
+    stage = CurveStage.fit(context.curves, context.basis, data.c.numpy(), kernel)
+    stage = stage.with_errors(data.fold_points, fold_differences(stage, context))
+    return Candidate(settings.kind, StagedModel(latent, (stage,))), latent, _no_encoder(context)
 
 
 def _no_encoder(context: TrainingContext) -> Encoder:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mlasdi.alignment import Aligned
+from mlasdi.curves import CurveKriging
 from mlasdi.latent import LatentModel
 from mlasdi.operator_inference import OperatorInferenceSettings
 from mlasdi.preprocessing import PodBasis
@@ -54,6 +55,7 @@ class TrainingContext:
         noise_error: relative error that noise in the basis causes.
         error_to_beat: leave-one-out error of the best other model so far.
         carried_over: latent dynamics that were chosen with fewer trajectories.
+        curves: kriging of curves, where the basis is that of these.
         names: names of the stages that the model has so far.
     """
 
@@ -70,6 +72,7 @@ class TrainingContext:
     noise_error: float = 0.0
     error_to_beat: float = np.inf
     carried_over: tuple[OperatorInferenceSettings, ...] = ()
+    curves: CurveKriging | None = None
     names: list[str] = field(default_factory=list)
 
     @property

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 
 from mlasdi.alignment import Aligned
-from mlasdi.interpolation import EndTimes
-from mlasdi.preprocessing import MEMORY_MB, Denoised, TrainingData, limited_threads
+from mlasdi.curves import CurveKriging
+from mlasdi.interpolation import EndTimes, select_kernels
+from mlasdi.preprocessing import MEMORY_MB, Denoised, PodBasis, TrainingData, limited_threads
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import (
     Disagreement,
@@ -27,8 +28,9 @@ from mlasdi.training.context import Progress, TrainingContext
 from mlasdi.training.disagreement import with_disagreement
 from mlasdi.training.race import RESCALED, STATES, Contender, Failure, run_race, second_best
 from mlasdi.training.scoring import supports_estimate
-from mlasdi.training.settings import ModelSettings
+from mlasdi.training.settings import ChosenSettings, ModelSettings
 from mlasdi.validation import (
+    MIN_FOLDS,
     diagnose,
     distance_correlations,
     known_quantities,
@@ -40,6 +42,10 @@ from mlasdi.validation import (
 
 __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
 
+# Numbers of nodes of a grid, and of training points, for which curves are tried; more cost too much memory. The basis holds
+# their predictions at so many points between those of the training, too, and is no more exact than they are.
+MIN_NODES, MAX_NODES, MAX_POINTS = 16, 4096, 64
+N_BETWEEN, CURVES_TOLERANCE = 32, 1e-4
 NOISY_TIMES = 101  # of noisy trajectories, where the error of interpolation in time cannot be measured
 
 
@@ -97,7 +103,8 @@ def fit(
         "noise_error": noise.modes_error if noise else 0.0,
         "carried_over": () if before is None else before.model.inferred_dynamics,
     }
-    winner, tried = run_race(_contexts(data, settings, noise, seed, common))
+    contexts = _contexts(data, settings, noise, seed, common)
+    winner, tried = run_race(contexts, partial(_curve_context, data, contexts[STATES], noise is not None))
     disagreement, errors = with_disagreement(winner, second_best(winner, tried), data.layout)
     winner = replace(winner, errors=errors)
     record = _record(winner, disagreement, tried, noise, prequential)
@@ -181,6 +188,32 @@ def _contexts(
             **common,
         )
     return contexts
+
+
+def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool) -> TrainingContext | None:
+    """The trajectories with registered curves, in a basis that holds predictions between the points, too.
+
+    None where curves cannot be registered: the states must lie on one one-dimensional grid, be in memory and without
+    noise.
+    """
+    layout, own = data.layout, states.data
+    is_line = len(layout.coordinates) == 1 and not (layout.others or layout.scattered or layout.steady)
+    if noisy or data.is_streamed or not is_line or not isinstance(states.settings.first_stage, ChosenSettings):
+        return None
+    (grid,) = layout.coordinates.values()
+    is_long = MIN_NODES <= len(grid) <= MAX_NODES and layout.mask is None and bool((np.diff(grid) > 0).all())
+    if not is_long or len(data.t) < 2 or not MIN_FOLDS <= own.n_points <= MAX_POINTS:
+        return None
+    states_by_field = data.u.reshape(*data.u.shape[:2], len(layout.fields), len(grid))
+    model = CurveKriging.fit(own.x, own.t.numpy(), states_by_field, grid, own.kernels)
+    between = model.predict(data.space.unit_sobol(N_BETWEEN, states.seed)).reshape(-1, data.u.shape[2])
+    known = data.u.reshape(-1, data.u.shape[2])
+    settings = states.settings.basis
+    coarse = settings.model_copy(update={"tolerance": max(settings.tolerance, CURVES_TOLERANCE)})
+    basis = PodBasis.fit(np.concatenate([known, between]), coarse, layout.sizes)
+    c = basis.project(data.u)
+    data_in_basis = replace(own, c=torch.from_numpy(c), kernels=select_kernels(own.x, c.reshape(len(c), -1)))
+    return replace(states, data=data_in_basis, aligned=Aligned(basis, c), curves=model, names=[])
 
 
 def _training_set(

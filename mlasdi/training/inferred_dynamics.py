@@ -1,10 +1,11 @@
 """Latent dynamics by operator inference as the first stage of a model."""
 
 import numpy as np
+from jaxtyping import Float
 
 from mlasdi.latent import InitialStates
 from mlasdi.operator_inference import OperatorInferenceModel, Probes, SelectionSettings, TrajectoryData, select
-from mlasdi.stages import DynamicsStage, StagedModel, unscaled
+from mlasdi.stages import DynamicsStage, Stage, StagedModel, unscaled
 from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext
 from mlasdi.training.settings import InferredDynamicsSettings
@@ -56,6 +57,12 @@ def _with_fold_errors(
     stage = DynamicsStage(
         model, log_ratios, basis.mean_coordinates, float(rest**2), data.kernels.uncertainty or data.kernel, starts
     )
+    return stage.with_errors(data.fold_points, fold_differences(stage, context))
+
+
+def fold_differences(stage: Stage, context: TrainingContext) -> Float[np.ndarray, "fold time rank"]:
+    """What each fold of a model of one stage predicts at the point that it leaves out, less the trajectory there."""
+    data = context.data
     alone = StagedModel(context.trivial_latent, (stage,))
     errors = np.zeros((len(data.fold_points), *data.c.shape[1:]))
     for error, i in zip(errors, data.fold_points.tolist(), strict=True):
@@ -64,7 +71,7 @@ def _with_fold_errors(
         error[scored] = (predicted - data.c[i, scored]).numpy()
         if not scored.all():  # beyond its own end, as large as there
             error[~scored] = error[np.flatnonzero(scored)[-1]]
-    return stage.with_errors(data.fold_points, errors)
+    return errors
 
 
 def summary(stage: DynamicsStage) -> str:

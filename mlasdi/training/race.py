@@ -7,7 +7,7 @@ must have a smaller error estimate, too, which looks at the whole box with its c
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from mlasdi.training.context import TrainingContext
 from mlasdi.training.scoring import ErrorEstimates, estimate_errors
 from mlasdi.training.settings import (
     ChosenSettings,
+    CurveSettings,
     InferredDynamicsSettings,
     KrigingSettings,
     ModelSettings,
@@ -35,7 +36,9 @@ from mlasdi.validation import MIN_FOLDS
 MUCH_BETTER = 0.5
 # Size of the variation of states, relative to the states, up to which it is rounding errors.
 ROUNDING = 1e-12
-STATES, RESCALED = "states", "rescaled"  # names of variables
+STATES, RESCALED, CURVES = "states", "rescaled", "curves"  # names of variables
+# Leave-one-out error of the other models above which curves are registered.
+LEAST_OF_CURVES = 0.02
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,10 @@ class Contender:
 
         Latent coefficients and networks of other models are kept in the folds, so their errors are too small.
         """
-        return isinstance(self.selection.context.settings.first_stage, NoLatentSettings | InferredDynamicsSettings)
+        return isinstance(
+            self.selection.context.settings.first_stage,
+            NoLatentSettings | InferredDynamicsSettings | CurveSettings,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,13 +103,17 @@ class Failure:
         return {**unknown, "seconds": round(self.seconds, 3), "failure": self.reason}
 
 
-def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str, Contender | Failure]]:
+def run_race(
+    contexts: dict[str, TrainingContext], curves: Callable[[], TrainingContext | None]
+) -> tuple[Contender, dict[str, Contender | Failure]]:
     """The chosen model, and all that were tried, by name.
 
     Models that cannot be trained are passed over. If there is no other, kriging is trained.
 
     Args:
         contexts: name of the variables -> what models are fitted with in them; the preferred ones last.
+        curves: makes what kriging of curves is fitted with; None where curves cannot be registered. It
+            is called where the other models err much.
     """
     finished: dict[str, Contender] = {}
     failed: dict[str, Failure] = {}
@@ -115,6 +125,13 @@ def run_race(contexts: dict[str, TrainingContext]) -> tuple[Contender, dict[str,
                 finished[name] = tried
             elif tried is not None:
                 failed[name] = tried
+    if _errs_much(finished) and (context := curves()) is not None:
+        name = f"kriging ({CURVES})"
+        tried = _trained(
+            name, replace(context, settings=_with(context.settings, CurveSettings(), kriging_alone=False))
+        )
+        if tried is not None:
+            (finished if isinstance(tried, Contender) else failed)[name] = tried
     if not finished:
         variables, context = next(iter(contexts.items()))
         settings = _with(context.settings, NoLatentSettings(), kriging_alone=True)
@@ -129,6 +146,11 @@ def second_best(winner: Contender, tried: dict[str, Contender | Failure]) -> Con
     others = [one for one in tried.values() if isinstance(one, Contender) and one is not winner]
     known = [one for one in others if np.isfinite(one.errors.loo_error)]
     return min(known, key=lambda one: one.errors.loo_error, default=None)
+
+
+def _errs_much(finished: dict[str, Contender]) -> bool:
+    """Whether there is something to gain for a model that loses up to half a percent on the way to curves and back."""
+    return bool(finished) and LEAST_OF_CURVES < min(one.errors.loo_error for one in finished.values()) < np.inf
 
 
 def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, TrainingContext, ModelSettings]]:

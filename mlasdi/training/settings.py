@@ -51,6 +51,12 @@ class InferredDynamicsSettings(BaseModel, frozen=True, extra="forbid", allow_inf
     )
 
 
+class CurveSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """Kriging of registered curves; one of those that `chosen` tries, on one-dimensional grids."""
+
+    kind: Literal["curve-kriging"] = "curve-kriging"
+
+
 class ChosenSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """The best of several: kriging, operator inference, and latent dynamics with a closed-form decoder."""
 
