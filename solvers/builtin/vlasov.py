@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
-from mlasdi.solvers.builtin.compiled import compiled
+from mlasdi.solvers.compilation import compiled
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
 
 BEAM_VELOCITY = 2.0

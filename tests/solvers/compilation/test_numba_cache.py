@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from mlasdi.solvers.builtin.compiled import compiled
+from mlasdi.solvers.compilation import compiled
 
 
 def add(a: float, b: float) -> float:

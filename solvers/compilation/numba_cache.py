@@ -1,4 +1,4 @@
-"""Compilation of the solvers' loops."""
+"""Compilation of loops by numba, cached on disk."""
 
 from collections.abc import Callable
 from typing import Any

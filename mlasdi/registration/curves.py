@@ -1,0 +1,93 @@
+"""Graphs of states over a 1-D grid as curves in normalised arc length, and back.
+
+A state with fields u1, u2, ... is the curve (x, u1, u2, ...) along the grid. Jumps, which are a node wide in x, are a
+finite part of its length: curves of runs with a shock at different places differ smoothly.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+
+MIN_NODES = 257  # of a curve
+CONSTANT = 1e-9  # variation of a field, over its size, that is rounding
+SEPARATION = 1e-9  # of the nodes of a curve in x, over the length of the grid: values at a jump stay single-valued
+
+
+@dataclass(frozen=True)
+class CurveSpace:
+    """The unit of each component of a curve, and the number of its nodes.
+
+    Attributes:
+        grid: increasing positions of the nodes of a state.
+        origin: position and values that are the zero of the units: the first node, the least value of each field.
+        unit: length of the grid over its weight, and the range of each field.
+    """
+
+    grid: Float[np.ndarray, " node"]
+    origin: Float[np.ndarray, " component"]
+    unit: Float[np.ndarray, " component"]
+
+    @classmethod
+    def of(
+        cls, u: Float[np.ndarray, "point time field node"], grid: Float[np.ndarray, " node"], weight: float
+    ) -> "CurveSpace":
+        """Units in which the grid is `weight` long, and the range of each field over all runs is 1."""
+        least, units = u.min(axis=(0, 1, 3)), field_units(u)
+        return cls(grid, np.append(grid[0], least), np.append((grid[-1] - grid[0]) / weight, units))
+
+    @cached_property
+    def n_nodes(self) -> int:
+        """Nodes of a curve, at equidistant arc lengths."""
+        return max(MIN_NODES, len(self.grid))
+
+    def curves(self, u: Float[np.ndarray, "time field node"]) -> Float[np.ndarray, "time component curve_node"]:
+        """The curves of states, at equidistant arc lengths, in the units."""
+        position = np.broadcast_to(self.grid, (len(u), 1, len(self.grid)))
+        graph = (np.concatenate([position, u], axis=1) - self.origin[:, None]) / self.unit[:, None]
+        steps = np.diff(graph, axis=-1)
+        # the length of a step is |dx| + |du|: of a steep front it hardly depends on the nodes that it falls between
+        length = np.cumsum(steps[:, 0] + np.linalg.norm(steps[:, 1:], axis=1), axis=-1)
+        arc = np.concatenate([np.zeros((len(u), 1)), length / length[:, -1:]], axis=-1)
+        return piecewise_linear(arc, graph, np.linspace(0.0, 1.0, self.n_nodes))
+
+
+def field_units(u: Float[np.ndarray, "point time field node"]) -> Float[np.ndarray, " field"]:
+    """The range of each field over all runs; the size of those that are constant, and 1 for those that vanish."""
+    size = np.abs(u).max(axis=(0, 1, 3))
+    span = u.max(axis=(0, 1, 3)) - u.min(axis=(0, 1, 3))
+    units = np.where(span > CONSTANT * size, span, size)
+    return np.where(units > 0, units, 1.0)
+
+
+def states(
+    curves: Float[np.ndarray, "time component curve_node"], grid: Float[np.ndarray, " node"]
+) -> Float[np.ndarray, "time field node"]:
+    """Values on the grid of curves (x, u1, u2, ...); where a sum of curves turns back in x, it goes straight up."""
+    spread = SEPARATION * (grid[-1] - grid[0]) * np.arange(curves.shape[-1])
+    return piecewise_linear(np.maximum.accumulate(curves[:, 0], axis=-1) + spread, curves[:, 1:], grid)
+
+
+def piecewise_linear(
+    knots: Float[np.ndarray, "row knot"],
+    values: Float[np.ndarray, "row component knot"],
+    at: Float[np.ndarray, " node"],
+) -> Float[np.ndarray, "row component node"]:
+    """`numpy.interp` of many rows: linear between the increasing knots of each row, constant outside of them."""
+    n_rows, n_knots = knots.shape
+    # Number of knots of each row that lie at or before each node: one search for all, as the nodes are the same.
+    first = np.searchsorted(at, knots) + (len(at) + 1) * np.arange(n_rows)[:, None]
+    count = np.bincount(first.ravel(), minlength=n_rows * (len(at) + 1)).reshape(n_rows, -1)
+    left = np.clip(np.cumsum(count[:, :-1], axis=1) - 1, 0, n_knots - 2)
+    start, end = (np.take_along_axis(knots, k, axis=1) for k in (left, left + 1))
+    part = np.clip((at - start) / np.maximum(end - start, np.finfo(float).tiny), 0.0, 1.0)[:, None]
+    low, high = (np.take_along_axis(values, k[:, None], axis=2) for k in (left, left + 1))
+    return low + part * (high - low)
+
+
+def linear_in_index(values: Float[np.ndarray, "index ..."], at: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n ..."]:
+    """Values between those of an array, at fractional indices along its first axis."""
+    left = np.minimum(at.astype(int), max(len(values) - 2, 0))
+    part = (at - left).reshape(-1, *[1] * (values.ndim - 1))
+    return values[left] * (1 - part) + values[np.minimum(left + 1, len(values) - 1)] * part

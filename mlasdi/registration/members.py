@@ -1,0 +1,80 @@
+"""Members of a mean: states or curves of the training runs, combined with weights of the sum 1."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from mlasdi.interpolation import Kernel
+from mlasdi.registration.curves import linear_in_index, states
+
+
+@dataclass(frozen=True)
+class Member:
+    """States or curves of the training runs, in the coordinates of their modes, which are kriged.
+
+    Attributes:
+        name: of the candidate.
+        weight: in the mean of the members.
+        kernel: covariance over the parameters.
+        is_registered: whether the modes are those of curves; otherwise of states.
+        coordinates: of the runs.
+        modes: of curves: positions, then values of each field, at equal parameters; of states: values on the grid.
+        mean: that the coordinates do not contain.
+    """
+
+    name: str
+    weight: float
+    kernel: Kernel
+    is_registered: bool
+    coordinates: Float[np.ndarray, "point time rank"]
+    modes: Float[np.ndarray, "rank component curve_node"]
+    mean: Float[np.ndarray, "component curve_node"]
+
+    def combined(
+        self,
+        weights: Float[np.ndarray, " point"],
+        grid: Float[np.ndarray, " node"],
+        at: Float[np.ndarray, " n"] | None = None,
+    ) -> Float[np.ndarray, "n field node"]:
+        """The states of a weighted sum of the runs.
+
+        Args:
+            weights: of the runs, with the sum 1.
+            grid: positions of the nodes.
+            at: fractional indices of times; by default all times.
+        """
+        coordinates = np.tensordot(weights, self.coordinates, axes=1)
+        if at is not None:
+            coordinates = linear_in_index(coordinates, at)
+        found = self.mean + np.tensordot(coordinates, self.modes, axes=1)
+        return states(found, grid) if self.is_registered else found
+
+    def state_shape(self, grid: Float[np.ndarray, " node"]) -> tuple[int, int]:
+        """Numbers of fields and of nodes of a state."""
+        return len(self.mean) - self.is_registered, len(grid)
+
+    def settings(self) -> dict[str, Any]:
+        """What is no array, for JSON."""
+        kernel = self.kernel.model_dump(mode="json")
+        return {"name": self.name, "weight": self.weight, "kernel": kernel, "is_registered": self.is_registered}
+
+    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """The arrays by name."""
+        return {"coordinates": self.coordinates, "modes": self.modes, "mean": self.mean}
+
+
+def weighted_mean(
+    members: Sequence[Member],
+    weights: Iterable[Float[np.ndarray, " point"]],
+    grid: Float[np.ndarray, " node"],
+    at: Float[np.ndarray, " n"] | None = None,
+) -> Float[np.ndarray, "n field node"]:
+    """The weighted mean over members of what each combines with its weights of the runs (see `Member.combined`)."""
+    total = sum(member.weight for member in members)
+    return sum(
+        member.weight / total * member.combined(of_runs, grid, at)
+        for member, of_runs in zip(members, weights, strict=True)
+    )

@@ -1,0 +1,1 @@
+from .numba_cache import compiled as compiled
