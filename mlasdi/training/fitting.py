@@ -14,6 +14,7 @@ from mlasdi.alignment import Aligned
 from mlasdi.curves import CurveKriging
 from mlasdi.interpolation import EndTimes, select_kernels
 from mlasdi.preprocessing import MEMORY_MB, Denoised, PodBasis, TrainingData, limited_threads
+from mlasdi.solvers.storage import StackedRuns
 from mlasdi.stages import Extrapolation, TrainingSet
 from mlasdi.surrogate import (
     Disagreement,
@@ -42,8 +43,8 @@ from mlasdi.validation import (
 
 __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
 
-# Numbers of nodes of a grid, and of training points, for which curves are tried; more cost too much memory. The basis holds
-# their predictions at so many points between those of the training, too, and is no more exact than they are.
+# Numbers of nodes of a grid, and of training points, for which curves are tried; more cost too much memory. The basis
+# holds their predictions at so many points between those of the training, too, and is no more exact than they are.
 MIN_NODES, MAX_NODES, MAX_POINTS = 16, 4096, 64
 N_BETWEEN, CURVES_TOLERANCE = 32, 1e-4
 NOISY_TIMES = 101  # of noisy trajectories, where the error of interpolation in time cannot be measured
@@ -198,20 +199,25 @@ def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool) -> 
     """
     layout, own = data.layout, states.data
     is_line = len(layout.coordinates) == 1 and not (layout.others or layout.scattered or layout.steady)
-    if noisy or data.is_streamed or not is_line or not isinstance(states.settings.first_stage, ChosenSettings):
+    u = data.u
+    if (
+        noisy
+        or isinstance(u, StackedRuns)
+        or not is_line
+        or not isinstance(states.settings.first_stage, ChosenSettings)
+    ):
         return None
     (grid,) = layout.coordinates.values()
     is_long = MIN_NODES <= len(grid) <= MAX_NODES and layout.mask is None and bool((np.diff(grid) > 0).all())
     if not is_long or len(data.t) < 2 or not MIN_FOLDS <= own.n_points <= MAX_POINTS:
         return None
-    states_by_field = data.u.reshape(*data.u.shape[:2], len(layout.fields), len(grid))
-    model = CurveKriging.fit(own.x, own.t.numpy(), states_by_field, grid, own.kernels)
-    between = model.predict(data.space.unit_sobol(N_BETWEEN, states.seed)).reshape(-1, data.u.shape[2])
-    known = data.u.reshape(-1, data.u.shape[2])
+    by_field = u.reshape(*u.shape[:2], len(layout.fields), len(grid))
+    model = CurveKriging.fit(own.x, own.t.numpy(), by_field, grid, own.kernels)
+    between = model.predict(data.space.unit_sobol(N_BETWEEN, states.seed)).reshape(-1, u.shape[2])
     settings = states.settings.basis
     coarse = settings.model_copy(update={"tolerance": max(settings.tolerance, CURVES_TOLERANCE)})
-    basis = PodBasis.fit(np.concatenate([known, between]), coarse, layout.sizes)
-    c = basis.project(data.u)
+    basis = PodBasis.fit(np.concatenate([u.reshape(-1, u.shape[2]), between]), coarse, layout.sizes)
+    c = basis.project(u)
     data_in_basis = replace(own, c=torch.from_numpy(c), kernels=select_kernels(own.x, c.reshape(len(c), -1)))
     return replace(states, data=data_in_basis, aligned=Aligned(basis, c), curves=model, names=[])
 

@@ -127,11 +127,11 @@ def run_race(
                 failed[name] = tried
     if _errs_much(finished) and (context := curves()) is not None:
         name = f"kriging ({CURVES})"
-        tried = _trained(
-            name, replace(context, settings=_with(context.settings, CurveSettings(), kriging_alone=False))
-        )
-        if tried is not None:
-            (finished if isinstance(tried, Contender) else failed)[name] = tried
+        tried = _trained(name, replace(context, settings=_with(context.settings, CurveSettings(), kriging_alone=False)))
+        if isinstance(tried, Contender):
+            finished[name] = tried
+        elif tried is not None:
+            failed[name] = tried
     if not finished:
         variables, context = next(iter(contexts.items()))
         settings = _with(context.settings, NoLatentSettings(), kriging_alone=True)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from mlasdi.curves.candidates import CANDIDATES, Folds, fitted_member
+from mlasdi.curves.members import Member, weighted_mean
 from mlasdi.interpolation import Kernel, Kernels, Kriging
-from mlasdi.registration.candidates import CANDIDATES, Folds, fitted_member
-from mlasdi.registration.members import Member, weighted_mean
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ EXACT = 1e-12  # a mean leave-one-out error that is rounding
 
 
 @dataclass(frozen=True)
-class RegisteredKriging:
+class CurveKriging:
     """The weighted mean of members, each the kriging of states or of registered curves.
 
     Attributes:
@@ -52,7 +52,7 @@ class RegisteredKriging:
         grid: Float[np.ndarray, "..."],
         kernels: Kernels,
         folds: Int[np.ndarray, " fold"] | None = None,
-    ) -> "RegisteredKriging":
+    ) -> "CurveKriging":
         """Register the curves of the runs to those of the run nearest to the centre of the box, and weigh the members.
 
         Args:
@@ -97,11 +97,11 @@ class RegisteredKriging:
             row[:] = weighted_mean(self.members, of_members, self.grid, at)
         return found
 
-    def subset(self, points: Int[np.ndarray, " kept"] | Sequence[int]) -> "RegisteredKriging":
+    def subset(self, points: Int[np.ndarray, " kept"] | Sequence[int]) -> "CurveKriging":
         """The same members with the curves of some of the points: what a fold knows."""
         keep = np.asarray(points)
         members = tuple(replace(member, coordinates=member.coordinates[keep]) for member in self.members)
-        return RegisteredKriging(self.x[keep], self.t, self.grid, members)
+        return CurveKriging(self.x[keep], self.t, self.grid, members)
 
     def state(self) -> tuple[Json, dict[str, Float[np.ndarray, "..."]]]:
         """Settings for JSON, and arrays by name."""
@@ -110,7 +110,7 @@ class RegisteredKriging:
         return {"members": settings}, {"x": self.x, "t": self.t, "grid": self.grid, **of_members}
 
     @classmethod
-    def from_state(cls, settings: Json, arrays: dict[str, Float[np.ndarray, "..."]]) -> "RegisteredKriging":
+    def from_state(cls, settings: Json, arrays: dict[str, Float[np.ndarray, "..."]]) -> "CurveKriging":
         """The inverse of `state`.
 
         Raises:

@@ -1,8 +1,8 @@
 """Elastic registration of curves: the part of one curve that corresponds to each part of another.
 
 In the square-root velocity representation q = c' / |c'|^(1/2), changes of the parameter are isometries, and the best
-one, at which |q1 - q2 o gamma gamma'^(1/2)| is smallest, is found by dynamic programming. On polygons the scalar product
-of the representations over a step is that of its chords, over the square root of the lengths in the two parameters.
+one, at which |q1 - q2 o gamma gamma'^(1/2)| is smallest, is found by dynamic programming. On polygons the scalar
+product of the representations over a step is that of its chords, over the square root of the lengths in the two parameters.
 Reference: A. Srivastava, E. Klassen, S. H. Joshi and I. H. Jermyn, Shape analysis of elastic curves in Euclidean
 spaces, IEEE Transactions on Pattern Analysis and Machine Intelligence 33, 2011.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from mlasdi.registration.curves import linear_in_index
+from mlasdi.curves.curves import linear_in_index
 from mlasdi.solvers.compilation import compiled
 
 N_NODES = 257  # of the curves that are matched

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from mlasdi.curves.curves import linear_in_index, states
 from mlasdi.interpolation import Kernel
-from mlasdi.registration.curves import linear_in_index, states
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Member:
         name: of the candidate.
         weight: in the mean of the members.
         kernel: covariance over the parameters.
-        is_registered: whether the modes are those of curves; otherwise of states.
+        is_curve: whether the modes are those of curves; otherwise of states.
         coordinates: of the runs.
         modes: of curves: positions, then values of each field, at equal parameters; of states: values on the grid.
         mean: that the coordinates do not contain.
@@ -28,7 +28,7 @@ class Member:
     name: str
     weight: float
     kernel: Kernel
-    is_registered: bool
+    is_curve: bool
     coordinates: Float[np.ndarray, "point time rank"]
     modes: Float[np.ndarray, "rank component curve_node"]
     mean: Float[np.ndarray, "component curve_node"]
@@ -50,16 +50,16 @@ class Member:
         if at is not None:
             coordinates = linear_in_index(coordinates, at)
         found = self.mean + np.tensordot(coordinates, self.modes, axes=1)
-        return states(found, grid) if self.is_registered else found
+        return states(found, grid) if self.is_curve else found
 
     def state_shape(self, grid: Float[np.ndarray, " node"]) -> tuple[int, int]:
         """Numbers of fields and of nodes of a state."""
-        return len(self.mean) - self.is_registered, len(grid)
+        return len(self.mean) - self.is_curve, len(grid)
 
     def settings(self) -> dict[str, Any]:
         """What is no array, for JSON."""
         kernel = self.kernel.model_dump(mode="json")
-        return {"name": self.name, "weight": self.weight, "kernel": kernel, "is_registered": self.is_registered}
+        return {"name": self.name, "weight": self.weight, "kernel": kernel, "is_curve": self.is_curve}
 
     def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
         """The arrays by name."""

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from mlasdi.curves.compression import compressed
+from mlasdi.curves.curves import CurveSpace, field_units
+from mlasdi.curves.members import Member, weighted_mean
 from mlasdi.interpolation import Kernel, Kernels, Kriging, select_kernels
-from mlasdi.registration.compression import compressed
-from mlasdi.registration.curves import CurveSpace, field_units
-from mlasdi.registration.members import Member, weighted_mean
 
 SMALL = 0.1  # fraction of the largest norm of a trajectory: the least that errors are relative to
 ZERO_RUN = 1e-12  # norm of a trajectory that is zero, over the largest one: errors relative to it stay finite
@@ -104,7 +104,7 @@ def _of_curves(candidate: Candidate, runs: Folds, kernel: Kernel) -> Member:
     space = CurveSpace.of(runs.u, runs.grid, candidate.grid_weight)
     curves = np.stack([space.curves(run) for run in runs.u])
     if candidate.value_weight:
-        from mlasdi.registration.matching import registered  # needs numba, which a loaded surrogate does without
+        from mlasdi.curves.matching import registered  # needs numba, which a loaded surrogate does without
 
         centre = int(np.argmin(np.abs(runs.x - 0.5).sum(axis=1)))
         reference = curves[centre]

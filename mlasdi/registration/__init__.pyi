@@ -1,2 +1,0 @@
-from .kriged_curves import Member as Member
-from .kriged_curves import RegisteredKriging as RegisteredKriging
