@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         grid_weight: length of the grid, in ranges of a field; 0: no curves, plain states.
-        value_weight: of the distance of matched points, against that of directions; 0: arc length, no registration.
+        value_weight: of the distance of matched values, against that of directions; 0: arc length, no registration.
         is_signed: whether a jump up never corresponds to a jump down.
     """
 

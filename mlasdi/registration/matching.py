@@ -35,7 +35,7 @@ def registered(
     """The curves of a run in the parameters of those of another run, in common units.
 
     Args:
-        value_weight: of the distance of the points that are matched, against that of the directions.
+        value_weight: of the distance in values of the points that are matched, against that of the directions.
         is_signed: whether a jump up never corresponds to a jump down.
     """
     n_times, _, n_nodes = curves.shape
@@ -66,8 +66,8 @@ def _of_unit_length(
 def _matches(reference, curves, value_weight, is_signed, steps, band):
     """For each time and node of the reference, the node of the curve that corresponds to it [time, node].
 
-    Minimises the sum over the steps (a, b) of the match of half (a + b) (1 + value_weight |c1 - c2|^2) less the scalar
-    product of their chords in units of the node spacing, over (a b)^(1/2). First and last nodes correspond.
+    Minimises the sum over the steps (a, b) of the match of half (a + b) (1 + value_weight |u1 - u2|^2) less the scalar
+    product of the chords in units of the node spacing, over (a b)^(1/2). First and last nodes correspond.
     """
     n_times, n, n_components = curves.shape
     density = (n - 1.0) ** 2 / np.sqrt(steps[:, 0] * steps[:, 1])
@@ -79,7 +79,7 @@ def _matches(reference, curves, value_weight, is_signed, steps, band):
         for i in range(1, n):
             for j in range(max(1, i - band), min(n, i + band + 1)):
                 distance = 0.0
-                for d in range(n_components):
+                for d in range(1, n_components):
                     distance += (reference[t, i, d] - curves[t, j, d]) ** 2
                 for k in range(len(steps)):
                     a, b = steps[k]
