@@ -6,7 +6,9 @@ import jaxtyping
 # time. An int passes for a float, as it does for a type checker (PEP 484).
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 ROOMS = "solvers preprocessing interpolation alignment latent operator_inference stages decoders surrogate validation"
-jaxtyping.install_import_hook([f"mlasdi.{room}" for room in [*ROOMS.split(), "registration", "training", "analysis"]], CHECKER)
+jaxtyping.install_import_hook(
+    [f"mlasdi.{room}" for room in [*ROOMS.split(), "registration", "training", "analysis"]], CHECKER
+)
 
 import torch  # noqa: E402
 from headless import browser  # noqa: E402, F401

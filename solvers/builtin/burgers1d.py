@@ -7,9 +7,9 @@ from typing import no_type_check
 import numpy as np
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
-from mlasdi.solvers.compilation import compiled
 from mlasdi.solvers.builtin.implicit_steps import IterativeSolver
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
+from mlasdi.solvers.compilation import compiled
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from mlasdi.solvers import Json, Snapshots, SolverError, StateLayout
-from mlasdi.solvers.compilation import compiled
 from mlasdi.solvers.builtin.option_ranges import require_at_least, require_positive
+from mlasdi.solvers.compilation import compiled
 
 BEAM_VELOCITY = 2.0
 PERTURBATION = 0.1  # of the density, relative
