@@ -32,6 +32,7 @@ class Candidate(NamedTuple):
     is_signed: bool = True
 
 
+# Chosen on sod, traffic (the Riemann problem of the LWR model) and fisher.
 CANDIDATES = (
     Candidate("states", 0.0, 0.0),
     Candidate("arc length", 5.0, 0.0),
