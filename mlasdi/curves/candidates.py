@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         grid_weight: length of the grid, in ranges of a field; 0: no curves, plain states.
-        value_weight: of the distance of matched points, against that of directions; 0: arc length, no registration.
+        value_weight: of the distance of matched values, against that of directions; 0: arc length, no registration.
         is_signed: whether a jump up never corresponds to a jump down.
     """
 
@@ -32,6 +32,7 @@ class Candidate(NamedTuple):
     is_signed: bool = True
 
 
+# Chosen on sod, traffic (the Riemann problem of the LWR model) and fisher.
 CANDIDATES = (
     Candidate("states", 0.0, 0.0),
     Candidate("arc length", 5.0, 0.0),

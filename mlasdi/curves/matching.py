@@ -1,8 +1,8 @@
 """Elastic registration of curves: the part of one curve that corresponds to each part of another.
 
 In the square-root velocity representation q = c' / |c'|^(1/2), changes of the parameter are isometries, and the best
-one, at which |q1 - q2 o gamma gamma'^(1/2)| is smallest, is found by dynamic programming. On polygons the scalar
-product of the representations over a step is that of its chords, over the square root of the lengths in the two parameters.
+one, at which |q1 - (q2 o gamma) gamma'^(1/2)| is smallest, is found by dynamic programming. On polygons the scalar
+product over a step is that of the chords, over the square root of the product of the steps in the two parameters.
 Reference: A. Srivastava, E. Klassen, S. H. Joshi and I. H. Jermyn, Shape analysis of elastic curves in Euclidean
 spaces, IEEE Transactions on Pattern Analysis and Machine Intelligence 33, 2011.
 """
@@ -35,7 +35,7 @@ def registered(
     """The curves of a run in the parameters of those of another run, in common units.
 
     Args:
-        value_weight: of the distance of the points that are matched, against that of the directions.
+        value_weight: of the distance in values of the points that are matched, against that of the directions.
         is_signed: whether a jump up never corresponds to a jump down.
     """
     n_times, _, n_nodes = curves.shape
@@ -53,10 +53,10 @@ def registered(
 
 def _of_unit_length(
     curves: Float[np.ndarray, "time component node"], nodes: Float[np.ndarray, " matched"]
-) -> Float[np.ndarray, "time matched component"]:
+) -> Float[np.ndarray, "time component matched"]:
     """Curves at fractional node numbers, scaled to length 1."""
-    matched = np.ascontiguousarray(np.moveaxis(linear_in_index(np.moveaxis(curves, 2, 0), nodes), 0, 1))
-    length = np.linalg.norm(np.diff(matched, axis=1), axis=2).sum(axis=1)
+    matched = np.ascontiguousarray(np.moveaxis(linear_in_index(np.moveaxis(curves, 2, 0), nodes), 0, 2))
+    length = np.linalg.norm(np.diff(matched, axis=2), axis=1).sum(axis=1)
     return matched / length[:, None, None]
 
 
@@ -66,36 +66,47 @@ def _of_unit_length(
 def _matches(reference, curves, value_weight, is_signed, steps, band):
     """For each time and node of the reference, the node of the curve that corresponds to it [time, node].
 
-    Minimises the sum over the steps (a, b) of the match of half (a + b) (1 + value_weight |c1 - c2|^2) less the scalar
-    product of their chords in units of the node spacing, over (a b)^(1/2). First and last nodes correspond.
+    Minimises the sum over the steps (a, b) of the match of half (a + b) (1 + value_weight |u1 - u2|^2) less the scalar
+    product of the chords in units of the node spacing, over (a b)^(1/2). First and last nodes correspond.
     """
-    n_times, n, n_components = curves.shape
-    density = (n - 1.0) ** 2 / np.sqrt(steps[:, 0] * steps[:, 1])
+    n_times, n_components, n = curves.shape
+    densities = (n - 1.0) ** 2 / np.sqrt(steps[:, 0] * steps[:, 1])
     found = np.empty((n_times, n))
+    energy = np.empty((n, n))
     best_step = np.zeros((n, n), np.int8)
+    misfits, products = np.empty(n), np.empty(n)
     for t in range(n_times):
-        energy = np.full((n, n), np.inf)
+        energy[:] = np.inf
         energy[0, 0] = 0.0
         for i in range(1, n):
-            for j in range(max(1, i - band), min(n, i + band + 1)):
-                distance = 0.0
+            low, high = max(1, i - band), min(n, i + band + 1)
+            misfits[low:high] = 1.0
+            for d in range(1, n_components):
+                for j in range(low, high):
+                    misfits[j] += value_weight * (reference[t, d, i] - curves[t, d, j]) ** 2
+            for k in range(len(steps)):  # inner loops over j alone, which the compiler turns into vector instructions
+                a, b = steps[k]
+                if a > i:
+                    continue
+                first = max(low, b)
+                products[: high - first] = 0.0
                 for d in range(n_components):
-                    distance += (reference[t, i, d] - curves[t, j, d]) ** 2
-                for k in range(len(steps)):
-                    a, b = steps[k]
-                    if a > i or b > j or energy[i - a, j - b] == np.inf:
-                        continue
-                    product = 0.0
-                    for d in range(n_components):
-                        of_component = (reference[t, i, d] - reference[t, i - a, d]) * (
-                            curves[t, j, d] - curves[t, j - b, d]
-                        )
-                        product += of_component if is_signed or d == 0 else abs(of_component)
-                    candidate = energy[i - a, j - b] + 0.5 * (a + b) * (1 + value_weight * distance)
-                    candidate -= product * density[k]
-                    if candidate < energy[i, j]:
-                        energy[i, j] = candidate
-                        best_step[i, j] = k
+                    chord = reference[t, d, i] - reference[t, d, i - a]
+                    ends, starts = curves[t, d, first:high], curves[t, d, first - b : high - b]
+                    if is_signed or d == 0:
+                        for j in range(len(ends)):
+                            products[j] += chord * (ends[j] - starts[j])
+                    else:
+                        for j in range(len(ends)):
+                            products[j] += abs(chord * (ends[j] - starts[j]))
+                before, now, misfit = energy[i - a, first - b : high - b], energy[i, first:high], misfits[first:high]
+                step = best_step[i, first:high]
+                half, density = 0.5 * (a + b), densities[k]
+                for j in range(len(now)):
+                    candidate = before[j] + half * misfit[j] - products[j] * density
+                    is_better = candidate < now[j]
+                    now[j] = candidate if is_better else now[j]
+                    step[j] = k if is_better else step[j]
         i = j = n - 1
         found[t, n - 1] = n - 1
         while i > 0:

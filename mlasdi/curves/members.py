@@ -72,9 +72,6 @@ def weighted_mean(
     grid: Float[np.ndarray, " node"],
     at: Float[np.ndarray, " n"] | None = None,
 ) -> Float[np.ndarray, "n field node"]:
-    """The weighted mean over members of what each combines with its weights of the runs (see `Member.combined`)."""
-    total = sum(member.weight for member in members)
-    return sum(
-        member.weight / total * member.combined(of_runs, grid, at)
-        for member, of_runs in zip(members, weights, strict=True)
-    )
+    """The weighted sum over members of what each combines with its weights of the runs (see `Member.combined`)."""
+    terms = zip(members, weights, strict=True)
+    return np.sum([member.weight * member.combined(of_runs, grid, at) for member, of_runs in terms], axis=0)
