@@ -1,3 +1,4 @@
+from .chebyshev import at_times as at_times
 from .coefficient_gp import CoefficientGP as CoefficientGP
 from .coefficient_gp import quiet_and_exact as quiet_and_exact
 from .end_times import END_TIME as END_TIME
