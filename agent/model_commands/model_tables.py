@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from mlasdi.agent.registry import ModelVersionInfo
 from mlasdi.agent.terminal import print_facts
 from mlasdi.agent.text import percent, point, size
 
+if TYPE_CHECKING:
+    from mlasdi.agent.registry import ModelVersionInfo
 
-def models_as_json(models: Sequence[ModelVersionInfo]) -> list[dict[str, Any]]:
+
+def models_as_json(models: Sequence["ModelVersionInfo"]) -> list[dict[str, Any]]:
     """Registered models as JSON; unknown errors are null."""
     return [
         {
@@ -36,7 +38,7 @@ def models_as_json(models: Sequence[ModelVersionInfo]) -> list[dict[str, Any]]:
     ]
 
 
-def show_models(console: Console, models: Sequence[ModelVersionInfo], where: str) -> None:
+def show_models(console: Console, models: Sequence["ModelVersionInfo"], where: str) -> None:
     """A table of registered models; `where` names the store."""
     if not models:
         console.print(f"no registered model in {where} meets the conditions", soft_wrap=True)

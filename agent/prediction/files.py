@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mlasdi.agent.prediction.contents import Block, Contents, PredictionFile
@@ -130,6 +129,8 @@ def _known(contents: Contents) -> tuple[dict[str, np.ndarray], dict[str, list[st
 
 @contextmanager
 def _hdf5(path: Path, contents: Contents) -> Iterator[PredictionFile]:
+    import h5py  # slow to import, and not needed for other files
+
     arrays, names = _known(contents)
     layout = contents.layout
     with hdf5_target(path) as target, h5py.File(target, "w") as file:

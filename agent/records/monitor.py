@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlasdi.agent.execution import SolveResult
-
 if TYPE_CHECKING:
+    from mlasdi.agent.execution import SolveResult
     from mlasdi.training import Progress
 
 
@@ -22,7 +21,7 @@ class Monitor:
     def solving(self, purpose: str, n: int) -> None:
         """`n` solves for `purpose` (`train` or `validate`) are submitted."""
 
-    def solved(self, purpose: str, mu: Mapping[str, float], result: SolveResult) -> None:
+    def solved(self, purpose: str, mu: Mapping[str, float], result: "SolveResult") -> None:
         """A solve succeeded or failed."""
 
     def training(self, progress: "Progress") -> None:

@@ -5,7 +5,7 @@ from .maps import error_over_estimate as error_over_estimate
 from .maps import feasible_values as feasible_values
 from .report import AssessedModel as AssessedModel
 from .report import build_report as build_report
-from .report import read_report as read_report
-from .report import write_report as write_report
+from .report_file import read_report as read_report
+from .report_file import write_report as write_report
 from .status import campaign_status as campaign_status
 from .status import status_changes as status_changes

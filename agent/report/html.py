@@ -19,7 +19,7 @@ from mlasdi.agent.records import Ledger
 from mlasdi.agent.report.data import ReportData
 from mlasdi.agent.report.first_sentence import answer
 from mlasdi.agent.report.headline import headline
-from mlasdi.agent.report.report import read_report
+from mlasdi.agent.report.report_file import read_report
 from mlasdi.agent.report.status import campaign_status
 from mlasdi.agent.text import assignments, percent, point, seconds
 from mlasdi.preprocessing import limited_threads

@@ -1,16 +1,14 @@
 """The report of a campaign, `report.json`: its cost, its points, and the errors of its surrogate."""
 
-import json
 from dataclasses import asdict, dataclass
 from math import isfinite
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from mlasdi.agent.config import Config, StopReason
 from mlasdi.agent.records import Ledger
 from mlasdi.agent.report.first_sentence import VALIDATED_WHERE_TRAINED
-from mlasdi.solvers.storage import atomic_write
+from mlasdi.agent.report.status import failures
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import LEVELS, Assessment, ErrorSplit, Finding, describe_dynamics, diagnose
 
@@ -131,16 +129,6 @@ def _quantity(surrogate: Surrogate, name: str) -> dict[str, Any]:
     return {"quantity": surrogate.quantities.get(name), "values": list(values) or None}
 
 
-def failures(ledger: Ledger) -> list[dict[str, Any]]:
-    """Failed attempts: parameters, kind and message."""
-    points = {point.id: point for point in ledger.points()}
-    return [
-        {"mu": points[a.point_id].mu, "kind": a.failure_kind, "message": a.failure_message}
-        for a in ledger.attempts()
-        if a.status == "failed"
-    ]
-
-
 def _finite(value: Any) -> Any:
     """A value in which None replaces all non-finite numbers."""
     if isinstance(value, dict):
@@ -178,22 +166,3 @@ def _by_stages(split: ErrorSplit) -> list[dict[str, float]]:
     names = ("autoencoder", "latent_dynamics", "interpolation", "total")
     rows = zip(*(getattr(split, name).tolist() for name in names), strict=True)
     return [{"projection": split.projection} | dict(zip(names, row, strict=True)) for row in rows]
-
-
-def write_report(folder: Path, report: dict[str, Any]) -> Path:
-    """Write `report.json` and return its path."""
-    path = folder / "report.json"
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
-    return path
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """The report in a campaign's folder; its paths are below that folder, also after it was moved or copied."""
-    report = json.loads((folder / "report.json").read_text())
-    was, now = f"{report.get('folder', folder)}/", f"{folder}/"
-    if was == now:
-        return report
-    paths = [*report.get("figures", ()), report.get("model_uri") or ""]
-    *figures, model = (now + path.removeprefix(was) if path.startswith(was) else path for path in paths)
-    return report | {"folder": str(folder), "figures": figures, "model_uri": model or None}

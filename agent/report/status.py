@@ -5,7 +5,7 @@ from typing import Any
 
 from mlasdi.agent.config import Config
 from mlasdi.agent.records import Ledger
-from mlasdi.agent.report.report import failures, read_report
+from mlasdi.agent.report.report_file import read_report
 
 
 def campaign_status(config: Config) -> dict[str, Any]:
@@ -51,6 +51,16 @@ def status_changes(config: Config, pause: Callable[[], None]) -> Iterator[dict[s
             return
         before = seen
         pause()
+
+
+def failures(ledger: Ledger) -> list[dict[str, Any]]:
+    """Failed attempts: parameters, kind and message."""
+    points = {point.id: point for point in ledger.points()}
+    return [
+        {"mu": points[a.point_id].mu, "kind": a.failure_kind, "message": a.failure_message}
+        for a in ledger.attempts()
+        if a.status == "failed"
+    ]
 
 
 def _stop_reason(config: Config, ledger: Ledger) -> str | None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from study_problems import FirstStage, Problem, burgers, heat, multiscale, vlasov, with_noise
 
-from mlasdi.decoders.autoencoder import DecoderSettings, fit_decoder
+from mlasdi.decoders import DecoderSettings, fit_decoder
 from mlasdi.validation.stage_measures import correlation_ratio, distance_correlation
 
 MEASURES = {

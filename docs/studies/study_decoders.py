@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from study_problems import FirstStage, Problem, burgers, heat, multiscale
 
-from mlasdi.decoders.autoencoder import DecoderSettings, fit_decoder
+from mlasdi.decoders import DecoderSettings, fit_decoder
 from mlasdi.decoders.sine_frequency import with_kappa
 from mlasdi.stages import NetworkSettings
 from mlasdi.surrogate import Surrogate

@@ -4,17 +4,15 @@ Follows arXiv 2506.09207, section 3, on full states as published or on POD coord
 on the mesh (`NetworkSpace`).
 """
 
-import math
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from mlasdi.decoders.gradient_descent import DescentSettings, minimise
+from mlasdi.decoders.gradient_descent import minimise
 from mlasdi.decoders.network_space import NetworkSpace
+from mlasdi.decoders.settings import AutoencoderSettings, DecoderSettings
 from mlasdi.latent import (
     InitialStates,
     LatentModel,
@@ -24,39 +22,10 @@ from mlasdi.latent import (
     derivative_residual,
     propagate,
 )
-from mlasdi.stages import NetworkEncoder, NetworkSettings, NetworkStage, TrainingSet, build_network
+from mlasdi.stages import NetworkEncoder, NetworkStage, TrainingSet, build_network
 
 RIDGE = 1e-10  # safety bound of the calibration, relative to the regressors; in double precision
 EDGE_ORDER = 1  # of the finite differences at both ends: summation by parts, as in the authors' scripts
-
-Kappas = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-
-
-class AutoencoderSettings(DescentSettings):
-    """First stage: autoencoder and latent dynamics, trained jointly by Adam."""
-
-    kind: Literal["autoencoder"] = "autoencoder"
-    network: NetworkSettings = NetworkSettings(hidden=(20, 100), activation="softplus")
-    dynamics_weight: float = Field(0.1, ge=0, description="weight of |dz/dt - Theta(z) Xi|^2")
-    coefficient_weight: float = Field(1e-3, ge=0, description="weight of |Xi|")
-    propagation_weight: float = Field(
-        0.0, ge=0, description="weight of the error of decoded *integrated* trajectories; 0 as published"
-    )
-    units: Literal["relative", "solver"] = Field(
-        "relative",
-        description="of the loss. relative: errors relative to the data, times in units of the training interval; "
-        "solver: those of the solver for both, as published",
-    )
-    calibration: Literal["joint", "least-squares", "weak"] = Field(
-        "least-squares",
-        description="least-squares: Xi are computed in each step from finite differences, as published; weak: in weak "
-        "form, which is less sensitive to noise; joint: they are variables of the training",
-    )
-    initial_state: Literal["kriged", "given"] = Field(
-        "kriged",
-        description="kriged: latent states at the first time are interpolated like coefficients; given: encoded "
-        "where the initial state is given, by Surrogate.starting_from and to the folds of leave-one-out errors",
-    )
 
 
 def fit_autoencoder(
@@ -146,37 +115,6 @@ class _Dynamics:
     def per_interval(self, xi: Float[Tensor, "point latent terms"]) -> Float[Tensor, "point latent terms"]:
         """The coefficients in units of one over the training interval."""
         return self._interval * xi
-
-
-class DecoderSettings(DescentSettings):
-    """A later stage: a decoder network for the residual, trained by Adam; by default with the published sine layer."""
-
-    reproduces_training_data: ClassVar[bool] = False
-
-    kind: Literal["decoder"] = "decoder"
-    network: NetworkSettings = NetworkSettings(hidden=(20, 200), activation="sine")
-    kappa: Literal["auto", "spectrum"] | Kappas | None = Field(
-        None,
-        description="in place of network.kappa: spectrum, from the residual's spectrum; a list, of which the best on "
-        "left-out trajectories is taken; auto, the best of the spectrum's kappa and fractions of it",
-    )
-
-    @field_validator("kappa", mode="before")
-    @classmethod
-    def _check_kappa(cls, given: Any) -> Any:
-        """One error message, where the union of types would give one for each."""
-        if given is None or given in ("auto", "spectrum"):
-            return given
-        values = given if isinstance(given, list | tuple) else [given]
-        if not values or not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
-            raise ValueError(f"{given}: give positive numbers in a list, or spectrum, or auto")
-        return tuple(map(float, values))
-
-    @model_validator(mode="after")
-    def _has_a_sine_layer(self) -> "DecoderSettings":
-        if self.kappa is not None and self.network.activation != "sine":
-            raise ValueError(f"kappa belongs to network.activation: sine; it is {self.network.activation}")
-        return self
 
 
 def fit_decoder(

@@ -1,23 +1,13 @@
 """Full-batch Adam: how networks are trained."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, Field
 from torch import Tensor
 
+from mlasdi.decoders.settings import DescentSettings
+
 N_REPORTS = 100  # of the loss during a training
-
-Schedule = Literal["cosine", "constant"]
-
-
-class DescentSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Steps of Adam, and its learning rate."""
-
-    steps: int = Field(5000, ge=1)
-    learning_rate: float = Field(3e-3, gt=0)
-    schedule: Schedule = Field("cosine", description="of the learning rate: falls to 0 like a cosine, or is constant")
 
 
 def minimise(

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mlasdi.decoders.autoencoder import DecoderSettings, fit_decoder
+from mlasdi.decoders.autoencoder import fit_decoder
 from mlasdi.decoders.network_space import NetworkSpace
+from mlasdi.decoders.settings import DecoderSettings
 from mlasdi.latent import Trajectories
 
 # Fractions of the spectrum's kappa that `kappa: auto` tries. Chosen in the study of the sine layer (studies/sine), on

@@ -12,15 +12,14 @@ with *interpolated* coefficients is fitted to the kriging prediction of the fiel
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, Field, model_validator
 from scipy.optimize import minimize
 from torch import Tensor
 
+from mlasdi.decoders.settings import VariableProjectionSettings
 from mlasdi.latent import (
     FORMS,
     LatentModel,
@@ -39,50 +38,13 @@ BLOWN_UP = 100.0  # safety bound: logarithm of the loss that stands for trajecto
 # coordinates might diverge before the first step.
 MIN_RATE, MAX_RATE = -2.0, 0.2
 
-Calibration = Literal["integral", "weak", "least-squares"]
 
-
-class VariableProjectionSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """First stage by variable projection."""
-
-    kind: Literal["variable-projection"] = "variable-projection"
-    n_sine: int = Field(100, ge=0, le=10_000, description="random sine features of the decoder, besides 1, z and z z")
-    kappa: float = Field(0.3, gt=0, description="scale of the frequencies of these features")
-    ridge: float = Field(1e-8, gt=0)
-    roughness: float = Field(1.0, ge=0, description="penalty on coefficients that are not linear in the parameters")
-    calibration: Calibration = Field(
-        "integral", description="of the first guess: least squares in integral form, in weak form, or on differences"
-    )
-    iterations: int = Field(150, ge=1, description="L-BFGS steps")
-    checkpoints: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (2, 5, 15, 50), description="steps after which the training may stop, if the leave-one-out error is smallest"
-    )
-    dynamics: Literal["affine", "quadratic", "second-order"] = Field(
-        "affine",
-        description="form of the latent ODE: affine, solved exactly; quadratic or second-order (oscillators), which "
-        "are bounded for all coefficients, and are integrated in steps",
-    )
-    forcing: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        (), description="frequencies of a forcing in time, in oscillations per trajectory; not with affine dynamics"
-    )
-    integration_steps: int = Field(
-        100, ge=10, description="steps of the integration of a trajectory; affine dynamics need none"
-    )
-
-    @model_validator(mode="after")
-    def _suits_the_dynamics(self) -> "VariableProjectionSettings":
-        if self.forcing and self.dynamics == "affine":
-            raise ValueError(f"forcing {list(self.forcing)} needs dynamics: quadratic or second-order; it is affine")
-        if self.calibration != "integral" and self.dynamics != "affine":
-            raise ValueError(f"calibration {self.calibration} needs dynamics: affine; it is {self.dynamics}")
-        return self
-
-    def stepped(self, n_latent: int) -> SteppedDynamics | None:
-        """Dynamics of `n_latent` states that are integrated in steps; None for affine ones, solved exactly."""
-        if self.dynamics == "affine":
-            return None
-        form = FORMS[self.dynamics](n_latent, tuple(2 * math.pi * frequency for frequency in self.forcing))
-        return SteppedDynamics((form,), self.integration_steps)
+def stepped_dynamics(settings: VariableProjectionSettings, n_latent: int) -> SteppedDynamics | None:
+    """Dynamics of `n_latent` states that are integrated in steps; None for affine ones, solved exactly."""
+    if settings.dynamics == "affine":
+        return None
+    form = FORMS[settings.dynamics](n_latent, tuple(2 * math.pi * frequency for frequency in settings.forcing))
+    return SteppedDynamics((form,), settings.integration_steps)
 
 
 def fit_latent_model(
@@ -109,7 +71,7 @@ def fit_latent_model(
         The latent model after each number of steps in `settings.checkpoints`, and after the last; and the features.
     """
     features = FeatureMap.random(n_latent, settings.n_sine, settings.kappa, generator)
-    dynamics = settings.stepped(n_latent)
+    dynamics = stepped_dynamics(settings, n_latent)
     guesses = _first_guesses(data, n_latent, settings, dynamics)
     objective = _Objective(data, settings, features, dynamics, guesses[0][0].shape, guesses[0][1].shape)
     packed = [torch.cat([xi.reshape(-1), z0.reshape(-1)]).numpy() for xi, z0 in guesses]

@@ -1,4 +1,4 @@
-"""Gaussian processes (kriging) over the parameters."""
+"""Gaussian processes (kriging) over the parameters; Chebyshev interpolation in time."""
 
 import lazy_loader
 

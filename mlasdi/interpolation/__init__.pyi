@@ -1,8 +1,9 @@
+from .chebyshev import at_times as at_times
 from .coefficient_gp import CoefficientGP as CoefficientGP
-from .coefficient_gp import quiet_and_exact as quiet_and_exact
 from .end_times import END_TIME as END_TIME
 from .end_times import EndTimes as EndTimes
 from .end_times import log_parameters as log_parameters
+from .gpytorch_model import quiet_and_exact as quiet_and_exact
 from .kernel_selection import Kernels as Kernels
 from .kernel_selection import select_kernels as select_kernels
 from .kriging import PRIOR_SCALE as PRIOR_SCALE

@@ -1,34 +1,22 @@
-"""Gaussian processes mu -> (Xi, z0) for latent coefficients and initial states, in one batched BoTorch model."""
+"""Gaussian processes mu -> (Xi, z0) for latent coefficients and initial states."""
 
 import copy
 import functools
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import gpytorch
 import numpy as np
 import torch
-from botorch.exceptions.warnings import InputDataWarning
-from botorch.fit import fit_gpytorch_mll
-from botorch.models import SingleTaskGP
-from gpytorch.kernels import ConstantKernel, MaternKernel, RBFKernel
-from gpytorch.kernels import Kernel as GPyTorchKernel
-from gpytorch.means import ZeroMean
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from jaxtyping import Float
-from linear_operator.utils.warnings import NumericalWarning
 from scipy.linalg import solve_triangular
 
-from mlasdi.interpolation.kriging import Kernel, Kriging
+from mlasdi.interpolation.kriging import MEAN_VARIANCE, Kernel, Kriging
 
-# Variance of the uncertain constant mean, over that of the process: large enough to be flat, small enough to keep the
-# covariance matrix well conditioned.
-MEAN_VARIANCE = 100.0
+if TYPE_CHECKING:
+    from botorch.models import SingleTaskGP
+
 CHUNK = 64  # points evaluated at once: bounds the memory of the joint covariance that BoTorch forms for every output
 PENDING_NOISE = 1e-6  # safety bound: noise variance of pending points, over that of the process
 CONSTANT = 1e-12  # safety bound: outputs that vary less, relative to the largest value, are constant up to rounding
-MIN_NUGGET = 1e-12  # safety bound in place of GPyTorch's 1e-6: solves have no noise
 
 
 class CoefficientGP:
@@ -62,20 +50,11 @@ class CoefficientGP:
         self._varies = self.scale == spread
 
     @functools.cached_property
-    def model(self) -> SingleTaskGP:
+    def model(self) -> "SingleTaskGP":
         """The batched model of the standardised outputs."""
-        x = torch.from_numpy(self.x)
-        y = torch.from_numpy((self.values - self._centre) / self.scale)
-        with torch.enable_grad(), quiet_and_exact():
-            if self.kernel is None:
-                model = SingleTaskGP(x, y, outcome_transform=None)
-                fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-            else:
-                model = SingleTaskGP(
-                    x, y, torch.full_like(y, self.kernel.nugget), outcome_transform=None,
-                    mean_module=ZeroMean(), covar_module=_gpytorch_kernel(self.kernel),
-                )  # fmt: skip
-        return model.eval()
+        from mlasdi.interpolation.gpytorch_model import fitted_model  # takes a second to import; few models need it
+
+        return fitted_model(self.x, (self.values - self._centre) / self.scale, self.kernel)
 
     def _standardised(
         self, x_new: Float[np.ndarray, "n d"]
@@ -142,6 +121,8 @@ class CoefficientGP:
         conditioned.__dict__.pop("_factor", None)
         conditioned.known = np.concatenate([self.known, x_pending])
         if self.kernel is None:
+            from mlasdi.interpolation.gpytorch_model import quiet_and_exact  # as in `model`
+
             x = torch.from_numpy(x_pending)
             with torch.no_grad(), quiet_and_exact():
                 posterior = self.model.posterior(x)  # also computes the caches that conditioning needs
@@ -149,26 +130,3 @@ class CoefficientGP:
                     x, posterior.mean, noise=torch.full_like(posterior.mean, PENDING_NOISE)
                 )
         return conditioned
-
-
-@contextmanager
-def quiet_and_exact() -> Iterator[None]:
-    """Context in which GPyTorch keeps a small nugget, and in which warnings that do not apply here are ignored.
-
-    BoTorch warns of outputs without unit variance over the samples: here they are standardised by the process variance.
-    GPyTorch warns of negative variances: with very long length scales the posterior variance is below rounding, and the
-    smallest positive number, which GPyTorch takes, is as good.
-    """
-    with warnings.catch_warnings(), gpytorch.settings.min_fixed_noise(double_value=MIN_NUGGET):
-        warnings.simplefilter("ignore", InputDataWarning)
-        warnings.filterwarnings("ignore", "Negative variance values detected", NumericalWarning)
-        yield
-
-
-def _gpytorch_kernel(kernel: Kernel) -> GPyTorchKernel:
-    d = len(kernel.lengthscale)
-    shape = RBFKernel(ard_num_dims=d) if kernel.family == "rbf" else MaternKernel(nu=2.5, ard_num_dims=d)
-    shape.lengthscale = torch.tensor(kernel.lengthscale, dtype=torch.float64)
-    mean = ConstantKernel()
-    mean.constant = torch.tensor(MEAN_VARIANCE, dtype=torch.float64)
-    return (shape + mean).double()

@@ -23,6 +23,9 @@ FAMILIES: tuple[Family, ...] = ("rbf", "matern52")
 # Log-normal prior of a length scale: its median in widths of the box, and the standard deviation of its logarithm. It
 # assumes a smooth dependence on the parameters, as the benchmark problems have.
 PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
+# Variance of the uncertain constant mean of `CoefficientGP`, over that of the process: large enough to be flat, small
+# enough to keep the covariance matrix well conditioned.
+MEAN_VARIANCE = 100.0
 MIN_TRAINING_POINTS = 3  # of a fold, however many near-replicates it leaves out
 
 

@@ -24,7 +24,8 @@ from scipy.linalg.lapack import dpotrf
 
 from mlasdi.preprocessing.field_units import field_units
 from mlasdi.preprocessing.large_arrays import release, row_blocks, scratch_array
-from mlasdi.preprocessing.pod import MIN_EIGENVALUE, BasisSettings, PodBasis
+from mlasdi.preprocessing.pod import MIN_EIGENVALUE, PodBasis
+from mlasdi.preprocessing.settings import BasisSettings
 from mlasdi.solvers.storage import StackedRuns, block_ranges
 
 ROOT_WEIGHT = 0.95  # w: nearly all of the tolerance is left to the root, which chooses the modes that stay

@@ -9,15 +9,12 @@ Correlated noise is not recognised; its level can be given.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import Field
 
+from mlasdi.preprocessing.settings import NoiseSetting
 from mlasdi.solvers import evenly_spread, field_parts
-
-NoiseSetting = Literal["estimate", "none"] | Annotated[float, Field(gt=0, le=10)]
 
 QUANTILES = np.linspace(0.2, 0.7, 6)  # of the spectrum, at which it is compared with the law
 # Largest relative difference between the spectrum of noise and the law. Spectra of clean solutions differ by factors.

@@ -7,29 +7,17 @@ from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
-from pydantic import BaseModel, Field
 from scipy.sparse import csr_array
 
 from mlasdi.preprocessing.field_units import field_units
 from mlasdi.preprocessing.large_arrays import release, row_blocks
+from mlasdi.preprocessing.settings import BasisSettings
 from mlasdi.solvers import evenly_spread
 
 BLOCK_ROWS = 256  # states that are lifted at once: the modes, which may exceed a core's cache, are read once a block
 MAX_BLOCK_VALUES = 1 << 22  # bounds the memory of a block
 MIN_TOLERANCE_OF_GRAM = 3e-8  # for smaller ones, singular values are computed: eigenvalues are their squares, rounded
 MIN_EIGENVALUE = 1e-15  # safety bound of Gram eigenvalues, relative to the largest: smaller ones are rounding errors
-
-
-class BasisSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """Size of the POD basis: the smallest rank that meets `tolerance`, but at most `max_rank`."""
-
-    tolerance: float = Field(1e-7, gt=0, lt=1, description="relative L2 error of all training snapshots together")
-    max_rank: int = Field(400, ge=1)
-    compress: bool = Field(
-        True,
-        description="false: networks are trained on full states, as published, and the basis has all modes of the "
-        "training snapshots, whatever tolerance and max_rank are",
-    )
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ a mixture that has ignited. The length is then an output of its own.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.preprocessing.training_data import MEMORY_MB, TrainingData
+from mlasdi.preprocessing.settings import MEMORY_MB, RunLength
+from mlasdi.preprocessing.training_data import TrainingData
 from mlasdi.solvers import ParameterSpace, Snapshots, StateLayout
 from mlasdi.solvers.storage import TOLD_UNUSED, StoredRun, stretched, to_common_times
 
-RunLength: TypeAlias = Literal["auto", "shortest", "normalised"]
 SAME_START = 1e-9  # of the longest run: beginnings that differ by less are equal
 
 

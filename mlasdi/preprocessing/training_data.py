@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
 from mlasdi.preprocessing.hierarchical_pod import streamed_pod
-from mlasdi.preprocessing.noise import Denoised, NoiseSetting, denoised, noise_std
-from mlasdi.preprocessing.pod import BasisSettings, PodBasis
+from mlasdi.preprocessing.noise import Denoised, denoised, noise_std
+from mlasdi.preprocessing.pod import PodBasis
+from mlasdi.preprocessing.settings import MEMORY_MB, BasisSettings, NoiseSetting
 from mlasdi.solvers import ParameterSpace, StateLayout, differ_by_white_noise, evenly_spread, field_parts, not_averaged
 from mlasdi.solvers.storage import StackedRuns
 
@@ -23,7 +24,6 @@ SAMPLED_VALUES = 1000
 # Nodes of an axis and points of a field on which rescaled variables are chosen, where the states are not in memory.
 COARSE_NODES, COARSE_POINTS = 4096, 1 << 14
 
-MEMORY_MB = 2000  # of a training
 COPIES = 6  # of the states, and of what is derived from them, that a training in memory holds at once
 # Values of each field from which noise is estimated, and of all states that are read for it, where these are not in
 # memory.

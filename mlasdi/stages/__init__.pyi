@@ -12,9 +12,9 @@ from .kriging_stage import KrigingStage as KrigingStage
 from .multi_stage_model import StagedModel as StagedModel
 from .multi_stage_model import decode as decode
 from .networks import FeatureMap as FeatureMap
-from .networks import NetworkSettings as NetworkSettings
 from .networks import build_network as build_network
 from .networks import ridge_solve as ridge_solve
+from .settings import NetworkSettings as NetworkSettings
 from .stage import LatentSteps as LatentSteps
 from .stage import Stage as Stage
 from .training_set import Extrapolation as Extrapolation

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mlasdi.latent import Trajectories
-from mlasdi.stages.networks import FeatureMap, NetworkSettings, network_from_state, ridge_solve
+from mlasdi.stages.networks import FeatureMap, network_from_state, ridge_solve
+from mlasdi.stages.settings import NetworkSettings
 from mlasdi.stages.stage import Json, Stage
 
 MIN_INPUT_SCALE = 1e-12  # safety bound: an input that does not vary is not divided by zero

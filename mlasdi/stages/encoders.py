@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mlasdi.stages.networks import NetworkSettings, network_from_state, ridge_solve
+from mlasdi.stages.networks import network_from_state, ridge_solve
+from mlasdi.stages.settings import NetworkSettings
 
 RIDGE = 1e-10  # safety bound: POD coordinates may be linearly dependent
 

@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.alignment import COMMON_TIMES, TimeScaling
-from mlasdi.interpolation import CoefficientGP, Kriging
+from mlasdi.interpolation import CoefficientGP, Kriging, at_times
 from mlasdi.latent import LatentModel, Trajectories
 from mlasdi.operator_inference import OperatorInferenceSettings
-from mlasdi.stages.chebyshev import at_times
 from mlasdi.stages.dynamics_stage import DynamicsStage
 from mlasdi.stages.encoders import Encoder
 from mlasdi.stages.stage import LatentSteps, Stage

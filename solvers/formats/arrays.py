@@ -5,7 +5,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mlasdi.solvers import SolverError
@@ -56,6 +55,7 @@ def check_installed(suffix: str) -> None:
 
 def _matlab(path: Path, names: Sequence[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays of a MAT-file; version 7.3 is HDF5, where MATLAB's axes are reversed."""
+    import h5py  # like SciPy's reader, slow to import, and for these files only
     from scipy.io import loadmat
 
     if h5py.is_hdf5(path):

@@ -11,7 +11,7 @@ from methods import from_surrogate, settings_for
 from paper_problems import Problem
 from scoring import Score, judge, processor_seconds
 
-from mlasdi.decoders.autoencoder import DecoderSettings
+from mlasdi.decoders import DecoderSettings
 from mlasdi.interpolation import select_kernels
 from mlasdi.stages import NetworkSettings, TrainingSet
 from mlasdi.surrogate import Surrogate

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from markdown_page import cpu_name, table
 
-from mlasdi.decoders.autoencoder import AutoencoderSettings, fit_autoencoder
+from mlasdi.decoders import AutoencoderSettings, fit_autoencoder
 from mlasdi.decoders.network_space import NetworkSpace
 from mlasdi.interpolation import Kernel, Kernels
 from mlasdi.stages import NetworkSettings, TrainingSet

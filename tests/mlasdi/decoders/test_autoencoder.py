@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.decoders.autoencoder import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder
+from mlasdi.decoders import AutoencoderSettings, DecoderSettings, fit_autoencoder, fit_decoder
 from mlasdi.decoders.gradient_descent import minimise
 from mlasdi.decoders.network_space import NetworkSpace
 from mlasdi.latent import Trajectories, derivative_residual, propagate

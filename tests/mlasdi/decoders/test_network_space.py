@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mlasdi.decoders import NetworkSpace
-from mlasdi.preprocessing import PodBasis
-from mlasdi.preprocessing.pod import BasisSettings
+from mlasdi.preprocessing import BasisSettings, PodBasis
 from mlasdi.stages import NetworkSettings, build_network
 
 N_STATE = 12

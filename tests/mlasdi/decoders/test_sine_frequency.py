@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mlasdi.decoders.autoencoder import DecoderSettings
+from mlasdi.decoders import DecoderSettings
 from mlasdi.decoders.sine_frequency import FRACTIONS, left_out_error, spectral_kappa, with_kappa
 from mlasdi.latent import Trajectories
 from mlasdi.stages import NetworkSettings

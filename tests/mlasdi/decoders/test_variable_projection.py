@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlasdi.decoders.variable_projection import VariableProjectionSettings, _Objective, fit_latent_model
+from mlasdi.decoders import VariableProjectionSettings
+from mlasdi.decoders.variable_projection import _Objective, fit_latent_model, stepped_dynamics
 from mlasdi.stages import FeatureMap, FeatureStage, StagedModel
 
 ANCHORS = np.array([[0.1], [0.35], [0.6], [0.9]])
@@ -100,7 +101,7 @@ def test_coefficients_that_blow_up_have_a_large_loss_and_no_gradient(oscillator,
     """A force of 1e9; the line search then takes a shorter step."""
     data = oscillator.training_set(points, ANCHORS)
     settings = VariableProjectionSettings(dynamics="quadratic", n_sine=0)
-    dynamics = settings.stepped(2)
+    dynamics = stepped_dynamics(settings, 2)
     features = FeatureMap.random(2, 0, 1.0, torch.Generator())
     shapes = torch.Size((5, dynamics.n_coefficients)), torch.Size((5, 2))
     objective = _Objective(data, settings, features, dynamics, *shapes)

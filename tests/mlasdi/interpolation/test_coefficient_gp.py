@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mlasdi.interpolation import CoefficientGP, Kernel, Kriging, quiet_and_exact
-from mlasdi.interpolation.coefficient_gp import MEAN_VARIANCE
-from mlasdi.interpolation.kriging import FAMILIES
+from mlasdi.interpolation.kriging import FAMILIES, MEAN_VARIANCE
 
 X = np.array([[0.0, 0.1], [0.3, 0.9], [0.5, 0.4], [0.8, 0.0], [1.0, 0.7], [0.2, 0.5]])
 X_NEW = np.array([[0.4, 0.6], [0.9, 0.9], [0.05, 0.0], [0.6, 0.2]])

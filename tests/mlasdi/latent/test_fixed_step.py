@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlasdi.decoders.variable_projection import VariableProjectionSettings, fit_latent_model
+from mlasdi.decoders import VariableProjectionSettings, fit_latent_model
 from mlasdi.interpolation import Kernel, select_kernels
 from mlasdi.latent import (
     BoundedQuadratic,

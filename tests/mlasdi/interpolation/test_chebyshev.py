@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlasdi.stages.chebyshev import MIN_TIMES_PER_NODE, N_NODES, RESOLVED, at_times
+from mlasdi.interpolation.chebyshev import MIN_TIMES_PER_NODE, N_NODES, RESOLVED, at_times
 
 MANY = MIN_TIMES_PER_NODE * N_NODES[-1]
 TOLERANCE = 10 * RESOLVED  # the coefficients after those that vanish decay, but their sum is not bounded sharply
