@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mlasdi.curves.compression import compressed
-from mlasdi.curves.curves import CurveSpace, field_units
+from mlasdi.curves.curves import CurveSpace
 from mlasdi.curves.members import Member, weighted_mean
 from mlasdi.interpolation import Kernel, Kernels, Kriging, select_kernels
 
@@ -86,22 +85,21 @@ def fitted_member(candidate: Candidate, runs: Folds, kernels: Kernels) -> Member
         kernels: of the states; those of curves are selected.
     """
     if not candidate.grid_weight:
-        member = _of_states(candidate.name, runs.u, kernels.mean)
+        member = Member(candidate.name, 1.0, kernels.mean, False, runs.u.astype(np.float32))
     else:
-        member = _of_curves(candidate, runs, kernels.mean)
-        of_points = member.coordinates.reshape(len(runs.x), -1)
+        curves, space = _curves(candidate, runs)
+        of_points = curves.reshape(len(runs.x), -1)
         kernels = select_kernels(runs.x, of_points - of_points.mean(axis=0))
+        values = space.origin[:, None] + space.unit[:, None] * curves
+        member = Member(candidate.name, 1.0, kernels.mean, True, values.astype(np.float32))
     tried = [replace(member, kernel=kernel) for kernel in dict.fromkeys((kernels.mean, kernels.uncertainty))]
     return min(tried, key=lambda one: float(runs.errors([one]).mean()))
 
 
-def _of_states(name: str, u: Float[np.ndarray, "point time field node"], kernel: Kernel) -> Member:
-    units = field_units(u)[:, None]
-    coordinates, modes, mean = compressed(u / units)
-    return Member(name, 1.0, kernel, False, coordinates, modes * units, mean * units)
-
-
-def _of_curves(candidate: Candidate, runs: Folds, kernel: Kernel) -> Member:
+def _curves(
+    candidate: Candidate, runs: Folds
+) -> tuple[Float[np.ndarray, "point time component curve_node"], CurveSpace]:
+    """The curves of the runs, in units, with corresponding parameters."""
     space = CurveSpace.of(runs.u, runs.grid, candidate.grid_weight)
     curves = np.stack([space.curves(run) for run in runs.u])
     if candidate.value_weight:
@@ -111,6 +109,4 @@ def _of_curves(candidate: Candidate, runs: Folds, kernel: Kernel) -> Member:
         reference = curves[centre]
         for i in set(range(len(curves))) - {centre}:
             curves[i] = registered(reference, curves[i], candidate.value_weight, is_signed=candidate.is_signed)
-    units = space.unit[:, None]
-    coordinates, modes, mean = compressed(curves)
-    return Member(candidate.name, 1.0, kernel, True, coordinates, modes * units, mean * units + space.origin[:, None])
+    return curves, space

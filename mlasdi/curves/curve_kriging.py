@@ -100,13 +100,13 @@ class CurveKriging:
     def subset(self, points: Int[np.ndarray, " kept"] | Sequence[int]) -> "CurveKriging":
         """The same members with the curves of some of the points: what a fold knows."""
         keep = np.asarray(points)
-        members = tuple(replace(member, coordinates=member.coordinates[keep]) for member in self.members)
+        members = tuple(replace(member, values=member.values[keep]) for member in self.members)
         return CurveKriging(self.x[keep], self.t, self.grid, members)
 
     def state(self) -> tuple[Json, dict[str, Float[np.ndarray, "..."]]]:
         """Settings for JSON, and arrays by name."""
         settings = [member.settings() for member in self.members]
-        of_members = {f"{key}_{k}": array for k, one in enumerate(self.members) for key, array in one.arrays().items()}
+        of_members = {f"values_{k}": member.values for k, member in enumerate(self.members)}
         return {"members": settings}, {"x": self.x, "t": self.t, "grid": self.grid, **of_members}
 
     @classmethod
@@ -119,14 +119,11 @@ class CurveKriging:
         x, t, grid = arrays["x"], arrays["t"], arrays["grid"]
         members = []
         for k, of_member in enumerate(settings["members"]):
-            coordinates, modes, mean = (arrays[f"{key}_{k}"] for key in ("coordinates", "modes", "mean"))
-            if coordinates.shape != (len(x), len(t), len(modes)) or modes.shape[1:] != mean.shape:
-                raise ValueError(
-                    f"member {k} has coordinates of shape {coordinates.shape}, modes {modes.shape} and a mean "
-                    f"{mean.shape} for {len(x)} points and {len(t)} times"
-                )
+            values = arrays[f"values_{k}"]
+            if values.ndim != 4 or values.shape[:2] != (len(x), len(t)):
+                raise ValueError(f"member {k} has values {values.shape} for {len(x)} points and {len(t)} times")
             kernel = Kernel.model_validate(of_member["kernel"])
-            members.append(Member(**{**of_member, "kernel": kernel}, coordinates=coordinates, modes=modes, mean=mean))
+            members.append(Member(**{**of_member, "kernel": kernel}, values=values))
         return cls(x, t, grid, tuple(members))
 
 

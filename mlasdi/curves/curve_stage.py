@@ -21,9 +21,9 @@ MAX_VALUES = 1 << 22  # of states that are decoded at once: bounds the memory
 
 @dataclass(frozen=True)
 class CurveStage(Stage):
-    """Kriged curves, as coordinates in a POD basis that also holds predictions between the training points.
+    """Kriged curves, as coordinates in a POD basis that also holds states between the training points.
 
-    What the curves and the basis leave at the training points is kriged, too. Standard deviations have the shape of the
+    What they leave at the training points is kriged, too. Standard deviations have the shape of the
     errors of the folds (`FoldErrors`).
 
     Attributes:

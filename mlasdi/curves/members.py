@@ -13,25 +13,22 @@ from mlasdi.interpolation import Kernel
 
 @dataclass(frozen=True)
 class Member:
-    """States or curves of the training runs, in the coordinates of their modes, which are kriged.
+    """States or curves of the training runs, which are kriged.
 
     Attributes:
         name: of the candidate.
         weight: in the mean of the members.
         kernel: covariance over the parameters.
-        is_curve: whether the modes are those of curves; otherwise of states.
-        coordinates: of the runs.
-        modes: of curves: positions, then values of each field, at equal parameters; of states: values on the grid.
-        mean: that the coordinates do not contain.
+        is_curve: whether these are curves; otherwise states.
+        values: of curves: positions, then values of each field, at equal parameters; of states: values on the grid. In
+            single precision: the way from states to curves and back is less exact.
     """
 
     name: str
     weight: float
     kernel: Kernel
     is_curve: bool
-    coordinates: Float[np.ndarray, "point time rank"]
-    modes: Float[np.ndarray, "rank component curve_node"]
-    mean: Float[np.ndarray, "component curve_node"]
+    values: Float[np.ndarray, "point time component curve_node"]
 
     def combined(
         self,
@@ -46,24 +43,19 @@ class Member:
             grid: positions of the nodes.
             at: fractional indices of times; by default all times.
         """
-        coordinates = np.tensordot(weights, self.coordinates, axes=1)
+        found = np.tensordot(weights.astype(self.values.dtype), self.values, axes=1)
         if at is not None:
-            coordinates = linear_in_index(coordinates, at)
-        found = self.mean + np.tensordot(coordinates, self.modes, axes=1)
+            found = linear_in_index(found, at)
         return states(found, grid) if self.is_curve else found
 
     def state_shape(self, grid: Float[np.ndarray, " node"]) -> tuple[int, int]:
         """Numbers of fields and of nodes of a state."""
-        return len(self.mean) - self.is_curve, len(grid)
+        return self.values.shape[2] - self.is_curve, len(grid)
 
     def settings(self) -> dict[str, Any]:
         """What is no array, for JSON."""
         kernel = self.kernel.model_dump(mode="json")
         return {"name": self.name, "weight": self.weight, "kernel": kernel, "is_curve": self.is_curve}
-
-    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
-        """The arrays by name."""
-        return {"coordinates": self.coordinates, "modes": self.modes, "mean": self.mean}
 
 
 def weighted_mean(
@@ -74,4 +66,6 @@ def weighted_mean(
 ) -> Float[np.ndarray, "n field node"]:
     """The weighted sum over members of what each combines with its weights of the runs (see `Member.combined`)."""
     terms = zip(members, weights, strict=True)
-    return np.sum([member.weight * member.combined(of_runs, grid, at) for member, of_runs in terms], axis=0)
+    return np.sum(
+        [member.weight * member.combined(of_runs, grid, at) for member, of_runs in terms], axis=0, dtype=float
+    )

@@ -46,7 +46,7 @@ __all__ = ["ModelSettings", "Progress", "TrainingData", "fit"]
 # Numbers of nodes of a grid, and of training points, for which curves are tried; more cost too much memory. The basis
 # holds their predictions at so many points between those of the training, too, and is no more exact than they are.
 MIN_NODES, MAX_NODES, MAX_POINTS = 16, 4096, 64
-N_BETWEEN, CURVES_TOLERANCE = 32, 1e-4
+N_BETWEEN, CURVES_TOLERANCE = 16, 1e-4
 NOISY_TIMES = 101  # of noisy trajectories, where the error of interpolation in time cannot be measured
 
 
@@ -192,20 +192,14 @@ def _contexts(
 
 
 def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool) -> TrainingContext | None:
-    """The trajectories with registered curves, in a basis that holds predictions between the points, too.
+    """The trajectories with their curves, in a basis that holds what these predict between the points, too.
 
-    None where curves cannot be registered: the states must lie on one one-dimensional grid, be in memory and without
-    noise.
+    None where there are no curves: the states must lie on one one-dimensional grid, be in memory and without noise.
     """
-    layout, own = data.layout, states.data
+    layout, own, u = data.layout, states.data, data.u
     is_line = len(layout.coordinates) == 1 and not (layout.others or layout.scattered or layout.steady)
-    u = data.u
-    if (
-        noisy
-        or isinstance(u, StackedRuns)
-        or not is_line
-        or not isinstance(states.settings.first_stage, ChosenSettings)
-    ):
+    is_chosen = isinstance(states.settings.first_stage, ChosenSettings)
+    if noisy or isinstance(u, StackedRuns) or not (is_line and is_chosen):
         return None
     (grid,) = layout.coordinates.values()
     is_long = MIN_NODES <= len(grid) <= MAX_NODES and layout.mask is None and bool((np.diff(grid) > 0).all())

@@ -125,9 +125,10 @@ def run_race(
                 finished[name] = tried
             elif tried is not None:
                 failed[name] = tried
-    if _errs_much(finished) and (context := curves()) is not None:
+    found = curves() if _errs_much(finished) else None
+    if found is not None:
         name = f"kriging ({CURVES})"
-        tried = _trained(name, replace(context, settings=_with(context.settings, CurveSettings(), kriging_alone=False)))
+        tried = _trained(name, replace(found, settings=_with(found.settings, CurveSettings(), kriging_alone=False)))
         if isinstance(tried, Contender):
             finished[name] = tried
         elif tried is not None:

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-
-from mlasdi.interpolation import Kernel, Kernels, Kriging
-from mlasdi.curves import CurveKriging
 from mlasdi.curves.compression import compressed
+
+from mlasdi.curves import CurveKriging
 from mlasdi.curves.curves import CurveSpace, linear_in_index, piecewise_linear, states
 from mlasdi.curves.matching import registered
+from mlasdi.interpolation import Kernel, Kernels, Kriging
 
 GRID = np.linspace(0.0, 2.0, 61)
 T = np.linspace(0.0, 1.0, 6)
