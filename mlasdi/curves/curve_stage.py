@@ -1,7 +1,7 @@
 """Kriging of curves as the only stage of a model."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import Trajectories
 from mlasdi.preprocessing import PodBasis, places_among
 from mlasdi.stages import FoldErrors, LatentSteps, Stage
-from mlasdi.stages.stage import Json
+
+Json = dict[str, Any]
 
 MAX_VALUES = 1 << 22  # of states that are decoded at once: bounds the memory
 
@@ -62,10 +63,11 @@ class CurveStage(Stage):
 
     def _curves(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
         found = np.empty((len(x), len(t), self.projector.shape[1]))
+        is_own = np.array_equal(t, self.model.t)
         rows = max(MAX_VALUES // max(len(t) * len(self.mean), 1), 1)
         for first in range(0, len(x), rows):
             use = slice(first, first + rows)
-            states = self.model.predict(x[use], t).reshape(-1, len(t), len(self.mean))
+            states = self.model.predict(x[use], None if is_own else t).reshape(-1, len(t), len(self.mean))
             found[use] = (states - self.mean) @ self.projector
         return found
 

@@ -64,7 +64,7 @@ class FoldErrors:
         return FoldErrors(self.scaled[rows, :n_times], None if self.std is None else self.std[rows], self.power)
 
     def steps(
-        self, x: Float[np.ndarray, "point d"], times: Float[np.ndarray, " time"], kernel: Kernel, steps: LatentSteps
+        self, x: Float[np.ndarray, "point d"], times: Float[np.ndarray, " own"], kernel: Kernel, steps: LatentSteps
     ) -> Float[Tensor, "direction param time rank"]:
         """Steps of one standard deviation.
 

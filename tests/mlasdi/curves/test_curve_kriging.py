@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from mlasdi.curves.compression import compressed
 
 from mlasdi.curves import CurveKriging
 from mlasdi.curves.curves import CurveSpace, linear_in_index, piecewise_linear, states
@@ -107,14 +106,6 @@ def test_values_at_fractional_indices():
     np.testing.assert_allclose(linear_in_index(np.array([1.0]), np.array([0.0])), [1])
 
 
-def test_modes_leave_a_millionth():
-    rng = np.random.default_rng(0)
-    curves = 5 + np.einsum("ptr,rcn->ptcn", rng.normal(size=(4, 5, 3)), rng.normal(size=(3, 2, 40)))
-    coordinates, modes, mean = compressed(curves)
-    assert modes.shape == (3, 2, 40)
-    np.testing.assert_allclose(mean + np.tensordot(coordinates, modes, axes=1), curves, atol=1e-5)
-
-
 def test_fold_errors_are_those_of_a_model_of_the_other_points():
     left_out = tuple(np.array([i, (i + 1) % 6]) if i == 2 else np.array([i]) for i in range(6))
     kernels = Kernels(KERNELS.mean, KERNELS.mean, left_out)
@@ -144,8 +135,8 @@ def test_the_state_is_all_that_a_model_needs(model):
     new = np.array([[0.1], [0.9]])
     np.testing.assert_array_equal(again.predict(new), model.predict(new))
     assert json.dumps(again.state()[0]) == json.dumps(settings)
-    arrays["coordinates_0"] = arrays["coordinates_0"][:, :2]
-    with pytest.raises(ValueError, match="member 0 has coordinates of shape"):
+    arrays["values_0"] = arrays["values_0"][:, :2]
+    with pytest.raises(ValueError, match="member 0 has values"):
         CurveKriging.from_state(settings, arrays)
 
 
