@@ -24,6 +24,13 @@ from mlasdi.validation import MIN_EFFECT
 SCORED_TIMES = 16
 # Scores below this are rounding errors or the truncation of the basis: nothing in the box is uncertain any more.
 MIN_SCORE = 1e-7
+# Number of candidates of `integrated-variance`, whose maximum is not on the faces, and largest one of the others, which
+# have as many as there are known points. Skipped points stay candidates: if their number were fixed, all of them would
+# in the end be points that are not worth a solve, and the choice would be the sequence again.
+MANY_CANDIDATES = 256
+# If solves have failed, candidates are the first points that succeed with at least this probability, among so many times
+# as many points of the sequence.
+LIKELY, POOL_SHARE = 0.5, 8
 # Kernel of the probability of success: length scale in the unit cube, and nugget.
 FAILURE_LENGTHSCALE, FAILURE_NUGGET = 0.5, 1e-3
 
@@ -108,9 +115,9 @@ def propose(
 ) -> tuple[Float[np.ndarray, "n n_params"], Float[np.ndarray, " n"]]:
     """The next `n` points and their scores, chosen one after the other, each with the earlier ones as pending points.
 
-    Each is the one with the highest score of the first `settings.candidates` points of the Sobol sequence that are
-    neither known nor chosen yet. The maximum over the whole box would mostly lie on its faces, where a solve tells less
-    about the box than one inside.
+    Candidates for each are the first points of the Sobol sequence that are neither known nor chosen yet. There are few:
+    the maximum of a standard deviation over the whole box would mostly lie on its faces, where a solve tells less about
+    the box than one inside.
 
     Args:
         seed: of the Sobol sequence.
@@ -126,13 +133,13 @@ def propose(
         return sobol, np.zeros(len(sobol))
     if surrogate.parameter_effect < MIN_EFFECT:
         return np.empty((0, space.n_params)), np.empty(0)
-    solved = space.from_unit(surrogate.model.latent.x)
     # Known points without a solution, such as failed ones, would be proposed for ever, so they count as pending.
     unsolved = known[~is_near(space.to_unit(known), surrogate.model.latent.x, SAME_POINT)]
-    free, n_candidates = _free_points(space, settings, points, n, seed)
-    chance = np.ones(len(free))
-    if points.failed is not None and len(points.failed):
-        chance = chance_of_success(space, solved, points.failed)(free)
+    grown = MANY_CANDIDATES if settings.acquisition == "integrated-variance" else min(len(known), MANY_CANDIDATES)
+    n_candidates = max(settings.candidates, grown)
+    free, chance = _free_points(surrogate, points, n_candidates + n - 1, seed)
+    if points.available is not None:
+        n_candidates = len(free)
     chosen, scores = list[int](), list[float]()
     left = np.arange(len(free))
     while len(chosen) < n and len(left):
@@ -147,11 +154,20 @@ def propose(
 
 
 def _free_points(
-    space: ParameterSpace, settings: SamplingSettings, points: PointSets, n: int, seed: int
-) -> tuple[Float[np.ndarray, "m n_params"], int]:
-    """The points from which `n` are chosen, in their order, and how many of them are candidates for each."""
+    surrogate: Surrogate, points: PointSets, n: int, seed: int
+) -> tuple[Float[np.ndarray, "m n_params"], Float[np.ndarray, " m"]]:
+    """All available points that are not known, or the next `n` of the Sobol sequence; and their chances of success.
+
+    Those that are likely to succeed come first, each group in the order of the sequence.
+    """
+    space, may_fail = surrogate.space, points.failed is not None and len(points.failed)
     if points.available is None:
-        wanted = settings.candidates + n - 1
-        return next_sobol(space, points.known, wanted, seed, None), settings.candidates
-    is_known = is_near(space.to_unit(points.available), space.to_unit(points.known), SAME_POINT)
-    return points.available[~is_known], len(points.available)
+        free = next_sobol(space, points.known, n * POOL_SHARE if may_fail else n, seed, None)
+    else:
+        is_known = is_near(space.to_unit(points.available), space.to_unit(points.known), SAME_POINT)
+        free = points.available[~is_known]
+    if not may_fail:
+        return free, np.ones(len(free))
+    chance = chance_of_success(space, space.from_unit(surrogate.model.latent.x), points.failed)(free)
+    order = np.argsort(chance < LIKELY, kind="stable")
+    return free[order], chance[order]

@@ -5,7 +5,7 @@ import pytest
 
 import mlasdi.agent.choosing.acquisition
 from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
-from mlasdi.agent.choosing.acquisition import SCORED_TIMES, Score, chance_of_success, score_function
+from mlasdi.agent.choosing.acquisition import MANY_CANDIDATES, SCORED_TIMES, Score, chance_of_success, score_function
 from mlasdi.interpolation import Kriging
 from mlasdi.preprocessing import SAME_POINT, TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace, StateLayout, parse_constraint
@@ -72,20 +72,17 @@ def distance(surrogate: Surrogate, mu: np.ndarray, others: np.ndarray) -> float:
 @pytest.mark.parametrize("acquisition", SCORED)
 def test_the_best_of_the_next_points_of_the_sequence_is_taken(surrogate: Surrogate, acquisition: str) -> None:
     """A known point without a solution and the earlier points of the batch are no candidates and count as pending."""
-    settings, sequence = SamplingSettings(acquisition=acquisition, candidates=24), surrogate.space.sobol(64, seed=4)
+    settings, sequence = SamplingSettings(acquisition=acquisition), surrogate.space.sobol(300, seed=4)
+    n_candidates = MANY_CANDIDATES if acquisition == "integrated-variance" else settings.candidates
     known = np.concatenate([trained_on(surrogate), sequence[[2]]])
     mus, scores = propose(surrogate, settings, PointSets(known), 3, seed=4)
-    free = [*range(2), *range(3, 64)]
+    free = [*range(2), *range(3, len(sequence))]
     for i in range(3):
-        values = score_function(surrogate, acquisition, np.concatenate([sequence[[2]], mus[:i]]))(sequence[free[:24]])
+        score = score_function(surrogate, acquisition, np.concatenate([sequence[[2]], mus[:i]]))
+        values = score(sequence[free[:n_candidates]])
         best = free.pop(int(np.argmax(values)))
         np.testing.assert_array_equal(mus[i], sequence[best])
         assert scores[i] == pytest.approx(values.max(), rel=1e-6)
-
-
-def test_a_single_candidate_is_the_next_point_of_the_sequence(one: Surrogate) -> None:
-    mus, _ = propose(one, SamplingSettings(candidates=1), PointSets(trained_on(one)), 3, seed=2)
-    np.testing.assert_array_equal(mus, one.space.sobol(3, seed=2))
 
 
 def test_the_same_seed_gives_the_same_points(one: Surrogate) -> None:
@@ -120,6 +117,22 @@ def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
     batch, _ = propose(surrogate, SamplingSettings(acquisition=acquisition), PointSets(mu), 2, seed=0)
     assert space.contains(batch, tolerance=0).all()
     assert 0.45 < batch[0, 2] < 0.95
+
+
+def test_skipped_points_do_not_become_the_only_candidates(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a third of the box matters, and gets twice its share of the points, after many more than candidates."""
+    space, known = burgers_surrogate.space, trained_on(burgers_surrogate)
+
+    def matters(mu: np.ndarray) -> np.ndarray:
+        return np.where(space.to_unit(mu)[:, 0] < 1 / 3, 1.0, 0.001)
+
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", lambda *args: matters)
+    for _ in range(30):
+        mus, _ = propose(burgers_surrogate, SamplingSettings(candidates=4), PointSets(known), 1, seed=0)
+        known = np.concatenate([known, mus])
+    assert (matters(known[-30:]) == 1).mean() > 0.6
 
 
 # Batches, and points that are known
@@ -219,6 +232,23 @@ def test_the_choice_keeps_away_from_where_solves_fail(
     assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-6)
     candidates = space.sobol(64, seed=0)
     assert score == pytest.approx((chance(candidates) * wanted(candidates)).max(), rel=1e-6)
+
+
+def test_the_choice_keeps_away_from_a_large_region_where_solves_fail(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Solves fail in two thirds of the box, for longer than there are candidates."""
+    space, solved = burgers_surrogate.space, trained_on(burgers_surrogate)
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", lambda *args: lambda mu: np.ones(len(mu)))
+    failed = space.from_unit(np.stack(np.meshgrid([0.45, 0.6, 0.75, 0.9], [0.2, 0.5, 0.8]), axis=-1).reshape(-1, 2))
+    known = np.concatenate([solved, failed])
+    mus, scores = propose(
+        burgers_surrogate, SamplingSettings(candidates=4), PointSets(known, failed=failed), 20, seed=0
+    )
+    chance = chance_of_success(space, solved, failed)
+    assert len(mus) == 20
+    assert (chance(mus) > 0.5).all()
+    assert (np.diff(scores) < 0).any()  # of those, the likeliest of each window
 
 
 # Data sets
