@@ -28,8 +28,8 @@ MIN_SCORE = 1e-7
 # have as many as there are known points. Skipped points stay candidates: if their number were fixed, all of them would
 # in the end be points that are not worth a solve, and the choice would be the sequence again.
 MANY_CANDIDATES = 256
-# If solves have failed, candidates are the first points that succeed with at least this probability, among so many times
-# as many points of the sequence.
+# If solves have failed, candidates are the first points that succeed with at least this probability, among so many
+# times as many points of the sequence.
 LIKELY, POOL_SHARE = 0.5, 8
 # Kernel of the probability of success: length scale in the unit cube, and nugget.
 FAILURE_LENGTHSCALE, FAILURE_NUGGET = 0.5, 1e-3

@@ -44,8 +44,8 @@ class SamplingSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         16,
         ge=1,
         le=65_536,
-        description="next points of the Sobol sequence, of which the one with the highest score is chosen; more as soon "
-        "as more points are known, and with integrated-variance",
+        description="next points of the Sobol sequence, of which the one with the highest score is chosen; more as "
+        "soon as more points are known, and with integrated-variance",
     )
     candidate_set: Path | None = Field(
         None, description="CSV, JSON or Parquet table of the only points that may be chosen"
