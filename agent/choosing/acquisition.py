@@ -160,14 +160,14 @@ def _free_points(
 
     Those that are likely to succeed come first, each group in the order of the sequence.
     """
-    space, may_fail = surrogate.space, points.failed is not None and len(points.failed)
+    space, failed = surrogate.space, points.failed if points.failed is not None else points.known[:0]
     if points.available is None:
-        free = next_sobol(space, points.known, n * POOL_SHARE if may_fail else n, seed, None)
+        free = next_sobol(space, points.known, n * POOL_SHARE if len(failed) else n, seed, None)
     else:
         is_known = is_near(space.to_unit(points.available), space.to_unit(points.known), SAME_POINT)
         free = points.available[~is_known]
-    if not may_fail:
+    if not len(failed):
         return free, np.ones(len(free))
-    chance = chance_of_success(space, space.from_unit(surrogate.model.latent.x), points.failed)(free)
+    chance = chance_of_success(space, space.from_unit(surrogate.model.latent.x), failed)(free)
     order = np.argsort(chance < LIKELY, kind="stable")
     return free[order], chance[order]
