@@ -151,7 +151,7 @@ def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
     assert after(point[None])[0] < 1.5 * before(trained_on(surrogate)).max() < 0.3 * before(point[None])[0]
     x = surrogate.space.to_unit(point)
     near = surrogate.space.from_unit(np.clip(x + 0.05 * np.vstack([np.eye(len(x)), -np.eye(len(x))]), 0, 1))
-    assert (after(near) < 0.2 * before(near)).all()
+    assert (after(near) < 0.3 * before(near)).all()
     grid = dense_grid(surrogate)
     assert (after(grid) <= before(grid) + 1e-3 * before(grid).max()).all()
 
