@@ -1,17 +1,16 @@
 """Acquisition functions: where the solver should run next.
 
-The score of a point depends on a surrogate and on pending points; `propose` maximises it over the feasible part of the
-box, or over a given set of points. If solves have failed, the score is multiplied by the probability of success. No
-score needs a solve: validation points are never candidates.
+The score of a point depends on a surrogate and on pending points; `propose` takes the candidate with the highest one.
+Candidates are the next points of the campaign's Sobol sequence, or a given set of points. If solves have failed, the
+score is multiplied by the probability of success. No score needs a solve: validation points are never candidates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.agent.choosing.box_search import MIN_SCORE, Score, are_separated, best_of, maximise, refine_lbfgs
 from mlasdi.agent.choosing.sampling import AcquisitionName, SamplingSettings, is_near, next_sobol
 from mlasdi.agent.choosing.variance_reduction import VarianceReduction
 from mlasdi.interpolation import Kernel, Kriging
@@ -23,11 +22,20 @@ from mlasdi.validation import MIN_EFFECT
 # Number of times at which the largest relative standard deviation is searched: it varies slowly, and decoding is
 # expensive.
 SCORED_TIMES = 16
-# Up to this number of parameters several candidates are refined, with more only the best one: a gradient by differences
-# takes as many evaluations as there are parameters.
-MAX_PARAMS_OF_STARTS = 4
+# Scores below this are rounding errors or the truncation of the basis: nothing in the box is uncertain any more.
+MIN_SCORE = 1e-7
+# Number of candidates of `integrated-variance`, whose maximum is not on the faces, and largest one of the others, which
+# have as many as there are known points. Skipped points stay candidates: if their number were fixed, all of them would
+# in the end be points that are not worth a solve, and the choice would be the sequence again.
+MANY_CANDIDATES = 256
+# If solves have failed, candidates are the first points that succeed with at least this probability, among so many
+# times as many points of the sequence.
+LIKELY, POOL_SHARE = 0.5, 8
 # Kernel of the probability of success: length scale in the unit cube, and nugget.
 FAILURE_LENGTHSCALE, FAILURE_NUGGET = 0.5, 1e-3
+
+Score = Callable[[np.ndarray], np.ndarray]
+"""Maps physical parameters `[n_mu, n_params]` to scores `[n_mu]`; points with larger scores are preferred."""
 
 
 def score_function(
@@ -107,96 +115,59 @@ def propose(
 ) -> tuple[Float[np.ndarray, "n n_params"], Float[np.ndarray, " n"]]:
     """The next `n` points and their scores, chosen one after the other, each with the earlier ones as pending points.
 
-    Finally, a batch that lowers the integrated variance is optimised jointly, unless the points are restricted.
+    Candidates for each are the first points of the Sobol sequence that are neither known nor chosen yet. There are few:
+    the maximum of a standard deviation over the whole box would mostly lie on its faces, where a solve tells less about
+    the box than one inside.
 
     Args:
-        seed: of the candidates.
+        seed: of the Sobol sequence.
         targets: as for `score_function`.
 
     Returns:
-        Points in physical units and scores; fewer than `n` if no score exceeds `MIN_SCORE` any more, and none where no
-            parameter has an effect.
+        Points in physical units and scores; fewer than `n` if no score exceeds `MIN_SCORE` any more or if there are no
+            further points, and none where no parameter has an effect.
     """
-    if settings.acquisition != "sobol" and surrogate.parameter_effect < MIN_EFFECT:
-        return np.empty((0, surrogate.space.n_params)), np.empty(0)
+    space, known = surrogate.space, points.known
     if settings.acquisition == "sobol":
-        sobol = next_sobol(surrogate.space, points.known, n, seed, points.available)
+        sobol = next_sobol(space, known, n, seed, points.available)
         return sobol, np.zeros(len(sobol))
-    choice = _Choice(surrogate, settings, points, targets)
-    chosen, scores = np.empty((0, surrogate.space.n_params)), list[float]()
-    for i in range(n):
-        point, value = choice.next_point(chosen, seed + i)
-        if value < MIN_SCORE:
+    if surrogate.parameter_effect < MIN_EFFECT:
+        return np.empty((0, space.n_params)), np.empty(0)
+    # Known points without a solution, such as failed ones, would be proposed for ever, so they count as pending.
+    unsolved = known[~is_near(space.to_unit(known), surrogate.model.latent.x, SAME_POINT)]
+    grown = MANY_CANDIDATES if settings.acquisition == "integrated-variance" else min(len(known), MANY_CANDIDATES)
+    n_candidates = max(settings.candidates, grown)
+    free, chance = _free_points(surrogate, points, n_candidates + n - 1, seed)
+    if points.available is not None:
+        n_candidates = len(free)
+    chosen, scores = list[int](), list[float]()
+    left = np.arange(len(free))
+    while len(chosen) < n and len(left):
+        score = score_function(surrogate, settings.acquisition, np.concatenate([unsolved, free[chosen]]), targets)
+        candidates = left[:n_candidates]
+        values = chance[candidates] * score(free[candidates])
+        if values.max() < MIN_SCORE:
             break
-        chosen, scores = np.vstack([chosen, point]), [*scores, value]
-    if choice.optimises_jointly and len(chosen) > 1:
-        chosen = _optimised_jointly(surrogate, chosen, choice.x_known, surrogate.space.to_unit(choice.unsolved))
-    return chosen, np.array(scores)
+        chosen, scores = [*chosen, int(candidates[values.argmax()])], [*scores, float(values.max())]
+        left = left[~is_near(space.to_unit(free[left]), space.to_unit(free[chosen]), SAME_POINT)]
+    return free[chosen], np.array(scores)
 
 
-class _Choice:
-    """The choice of single points with one surrogate."""
+def _free_points(
+    surrogate: Surrogate, points: PointSets, n: int, seed: int
+) -> tuple[Float[np.ndarray, "m n_params"], Float[np.ndarray, " m"]]:
+    """All available points that are not known, or the next `n` of the Sobol sequence; and their chances of success.
 
-    def __init__(
-        self,
-        surrogate: Surrogate,
-        settings: SamplingSettings,
-        points: PointSets,
-        targets: Mapping[str, float] | None = None,
-    ) -> None:
-        self.surrogate, self.settings, self.points, self.targets = surrogate, settings, points, targets
-        self.space = surrogate.space
-        self.x_known = self.space.to_unit(points.known)
-        # Known points without a solution, such as failed ones, would be proposed for ever, so they count as pending.
-        self.unsolved = points.known[~is_near(self.x_known, surrogate.model.latent.x, SAME_POINT)]
-        self.succeeds: Score | None = None
-        if points.failed is not None and len(points.failed):
-            solved = self.space.from_unit(surrogate.model.latent.x)
-            self.succeeds = chance_of_success(self.space, solved, points.failed)
-        is_integrated = settings.acquisition == "integrated-variance"
-        self.optimises_jointly = (
-            is_integrated and points.available is None and not self.space.is_restricted and self.succeeds is None
-        )
-        # The integrated variance is expensive, and smoother than the function that it integrates.
-        self._n_starts = 1 if is_integrated or self.space.n_params > MAX_PARAMS_OF_STARTS else 3
-
-    def next_point(
-        self, chosen: Float[np.ndarray, "q n_params"], seed: int
-    ) -> tuple[Float[np.ndarray, " n_params"], float]:
-        """The point with the highest score, with `chosen` as pending points, and that score."""
-        space, available = self.space, self.points.available
-        pending = np.concatenate([self.unsolved, chosen])
-        score = score_function(self.surrogate, self.settings.acquisition, pending, self.targets)
-        if self.succeeds is not None:
-            score = _product(score, self.succeeds)
-        taken = np.concatenate([self.x_known, space.to_unit(chosen)])
-        if available is None:
-            return maximise(space, score, taken, self.settings.candidates, seed, self._n_starts)
-        return best_of(available[~is_near(space.to_unit(available), taken, SAME_POINT)], score)
-
-
-def _optimised_jointly(
-    surrogate: Surrogate,
-    chosen: Float[np.ndarray, "n n_params"],
-    known: Float[np.ndarray, "point n_params"],
-    pending: Float[np.ndarray, "m n_params"],
-) -> Float[np.ndarray, "n n_params"]:
-    """The batch that maximises the joint gain, from `chosen` by L-BFGS-B; `chosen` if its points then coincide.
-
-    Args:
-        known, pending: points of the unit cube.
+    Those that are likely to succeed come first, each group in the order of the sequence.
     """
-    space = surrogate.space
-    reduction = VarianceReduction.of(surrogate, pending)
-
-    def gain(batches: np.ndarray) -> np.ndarray:
-        return reduction.gain(batches.reshape(-1, *chosen.shape))
-
-    start = space.to_unit(chosen).ravel()
-    moved, _ = refine_lbfgs(gain, start, float(gain(start)[0]))
-    moved = moved.reshape(chosen.shape)
-    return space.from_unit(moved) if are_separated(space, moved, known) else chosen
-
-
-def _product(one: Score, other: Score) -> Score:
-    return lambda mu: one(mu) * other(mu)
+    space, failed = surrogate.space, points.failed if points.failed is not None else points.known[:0]
+    if points.available is None:
+        free = next_sobol(space, points.known, n * POOL_SHARE if len(failed) else n, seed, None)
+    else:
+        is_known = is_near(space.to_unit(points.available), space.to_unit(points.known), SAME_POINT)
+        free = points.available[~is_known]
+    if not len(failed):
+        return free, np.ones(len(free))
+    chance = chance_of_success(space, space.from_unit(surrogate.model.latent.x), failed)(free)
+    order = np.argsort(chance < LIKELY, kind="stable")
+    return free[order], chance[order]

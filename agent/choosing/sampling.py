@@ -41,7 +41,11 @@ class SamplingSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=Fal
         "per second, of which `batch` are solved in parallel",
     )  # fmt: skip
     candidates: int = Field(
-        256, ge=8, le=65_536, description="Sobol points from which the acquisition function is maximised"
+        16,
+        ge=1,
+        le=65_536,
+        description="next points of the Sobol sequence, of which the one with the highest score is chosen; more as "
+        "soon as more points are known, and with integrated-variance",
     )
     candidate_set: Path | None = Field(
         None, description="CSV, JSON or Parquet table of the only points that may be chosen"
@@ -126,7 +130,8 @@ def next_sobol(
 ) -> Float[np.ndarray, "n_found n_params"]:
     """The next points of the Sobol sequence that are not known yet, or the nearest available ones.
 
-    The baseline for all acquisition functions, and the replacement for failed points of the initial design.
+    The candidates and the baseline of acquisition functions, and the replacement for failed points of the initial
+    design.
     """
     if available is not None:
         available = available[~is_near(space.to_unit(available), space.to_unit(known), SAME_POINT)]

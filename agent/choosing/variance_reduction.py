@@ -1,4 +1,4 @@
-"""Integrated variance reduction: the batch of points whose solves most reduce the mean variance over the box.
+"""Integrated variance reduction: the points whose solves most reduce the mean variance over the box.
 
 The posterior variance of a Gaussian process depends on the points but not on the values there, so the gain of a point,
 or of a batch jointly, is known before it is solved. The variance is the squared relative standard deviation of the

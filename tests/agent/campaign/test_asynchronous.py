@@ -11,10 +11,10 @@ import pytest
 from quick_campaign import Shuffled, quick_config, run_quick, solves_of, trainings_of
 
 from mlasdi.agent.campaign import CampaignError
-from mlasdi.agent.choosing.box_search import MIN_SEPARATION
 from mlasdi.agent.config import Config
 from mlasdi.agent.execution import ProposeTask, Result, SolveTask, Task, TaskFailure, TrainTask
 from mlasdi.agent.records import Ledger, Monitor
+from mlasdi.preprocessing import SAME_POINT
 from mlasdi.solvers.storage import SnapshotStore
 from mlasdi.surrogate import Surrogate
 
@@ -87,7 +87,7 @@ def test_places_are_filled_before_there_is_a_model_and_by_the_model_afterwards(
     assert len(chosen) >= 2
     x = config.problem.space.to_unit([[point.mu["a"], point.mu["w"]] for point in points])
     apart = np.abs(x[:, None] - x).max(axis=-1)[np.triu_indices(len(x), 1)]
-    assert apart.min() >= MIN_SEPARATION  # running points count as known
+    assert apart.min() > SAME_POINT  # running points count as known
 
 
 @pytest.mark.slow

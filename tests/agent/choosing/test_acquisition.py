@@ -1,15 +1,14 @@
-"""Acquisition: initial designs, and the maximum of the scores over the continuous box."""
+"""Acquisition: scores, and the choice of the best of the candidates."""
 
 import numpy as np
 import pytest
 
 import mlasdi.agent.choosing.acquisition
 from mlasdi.agent.choosing import PointSets, SamplingSettings, propose
-from mlasdi.agent.choosing.acquisition import SCORED_TIMES, chance_of_success, score_function
-from mlasdi.agent.choosing.box_search import MIN_SEPARATION, Score
+from mlasdi.agent.choosing.acquisition import MANY_CANDIDATES, SCORED_TIMES, Score, chance_of_success, score_function
 from mlasdi.interpolation import Kriging
-from mlasdi.preprocessing import TrainingData
-from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
+from mlasdi.preprocessing import SAME_POINT, TrainingData
+from mlasdi.solvers import Parameter, ParameterSpace, StateLayout, parse_constraint
 from mlasdi.surrogate import Surrogate
 from mlasdi.training import ModelSettings, fit
 
@@ -67,42 +66,23 @@ def distance(surrogate: Surrogate, mu: np.ndarray, others: np.ndarray) -> float:
     return float(np.linalg.norm(x[:, None] - y, axis=-1).min())
 
 
-# The maximum
+# The best candidate
 
 
 @pytest.mark.parametrize("acquisition", SCORED)
-def test_no_point_of_a_dense_grid_scores_higher(surrogate: Surrogate, acquisition: str) -> None:
-    settings = SamplingSettings(acquisition=acquisition, candidates=64)
-    mus, scores = propose(surrogate, settings, PointSets(trained_on(surrogate)), 1, seed=0)
-    score = score_function(surrogate, acquisition, nothing_pending(surrogate))
-    assert surrogate.space.contains(mus, tolerance=0).all()
-    assert scores[0] == pytest.approx(score(mus)[0], rel=1e-6)
-    assert scores[0] >= (1 - 1e-6) * score(dense_grid(surrogate)).max()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("acquisition", SCORED)
-def test_in_aligned_variables_few_points_score_higher(similar_surrogate: Surrogate, acquisition: str) -> None:
-    """The errors are then those of the scheme, a thousandth of the others, with many local maxima."""
-    assert similar_surrogate.coordinate_scaling is not None
-    settings = SamplingSettings(acquisition=acquisition)
-    _, scores = propose(similar_surrogate, settings, PointSets(trained_on(similar_surrogate)), 1, seed=0)
-    score = score_function(similar_surrogate, acquisition, nothing_pending(similar_surrogate))
-    assert scores[0] >= 0.95 * score(dense_grid(similar_surrogate)).max()
-
-
-def test_the_maximum_is_found_from_few_candidates_and_any_seed(surrogate: Surrogate) -> None:
-    """With eight candidates, fewer than the box of three parameters has faces and corners.
-
-    Scores have several maxima, since they are larger near points whose folds err more than expected: 0.969 of the
-    highest one was found. It was 0.98 and more with the deviation alone.
-    """
-    found = [
-        propose(surrogate, SamplingSettings(candidates=8), PointSets(trained_on(surrogate)), 1, seed)[1][0]
-        for seed in range(2)
-    ]
-    top = surrogate.acquisition_score(dense_grid(surrogate)).max()
-    assert min(found) > 0.95 * top
+def test_the_best_of_the_next_points_of_the_sequence_is_taken(surrogate: Surrogate, acquisition: str) -> None:
+    """A known point without a solution and the earlier points of the batch are no candidates and count as pending."""
+    settings, sequence = SamplingSettings(acquisition=acquisition), surrogate.space.sobol(300, seed=4)
+    n_candidates = MANY_CANDIDATES if acquisition == "integrated-variance" else settings.candidates
+    known = np.concatenate([trained_on(surrogate), sequence[[2]]])
+    mus, scores = propose(surrogate, settings, PointSets(known), 3, seed=4)
+    free = [*range(2), *range(3, len(sequence))]
+    for i in range(3):
+        score = score_function(surrogate, acquisition, np.concatenate([sequence[[2]], mus[:i]]))
+        values = score(sequence[free[:n_candidates]])
+        best = free.pop(int(np.argmax(values)))
+        np.testing.assert_array_equal(mus[i], sequence[best])
+        assert scores[i] == pytest.approx(values.max(), rel=1e-6)
 
 
 def test_the_same_seed_gives_the_same_points(one: Surrogate) -> None:
@@ -134,11 +114,25 @@ def test_in_eight_parameters_the_gap_is_found(acquisition: str) -> None:
     u = np.stack([1 + np.exp(-((x - 0.2 - 0.6 * p * t[:, None]) ** 2) / 0.02) for p in mu[:, 2]])
     data = TrainingData(space, StateLayout(("u",), {"x": x}), mu, t, u)
     surrogate = fit(data, ModelSettings.model_validate({"kind": "snapshot-gp", "n_time": 21}), seed=0)
-    batch, scores = propose(surrogate, SamplingSettings(acquisition=acquisition), PointSets(mu), 2, seed=0)
+    batch, _ = propose(surrogate, SamplingSettings(acquisition=acquisition), PointSets(mu), 2, seed=0)
     assert space.contains(batch, tolerance=0).all()
     assert 0.45 < batch[0, 2] < 0.95
-    score = score_function(surrogate, acquisition, nothing_pending(surrogate))
-    assert scores[0] >= 0.99 * score(space.sobol(2048, seed=9)).max()
+
+
+def test_skipped_points_do_not_become_the_only_candidates(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a third of the box matters, and gets twice its share of the points, after many more than candidates."""
+    space, known = burgers_surrogate.space, trained_on(burgers_surrogate)
+
+    def matters(mu: np.ndarray) -> np.ndarray:
+        return np.where(space.to_unit(mu)[:, 0] < 1 / 3, 1.0, 0.001)
+
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", lambda *args: matters)
+    for _ in range(30):
+        mus, _ = propose(burgers_surrogate, SamplingSettings(candidates=4), PointSets(known), 1, seed=0)
+        known = np.concatenate([known, mus])
+    assert (matters(known[-30:]) == 1).mean() > 0.6
 
 
 # Batches, and points that are known
@@ -157,32 +151,16 @@ def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
     assert after(point[None])[0] < 1.5 * before(trained_on(surrogate)).max() < 0.3 * before(point[None])[0]
     x = surrogate.space.to_unit(point)
     near = surrogate.space.from_unit(np.clip(x + 0.05 * np.vstack([np.eye(len(x)), -np.eye(len(x))]), 0, 1))
-    assert (after(near) < 0.2 * before(near)).all()
+    assert (after(near) < 0.3 * before(near)).all()
     grid = dense_grid(surrogate)
     assert (after(grid) <= before(grid) + 1e-3 * before(grid).max()).all()
-
-
-def test_a_batch_spreads(surrogate: Surrogate) -> None:
-    """Each point is the best one with the earlier ones pending, so the scores decrease and the points are separated."""
-    known = trained_on(surrogate)
-    mus, scores = propose(surrogate, SamplingSettings(candidates=32), PointSets(known), 3, seed=0)
-    assert mus.shape == (3, surrogate.space.n_params)
-    assert (np.diff(scores) <= 1e-3 * scores[0]).all()
-    grid = dense_grid(surrogate)
-    for i in range(1, 3):
-        taken = np.concatenate([known, mus[:i]])
-        assert distance(surrogate, mus[i : i + 1], taken) >= MIN_SEPARATION
-        score = score_function(surrogate, "field-std", mus[:i])
-        assert scores[i] == pytest.approx(score(mus[i : i + 1])[0], rel=1e-6)
-        free = [mu for mu in grid if distance(surrogate, mu[None], taken) >= 2 * MIN_SEPARATION]
-        assert scores[i] >= 0.95 * score(np.array(free)).max()
 
 
 def test_a_failed_point_is_not_proposed_again(surrogate: Surrogate) -> None:
     settings, known = SamplingSettings(candidates=32), trained_on(surrogate)
     for _ in range(2):  # the solver fails wherever the agent looks: no new trajectory, one more known point
         mus, scores = propose(surrogate, settings, PointSets(known), 1, seed=0)
-        assert distance(surrogate, mus, known) >= MIN_SEPARATION
+        assert distance(surrogate, mus, known) > SAME_POINT
         pending = known[len(surrogate.model.latent.x) :]
         assert scores[0] == pytest.approx(surrogate.acquisition_score(mus, pending)[0], rel=1e-6)
         known = np.concatenate([known, mus])
@@ -192,21 +170,32 @@ def test_a_known_point_is_no_proposal_even_where_it_scores_highest(
     burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This happens if scores are rounding errors; the campaign would never end."""
-    space, known = burgers_surrogate.space, trained_on(burgers_surrogate)
+    space = burgers_surrogate.space
+    sequence = space.sobol(8, seed=0)
+    known = np.concatenate([trained_on(burgers_surrogate), sequence[[3]]])
 
-    def highest_at_a_corner(*args: object) -> Score:
-        return lambda mu: 2.0 - np.square(space.to_unit(mu)).sum(axis=1)
+    def highest_at_a_known_point(*args: object) -> Score:
+        return lambda mu: 2.0 - np.square(space.to_unit(mu) - space.to_unit(sequence[3])).sum(axis=1)
 
-    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", highest_at_a_corner)
-    mus, scores = propose(burgers_surrogate, SamplingSettings(), PointSets(known), 2, seed=0)
-    assert distance(burgers_surrogate, mus, known) >= MIN_SEPARATION
-    assert distance(burgers_surrogate, mus[:1], mus[1:]) >= MIN_SEPARATION
-    assert (scores > 1.9).all()
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", highest_at_a_known_point)
+    mus, _ = propose(burgers_surrogate, SamplingSettings(), PointSets(known), 2, seed=0)
+    assert distance(burgers_surrogate, mus, known) > SAME_POINT
+    assert distance(burgers_surrogate, mus[:1], mus[1:]) > SAME_POINT
 
 
-def test_a_box_full_of_known_points_ends_the_choice(one: Surrogate) -> None:
-    mus, scores = propose(one, SamplingSettings(), PointSets(one.space.grid(60)), 2, seed=0)
-    assert mus.shape == (0, 1)
+@pytest.mark.parametrize("acquisition", [*SCORED, "sobol"])
+def test_whole_numbers_are_used_up(acquisition: str) -> None:
+    """A constraint leaves seven of nine points, of which four are solved."""
+    space = ParameterSpace(
+        (Parameter("a", 1, 3, integer=True), Parameter("b", 1, 3, integer=True)),
+        (parse_constraint({"a": 1, "b": -1, "max": 1}), parse_constraint({"a": 1, "b": 1, "max": 5})),
+    )
+    solved = np.array([[1.0, 1.0], [1.0, 3.0], [2.0, 1.0], [3.0, 2.0]])
+    surrogate, settings = travelling_waves(space, solved), SamplingSettings(acquisition=acquisition)
+    mus, _ = propose(surrogate, settings, PointSets(solved), 5, seed=0)
+    assert sorted(map(tuple, mus)) == [(1, 2), (2, 2), (2, 3)]
+    none_left, scores = propose(surrogate, settings, PointSets(np.concatenate([solved, mus])), 2, seed=0)
+    assert none_left.shape == (0, 2)
     assert scores.shape == (0,)
 
 
@@ -241,9 +230,25 @@ def test_the_choice_keeps_away_from_where_solves_fail(
     assert chance(heedless[None])[0] < 0.1
     assert chance(careful[None])[0] > 0.8
     assert score == pytest.approx(chance(careful[None])[0] * wanted(careful[None])[0], rel=1e-6)
-    grid = dense_grid(burgers_surrogate)
-    grid = grid[[distance(burgers_surrogate, mu[None], all_known) > 2 * MIN_SEPARATION for mu in grid]]
-    assert score >= 0.9 * (chance(grid) * wanted(grid)).max()
+    candidates = space.sobol(64, seed=0)
+    assert score == pytest.approx((chance(candidates) * wanted(candidates)).max(), rel=1e-6)
+
+
+def test_the_choice_keeps_away_from_a_large_region_where_solves_fail(
+    burgers_surrogate: Surrogate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Solves fail in two thirds of the box, for longer than there are candidates."""
+    space, solved = burgers_surrogate.space, trained_on(burgers_surrogate)
+    monkeypatch.setattr(mlasdi.agent.choosing.acquisition, "score_function", lambda *args: lambda mu: np.ones(len(mu)))
+    failed = space.from_unit(np.stack(np.meshgrid([0.45, 0.6, 0.75, 0.9], [0.2, 0.5, 0.8]), axis=-1).reshape(-1, 2))
+    known = np.concatenate([solved, failed])
+    mus, scores = propose(
+        burgers_surrogate, SamplingSettings(candidates=4), PointSets(known, failed=failed), 20, seed=0
+    )
+    chance = chance_of_success(space, solved, failed)
+    assert len(mus) == 20
+    assert (chance(mus) > 0.5).all()
+    assert (np.diff(scores) < 0).any()  # of those, the likeliest of each window
 
 
 # Data sets
