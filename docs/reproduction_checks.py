@@ -272,6 +272,5 @@ def default_section() -> str:
     )
     return (
         "Medians of the largest errors in the [benchmarks](benchmarks.md), where initial states of test points are not "
-        "given; `RESULTS.md` says when each row was measured, and rows from before 30 November 2026 are of an earlier "
-        f"recipe, with free coefficients.\n\n{table(head, rows)}\n\n{verdict}"
+        f"given; `RESULTS.md` says when each row was measured.\n\n{table(head, rows)}\n\n{verdict}"
     )
