@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mlasdi.curves import CurveKriging, CurveStage, Member
 from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import Trajectories
 from mlasdi.operator_inference import OperatorInferenceModel, OperatorInferenceSettings, TrajectoryData
@@ -46,7 +47,10 @@ def stages(along: Trajectories) -> dict[str, Stage]:
     data = TrajectoryData(along.x.numpy(), along.x.numpy(), residual.numpy(), along.t.numpy(), kernel)
     hyperparameters = OperatorInferenceSettings(form="linear", rank=2, degree=1, ridge=1e-3)
     inferred = OperatorInferenceModel.fit(data, hyperparameters)
+    member = Member("states", 1.0, kernel, False, random(5, 41, 1, 4).numpy().astype(np.float32))
+    curves = CurveKriging(along.x.numpy(), along.t.numpy(), np.arange(4.0), (member,))
     return {
+        "curve-kriging": CurveStage(curves, np.zeros(4), random(4, 3).numpy(), residual.numpy(), kernel),
         "operator-inference": DynamicsStage(inferred, (0.0,), np.zeros(3), 0.0, kernel),
         "sine-features": feature_stage(3, along, ridge=1e-4).refit(along, residual),
         "average": AverageStage((feature_stage(1), feature_stage(1)), (1, 1)).refit(along, residual),
