@@ -173,7 +173,7 @@ def neighbours(
                 changes += [{"degree": value}, plain] if settings.powers and value else [plain]
         elif choice == "rank":
             changes += [{"rank": value} for value in steps(ranks(data, settings.form), settings.rank)]
-        elif choice == "powers" and settings.degree and settings.form not in KERNEL:  # these take too long
+        elif choice == "powers" and settings.degree:
             changes += _other_powers(settings, data)
         elif choice == "start" and settings.form == "two-delays":
             changes.append({"start": "rest" if settings.start == "kriged" else "kriged"})

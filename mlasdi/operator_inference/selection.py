@@ -48,6 +48,9 @@ FINALISTS = 6
 # Of the work of a search, at most, for the starts: the rest is for what lies around them. Set when the starts of heat4
 # with 22 points took five times the work of a whole search; other shares were not tried.
 SHARE_OF_STARTS = 0.6
+# Of the same work, at most, for other powers of the parameters at one candidate of a form that is not linear. Set when
+# these took the time of the search on ignition with 20 points; other shares were not tried.
+SHARE_OF_POWERS = 0.05
 # At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
 # leave-one-out error of kriging.
 MOST_GROWTH, MOST_DISTANCE = 2.0, 3.0
@@ -239,7 +242,7 @@ class _Search:
         choices = ("ridge", "degree", "rank", "powers", "start")
         while idle < len(choices):
             better = False
-            for other in neighbours(current, self.data, choices[turn : turn + 1]):
+            for other in self._neighbours(current, choices[turn]):
                 if self.work.seconds > until:
                     return
                 if not self._admits(other):
@@ -250,6 +253,15 @@ class _Search:
             idle = 0 if better else idle + 1
             if not better or choices[turn] == "powers":
                 turn = (turn + 1) % len(choices)
+
+    def _neighbours(self, current: OperatorInferenceSettings, choice: str) -> list[OperatorInferenceSettings]:
+        """Candidates that differ in one hyperparameter; powers of forms that are not linear if these take little."""
+        found = neighbours(current, self.data, (choice,))
+        if choice != "powers" or current.form in LINEAR:
+            return found
+        data = self._evaluator(current.form).data
+        seconds = sum(estimated_seconds(data, one) for one in found)
+        return found if seconds <= SHARE_OF_POWERS * self.deadline else []
 
     def _admits(self, settings: OperatorInferenceSettings) -> bool:
         """Whether the folds can judge the degree, and the regression is not too large for the budget."""

@@ -108,7 +108,7 @@ def test_a_model_keeps_its_constraints(root: Path) -> None:
     assert written["constraints"] == constraints
     del written["description_sha256"]
     description.write_text(json.dumps(written | {"constraints": ["gone:away"]}))
-    np.testing.assert_array_equal(model_of(config).predict(mu).mean, surrogate.predict(mu).mean)
+    np.testing.assert_array_equal(model_of(config).predict(mu[:1]).mean, surrogate.predict(mu[:1]).mean)
 
 
 @pytest.mark.slow
