@@ -142,17 +142,16 @@ def test_skipped_points_do_not_become_the_only_candidates(
 def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
     surrogate: Surrogate, acquisition: str
 ) -> None:
-    (point,), _ = propose(
-        surrogate, SamplingSettings(acquisition=acquisition), PointSets(trained_on(surrogate)), 1, seed=0
-    )
+    """At the point of the box with the highest score."""
     before = score_function(surrogate, acquisition, nothing_pending(surrogate))
+    grid = dense_grid(surrogate)
+    point = grid[np.argmax(before(grid))]
     after = score_function(surrogate, acquisition, point[None])
     # As certain as where it is solved, where only the nugget of the kernel is left.
     assert after(point[None])[0] < 1.5 * before(trained_on(surrogate)).max() < 0.3 * before(point[None])[0]
     x = surrogate.space.to_unit(point)
     near = surrogate.space.from_unit(np.clip(x + 0.05 * np.vstack([np.eye(len(x)), -np.eye(len(x))]), 0, 1))
-    assert (after(near) < 0.3 * before(near)).all()
-    grid = dense_grid(surrogate)
+    assert (after(near) < 0.2 * before(near)).all()
     assert (after(grid) <= before(grid) + 1e-3 * before(grid).max()).all()
 
 
