@@ -16,7 +16,7 @@ from mlasdi.operator_inference.work import Work, estimated_seconds
 RIDGES = tuple(10.0**power for power in range(-12, -2))
 RESIDUAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 REMEMBERED = 12  # candidates whose fold trajectories are kept
-POWERS = (-1.0, 0.0, 1.0, 2.0)  # of a parameter
+POWERS = (-1.0, 0.0, 1.0, 2.0)  # of a parameter: those that equations have most often; no others were tried
 POINTS_A_TERM = 2.0  # of a polynomial of degree 2 or more in powers of the parameters; chosen on heat4
 CAP = 10.0  # a relative error beyond this counts as this
 # Relative truncation errors of the ranks that are tried.
