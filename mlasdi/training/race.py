@@ -37,8 +37,8 @@ MUCH_BETTER = 0.5
 # Size of the variation of states, relative to the states, up to which it is rounding errors.
 ROUNDING = 1e-12
 STATES, RESCALED, CURVES = "states", "rescaled", "curves"  # names of variables
-# Leave-one-out error of the other models above which curves are registered: four times what is lost on the way to curves
-# and back on sod and traffic. No other value was tried.
+# Leave-one-out error of the other models above which curves are registered: four times what the way to curves and back
+# loses on sod and traffic. No other value was tried.
 LEAST_OF_CURVES = 0.02
 
 
