@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import comb
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.operator_inference.data import DISCRETE, KERNEL, Form, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.data import DISCRETE, KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.dynamics import Regression, fold_forecasts, regression_of
 from mlasdi.operator_inference.model import OperatorInferenceModel
 from mlasdi.operator_inference.regression import model_coordinates
@@ -33,6 +34,9 @@ MOST_MODES: dict[Form, int] = {
 # Variance of the parameter basis at a probe, relative to the largest one at a fold, beyond which the folds say nothing
 # of the probe: all points of a design may lie where some polynomial vanishes.
 LEVERAGE = 4.0
+# At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
+# leave-one-out error of kriging.
+MOST_GROWTH, MOST_DISTANCE = 2.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -199,3 +203,44 @@ def forms_for(data: TrajectoryData) -> list[Form]:
     """All forms that the times admit, cheap ones first."""
     forms: list[Form] = ["continuous-linear", "linear", "two-delays", "cubic", "kernel-quadratic", "kernel-cubic"]
     return [form for form in forms if data.is_uniform or form not in DISCRETE]
+
+
+@dataclass(eq=False)
+class Finalist:
+    """A candidate with its residual weight, and what speaks against it."""
+
+    model: OperatorInferenceModel
+    errors: Float[np.ndarray, " fold"]
+    problem: str | None = None  # as far as it has been tested
+
+    @property
+    def score(self) -> float:
+        return score(self.errors)
+
+    @property
+    def complexity(self) -> tuple[int, int, int, int, float]:
+        own = self.model.settings
+        power = 1 if own.form in LINEAR else 3 if own.form.endswith("cubic") else 2
+        return (power, own.degree, sum(one != 1 for one in own.powers), own.rank, -own.ridge)
+
+    def describe(self) -> dict[str, Any]:
+        own = self.model.settings.model_dump(mode="json")
+        return {**own, "score": self.score, "residual_weight": self.model.residual_weight, "problem": self.problem}
+
+
+def problem_at(probes: Probes, model: OperatorInferenceModel, data: TrajectoryData) -> str | None:
+    """What is wrong with a model at points that nothing was trained on; None if nothing is."""
+    forecast = model.latent(probes.x, probes.raw, data.t)
+    z = forecast.z
+    if not np.isfinite(z).all() or model.in_sample.failed.any():
+        return "blows up"
+    size = np.max(np.linalg.norm(data.c[:, :, : model.settings.rank], axis=-1))
+    if np.max(np.linalg.norm(z, axis=-1)) > MOST_GROWTH * size:
+        return "leaves the range of the training trajectories"
+    predicted = model.predict(probes.x, probes.raw, forecast=forecast)
+    weights = data.weights(probes.x)
+    distance = np.linalg.norm(predicted - np.tensordot(weights, data.c, axes=1), axis=-1)
+    typical = np.clip(weights, 0, None) @ data.denominators / np.clip(weights, 0, None).sum(axis=1, keepdims=True)
+    if np.max(distance / typical) > MOST_DISTANCE * np.max(data.errors(data.fold_kriging)):
+        return "is further from kriging than the error of kriging explains"
+    return None

@@ -16,12 +16,14 @@ from pydantic import BaseModel, Field
 
 from mlasdi.operator_inference.candidates import (
     Evaluator,
+    Finalist,
     Probes,
     allows_powers,
     degrees,
     forms_for,
     is_identifiable,
     neighbours,
+    problem_at,
     ranks,
     score,
 )
@@ -53,9 +55,6 @@ SHARE_OF_STARTS = 0.6
 # Of the same work, at most, for other powers of the parameters at one candidate of a form that is not linear. Set when
 # these took the time of the search on ignition with 20 points; other shares were not tried.
 SHARE_OF_POWERS = 0.05
-# At the probes, the norm relative to the largest one in training, and the distance from kriging relative to the largest
-# leave-one-out error of kriging.
-MOST_GROWTH, MOST_DISTANCE = 2.0, 3.0
 
 
 class SelectionSettings(BaseModel, frozen=True, extra="forbid"):
@@ -116,30 +115,7 @@ def select(data: TrajectoryData, probes: Probes, settings: SelectionSettings | N
     return Selection(chosen.model if chosen else None, errors, kriging_errors, report)
 
 
-@dataclass(eq=False)
-class _Finalist:
-    """A candidate with its residual weight, and what speaks against it."""
-
-    model: OperatorInferenceModel
-    errors: Float[np.ndarray, " fold"]
-    problem: str | None = None  # as far as it has been tested
-
-    @property
-    def score(self) -> float:
-        return score(self.errors)
-
-    @property
-    def complexity(self) -> tuple[int, int, int, int, float]:
-        own = self.model.settings
-        power = 1 if own.form in LINEAR else 3 if own.form.endswith("cubic") else 2
-        return (power, own.degree, sum(one != 1 for one in own.powers), own.rank, -own.ridge)
-
-    def describe(self) -> Json:
-        own = self.model.settings.model_dump(mode="json")
-        return {**own, "score": self.score, "residual_weight": self.model.residual_weight, "problem": self.problem}
-
-
-def _simplest(candidates: list[_Finalist]) -> _Finalist | None:
+def _simplest(candidates: list[Finalist]) -> Finalist | None:
     """The least complex of those that are as good as the best."""
     if not candidates:
         return None
@@ -277,7 +253,7 @@ class _Search:
             self._identifiable[key] = settings.degree == 0 or is_identifiable(self.data, settings, self.probes)
         return self._identifiable[key]
 
-    def finalists(self) -> list[_Finalist]:
+    def finalists(self) -> list[Finalist]:
         """The best candidates, evaluated with all times and the residual."""
         found = {**self.coarse.errors, **self.evaluator.errors}
         order = sorted(found, key=lambda settings: score(found[settings]))
@@ -294,14 +270,14 @@ class _Search:
             if score(known) > floor:
                 continue
             model, errors = self.evaluator.with_residual(settings)
-            finals.append(_Finalist(model, errors))
+            finals.append(Finalist(model, errors))
         return finals
 
-    def first_that_behaves(self, finals: list[_Finalist]) -> _Finalist | None:
+    def first_that_behaves(self, finals: list[Finalist]) -> Finalist | None:
         """The simplest of the best that has no problem at the probes."""
         left = list(finals)
         while (best := _simplest(left)) is not None:
-            best.problem = self._problem(best.model)
+            best.problem = problem_at(self.probes, best.model, self.data)
             if best.problem is None:
                 return best
             left.remove(best)
@@ -316,21 +292,3 @@ class _Search:
         self._descend(best, until, self.evaluator)
         tried = [settings for settings in self.evaluator.errors if settings.form in KERNEL]
         return sorted(tried, key=self.evaluator)[:2]
-
-    def _problem(self, model: OperatorInferenceModel) -> str | None:
-        """What is wrong with a model at the probes."""
-        data, probes = self.data, self.probes
-        forecast = model.latent(probes.x, probes.raw, data.t)
-        z = forecast.z
-        if not np.isfinite(z).all() or model.in_sample.failed.any():
-            return "blows up"
-        size = np.max(np.linalg.norm(data.c[:, :, : model.settings.rank], axis=-1))
-        if np.max(np.linalg.norm(z, axis=-1)) > MOST_GROWTH * size:
-            return "leaves the range of the training trajectories"
-        predicted = model.predict(probes.x, probes.raw, forecast=forecast)
-        weights = data.weights(probes.x)
-        distance = np.linalg.norm(predicted - np.tensordot(weights, data.c, axes=1), axis=-1)
-        typical = np.clip(weights, 0, None) @ data.denominators / np.clip(weights, 0, None).sum(axis=1, keepdims=True)
-        if np.max(distance / typical) > MOST_DISTANCE * np.max(data.errors(data.fold_kriging)):
-            return "is further from kriging than the error of kriging explains"
-        return None
