@@ -1,6 +1,6 @@
 """The ways to choose the parameters of the curves, and their leave-one-out errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -12,8 +12,10 @@ from mlasdi.curves.curves import CurveSpace
 from mlasdi.curves.members import Member, weighted_mean
 from mlasdi.interpolation import Kernel, Kernels, Kriging, select_kernels
 
-SMALL = 0.1  # fraction of the largest norm of a trajectory: the least that errors are relative to
 ZERO_RUN = 1e-12  # norm of a trajectory that is zero, over the largest one: errors relative to it stay finite
+
+
+Relative = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class Candidate(NamedTuple):
@@ -44,12 +46,17 @@ CANDIDATES = (
 
 @dataclass(frozen=True)
 class Folds:
-    """Training runs, and the points that each fold leaves out, the one that it predicts first."""
+    """Training runs, and the points that each fold leaves out, the one that it predicts first.
+
+    Attributes:
+        relative: distances `[time]` over norms `[time]` of a trajectory, as errors are defined.
+    """
 
     x: Float[np.ndarray, "point d"]
     u: Float[np.ndarray, "point time field node"]
     grid: Float[np.ndarray, " node"]
     left_out: tuple[Int[np.ndarray, " _"], ...]
+    relative: Relative
 
     def errors(self, members: Sequence[Member]) -> Float[np.ndarray, " fold"]:
         """Largest relative error over time of the weighted mean of members at the point that each fold predicts."""
@@ -58,7 +65,7 @@ class Folds:
         for out, rows in zip(self.left_out, zip(*weights, strict=True), strict=True):
             mean = weighted_mean(members, rows, self.grid)
             distance = np.linalg.norm((mean - self.u[out[0]]).reshape(len(mean), -1), axis=1)
-            errors.append(float(np.max(distance / self._denominators[out[0]])))
+            errors.append(float(np.max(self.relative(distance, self._norms[out[0]]))))
         return np.array(errors)
 
     def _weights(self, kernel: Kernel) -> Float[np.ndarray, "fold point"]:
@@ -69,11 +76,11 @@ class Folds:
         return weights
 
     @cached_property
-    def _denominators(self) -> Float[np.ndarray, "point time"]:
-        """`max(|u(t)|, SMALL max_t |u|)` of each trajectory."""
+    def _norms(self) -> Float[np.ndarray, "point time"]:
+        """Of the states; those of a run that is zero are just so large that errors relative to them are finite."""
         norms = np.linalg.norm(self.u.reshape(*self.u.shape[:2], -1), axis=2)
-        largest = np.maximum(norms.max(axis=1, keepdims=True), ZERO_RUN * norms.max())
-        return np.maximum(np.maximum(norms, SMALL * largest), np.finfo(float).tiny)
+        is_zero = norms.max(axis=1, keepdims=True) <= ZERO_RUN * norms.max()
+        return np.where(is_zero, max(ZERO_RUN * norms.max(), np.finfo(float).tiny), norms)
 
 
 def fitted_member(candidate: Candidate, runs: Folds, kernels: Kernels) -> Member:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from mlasdi.curves.candidates import CANDIDATES, Folds, fitted_member
+from mlasdi.curves.candidates import CANDIDATES, Folds, Relative, fitted_member
 from mlasdi.curves.members import Member, weighted_mean
 from mlasdi.interpolation import Kernel, Kernels, Kriging
 
@@ -51,6 +51,7 @@ class CurveKriging:
         u: Float[np.ndarray, "..."],
         grid: Float[np.ndarray, "..."],
         kernels: Kernels,
+        relative: Relative,
         folds: Int[np.ndarray, " fold"] | None = None,
     ) -> "CurveKriging":
         """Register the curves of the runs to those of the run nearest to the centre of the box, and weigh the members.
@@ -61,6 +62,7 @@ class CurveKriging:
             u: states `[point, time, field, node]`.
             grid: increasing positions of the nodes.
             kernels: of the states; curves select their own. A fold leaves out all points in its `held_out`.
+            relative: distances `[time]` over norms `[time]` of a trajectory, as errors are defined.
             folds: points that leave-one-out errors leave out in turn; by default all.
 
         Raises:
@@ -70,7 +72,7 @@ class CurveKriging:
         _check(x, t, u, grid)
         points = np.arange(len(x)) if folds is None else folds
         left_out = tuple(kernels.held_out[i] if kernels.held_out else np.array([i]) for i in points.tolist())
-        runs = Folds(x, u, grid, left_out)
+        runs = Folds(x, u, grid, left_out, relative)
         fitted = [fitted_member(candidate, runs, kernels) for candidate in CANDIDATES]
         errors = np.array([max(float(runs.errors([member]).mean()), EXACT) for member in fitted])
         shares = (errors.min() / errors) ** POWER

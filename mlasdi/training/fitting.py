@@ -22,6 +22,7 @@ from mlasdi.surrogate import (
     PrequentialErrors,
     Surrogate,
     TrainingRecord,
+    relative,
     student_factor,
 )
 from mlasdi.training.alignment_choice import AlignmentChoice, choose_alignment
@@ -206,7 +207,7 @@ def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool) -> 
     if not is_long or len(data.t) < 2 or not MIN_FOLDS <= own.n_points <= MAX_POINTS:
         return None
     by_field = u.reshape(*u.shape[:2], len(layout.fields), len(grid))
-    model = CurveKriging.fit(own.x, own.t.numpy(), by_field, grid, own.kernels)
+    model = CurveKriging.fit(own.x, own.t.numpy(), by_field, grid, own.kernels, relative)
     between = model.predict(data.space.unit_sobol(N_BETWEEN, states.seed)).reshape(-1, u.shape[2])
     settings = states.settings.basis
     coarse = settings.model_copy(update={"tolerance": max(settings.tolerance, CURVES_TOLERANCE)})

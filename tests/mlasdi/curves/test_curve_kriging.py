@@ -9,6 +9,7 @@ from mlasdi.curves import CurveKriging
 from mlasdi.curves.curves import CurveSpace, linear_in_index, piecewise_linear, states
 from mlasdi.curves.matching import registered
 from mlasdi.interpolation import Kernel, Kernels, Kriging
+from mlasdi.surrogate import relative
 
 GRID = np.linspace(0.0, 2.0, 61)
 T = np.linspace(0.0, 1.0, 6)
@@ -28,7 +29,7 @@ def largest_error(found, truth):
 
 @pytest.fixture(scope="module")
 def model():
-    return CurveKriging.fit(X, T, step(X), GRID, KERNELS)
+    return CurveKriging.fit(X, T, step(X), GRID, KERNELS, relative)
 
 
 def test_a_moving_step_errs_far_less_than_in_kriging(model):
@@ -46,7 +47,7 @@ def test_training_runs_are_reproduced(model):
 def test_two_fields_with_jumps_at_the_same_place_stay_together():
     first = step(X)
     u = np.concatenate([first, 3 - 2 * first], axis=2)
-    found = CurveKriging.fit(X, T, u, GRID, KERNELS).predict(np.array([[0.5]]))
+    found = CurveKriging.fit(X, T, u, GRID, KERNELS, relative).predict(np.array([[0.5]]))
     np.testing.assert_allclose(found[:, :, 1], 3 - 2 * found[:, :, 0], atol=0.05)
 
 
@@ -110,7 +111,7 @@ def test_fold_errors_are_those_of_a_model_of_the_other_points():
     left_out = tuple(np.array([i, (i + 1) % 6]) if i == 2 else np.array([i]) for i in range(6))
     kernels = Kernels(KERNELS.mean, KERNELS.mean, left_out)
     u, folds = step(X), np.array([1, 2])
-    model = CurveKriging.fit(X, T, u, GRID, kernels, folds)
+    model = CurveKriging.fit(X, T, u, GRID, kernels, relative, folds)
     assert model.fold_errors.shape == (2,)
     for i, error in zip(folds, model.fold_errors, strict=True):
         fold = model.subset(np.delete(np.arange(6), left_out[i]))
@@ -141,7 +142,7 @@ def test_the_state_is_all_that_a_model_needs(model):
 
 
 def test_a_fit_is_the_same_each_time(model):
-    again = CurveKriging.fit(X, T, step(X), GRID, KERNELS)
+    again = CurveKriging.fit(X, T, step(X), GRID, KERNELS, relative)
     np.testing.assert_array_equal(again.predict(np.array([[0.4]])), model.predict(np.array([[0.4]])))
 
 
@@ -166,7 +167,7 @@ def at_rest(u):
     ],
 )
 def test_data_with_little_in_them_are_reproduced(x, t, u, grid):
-    model = CurveKriging.fit(x, t, u, grid, KERNELS)
+    model = CurveKriging.fit(x, t, u, grid, KERNELS, relative)
     assert np.isfinite(model.fold_errors).all()
     assert np.isfinite(model.predict(np.array([[0.37]]), np.array([-1.0, 0.31, 3.0]))).all()
     assert np.abs(model.predict(x) - u).max() <= 0.1 * np.abs(u).max()
@@ -191,6 +192,6 @@ def test_units_and_origins_do_not_matter_to_curves():
     ],
 )
 def test_bad_inputs_are_named(change, message):
-    good = {"x": X, "t": T, "u": step(X), "grid": GRID, "kernels": KERNELS}
+    good = {"x": X, "t": T, "u": step(X), "grid": GRID, "kernels": KERNELS, "relative": relative}
     with pytest.raises(ValueError, match=message):
         CurveKriging.fit(**(good | change))

@@ -10,6 +10,7 @@ from mlasdi.interpolation import Kernel, Kernels
 from mlasdi.latent import LatentModel
 from mlasdi.preprocessing import BasisSettings, PodBasis
 from mlasdi.stages import StagedModel
+from mlasdi.surrogate import relative
 
 GRID = np.linspace(0.0, 1.0, 41)
 T = np.linspace(0.0, 1.0, 7)
@@ -27,7 +28,7 @@ def fronts(x: np.ndarray, t: np.ndarray = T) -> np.ndarray:
 def stage() -> CurveStage:
     u = fronts(X)
     basis = PodBasis.fit(u, BasisSettings(tolerance=1e-6))
-    model = CurveKriging.fit(X, T, u[:, :, None], GRID, Kernels.single(KERNEL))
+    model = CurveKriging.fit(X, T, u[:, :, None], GRID, Kernels.single(KERNEL), relative)
     stage = CurveStage.fit(model, basis, basis.project(u), KERNEL)
     return stage.with_errors(np.arange(len(X)), 1e-2 * np.ones((len(X), len(T), basis.rank)))
 
