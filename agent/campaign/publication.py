@@ -16,7 +16,7 @@ from mlasdi.agent.config import Config, dump_config
 from mlasdi.agent.records import Point, Span
 from mlasdi.agent.registry import RoundFacts, Tracker, TrainingSet, Undelivered, delivering, model_card
 from mlasdi.agent.report import NothingToReport, answer, error_over_estimate, feasible_values, write_html_report
-from mlasdi.agent.text import counted, percent
+from mlasdi.formatting import counted, percent
 from mlasdi.solvers import Snapshots, described_point, evenly_spread
 from mlasdi.solvers.storage import BLOCK_VALUES, StoredRun
 from mlasdi.surrogate import Surrogate

@@ -14,7 +14,7 @@ from mlasdi.agent.cli.remedies import failed_solve, remedy, remedy_of, with_reme
 from mlasdi.agent.config import Config
 from mlasdi.agent.execution import SolvesError, common_data
 from mlasdi.agent.terminal import WorkFailed, described
-from mlasdi.agent.text import percent, seconds
+from mlasdi.formatting import percent, seconds
 from mlasdi.solvers import ContractReport, Problem, Snapshots, verify
 from mlasdi.training import ModelSettings, fit
 from mlasdi.validation import Finding

@@ -13,7 +13,7 @@ from mlasdi.agent.choosing import initial_design
 from mlasdi.agent.config import Config
 from mlasdi.agent.execution import ClusterSettings, n_cores
 from mlasdi.agent.report import campaign_status
-from mlasdi.agent.text import seconds, size
+from mlasdi.formatting import seconds, size
 from mlasdi.solvers import FullOrderModel, ParameterSpace, Snapshots, contained
 from mlasdi.solvers.adapters import Command
 from mlasdi.validation import Finding

@@ -77,7 +77,7 @@ def watch(config: ConfigFile, overrides: Overrides = None, open_page: Open = Fal
     with command_errors(False, debug):
         settings = load(config, overrides)
         from mlasdi.agent.report import NothingToReport, status_changes, write_html_report
-        from mlasdi.agent.text import counted, percent
+        from mlasdi.formatting import counted, percent
 
         shown = None
         with _record_errors():

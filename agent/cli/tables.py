@@ -13,7 +13,7 @@ from rich.table import Table
 from mlasdi.agent.config import StopReason
 from mlasdi.agent.report import answer
 from mlasdi.agent.terminal import print_facts
-from mlasdi.agent.text import counted, percent, point, seconds, short, size
+from mlasdi.formatting import counted, percent, point, seconds, short, size
 
 if TYPE_CHECKING:  # both import torch, which lists of models do not need
     from mlasdi.agent.cli.plan import Plan

@@ -30,7 +30,7 @@ from mlasdi.agent.figures.style import (
     point_text,
     styled,
 )
-from mlasdi.agent.text import short
+from mlasdi.formatting import short
 from mlasdi.solvers import ParameterSpace
 
 # A corner plot of four parameters has six panels; more would be too small to read.

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlasdi.agent.terminal import print_facts
-from mlasdi.agent.text import percent, point, size
+from mlasdi.formatting import percent, point, size
 
 if TYPE_CHECKING:
     from mlasdi.agent.registry import ModelVersionInfo

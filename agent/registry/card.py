@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 
-from mlasdi.agent.text import counted, percent
+from mlasdi.formatting import counted, percent
 from mlasdi.solvers import StateLayout
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation import describe_dynamics

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mlasdi.agent.text import counted, percent
+from mlasdi.formatting import counted, percent
 
 VALIDATED_WHERE_TRAINED = "validated-where-trained"  # the finding that all validation points are training points
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlasdi.agent.config import Budget
 from mlasdi.agent.report.data import ReportData
-from mlasdi.agent.text import percent, point, seconds
+from mlasdi.formatting import percent, point, seconds
 
 
 @dataclass(frozen=True)

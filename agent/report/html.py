@@ -21,7 +21,7 @@ from mlasdi.agent.report.first_sentence import answer
 from mlasdi.agent.report.headline import headline
 from mlasdi.agent.report.report_file import read_report
 from mlasdi.agent.report.status import campaign_status
-from mlasdi.agent.text import assignments, percent, point, seconds
+from mlasdi.formatting import assignments, percent, point, seconds
 from mlasdi.preprocessing import limited_threads
 from mlasdi.solvers.storage import atomic_write
 

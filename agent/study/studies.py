@@ -12,7 +12,7 @@ from mlasdi.agent.campaign import CampaignError, add_failure, add_run, box_maps,
 from mlasdi.agent.config import Config
 from mlasdi.agent.records import Checkpoints, Ledger, Monitor
 from mlasdi.agent.report import AssessedModel, build_report, read_report
-from mlasdi.agent.text import percent
+from mlasdi.formatting import percent
 from mlasdi.prediction import html_table
 from mlasdi.preprocessing import places_among
 from mlasdi.solvers import Points, SolverError

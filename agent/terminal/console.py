@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlasdi.agent.records import Monitor
-from mlasdi.agent.text import counted, percent, point, seconds, short
+from mlasdi.formatting import counted, percent, point, seconds, short
 
 if TYPE_CHECKING:
     from mlasdi.agent.execution import SolveResult

@@ -1,4 +1,4 @@
-"""Parsing and formatting of text: numbers, points, YAML, and URLs with passwords."""
+"""Parsing of text: numbers, points, YAML, and URLs with passwords."""
 
 import lazy_loader
 

@@ -10,13 +10,6 @@ from .credentials import VARIABLES as VARIABLES
 from .credentials import redacted as redacted
 from .credentials import refuse_credentials as refuse_credentials
 from .credentials import where_credentials_are as where_credentials_are
-from .formatting import assignments as assignments
-from .formatting import counted as counted
-from .formatting import percent as percent
-from .formatting import point as point
-from .formatting import seconds as seconds
-from .formatting import short as short
-from .formatting import size as size
 from .yaml_text import MAX_DEPTH as MAX_DEPTH
 from .yaml_text import dump_yaml as dump_yaml
 from .yaml_text import parse_yaml as parse_yaml

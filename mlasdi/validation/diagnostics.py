@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mlasdi.formatting import percent
 from mlasdi.solvers import described_point, evenly_spread
 from mlasdi.solvers.storage import TOLD_TIME_ERROR, TOLD_UNUSED
 from mlasdi.surrogate import ExtrapolationWarning, Surrogate
@@ -19,7 +20,6 @@ from mlasdi.validation.stage_findings import (
     Finding,
     noisy_solutions,
     overfitting_stages,
-    percent,
     stalled_first_stage,
     uncorrelated_residual,
     unstable_dynamics,

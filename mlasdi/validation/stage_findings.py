@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mlasdi.formatting import percent
 from mlasdi.surrogate import Surrogate
 from mlasdi.validation.cross_validation import MIN_FOLDS
 
@@ -40,11 +41,6 @@ class Finding:
     kind: str
     message: str
     remedy: str
-
-
-def percent(fraction: float) -> str:
-    """A fraction as a percentage with two digits."""
-    return f"{100 * fraction:.2g} %" if fraction < 0.995 else f"{100 * fraction:.0f} %"
 
 
 def unstable_dynamics(surrogate: Surrogate) -> Iterator[Finding]:

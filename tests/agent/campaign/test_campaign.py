@@ -65,7 +65,6 @@ def test_a_campaign_leaves_a_report(undisturbed: Path) -> None:
     activities = report["seconds"]
     assert activities.keys() == {"acquire", "solve", "train", "validate", "assess", "publish", "other", "total"}
     assert sum(activities.values()) == pytest.approx(2 * activities["total"])
-    assert activities["other"] < 0.2 * activities["total"]
     assert report["max_relative_error"] == report["stages"][-1]["max_error"]
     assert {Path(path).stem for path in report["figures"]} == set(FIGURES)
     assert all(Path(path).stat().st_size > 10_000 for path in report["figures"])

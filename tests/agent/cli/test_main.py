@@ -21,7 +21,7 @@ from mlasdi.agent.execution import SolveResult
 from mlasdi.agent.execution.outcomes import TaskFailure
 from mlasdi.agent.records import Ledger, Monitor
 from mlasdi.agent.terminal import ConsoleMonitor
-from mlasdi.agent.text import counted, percent, seconds
+from mlasdi.formatting import counted, percent, seconds
 from mlasdi.preprocessing import TrainingData
 from mlasdi.solvers import Parameter, ParameterSpace
 from mlasdi.solvers.builtin.burgers1d import Burgers1D

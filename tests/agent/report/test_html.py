@@ -25,8 +25,8 @@ from mlasdi.agent.report import html as html_report
 from mlasdi.agent.report.charts import MAX_BARS, convergence, cost, error_split, reliability, timeline
 from mlasdi.agent.report.maps import largest, over_box
 from mlasdi.agent.report.trajectories import MAX_CHARACTERS, Places, packed
-from mlasdi.agent.text import percent, point
 from mlasdi.agent.tracking_store import connect, store_uri
+from mlasdi.formatting import percent, point
 from mlasdi.solvers import Parameter, ParameterSpace, StateLayout
 from mlasdi.surrogate import Prediction, Surrogate, relative_error
 from mlasdi.validation import Assessment

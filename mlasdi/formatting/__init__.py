@@ -1,0 +1,5 @@
+"""Numbers, durations, sizes and parameter points as people write them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
