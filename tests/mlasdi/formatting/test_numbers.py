@@ -36,7 +36,6 @@ def test_short(value: float, written: str) -> None:
         (9.96, "10 s"),
         (99.6, "100 s"),
         (36e3, "10.0 h"),
-        (36000.0, "10.0 h"),
     ],
 )
 def test_seconds(duration: float, written: str) -> None:
