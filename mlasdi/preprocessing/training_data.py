@@ -18,6 +18,9 @@ from mlasdi.solvers.storage import StackedRuns
 # Of the automatic number of times: bounds, the error of interpolation in time that is aimed at, and the values of a
 # state on which it is measured. The tolerance lies below the error that models have on the development problems.
 MIN_TIMES, MAX_TIMES = 101, 501
+# States of at most so many values keep all times, up to `MAX_TIMES`: their cost is small, and models of ordinary
+# differential equations are often better than interpolation in time.
+SMALL_STATE = 8
 TIME_TOLERANCE = 1e-4
 SAMPLED_VALUES = 1000
 
@@ -141,8 +144,11 @@ class TrainingData:
         return self._at(keep)
 
     def n_times_needed(self) -> int:
-        """Times with which a cubic spline gives back the others, to `TIME_TOLERANCE`; at most `MAX_TIMES`."""
-        wanted = MIN_TIMES
+        """Times with which a cubic spline gives back the others, to `TIME_TOLERANCE`; at most `MAX_TIMES`.
+
+        Of small states all, up to as many.
+        """
+        wanted = MAX_TIMES if self.layout.n_state <= SMALL_STATE else MIN_TIMES
         while wanted < min(len(self.t), MAX_TIMES) and self.time_error(wanted) > TIME_TOLERANCE:
             wanted = 2 * wanted - 1
         return wanted

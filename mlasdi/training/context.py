@@ -52,7 +52,7 @@ class TrainingContext:
         seed: of the points of the box over which errors are estimated.
         device: on which networks are trained, as torch names it.
         interval: length of the training interval, in the unit of time.
-        noise_error: relative error that noise in the basis causes.
+        data_error: relative error of what is fitted: of noise in the basis, and between the times that were kept.
         error_to_beat: leave-one-out error of the best other model so far.
         carried_over: latent dynamics that were chosen with fewer trajectories.
         curves: kriging of curves, where the basis is that of these.
@@ -69,7 +69,7 @@ class TrainingContext:
     seed: int = 0
     device: str = "cpu"
     interval: float = 1.0
-    noise_error: float = 0.0
+    data_error: float = 0.0
     error_to_beat: float = np.inf
     carried_over: tuple[OperatorInferenceSettings, ...] = ()
     curves: CurveKriging | None = None

@@ -102,7 +102,7 @@ def fit(
         "interval": float(given.t[-1] - given.t[0]),
         "report": report,
         "device": device,
-        "noise_error": noise.modes_error if noise else 0.0,
+        "data_error": noise.modes_error if noise else thinning_error,
         "carried_over": () if before is None else before.model.inferred_dynamics,
     }
     contexts = _contexts(data, settings, noise, seed, common)

@@ -27,7 +27,7 @@ class ErrorEstimates:
         points: corners, faces and inside of the box, over which the estimate is the maximum, in the unit cube.
         deviations: relative standard deviation at each of them, uncalibrated, of the state and of each field
             `[1 + field, param]`.
-        noise_error: relative error that noise in the basis causes.
+        data_error: that of the context, which no estimate falls below.
     """
 
     loo: LeaveOneOut | None
@@ -35,7 +35,7 @@ class ErrorEstimates:
     error_estimate: float | None
     points: Float[np.ndarray, "param d"] | None = None
     deviations: Float[np.ndarray, "field param"] | None = None
-    noise_error: float = 0.0
+    data_error: float = 0.0
 
     def calibrated_by(self, prequential: PrequentialErrors, kind: str) -> tuple[LocalCalibration, float | None]:
         """Calibration by the folds and by errors at points that were solved later, and the estimate with it.
@@ -46,11 +46,11 @@ class ErrorEstimates:
         if self.loo is None or self.points is None or self.deviations is None:
             return LocalCalibration(), None
         calibration = prequential.calibrating(self.loo.calibration, kind)
-        largest = _largest(calibration, self.points, self.deviations[0], self.noise_error)
+        largest = _largest(calibration, self.points, self.deviations[0], self.data_error)
         if largest is None:
             return calibration, None
         calibration = replace(calibration, factor=prequential.factor(largest, kind))
-        return calibration, _largest(calibration, self.points, self.deviations[0], self.noise_error)
+        return calibration, _largest(calibration, self.points, self.deviations[0], self.data_error)
 
     def of_fields(self, layout: StateLayout | None, factor: float) -> dict[str, FieldErrors]:
         """Leave-one-out errors and error estimates of single fields; none where they are not known.
@@ -63,7 +63,7 @@ class ErrorEstimates:
         calibrations = [replace(one, factor=factor) for one in self.loo.of_fields]
         columns = zip(layout.fields, calibrations, self.deviations[1:], strict=False)
         return {
-            name: FieldErrors(_largest(calibration, self.points, std, self.noise_error), calibration)
+            name: FieldErrors(_largest(calibration, self.points, std, self.data_error), calibration)
             for name, calibration, std in columns
         }
 
@@ -78,18 +78,18 @@ def estimate_errors(model: StagedModel, context: TrainingContext) -> ErrorEstima
     points = feasible_points(context.space, ESTIMATE_POINTS, context.seed)
     std = FieldStd(model, context.basis, time_scaling=data.time_scaling).maxima(points, data.t, norms)
     typical = typical_error(loo.errors[-1], np.array(loo.calibration.weights))
-    largest = _largest(loo.calibration, points, std[0], context.noise_error)
-    return ErrorEstimates(loo, typical, largest, points, std, context.noise_error)
+    largest = _largest(loo.calibration, points, std[0], context.data_error)
+    return ErrorEstimates(loo, typical, largest, points, std, context.data_error)
 
 
 def _largest(
     calibration: LocalCalibration,
     points: Float[np.ndarray, "param d"],
     deviations: Float[np.ndarray, " param"],
-    noise_error: float,
+    data_error: float,
 ) -> float | None:
     """The largest estimated error; None if it is not finite."""
-    largest = float(np.hypot(calibration.estimate(points, deviations).max(), noise_error))
+    largest = float(np.hypot(calibration.estimate(points, deviations).max(), data_error))
     return largest if np.isfinite(largest) else None
 
 

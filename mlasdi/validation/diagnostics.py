@@ -185,12 +185,12 @@ def _without_effect(surrogate: Surrogate) -> Iterator[Finding]:
 
 
 def _thinned_times(surrogate: Surrogate, target_error: float | None) -> Iterator[Finding]:
-    """Errors between the times used in training, which neither the estimate nor thinned validation solves contain."""
+    """Errors between the times used in training that are above the target, or that are half of the estimated error."""
     error, n = surrogate.info.get("thinning_error", 0.0), len(surrogate.t)
-    if error > (target_error or max(surrogate.error_estimate or 0.0, TOLD_TIME_ERROR)):
+    if error > (target_error or max(0.5 * (surrogate.error_estimate or 0.0), TOLD_TIME_ERROR)):
         message = (
             f"between the {n} times of the training, interpolation in time errs by {percent(error)} of the solution, "
-            "which the estimate does not contain"
+            "which no further solve lowers"
         )
         yield Finding("few-times", message, f"model.n_time: auto, or more than {n}")
 

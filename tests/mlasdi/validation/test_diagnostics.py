@@ -371,6 +371,7 @@ def test_times_that_are_too_few_are_found(burgers_data):
     moving = replace(burgers_data, u=burgers_data.mu[:, :1, None] * wave)
     thinned = fit(moving, settings(kind="snapshot-gp", n_time=5), seed=0)
     assert thinned.info["thinning_error"] > 0.3
+    assert thinned.error_estimate >= thinned.info["thinning_error"]  # the estimate holds it
     (finding,) = [one for one in diagnose(thinned) if one.kind == "few-times"]
     assert "between the 6 times of the training" in finding.message  # 6 divide the 50 steps evenly
     assert "few-times" not in kinds(fit(moving, settings(kind="snapshot-gp", n_time=51), seed=0))
