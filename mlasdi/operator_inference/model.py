@@ -104,6 +104,15 @@ class OperatorInferenceModel:
         residual[:, :, :r] *= self.residual_weight
         return residual
 
+    @cached_property
+    def misfit(self) -> Float[np.ndarray, "time rank"]:
+        """Root mean square over the training points of what the model with its kriged residual misses there."""
+        r = self.settings.rank
+        left = (1 - self.residual_weight) * (self.data.c[:, :, :r] - self.in_sample.z)
+        found = np.zeros(self.data.c.shape[1:])
+        found[:, :r] = np.sqrt(np.mean(np.nan_to_num(left) ** 2, axis=0))
+        return found
+
     def predict(
         self,
         x: Float[np.ndarray, "n d"],

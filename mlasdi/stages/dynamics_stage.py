@@ -171,7 +171,11 @@ class DynamicsStage(Stage):
     ) -> Float[Tensor, "direction param time rank"]:
         data = self.model.data
         known = self.fold_errors or FoldErrors(data.c - data.c.mean(axis=0), None, 1.0)
-        return before + known.steps(data.x, data.t, self.kernel, steps)
+        directions = known.steps(data.x, data.t, self.kernel, steps)
+        times = np.searchsorted(data.t, np.clip(steps.t.numpy(), data.t[0], data.t[-1]))
+        # Those of the folds vanish at the training points, where dynamics are not exact.
+        misfit = torch.from_numpy(self.model.misfit[np.minimum(times, len(data.t) - 1)])
+        return before + torch.cat([directions, misfit.expand(1, len(steps.x), -1, -1)])
 
     @property
     def uses_initial_states(self) -> bool:

@@ -57,6 +57,21 @@ def test_deviations_have_the_shape_of_the_errors_of_the_folds(model):
     assert np.abs(at_training).max() < 0.5 * np.abs(proportional).max()
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_deviations_at_training_points_are_what_the_model_misses_there(weight):
+    """One rotation for all parameters misses by much; kriging of the residual makes up for its weight of it."""
+    data = TrajectoryData(X, X, spirals(X), T, KERNEL)
+    settings = OperatorInferenceSettings(form="continuous-linear", rank=2, degree=0, ridge=1e-10)
+    model = OperatorInferenceModel.fit(data, settings, weight)
+    stage = DynamicsStage(model, (0.0,), np.zeros(2), 0.0, KERNEL).with_errors(np.arange(5), np.zeros((5, 61, 2)))
+    staged = StagedModel(LatentModel.trivial(X, KERNEL), (stage,))
+    std = staged.deviations(X, torch.from_numpy(T)).square().sum(dim=0).sqrt().numpy()
+    errors = staged.mean(X, torch.from_numpy(T)).numpy() - data.c
+    assert (np.abs(errors).max() < 1e-3) == (weight == 1.0)
+    missed = np.sqrt(np.mean(errors**2, axis=0))
+    np.testing.assert_allclose(std, np.broadcast_to(missed, std.shape), rtol=1e-2, atol=1e-3)
+
+
 @pytest.mark.parametrize(("slope", "power"), [(1.0, 0.95), (0.0, 0.5), (0.6, 0.64), (3.0, 1.0)])
 def test_errors_vary_over_the_box_as_those_of_the_folds_do(model, slope, power):
     """The slope is drawn to 3/4, with the weight of one unit of squared logarithms."""
