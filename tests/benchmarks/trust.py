@@ -104,10 +104,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("problems", nargs="*", help="names; all by default")
     parser.add_argument("--effort", default="quick", help="of the model")
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=DESIGNS, help="how points are chosen")
     given = parser.parse_args()
     torch.set_num_threads(1)
     for kind in [problem_named(name) for name in given.problems] or [*HELD_OUT, *DEVELOPMENT]:
-        for design in DESIGNS:
+        for design in given.designs:
             found = []
             for one in rounds(kind, design, given.effort):
                 found.append(asdict(one))
