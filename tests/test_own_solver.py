@@ -91,8 +91,8 @@ def test_each_way_ends_in_a_surrogate(folder: Path) -> None:
         "plate": 231,
         "rod": 81,
         "archive": 101,
-        "cell": 113,
-        "peaks": 113,
+        "cell": 123,
+        "peaks": 123,
         "discharge": 2,
     }
     for campaign, n_state in n_states.items():

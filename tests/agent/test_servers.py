@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from quick_campaign import quick_config
 from servers import free_port, mlflow_server
 
 from mlasdi.agent.campaign import run_campaign
-from mlasdi.agent.records import Monitor
+from mlasdi.agent.campaign.publication import Publisher
 from mlasdi.agent.registry import Tracker, TrackingSettings, find, resolve
 from mlasdi.agent.registry.registry import locate
 from mlasdi.agent.tracking_store import Store
@@ -49,8 +50,8 @@ def test_a_team_shares_a_tracking_server(tmp_path: Path, burgers_surrogate: Surr
     assert not (tmp_path / "agent" / "artifacts").exists()
 
 
-def test_a_server_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -> None:
-    """Killed after the first of two rounds: the campaign continues, and its next run delivers the second."""
+def test_a_server_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed when it has the first of two rounds: the campaign continues, and its next run delivers the second."""
     port = free_port()
     config = quick_config(
         tmp_path, cluster={"mode": "synchronous"}, budget={"solver_runs": 7},
@@ -59,12 +60,16 @@ def test_a_server_that_is_killed_gets_the_rest_when_it_is_back(tmp_path: Path) -
     with ExitStack() as server:
         server.enter_context(mlflow_server(*TRACKING, health="/health", cwd=tmp_path, port=port))
 
-        class Killing(Monitor):
-            def published(self, round: int, version: str | None) -> None:
-                if round == 0:
-                    server.close()
+        publish_round = Publisher.publish_round
 
-        report = run_campaign(config, Killing())
+        def published_and_killed(publisher: Publisher, round: int, *rest: Any) -> str:
+            version = publish_round(publisher, round, *rest)
+            server.close()
+            return version
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Publisher, "publish_round", published_and_killed)
+            report = run_campaign(config)
     assert (report["stop_reason"], report["rounds"], report["undelivered"]) == ("solver-runs", 2, [1])
     with mlflow_server(*TRACKING, health="/health", cwd=tmp_path, port=port) as address:
         report = run_campaign(config)
@@ -97,9 +102,9 @@ sys.meta_path = [f for f in sys.meta_path if "editable" not in getattr(f, "__mod
 sys.path = [p for p in sys.path if p and not p.startswith("__editable__")]
 sys.path_hooks = [h for h in sys.path_hooks if "editable" not in repr(h)]
 assert not any(importlib.util.find_spec(name) for name in ("agent", "mlasdi", "solvers"))
-import mlflow.pyfunc, numpy
+import mlflow.pyfunc, pandas
 model = mlflow.pyfunc.load_model(sys.argv[1])
-print(model.predict(numpy.array([[0.8, 1.0]]), params={"times": [0.5]}).mean())
+print(model.predict(pandas.DataFrame({"a": [0.8], "w": [1.0]}), params={"times": [0.5]}).mean())
 import mlasdi
 assert mlasdi.__file__.startswith(sys.argv[1]), mlasdi.__file__
 """

@@ -139,10 +139,14 @@ def test_skipped_points_do_not_become_the_only_candidates(
 
 
 @pytest.mark.parametrize("acquisition", SCORED[:2])  # the third is an integral: see its own tests
-def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
+def test_a_pending_point_lowers_the_score_around_it_and_hardly_raises_it_elsewhere(
     surrogate: Surrogate, acquisition: str
 ) -> None:
-    """At the point of the box with the highest score."""
+    """At the point of the box with the highest score.
+
+    The variance of each coefficient falls everywhere. That of the field may rise far away: deviations of the stages
+    partly cancel, and each falls by a share of its own.
+    """
     before = score_function(surrogate, acquisition, nothing_pending(surrogate))
     grid = dense_grid(surrogate)
     point = grid[np.argmax(before(grid))]
@@ -152,7 +156,8 @@ def test_a_pending_point_lowers_the_score_around_it_and_raises_it_nowhere(
     x = surrogate.space.to_unit(point)
     near = surrogate.space.from_unit(np.clip(x + 0.05 * np.vstack([np.eye(len(x)), -np.eye(len(x))]), 0, 1))
     assert (after(near) < 0.2 * before(near)).all()
-    assert (after(grid) <= before(grid) + 1e-3 * before(grid).max()).all()
+    rise = 1e-3 if acquisition == "coefficient-std" else 0.15
+    assert (after(grid) <= before(grid) + rise * before(grid).max()).all()
 
 
 def test_a_failed_point_is_not_proposed_again(surrogate: Surrogate) -> None:

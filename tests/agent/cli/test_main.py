@@ -215,7 +215,7 @@ def test_dry_run_tells_the_plan_and_writes_nothing(folder: Path) -> None:
 def test_dry_run_counts_what_is_done() -> None:
     record_campaign()
     assert json.loads(mlasdi("run", "pulse.yaml", "--dry-run", "--json").stdout)["solver_runs_done"] == 5
-    assert "5 solver runs, which are not repeated" in mlasdi("run", "pulse.yaml", "--dry-run").stdout
+    assert "5 solver runs; none is repeated" in mlasdi("run", "pulse.yaml", "--dry-run").stdout
 
 
 def test_check_of_a_sound_solver(folder: Path) -> None:

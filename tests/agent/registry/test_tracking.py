@@ -405,7 +405,7 @@ assert "mlflow" not in sys.modules and "torch" not in sys.modules
 tracker = tracking.Tracker(tracking.TrackingSettings(), Path(sys.argv[1]), "burgers1d", sys.argv[2])
 tracker.start("seed: 0", {"a": 1})
 tracker.log_round(0, {"error": 0.1}, {})
-tracker.register(0, Path(sys.argv[3]), {"parameter_box": "{}"}, 0.1)
+tracker.register(0, Path(sys.argv[3]), {"parameter_box": '{"a": [0.7, 0.9], "w": [0.9, 1.1]}'}, 0.1)
 tracker.finish({}, [])
 """
 
@@ -434,7 +434,7 @@ def test_processes_share_a_new_store_silently_and_touch_nothing_else(tmp_path: P
     ]
     for process in processes:
         out, err = process.communicate(timeout=120)
-        assert (process.returncode, out, err) == (0, "", "")
+        assert (out, err, process.returncode) == ("", "", 0)
     assert {run.data.tags["mlasdi.campaign_id"] for run in all_runs(root)} == {"c1", "c2"}
     assert {v.tags["mlasdi.campaign_id"] for v in client_of(root).search_model_versions()} == {"c1", "c2"}
     assert sorted(path.name for path in root.iterdir()) == ["artifacts", "mlflow.db"]
