@@ -117,7 +117,8 @@ def unused_latent_stages(surrogate: Surrogate) -> Iterator[Finding]:
                 "the training points"
             )
             remedy = (
-                "model.latent_dim, model.anchors: larger; or model.kind: snapshot-gp, as accurate and faster to train"
+                "model.latent_dim, model.anchors: larger; or model.first_stage.kind: chosen, which takes kriging alone "
+                "where that is better"
             )
             yield Finding("unused-latent-stages", message, remedy)
 

@@ -21,7 +21,6 @@ FALSE = 1.5  # true error over target beyond which a stop is false
 
 Round = Mapping[str, Any]
 Campaigns = Mapping[tuple[str, str], Sequence[Round]]  # (problem, design) -> rounds
-SINCE = "2026-11-30 20:38"  # from when on the agent chooses from the Sobol sequence
 
 
 def page(entries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -41,22 +40,11 @@ def page(entries: Mapping[str, Mapping[str, Any]]) -> str:
         _by_problem(campaigns, held_out),
         "## Chosen points",
         "Errors with the agent's points over errors with Sobol points, at the same numbers of solves (geometric means "
-        f"over the rounds after the corners).{_earlier_rule(entries)}",
+        "over the rounds after the corners).",
         _designs(campaigns, held_out),
         f"Measured: {next(iter(entries.values()))['measured']}.",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _earlier_rule(entries: Mapping[str, Mapping[str, Any]]) -> str:
-    """Which campaigns chose points by the maximum of the score over the box."""
-    old = sorted({one["problem"] for one in entries.values() if one["measured"] < SINCE and one["design"] == "agent"})
-    if not old:
-        return ""
-    return (
-        f" The campaigns of {', '.join(old)} were run before points were chosen from the Sobol sequence: these are the "
-        "points with the highest score in the box."
-    )
 
 
 def ratios(rounds: Iterable[Round]) -> np.ndarray:
