@@ -274,7 +274,7 @@ def test_kriging_with_a_small_drift_weight(sound, drift_weight, is_found):
     model = StagedModel(sound.model.latent, (first, replace(kriging, drift_weight=drift_weight)))
     found = diagnose(replace(sound, model=model))
     assert [finding.kind for finding in found] == ["unused-latent-stages"] * is_found
-    assert all("model.kind: snapshot-gp" in finding.remedy for finding in found)
+    assert all("model.first_stage.kind: chosen" in finding.remedy for finding in found)
 
 
 @pytest.mark.parametrize(("found", "is_found"), [(0.02, False), (0.04, True)])
