@@ -113,9 +113,8 @@ CONCLUSIONS = {
         ratio("solves/mlasdi/9/max", "solves/snapshot-gp/9/max") < 1
         and max(ratio(f"solves/mlasdi/{n}/max", f"solves/snapshot-gp/{n}/max") for n in (16, 25)) < 0.7
     ),
-    "the autoencoder does not get better": lambda: (
-        ratio("solves/gplasdi/16/max", "solves/gplasdi/9/max") > 0.8
-        and ratio("solves/gplasdi/16/max", "solves/mlasdi/16/max") > 10
+    "the autoencoder has a larger error with sixteen solves than kriging with four": lambda: (
+        ratio("solves/gplasdi/16/max", "solves/snapshot-gp/4/max") > 1.2
     ),
     "over eight decades of": lambda: max(values("roughness/9", "test")) < 1.2 * min(values("roughness/9", "test")),
     "with sixteen it doubles": lambda: 1.7 < ratio("roughness/16/10000/test", "roughness/16/0.0001/test") < 2.5,
