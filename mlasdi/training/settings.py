@@ -139,7 +139,7 @@ class ModelSettings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False)
     n_time: Annotated[int, Field(ge=5)] | Literal["auto"] = Field(
         "auto",
         description="snapshots of a trajectory used in training, evenly spread; auto: as many as a cubic spline "
-        "through them needs to give back the others",
+        "through them needs to give back the others; of states of at most 8 values all, up to 501",
     )
     run_length: RunLength = Field(
         "auto",
