@@ -13,7 +13,7 @@ from mlasdi.curves.curve_kriging import CurveKriging
 from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import Trajectories
 from mlasdi.preprocessing import PodBasis, places_among
-from mlasdi.stages import FoldErrors, LatentSteps, Stage
+from mlasdi.stages import CommonDirections, FoldErrors, LatentSteps, Stage
 
 Json = dict[str, Any]
 
@@ -74,8 +74,11 @@ class CurveStage(Stage):
     def deviations(
         self, before: Float[Tensor, "..."], steps: LatentSteps
     ) -> Float[Tensor, "direction param time rank"]:
+        return before + self.common_directions(steps).steps()
+
+    def common_directions(self, steps: LatentSteps) -> CommonDirections:
         known = self.fold_errors or FoldErrors(self.residual, None, 1.0)
-        return before + known.steps(self.model.x, self.model.t, self.kernel, steps)
+        return known.directions(self.model.x, self.model.t, self.kernel, steps)
 
     def with_errors(
         self, points: Int[np.ndarray, " fold"], errors: Float[np.ndarray, "fold time rank"]

@@ -15,6 +15,7 @@ from .networks import FeatureMap as FeatureMap
 from .networks import build_network as build_network
 from .networks import ridge_solve as ridge_solve
 from .settings import NetworkSettings as NetworkSettings
+from .stage import CommonDirections as CommonDirections
 from .stage import LatentSteps as LatentSteps
 from .stage import Stage as Stage
 from .training_set import Extrapolation as Extrapolation

@@ -14,7 +14,7 @@ from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import InitialStates, Modes, Trajectories
 from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
 from mlasdi.stages.kriging_stage import KrigingStage
-from mlasdi.stages.stage import Json, LatentSteps, Stage
+from mlasdi.stages.stage import CommonDirections, Json, LatentSteps, Stage
 
 # Power of the kriging standard deviation to which errors are proportional over the box: the expected one, its weight in
 # squared logarithms, and its range. It is 1 for fields that are kriged; errors of good dynamics vary less over the box.
@@ -63,9 +63,9 @@ class FoldErrors:
         """Those of some folds, at the first times."""
         return FoldErrors(self.scaled[rows, :n_times], None if self.std is None else self.std[rows], self.power)
 
-    def steps(
+    def directions(
         self, x: Float[np.ndarray, "point d"], times: Float[np.ndarray, " own"], kernel: Kernel, steps: LatentSteps
-    ) -> Float[Tensor, "direction param time rank"]:
+    ) -> CommonDirections:
         """Steps of one standard deviation.
 
         Args:
@@ -80,8 +80,7 @@ class FoldErrors:
         if self.std is not None and not steps.for_estimate:
             power = self.power
             errors = errors * self.std[:, None, None] ** (1 - power)
-        directions = errors / np.sqrt(len(errors))
-        return torch.from_numpy(std[:, None, None] ** power * directions[:, None])
+        return CommonDirections(std**power, errors / np.sqrt(len(errors)))
 
     def state(self) -> tuple[Json, dict[str, np.ndarray]]:
         """As JSON and arrays: all that `from_state` needs."""
@@ -169,9 +168,12 @@ class DynamicsStage(Stage):
     def deviations(
         self, before: Float[Tensor, "..."], steps: LatentSteps
     ) -> Float[Tensor, "direction param time rank"]:
+        return before + self.common_directions(steps).steps()
+
+    def common_directions(self, steps: LatentSteps) -> CommonDirections:
         data = self.model.data
         known = self.fold_errors or FoldErrors(data.c - data.c.mean(axis=0), None, 1.0)
-        return before + known.steps(data.x, data.t, self.kernel, steps)
+        return known.directions(data.x, data.t, self.kernel, steps)
 
     @property
     def uses_initial_states(self) -> bool:

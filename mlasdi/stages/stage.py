@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -56,6 +57,26 @@ class LatentSteps:
         """What each step changes in the contribution of a stage."""
         mean = stage.evaluate(self.mean)
         return stage.evaluate(self.deviated).reshape(-1, *mean.shape) - mean
+
+
+@dataclass(frozen=True)
+class CommonDirections:
+    """Steps of one standard deviation that differ between points by a factor alone.
+
+    Norms of such steps need the directions once, not once for each point.
+
+    Attributes:
+        std: factor at each point, or at each point and time.
+        directions: of the steps.
+    """
+
+    std: Float[np.ndarray, " param"] | Float[np.ndarray, "param time"]
+    directions: Float[np.ndarray, "direction time rank"]
+
+    def steps(self) -> Float[Tensor, "direction param time rank"]:
+        """The steps of all points, as `Stage.deviations` returns them."""
+        std = self.std if self.std.ndim == 2 else self.std[:, None]
+        return torch.from_numpy(std[:, :, None] * self.directions[:, None])
 
 
 class Stage(ABC):
@@ -122,6 +143,10 @@ class Stage(ABC):
             steps: the latent trajectories that differ by one standard deviation.
         """
         return before + steps.change(self)
+
+    def common_directions(self, steps: LatentSteps) -> CommonDirections | None:
+        """`deviations` as the first stage, where these are the same directions at all points; None where not."""
+        return None
 
     @abstractmethod
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "Stage":

@@ -118,6 +118,11 @@ def student_factor(n_points: int) -> float:
     return float(stdtrit(n_points - 1, 0.95)) / NORMAL_90
 
 
+def _length(steps: Float[np.ndarray, "direction *batch rank"]) -> Float[np.ndarray, "*batch"]:
+    """Root sum of squares over directions and coordinates."""
+    return np.sqrt(np.einsum("d...r,d...r->...", steps, steps))
+
+
 @dataclass(frozen=True)
 class FieldStd:
     """Standard deviation of the field in the L2 norm, relative to that of the solution.
@@ -151,15 +156,28 @@ class FieldStd:
         Args:
             norms: of these fields, by `PodBasis.field_norms`.
         """
-        steps = self.model.deviations(x, t, self.gp, self.time_scaling, for_estimate=True)
-        std = self.basis.scale * steps.square().sum(dim=(0, -1)).sqrt().numpy()
+        matrices = [norm[:, 1:].T for norm in norms]
+        whole, *of_fields = self._lengths(x, t, matrices)
         mean = self.model.mean(x, t).numpy()
-        found = [relative(std, self.basis.norm(mean))]
-        for norm in norms:
-            offset, matrix = norm[:, 0], norm[:, 1:].T
-            of_field = np.sqrt(np.square(steps.numpy() @ matrix).sum(axis=(0, -1)))
-            found.append(relative(of_field, np.linalg.norm(offset + mean @ matrix, axis=-1)))
+        found = [relative(self.basis.scale * whole, self.basis.norm(mean))]
+        for length, norm, matrix in zip(of_fields, norms, matrices, strict=True):
+            found.append(relative(length, np.linalg.norm(norm[:, 0] + mean @ matrix, axis=-1)))
         return np.stack(found)
+
+    def _lengths(
+        self,
+        x: Float[np.ndarray, "param d"],
+        t: Float[Tensor, " time"],
+        matrices: Sequence[Float[np.ndarray, "rank _"]],
+    ) -> list[Float[np.ndarray, "param time"]]:
+        """Root sums of squares of the steps of one standard deviation: in POD coordinates, and times each matrix."""
+        common = self.model.common_directions(x, t, self.gp, self.time_scaling, for_estimate=True)
+        if common is None:
+            steps = self.model.deviations(x, t, self.gp, self.time_scaling, for_estimate=True).numpy()
+            return [_length(steps), *(_length(steps @ matrix) for matrix in matrices)]
+        lengths = [_length(common.directions), *(_length(common.directions @ matrix) for matrix in matrices)]
+        std = common.std if common.std.ndim == 2 else common.std[:, None]
+        return [std * length for length in lengths]
 
     def maximum(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Float[np.ndarray, " param"]:
         """The largest calibrated value over time, at points of the unit cube.
