@@ -26,6 +26,7 @@ PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
 # Variance of the uncertain constant mean of `CoefficientGP`, over that of the process: large enough to be flat, small
 # enough to keep the covariance matrix well conditioned.
 MEAN_VARIANCE = 100.0
+TIE_DIGITS = 7  # of correlations: regular designs have equal distances, whose order would be that of rounding errors
 MIN_TRAINING_POINTS = 3  # of a fold, however many near-replicates it leaves out
 
 
@@ -96,7 +97,7 @@ class Kriging:
         """
         groups = []
         for i, row in enumerate(self.kernel(self.x, self.x)):
-            order = np.argsort(-row, kind="stable")
+            order = np.argsort(-row.round(TIE_DIGITS), kind="stable")
             group = np.append(i, order[order != i][: max(len(self.x) - MIN_TRAINING_POINTS - 1, 0)])
             for n in range(1, len(group)):
                 inner = self._projected_inverse[np.ix_(group[:n], group[:n])]
@@ -110,6 +111,20 @@ class Kriging:
         """Weights of the training values in the prediction at new points; each row sums to one."""
         simple = cho_solve((self.factor, True), self.kernel(self.x, x_new)).T
         return simple + np.outer(1 - simple.sum(axis=1), self.mean_weights)
+
+    @cached_property
+    def sequential_weights(self) -> Float[np.ndarray, "point point"]:
+        """Row k: weights of the points before point k in the prediction there from them alone; none in the first row.
+
+        The inverse of the Cholesky factor holds them all: factors of the first points are its leading blocks.
+        """
+        inverse = solve_triangular(self.factor, np.eye(len(self.x)), lower=True)
+        simple = np.tril(-inverse * np.diag(self.factor)[:, None], -1)
+        # Row k - 1: the weights of the mean of the first k points, up to their sum.
+        of_mean = np.cumsum(inverse * inverse.sum(axis=1, keepdims=True), axis=0)[:-1]
+        of_mean /= of_mean.sum(axis=1, keepdims=True)
+        simple[1:] += (1 - simple[1:].sum(axis=1, keepdims=True)) * of_mean
+        return simple
 
     def variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Variance of the prediction, as a fraction of the process variance, the uncertain mean included."""
