@@ -17,6 +17,7 @@ from .settings import NetworkSettings as NetworkSettings
 from .stage import CommonDirections as CommonDirections
 from .stage import FoldErrors as FoldErrors
 from .stage import LatentSteps as LatentSteps
+from .stage import RecentPredictions as RecentPredictions
 from .stage import Stage as Stage
 from .training_set import Extrapolation as Extrapolation
 from .training_set import TrainingSet as TrainingSet

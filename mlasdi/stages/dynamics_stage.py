@@ -12,9 +12,8 @@ from mlasdi.interpolation import Kernel
 from mlasdi.latent import InitialStates, Modes, Trajectories
 from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
 from mlasdi.stages.kriging_stage import KrigingStage
-from mlasdi.stages.stage import CommonDirections, FoldErrors, Json, LatentSteps, Stage
+from mlasdi.stages.stage import CommonDirections, FoldErrors, Json, LatentSteps, RecentPredictions, Stage
 
-MOST_REMEMBERED = 1 << 22  # values of the predictions that are kept
 # Points up to which a fold chooses the kernel of initial states anew; among more, one point does not change it.
 FEW_POINTS = 32
 
@@ -35,7 +34,7 @@ class DynamicsStage(Stage):
         initial_states: where they are known, beside the training points; None if predictions krige them.
         fold_errors: by which its standard deviations are shaped; None before they are known.
         folds: models of folds that were fitted before, by their points.
-        recent: the last predictions, by point and times: errors, deviations and comparisons ask for the same ones.
+        recent: the last predictions.
     """
 
     kind: ClassVar[str] = "operator-inference"
@@ -49,33 +48,14 @@ class DynamicsStage(Stage):
     initial_states: InitialStates | None = None
     fold_errors: FoldErrors | None = None
     folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
-    recent: dict[bytes, Float[np.ndarray, "time rank"]] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
+    recent: RecentPredictions = field(default_factory=RecentPredictions, init=False, compare=False, repr=False)
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        x, t = along.x.numpy(), along.t.numpy()
         own = self.model.data.t
-        if np.isin(t, own).all():  # trajectories are integrated over all of their own times in any case
-            return torch.from_numpy(self._remembered(x, own)[:, np.searchsorted(own, t)])
-        return torch.from_numpy(self._remembered(x, t))
+        return torch.from_numpy(self.recent.values(along, own, lambda x, t: self._predicted(x, np.maximum(t, own[0]))))
 
-    def _remembered(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
-        """Predictions, those at points of earlier ones from memory."""
-        keys = [row.tobytes() + t.tobytes() for row in x]
-        new = [i for i, key in enumerate(keys) if key not in self.recent]
-        if not new:
-            return np.stack([self.recent[key] for key in keys])
-        predicted = self._predicted(x[new], np.maximum(t, self.model.data.t[0]))
-        values = np.empty((len(x), *predicted.shape[1:]))
-        values[new] = predicted
-        for i in set(range(len(x))) - set(new):
-            values[i] = self.recent[keys[i]]
-        if sum(one.size for one in self.recent.values()) + predicted.size > MOST_REMEMBERED:
-            self.recent.clear()
-        if predicted.size <= MOST_REMEMBERED:
-            self.recent.update((keys[i], one) for i, one in zip(new, predicted, strict=True))
-        return values
+    def forget(self) -> None:
+        self.recent.rows.clear()
 
     def _predicted(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
         z0 = None

@@ -9,10 +9,10 @@ A network is not trained again.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ Json = dict[str, Any]
 # squared logarithms, and its range. It is 1 for fields that are kriged; errors of good dynamics vary less over the box.
 # Mean coverage of the 90 % band on fisher, kdv (9 points) and bar (9, 20): 0.84 with the power 1 throughout, now 0.94.
 POWER, PRIOR_WEIGHT, POWERS = 0.75, 1.0, (0.5, 1.0)
+Predict: TypeAlias = Callable[[Float[np.ndarray, "n d"], Float[np.ndarray, " m"]], Float[np.ndarray, "n m rank"]]
+MOST_REMEMBERED = 1 << 23  # values of the predictions that are kept: 64 MB
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,41 @@ def _growth_of_errors(errors: Float[np.ndarray, " fold"], std: Float[np.ndarray,
     return float(np.clip((x @ y + PRIOR_WEIGHT * POWER) / (x @ x + PRIOR_WEIGHT), *POWERS))
 
 
+@dataclass
+class RecentPredictions:
+    """Predictions of a stage by point and times: errors, deviations and comparisons ask for the same ones."""
+
+    rows: dict[bytes, Float[np.ndarray, "time rank"]] = field(default_factory=dict)
+
+    def values(
+        self,
+        along: Trajectories,
+        own: Float[np.ndarray, " own"],
+        predict: Predict,
+    ) -> Float[np.ndarray, "param time rank"]:
+        """Predictions along trajectories, those at points of earlier ones from memory.
+
+        Args:
+            own: times of the stage, at all of which it is evaluated where the times are some of these.
+            predict: trajectories at points and times.
+        """
+        x, t = along.x.numpy(), along.t.numpy()
+        is_own = bool(np.isin(t, own).all())
+        times = own if is_own else t
+        keys = [row.tobytes() + times.tobytes() for row in x]
+        new = [i for i, key in enumerate(keys) if key not in self.rows]
+        if new:
+            latest = dict(zip([keys[i] for i in new], predict(x[new], times), strict=True))
+            found = self.rows | latest
+            kept = next((rows for rows in (found, latest) if sum(map(np.size, rows.values())) <= MOST_REMEMBERED), {})
+            self.rows.clear()
+            self.rows.update(kept)
+        else:
+            found = self.rows
+        values = np.stack([found[key] for key in keys])
+        return values[:, np.searchsorted(own, t)] if is_own else values
+
+
 class Stage(ABC):
     """One term of the prediction.
 
@@ -234,6 +271,10 @@ class Stage(ABC):
     def common_directions(self, steps: LatentSteps) -> CommonDirections | None:
         """`deviations` as the first stage, where these are the same directions at all points; None where not."""
         return None
+
+    def forget(self) -> None:
+        """Free the memory of recent predictions."""
+        return
 
     @abstractmethod
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "Stage":
