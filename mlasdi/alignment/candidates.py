@@ -205,7 +205,7 @@ class _Candidates:
         if time_scaling.is_common:
             return candidate
         mean = candidate.basis.mean_coordinates
-        splines = TrajectorySplines.of(self.x, self.t, candidate.c, mean, "kriging")
+        splines = TrajectorySplines(self.x, self.t, candidate.c, mean, "kriging")
         in_time = candidate.basis.scale * splines.resampling_error(time_scaling, self.t)
         if np.hypot(lost, in_time) > self._kriging_error:
             return None

@@ -102,11 +102,13 @@ class CoordinateScaling:
             return np.ones((len(x), len(self.layout.fields)))
         return np.exp((log_parameters(x, self.spans) - 0.5) @ np.array(self.log_amplitudes).T)
 
-    def coordinate_maps(self, x: Float[np.ndarray, " d"]) -> list[tuple[float, float]]:
-        """For each axis, b and s of the rescaled coordinate `b + s y` at a point; y is from 0 to 1."""
-        logs = log_parameters(x[None], self.spans)
-        pairs = (axis.offset_and_scale(logs) if axis else ([0.0], [1.0]) for axis in self.axes)
-        return [(float(offset[0]), float(scale[0])) for offset, scale in pairs]
+    def coordinate_maps(self, x: Float[np.ndarray, "param d"]) -> Float[np.ndarray, "param axis two"]:
+        """For each point and axis, b and s of the rescaled coordinate `b + s y`; y is from 0 to 1."""
+        logs, maps = log_parameters(x, self.spans), np.tile((0.0, 1.0), (len(x), len(self.axes), 1))
+        for k, axis in enumerate(self.axes):
+            if axis:
+                maps[:, k] = np.stack(axis.offset_and_scale(logs), axis=1)
+        return maps
 
     def coefficients(self, rescaled: Float[np.ndarray, "state column"]) -> Float[np.ndarray, "state column"]:
         """Coefficients of the splines through rescaled states, which `reconstruction_matrix` takes."""
@@ -118,7 +120,7 @@ class CoordinateScaling:
             eye_array(n, format="csr")
             if nodes is None
             else boundary_offsets(n, 1) @ interpolation_matrix(nodes, offset + scale * nodes, np.arange(n))
-            for nodes, n, (offset, scale) in zip(*self._grid, self.coordinate_maps(x), strict=True)
+            for nodes, n, (offset, scale) in zip(*self._grid, self.coordinate_maps(x[None])[0], strict=True)
         ]
         return tensor_product([diags_array(self.amplitudes(x[None])[0], format="csr"), *along])
 
@@ -138,7 +140,7 @@ class CoordinateScaling:
         if not self.moves:
             return u / np.repeat(amplitudes, self.layout.n_points), np.ones(u.shape[1], dtype=bool)
         along, offsets, known = [], [], np.ones(1, dtype=bool)
-        for nodes, n, (offset, scale) in zip(*self._grid, self.coordinate_maps(x), strict=True):
+        for nodes, n, (offset, scale) in zip(*self._grid, self.coordinate_maps(x[None])[0], strict=True):
             if nodes is None:
                 offsets.append(eye_array(n, format="csr"))
                 along.append(eye_array(n, format="csr"))

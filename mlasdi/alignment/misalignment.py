@@ -109,8 +109,21 @@ class AlignmentObjective:
         return nodes, shape
 
     @cached_property
-    def _in_time(self) -> list[CubicSpline]:
-        return [CubicSpline(self.t, one, axis=0) for one in self.c]
+    def _in_time(self) -> Float[np.ndarray, "power point piece mode"]:
+        """Coefficients of cubic splines through the trajectories, the highest power first."""
+        return np.ascontiguousarray(np.moveaxis(CubicSpline(self.t, self.c, axis=1).c, 1, 2))
+
+    def _factors(self, times: Float[np.ndarray, "point time"]) -> Float[np.ndarray, "point time column"]:
+        """One, and the coordinates of each trajectory at its times; from its end on those at the end."""
+        at = np.minimum(times, 1.0)
+        piece = np.clip(np.searchsorted(self.t, at, side="right") - 1, 0, len(self.t) - 2)
+        since, point = (at - self.t[piece])[:, :, None], np.arange(len(self.x))[:, None]
+        factors = np.ones((*times.shape, 1 + self.c.shape[-1]))
+        value = self._in_time[0][point, piece]
+        for coefficients in self._in_time[1:]:
+            value = value * since + coefficients[point, piece]
+        factors[:, :, 1:] = value
+        return factors
 
     @cached_property
     def _in_space(self) -> Float[np.ndarray, "field place column"]:
@@ -166,8 +179,7 @@ class AlignmentObjective:
             self._last.clear()
             self._last[key] = self._at_places(places)
         in_space, known = self._last[key]
-        factors = np.stack([spline(np.minimum(at, 1.0)) for spline, at in zip(self._in_time, times, strict=True)])
-        factors = np.concatenate([np.ones((*times.shape, 1)), factors], axis=-1)
+        factors = self._factors(times)
         states = np.stack([factors @ one.swapaxes(1, 2) for one in in_space], axis=2)
         return states, (times <= 1 + END_TOLERANCE)[:, :, None] & known[:, None]
 
@@ -222,7 +234,7 @@ class AlignmentObjective:
         time_scaling = exponents.time_scaling(self.spans)
         coordinate_scaling = exponents.coordinate_scaling(self.layout, self.spans)
         rates, amplitudes = time_scaling.rate(self.x), coordinate_scaling.amplitudes(self.x)
-        maps = np.array([coordinate_scaling.coordinate_maps(x) for x in self.x])
+        maps = coordinate_scaling.coordinate_maps(self.x)
         places = [
             None if nodes is None else (nodes - maps[:, k, :1]) / maps[:, k, 1:] for k, nodes in enumerate(self.places)
         ]
@@ -232,9 +244,20 @@ class AlignmentObjective:
         for has, columns in missing_patterns(determined.reshape(len(self.x), -1)):
             if has.sum() > 1:
                 at = np.ix_(has, np.arange(self.n_fields), np.flatnonzero(columns))
-                errors[at] = Kriging(self.x[has], kernel).leave_one_out(flat[at]) * amplitudes[has][:, :, None]
+                errors[at] = self._kriging(has, kernel).leave_one_out(flat[at]) * amplitudes[has][:, :, None]
                 count += int(has.sum() * columns.sum())
         return errors.ravel() / np.sqrt(max(count, 1))
+
+    def _kriging(self, has: Bool[np.ndarray, " point"], kernel: Kernel) -> Kriging:
+        """Kriging from some of the points: the same sets of them recur."""
+        key = has.tobytes(), kernel
+        if key not in self._krigings:
+            self._krigings[key] = Kriging(self.x[has], kernel)
+        return self._krigings[key]
+
+    @cached_property
+    def _krigings(self) -> dict[tuple[bytes, Kernel], Kriging]:
+        return {}
 
 
 def _coarsened(layout: StateLayout) -> tuple[StateLayout, Int[np.ndarray, " kept"], Float[np.ndarray, " factor"]]:

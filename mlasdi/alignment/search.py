@@ -178,13 +178,13 @@ def fit_exponents(
 
     def jacobian(q: Float[np.ndarray, " free"], r: Float[np.ndarray, " residual"]) -> np.ndarray:
         steps = np.where(q + settings.step < high[at], settings.step, -settings.step)
-        return np.stack([(residual(q + step) - r) / step.sum() for step in np.diag(steps)], axis=1)
+        return np.stack([(residual(q + step) - r) / step.sum() for step in np.diag(steps)])
 
     q, damping = start.flat[at], settings.first_damping
     r = residual(q)
     for _ in range(settings.n_steps):
         slopes, before = jacobian(q, r), r @ r
-        gram, gradient = slopes.T @ slopes, slopes.T @ r
+        gram, gradient = slopes @ slopes.T, slopes @ r
         floor = settings.curvature_floor * np.diag(gram).max() + np.finfo(float).tiny
         diagonal = np.diag(np.diag(gram) + floor)
         while damping < settings.largest_damping:

@@ -1,6 +1,6 @@
 """Kriging of curves as the only stage of a model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from mlasdi.curves.curve_kriging import CurveKriging
 from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import Trajectories
 from mlasdi.preprocessing import PodBasis, places_among
-from mlasdi.stages import FoldErrors, LatentSteps, Stage
+from mlasdi.stages import CommonDirections, FoldErrors, LatentSteps, RecentPredictions, Stage
 
 Json = dict[str, Any]
 
@@ -33,6 +33,7 @@ class CurveStage(Stage):
         residual: what is left at the training points `[point, time, rank]`.
         kernel: covariance over the parameters, of the residual and of standard deviations.
         fold_errors: of all training points, in their order; None before they are known.
+        recent: the last predictions.
     """
 
     kind: ClassVar[str] = "curve-kriging"
@@ -44,6 +45,7 @@ class CurveStage(Stage):
     residual: Float[np.ndarray, "point time rank"]
     kernel: Kernel
     fold_errors: FoldErrors | None = None
+    recent: RecentPredictions = field(default_factory=RecentPredictions, init=False, compare=False, repr=False)
 
     @classmethod
     def fit(
@@ -55,11 +57,17 @@ class CurveStage(Stage):
         return replace(stage, residual=c - stage._curves(model.x, model.t))
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        x, t = along.x.numpy(), np.clip(along.t.numpy(), self.model.t[0], self.model.t[-1])
+        return torch.from_numpy(self.recent.values(along, self.model.t, self._predicted))
+
+    def forget(self) -> None:
+        self.recent.rows.clear()
+
+    def _predicted(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
+        t = np.clip(t, self.model.t[0], self.model.t[-1])
         kriged = np.tensordot(Kriging(self.model.x, self.kernel).weights(x), self.residual, axes=1)
         if not np.array_equal(t, self.model.t):
             kriged = CubicSpline(self.model.t, kriged, axis=1)(t)
-        return torch.from_numpy(self._curves(x, t) + kriged)
+        return self._curves(x, t) + kriged
 
     def _curves(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
         found = np.empty((len(x), len(t), self.projector.shape[1]))
@@ -74,8 +82,11 @@ class CurveStage(Stage):
     def deviations(
         self, before: Float[Tensor, "..."], steps: LatentSteps
     ) -> Float[Tensor, "direction param time rank"]:
+        return before + self.common_directions(steps).steps()
+
+    def common_directions(self, steps: LatentSteps) -> CommonDirections:
         known = self.fold_errors or FoldErrors(self.residual, None, 1.0)
-        return before + known.steps(self.model.x, self.model.t, self.kernel, steps)
+        return known.directions(self.model.x, self.model.t, self.kernel, steps)
 
     def with_errors(
         self, points: Int[np.ndarray, " fold"], errors: Float[np.ndarray, "fold time rank"]

@@ -80,10 +80,14 @@ def piecewise_linear(
     first = np.searchsorted(at, knots) + (len(at) + 1) * np.arange(n_rows)[:, None]
     count = np.bincount(first.ravel(), minlength=n_rows * (len(at) + 1)).reshape(n_rows, -1)
     left = np.clip(np.cumsum(count[:, :-1], axis=1) - 1, 0, n_knots - 2)
-    start, end = (np.take_along_axis(knots, k, axis=1) for k in (left, left + 1))
+    of_row, flat = left + n_knots * np.arange(n_rows)[:, None], knots.ravel()  # flat indices: fast to take
+    start, end = flat.take(of_row), flat.take(of_row + 1)
     part = np.clip((at - start) / np.maximum(end - start, np.finfo(float).tiny), 0.0, 1.0)[:, None]
-    low, high = (np.take_along_axis(values, k[:, None], axis=2) for k in (left, left + 1))
-    return low + part * (high - low)
+    n_components = values.shape[1]
+    of_value = left[:, None] + n_knots * np.arange(n_rows * n_components).reshape(n_rows, n_components, 1)
+    flat = np.ascontiguousarray(values).ravel()
+    low = flat.take(of_value)
+    return low + part * (flat.take(of_value + 1) - low)
 
 
 def linear_in_index(values: Float[np.ndarray, "index ..."], at: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n ..."]:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import lapack
 from scipy.spatial.distance import cdist
 
 Family = Literal["rbf", "matern52"]
@@ -26,6 +26,7 @@ PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
 # Variance of the uncertain constant mean of `CoefficientGP`, over that of the process: large enough to be flat, small
 # enough to keep the covariance matrix well conditioned.
 MEAN_VARIANCE = 100.0
+TIE_DIGITS = 7  # of correlations: regular designs have equal distances, whose order would be that of rounding errors
 MIN_TRAINING_POINTS = 3  # of a fold, however many near-replicates it leaves out
 
 
@@ -53,12 +54,12 @@ class Kriging:
 
     @cached_property
     def factor(self) -> np.ndarray:
-        return cholesky(self.kernel(self.x, self.x) + self.kernel.nugget * np.eye(len(self.x)), lower=True)
+        return _cholesky(self.kernel(self.x, self.x), self.kernel.nugget)
 
     @cached_property
     def mean_weights(self) -> Float[np.ndarray, " point"]:
         """Weights of the generalised least-squares mean."""
-        w = cho_solve((self.factor, True), np.ones(len(self.x)))
+        w = _solve(self.factor, np.ones(len(self.x)))
         return w / w.sum()
 
     def leave_one_out(self, values: Float[np.ndarray, "point ..."]) -> Float[np.ndarray, "point ..."]:
@@ -70,7 +71,7 @@ class Kriging:
     @cached_property
     def _projected_inverse(self) -> Float[np.ndarray, "point point"]:
         """Inverse of the covariance matrix on the complement of constants: `C^-1 - C^-1 1 1^T C^-1 / (1^T C^-1 1)`."""
-        inverse = cho_solve((self.factor, True), np.eye(len(self.x)))
+        inverse = _solve(self.factor, np.eye(len(self.x)))
         row_sum = inverse.sum(axis=1)
         return inverse - np.outer(row_sum, row_sum) / row_sum.sum()
 
@@ -96,7 +97,7 @@ class Kriging:
         """
         groups = []
         for i, row in enumerate(self.kernel(self.x, self.x)):
-            order = np.argsort(-row, kind="stable")
+            order = np.argsort(-row.round(TIE_DIGITS), kind="stable")
             group = np.append(i, order[order != i][: max(len(self.x) - MIN_TRAINING_POINTS - 1, 0)])
             for n in range(1, len(group)):
                 inner = self._projected_inverse[np.ix_(group[:n], group[:n])]
@@ -108,8 +109,22 @@ class Kriging:
 
     def weights(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n point"]:
         """Weights of the training values in the prediction at new points; each row sums to one."""
-        simple = cho_solve((self.factor, True), self.kernel(self.x, x_new)).T
+        simple = _solve(self.factor, self.kernel(self.x, x_new)).T
         return simple + np.outer(1 - simple.sum(axis=1), self.mean_weights)
+
+    @cached_property
+    def sequential_weights(self) -> Float[np.ndarray, "point point"]:
+        """Row k: weights of the points before point k in the prediction there from them alone; none in the first row.
+
+        The inverse of the Cholesky factor holds them all: factors of the first points are its leading blocks.
+        """
+        inverse = _solve_lower(self.factor, np.eye(len(self.x)))
+        simple = np.tril(-inverse * np.diag(self.factor)[:, None], -1)
+        # Row k - 1: the weights of the mean of the first k points, up to their sum.
+        of_mean = np.cumsum(inverse * inverse.sum(axis=1, keepdims=True), axis=0)[:-1]
+        of_mean /= of_mean.sum(axis=1, keepdims=True)
+        simple[1:] += (1 - simple[1:].sum(axis=1, keepdims=True)) * of_mean
+        return simple
 
     def variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Variance of the prediction, as a fraction of the process variance, the uncertain mean included."""
@@ -117,8 +132,8 @@ class Kriging:
 
     def nested_variance(self, x_new: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "point n"]:
         """`variance` from the first training point alone, from the first two, and so on."""
-        half = solve_triangular(self.factor, self.kernel(self.x, x_new), lower=True)
-        ones = solve_triangular(self.factor, np.ones(len(self.x)), lower=True)[:, None]
+        half = _solve_lower(self.factor, self.kernel(self.x, x_new))
+        ones = _solve_lower(self.factor, np.ones(len(self.x)))[:, None]
         gap = 1 - np.cumsum(ones * half, axis=0)
         return np.clip(1 - np.cumsum(half**2, axis=0) + gap**2 / np.cumsum(ones**2, axis=0), 0, None)
 
@@ -129,7 +144,8 @@ class Kriging:
         outputs; times `variance(mu)` it is the covariance of the prediction error at mu.
         """
         flat = values.reshape(len(self.x), -1)
-        return solve_triangular(self.factor, flat - self.mean_weights @ flat, lower=True).reshape(values.shape)
+        centred = np.asarray_chkfinite(flat - self.mean_weights @ flat)  # a model that is not finite ends here
+        return _solve_lower(self.factor, centred).reshape(values.shape)
 
 
 def restricted_likelihood(
@@ -156,11 +172,37 @@ def restricted_likelihood(
     kriging = Kriging(x, kernel)
     factor, mean_weights = kriging.factor, kriging.mean_weights
     centring = np.eye(n) - np.outer(np.ones(n), mean_weights)
-    half = solve_triangular(factor, centring, lower=True)
-    variance = np.trace(half @ gram @ half.T) / ((n - 1) * n_outputs)
-    ones = solve_triangular(factor, np.ones(n), lower=True)
+    half = _solve_lower(factor, centring)
+    variance = np.sum((half @ gram) * half) / ((n - 1) * n_outputs)
+    ones = _solve_lower(factor, np.ones(n))
     determinant = 2 * np.log(np.diag(factor)).sum() + np.log(ones @ ones)
     if noise:
         known = noise / kernel.nugget
         return 0.5 * ((n - 1) * (np.log(known) + variance / known) + determinant)
     return 0.5 * ((n - 1) * np.log(max(variance, np.finfo(float).tiny)) + determinant)
+
+
+# LAPACK itself: the matrices are small and the calls many, and what scipy.linalg adds takes several times longer.
+
+
+def _cholesky(covariance: Float[np.ndarray, "n n"], nugget: float) -> Float[np.ndarray, "n n"]:
+    """Lower Cholesky factor of a covariance matrix with a nugget.
+
+    Raises:
+        LinAlgError: it is not positive definite.
+    """
+    covariance.flat[:: len(covariance) + 1] += nugget
+    factor, info = lapack.dpotrf(covariance, lower=True)
+    if info or not np.isfinite(factor[-1:, -1:]).all():
+        raise np.linalg.LinAlgError("a covariance matrix is not positive definite")
+    return factor
+
+
+def _solve_lower(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+    """Solution of `factor X = right`."""
+    return lapack.dtrtrs(factor, right, lower=True)[0] if right.size else right
+
+
+def _solve(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+    """Solution of `factor factor^T X = right`."""
+    return lapack.dpotrs(factor, right, lower=True)[0] if right.size else right

@@ -151,10 +151,7 @@ class Evaluator:
         weights = RESIDUAL_WEIGHTS if np.isfinite(kriged).all() else RESIDUAL_WEIGHTS[:1]
         found = [self.data.errors(self._completed(z + weight * kriged if weight else z)) for weight in weights]
         best = int(np.argmin([score(errors) for errors in found]))
-        return (
-            OperatorInferenceModel(settings, self.data, model.operators, RESIDUAL_WEIGHTS[best], model.seconds),
-            found[best],
-        )
+        return model.weighted(RESIDUAL_WEIGHTS[best]), found[best]
 
 
 def neighbours(

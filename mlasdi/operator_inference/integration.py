@@ -199,7 +199,10 @@ class KernelRates:
     unit: float
 
     def __call__(self, z: Float[np.ndarray, "batch rank"], f: Float[np.ndarray, " forcing"]) -> np.ndarray:
-        values = self.kappa * (kernel_values(z, self.centres, self.power, self.unit) + self.forcing @ f)
+        values = kernel_values(z, self.centres, self.power, self.unit)
+        if len(f):
+            values += self.forcing @ f
+        values *= self.kappa
         if self.beta.ndim == 2:
             return values @ self.beta
         return np.matmul(values[:, None], self.beta)[:, 0]

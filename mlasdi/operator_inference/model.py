@@ -58,18 +58,35 @@ class OperatorInferenceModel:
         """A model with the same hyperparameters of other trajectories."""
         return OperatorInferenceModel.fit(data, self.settings, self.residual_weight)
 
-    def without(self, i: int) -> "OperatorInferenceModel":
-        """The model that the fold of training point `i` knows."""
-        keep = self.data.kept(i)
-        if isinstance(self._regression, ExplicitRegression):
-            operators = self._regression.solve(self.settings.ridge, self.data.left_out[i])
-        else:
-            operators = self._regression.fold_solutions(self.settings.ridge, [self.data.left_out[i]])[0][keep]
-        return replace(self, data=self.data.subset(keep), operators=operators)
+    def folds(self) -> list["OperatorInferenceModel"]:
+        """The models that the folds know, as the search for the dynamics computes them, without refits.
 
-    @cached_property
-    def _regression(self) -> Regression:
-        return regression_of(self.data, self.settings)
+        The regression problem is that of all points less those that are left out. The residual at the other points is
+        that of the model of all points, which fits them as closely.
+        """
+        points, ridge = self.data.fold_points.tolist(), self.settings.ridge
+        kept, regression = [self.data.kept(i) for i in points], regression_of(self.data, self.settings)
+        groups = [self.data.left_out[i] for i in points]
+        if isinstance(regression, ExplicitRegression):
+            operators = [regression.solve(ridge, group) for group in groups]
+        else:
+            solutions = regression.fold_solutions(ridge, groups)
+            operators = [of_all[keep] for of_all, keep in zip(solutions, kept, strict=True)]
+        folds = []
+        for keep, own in zip(kept, operators, strict=True):
+            fold = replace(self, data=self.data.subset(keep), operators=own)
+            folds.append(fold.integrated(Forecast(self.in_sample.z[keep], self.in_sample.failed[keep])))
+        return folds
+
+    def integrated(self, in_sample: Forecast) -> "OperatorInferenceModel":
+        """The same model, which is told its `in_sample`."""
+        model = replace(self)
+        model.__dict__["in_sample"] = in_sample
+        return model
+
+    def weighted(self, residual_weight: float) -> "OperatorInferenceModel":
+        """The same dynamics with another weight of the kriged residual."""
+        return replace(self, residual_weight=residual_weight).integrated(self.in_sample)
 
     def latent(
         self,
@@ -100,6 +117,9 @@ class OperatorInferenceModel:
         """What kriging adds: the weighted in-sample residual of the leading coordinates, and all of the later ones."""
         residual = self.data.c.copy()
         r = self.settings.rank
+        if not self.residual_weight:
+            residual[:, :, :r] = 0.0
+            return residual
         residual[:, :, :r] -= self.in_sample.z
         residual[:, :, :r] *= self.residual_weight
         return residual

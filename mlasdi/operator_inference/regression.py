@@ -139,7 +139,7 @@ class KernelRegression:
         return KernelRegression(theta, self.base, self.targets, self.back)
 
     def _dual(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-        """Inverse of the covariance matrix, and the dual solution."""
+        """Cholesky factor of the covariance matrix, and the dual solution."""
         size = self.targets.shape[0] * self.targets.shape[1]
         matrix = (self.base * (self.theta @ self.theta.T)[:, None, :, None]).reshape(size, size)
         scale = np.trace(matrix)
@@ -150,9 +150,7 @@ class KernelRegression:
                 break
             matrix.flat[:: size + 1] += 9 * ridge * scale
             ridge *= 10
-        inverse, _ = lapack.dpotri(factor, lower=True)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        return inverse, lapack.dpotrs(factor, self.targets.reshape(size, -1), lower=True)[0]
+        return factor, lapack.dpotrs(factor, self.targets.reshape(size, -1), lower=True)[0]
 
     def _coefficients(self, dual: np.ndarray) -> Float[np.ndarray, "point time rank"]:
         return self.back @ dual.reshape(self.targets.shape)
@@ -165,7 +163,9 @@ class KernelRegression:
         self, ridge: float, groups: Sequence[Int[np.ndarray, " _"]]
     ) -> Float[np.ndarray, "fold point time rank"]:
         """The same without each of the groups of points."""
-        inverse, dual = self._dual(ridge)
+        factor, dual = self._dual(ridge)
+        inverse, _ = lapack.dpotri(factor, lower=True)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
         n_steps, found = self.targets.shape[1], []
         for group in groups:
             out = (np.asarray(group)[:, None] * n_steps + np.arange(n_steps)).ravel()
@@ -180,8 +180,9 @@ def kernel_values(
     z: Float[np.ndarray, "n rank"], centres: Float[np.ndarray, "m rank"], power: int, unit: float
 ) -> Float[np.ndarray, "n m"]:
     """k(z, z') = 1 + s + ... + s^power, s = z.z' / unit."""
-    s = z @ centres.T / unit
-    value = 1 + s
-    for _ in range(power - 1):
-        value = 1 + s * value
+    s = (z / unit) @ centres.T
+    value = s + 1
+    for _ in range(power - 1):  # in place: these arrays are large, and there are many of them
+        value *= s
+        value += 1
     return value

@@ -1,7 +1,6 @@
 from .decoder_stages import FeatureStage as FeatureStage
 from .decoder_stages import NetworkStage as NetworkStage
 from .dynamics_stage import DynamicsStage as DynamicsStage
-from .dynamics_stage import FoldErrors as FoldErrors
 from .dynamics_stage import unscaled as unscaled
 from .encoders import Encoder as Encoder
 from .encoders import LinearEncoder as LinearEncoder
@@ -15,7 +14,10 @@ from .networks import FeatureMap as FeatureMap
 from .networks import build_network as build_network
 from .networks import ridge_solve as ridge_solve
 from .settings import NetworkSettings as NetworkSettings
+from .stage import CommonDirections as CommonDirections
+from .stage import FoldErrors as FoldErrors
 from .stage import LatentSteps as LatentSteps
+from .stage import RecentPredictions as RecentPredictions
 from .stage import Stage as Stage
 from .training_set import Extrapolation as Extrapolation
 from .training_set import TrainingSet as TrainingSet

@@ -1,100 +1,21 @@
 """The stage of latent dynamics by operator inference: leading POD coordinates are integrated, the rest is kriged."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from mlasdi.interpolation import Kernel, Kriging
+from mlasdi.interpolation import Kernel
 from mlasdi.latent import InitialStates, Modes, Trajectories
 from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
 from mlasdi.stages.kriging_stage import KrigingStage
-from mlasdi.stages.stage import Json, LatentSteps, Stage
+from mlasdi.stages.stage import CommonDirections, FoldErrors, Json, LatentSteps, RecentPredictions, Stage
 
-# Power of the kriging standard deviation to which errors are proportional over the box: the expected one, its weight in
-# squared logarithms, and its range. It is 1 for fields that are kriged; errors of good dynamics vary less over the box.
-# Mean coverage of the 90 % band on fisher, kdv (9 points) and bar (9, 20): 0.84 with the power 1 throughout, now 0.94.
-POWER, PRIOR_WEIGHT, POWERS = 0.75, 1.0, (0.5, 1.0)
-MOST_REMEMBERED = 1 << 22  # values of a prediction that is kept
 # Points up to which a fold chooses the kernel of initial states anew; among more, one point does not change it.
 FEW_POINTS = 32
-
-
-@dataclass(frozen=True)
-class FoldErrors:
-    """Errors of the folds of a model, which give its standard deviations their shape.
-
-    The steps of one standard deviation are the errors E_i of the folds, each of which predicts the trajectory at a
-    training point x_i without it: `(std(x) / std_i(x_i))^p E_i / sqrt(n)`, where the kriging standard deviation is that
-    from all points, and that from the points of fold i. So they have the shape of the errors that the model makes, in
-    time and in state, and vanish at the training points. The power p is the slope of `log |E_i|` over `log std_i(x_i)`;
-    for error estimates it is 1.
-
-    Attributes:
-        scaled: errors of the folds, divided by `std_i(x_i)` `[fold, time, rank]`.
-        std: `std_i(x_i)` `[fold]`; None if p is 1.
-        power: the exponent p.
-    """
-
-    scaled: Float[np.ndarray, "fold time rank"]
-    std: Float[np.ndarray, " fold"] | None
-    power: float
-
-    @classmethod
-    def of(
-        cls,
-        x: Float[np.ndarray, "point d"],
-        kernel: Kernel,
-        points: Int[np.ndarray, " fold"],
-        errors: Float[np.ndarray, "fold time rank"],
-    ) -> "FoldErrors":
-        """Of errors at the training points `points` of `x`, each of a prediction without it."""
-        variances = [Kriging(np.delete(x, i, axis=0), kernel).variance(x[i : i + 1])[0] for i in points.tolist()]
-        std = np.sqrt(np.array(variances))
-        power = _growth_of_errors(np.linalg.norm(errors, axis=(1, 2)), std)
-        return cls(errors / std[:, None, None], std, power)
-
-    def subset(self, rows: Sequence[int], n_times: int) -> "FoldErrors":
-        """Those of some folds, at the first times."""
-        return FoldErrors(self.scaled[rows, :n_times], None if self.std is None else self.std[rows], self.power)
-
-    def steps(
-        self, x: Float[np.ndarray, "point d"], times: Float[np.ndarray, " own"], kernel: Kernel, steps: LatentSteps
-    ) -> Float[Tensor, "direction param time rank"]:
-        """Steps of one standard deviation.
-
-        Args:
-            x, times: training points, and the times of the errors.
-            kernel: of the standard deviations where the latent model has none.
-        """
-        errors, power = self.scaled, 1.0
-        std = steps.gp.process_std(steps.x) if steps.gp.kernel else np.sqrt(Kriging(x, kernel).variance(steps.x))
-        t = np.clip(steps.t.numpy(), times[0], times[-1])
-        if len(t) != len(times) or not np.array_equal(t, times):
-            errors = CubicSpline(times, errors, axis=1)(t)
-        if self.std is not None and not steps.for_estimate:
-            power = self.power
-            errors = errors * self.std[:, None, None] ** (1 - power)
-        directions = errors / np.sqrt(len(errors))
-        return torch.from_numpy(std[:, None, None] ** power * directions[:, None])
-
-    def state(self) -> tuple[Json, dict[str, np.ndarray]]:
-        """As JSON and arrays: all that `from_state` needs."""
-        return {"power": self.power}, {"fold_errors": self.scaled} | (
-            {} if self.std is None else {"fold_std": self.std}
-        )
-
-    @classmethod
-    def from_state(cls, settings: Json, arrays: dict[str, np.ndarray]) -> "FoldErrors | None":
-        """From the state of a stage; None if it has no errors. Those of earlier versions have no standard deviation."""
-        if "fold_errors" not in arrays:
-            return None
-        return cls(arrays["fold_errors"], arrays.get("fold_std"), settings.get("power", 1.0))
 
 
 @dataclass(frozen=True)
@@ -113,7 +34,7 @@ class DynamicsStage(Stage):
         initial_states: where they are known, beside the training points; None if predictions krige them.
         fold_errors: by which its standard deviations are shaped; None before they are known.
         folds: models of folds that were fitted before, by their points.
-        recent: the last predictions, by their points and times: errors and deviations ask for the same ones.
+        recent: the last predictions.
     """
 
     kind: ClassVar[str] = "operator-inference"
@@ -127,20 +48,14 @@ class DynamicsStage(Stage):
     initial_states: InitialStates | None = None
     fold_errors: FoldErrors | None = None
     folds: dict[bytes, "DynamicsStage"] = field(default_factory=dict, compare=False, repr=False)
-    recent: dict[bytes, Float[np.ndarray, "param time rank"]] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
+    recent: RecentPredictions = field(default_factory=RecentPredictions, init=False, compare=False, repr=False)
 
     def evaluate(self, along: Trajectories) -> Float[Tensor, "param time rank"]:
-        x, t = along.x.numpy(), along.t.numpy()
-        key = x.tobytes() + t.tobytes()
-        values = self.recent.get(key)
-        if values is None:
-            values = self._predicted(x, np.maximum(t, self.model.data.t[0]))
-            if values.size <= MOST_REMEMBERED:
-                self.recent.clear()
-                self.recent[key] = values
-        return torch.from_numpy(values.copy())
+        own = self.model.data.t
+        return torch.from_numpy(self.recent.values(along, own, lambda x, t: self._predicted(x, np.maximum(t, own[0]))))
+
+    def forget(self) -> None:
+        self.recent.rows.clear()
 
     def _predicted(self, x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> Float[np.ndarray, "n m rank"]:
         z0 = None
@@ -169,13 +84,15 @@ class DynamicsStage(Stage):
     def deviations(
         self, before: Float[Tensor, "..."], steps: LatentSteps
     ) -> Float[Tensor, "direction param time rank"]:
+        return before + self.common_directions(steps).steps()
+
+    def common_directions(self, steps: LatentSteps) -> CommonDirections:
         data = self.model.data
         known = self.fold_errors or FoldErrors(data.c - data.c.mean(axis=0), None, 1.0)
-        directions = known.steps(data.x, data.t, self.kernel, steps)
         times = np.searchsorted(data.t, np.clip(steps.t.numpy(), data.t[0], data.t[-1]))
-        # Those of the folds vanish at the training points, where dynamics are not exact.
-        misfit = torch.from_numpy(self.model.misfit[np.minimum(times, len(data.t) - 1)])
-        return before + torch.cat([directions, misfit.expand(1, len(steps.x), -1, -1)])
+        # Errors of the folds vanish at the training points, where dynamics are not exact.
+        misfit = self.model.misfit[np.minimum(times, len(data.t) - 1)]
+        return replace(known.directions(data.x, data.t, self.kernel, steps), everywhere=misfit[None])
 
     @property
     def uses_initial_states(self) -> bool:
@@ -210,22 +127,41 @@ class DynamicsStage(Stage):
         return replace(self, fold_errors=found)
 
     def refit(self, along: Trajectories, residual: Float[Tensor, "param time rank"]) -> "DynamicsStage":
-        x = np.ascontiguousarray(along.x.numpy())
-        key = x.tobytes() + bytes(str(len(along.t)), "ascii")
+        x, t = along.x.numpy(), along.t.numpy()
+        key = _key(x, t)
         if key not in self.folds:
-            self.folds[key] = self._fitted(x, along.t.numpy(), residual.numpy())
+            self.folds[key] = self._fitted(x, t, residual.numpy())
         return self.folds[key]
 
     def _fitted(
         self, x: Float[np.ndarray, "point d"], t: Float[np.ndarray, " time"], c: Float[np.ndarray, "point time rank"]
     ) -> "DynamicsStage":
         norm = np.sqrt(np.sum((self.mean_coordinates + c) ** 2, axis=-1) + self.mean_rest)
-        old = self.model.data
-        start_kernel = old.start_kernel if old.n_points <= FEW_POINTS else old.initial_kernel
         data = TrajectoryData(
-            x=x, raw=unscaled(x, self.log_ratios), c=c, t=t, kernel=old.kernel, norm=norm, start_kernel=start_kernel
+            x=x,
+            raw=unscaled(x, self.log_ratios),
+            c=c,
+            t=t,
+            kernel=self.model.data.kernel,
+            norm=norm,
+            start_kernel=self._start_kernel,
         )
         return replace(self, model=self.model.refit(data), folds={}, fold_errors=None)
+
+    @property
+    def _start_kernel(self) -> Kernel | None:
+        """Kernel of the initial states of a fold; None where it chooses its own."""
+        data = self.model.data
+        return data.start_kernel if data.n_points <= FEW_POINTS else data.initial_kernel
+
+    def with_folds(self) -> "DynamicsStage":
+        """The stage with the models of its folds, where these know the same trajectories at the other points."""
+        folds = {}
+        for model in self.model.folds():
+            data = replace(model.data, start_kernel=self._start_kernel)
+            fold = replace(self, model=replace(model, data=data).integrated(model.in_sample), folds={})
+            folds[_key(data.x, data.t)] = fold
+        return replace(self, folds=folds)
 
     def state(self) -> tuple[Json, dict[str, Tensor]]:
         settings, arrays = self.model.state()
@@ -272,16 +208,6 @@ def _with_powers(model: Json, log_ratios: tuple[float, ...]) -> Json:
     return {**model, "settings": own}
 
 
-def _growth_of_errors(errors: Float[np.ndarray, " fold"], std: Float[np.ndarray, " fold"]) -> float:
-    """Slope of the logarithm of errors over that of standard deviations, by least squares with a prior."""
-    known = (errors > 0) & (std > 0)
-    if known.sum() < 2:
-        return POWER
-    y, x = np.log(errors[known]), np.log(std[known])
-    x, y = x - x.mean(), y - y.mean()
-    return float(np.clip((x @ y + PRIOR_WEIGHT * POWER) / (x @ x + PRIOR_WEIGHT), *POWERS))
-
-
 def unscaled(x: Float[np.ndarray, "n d"], log_ratios: tuple[float, ...]) -> Float[np.ndarray, "n d"]:
     """From points of the unit cube to `(mu - low) / (high - low)`, which differ where the scale is logarithmic."""
     raw = np.array(x)
@@ -289,6 +215,11 @@ def unscaled(x: Float[np.ndarray, "n d"], log_ratios: tuple[float, ...]) -> Floa
         if ratio:
             raw[:, k] = np.expm1(x[:, k] * ratio) / np.expm1(ratio)
     return raw
+
+
+def _key(x: Float[np.ndarray, "n d"], t: Float[np.ndarray, " m"]) -> bytes:
+    """Of the fold with these points and times."""
+    return x.tobytes() + bytes(str(len(t)), "ascii")
 
 
 def _places(x: Float[np.ndarray, "n d"], some: Float[np.ndarray, "k d"]) -> list[int]:

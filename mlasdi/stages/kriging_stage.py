@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mlasdi.interpolation import Kernel, Kriging
 from mlasdi.latent import Trajectories
-from mlasdi.stages.stage import Json, LatentSteps, Stage
+from mlasdi.stages.stage import CommonDirections, Json, LatentSteps, Stage
 
 TIME_TOLERANCE = 1e-9  # safety bound, in training intervals: ends that are off by rounding are inside
 
@@ -102,15 +102,21 @@ class KrigingStage(Stage):
         steps add to those before with their signs, as in one joint Gaussian process. Otherwise its directions are
         independent of those before.
         """
-        shared = steps.gp.kernel
-        std = steps.gp.process_std(steps.x) if shared else np.sqrt(self.kriging.variance(steps.x))
-        whitened = self.whitened(steps.t, shared or self.kernel)
-        of_residual = torch.from_numpy(std)[:, None, None] * whitened[:, None]
+        of_residual = self._directions(steps).steps()
         inside = self._inside(steps.t)
         if not bool(inside.all()):
             of_residual = torch.where(inside[:, None], of_residual, self._unknown()[:, None, None])
         of_drift = self.drift_weight_at(steps.t) * before
-        return of_drift + of_residual if shared else torch.cat([of_drift, of_residual])
+        return of_drift + of_residual if steps.gp.kernel else torch.cat([of_drift, of_residual])
+
+    def _directions(self, steps: LatentSteps) -> CommonDirections:
+        """Steps of the residual inside the training interval."""
+        shared = steps.gp.kernel
+        std = steps.gp.process_std(steps.x) if shared else np.sqrt(self.kriging.variance(steps.x))
+        return CommonDirections(std, self.whitened(steps.t, shared or self.kernel).numpy())
+
+    def common_directions(self, steps: LatentSteps) -> CommonDirections | None:
+        return self._directions(steps) if bool(self._inside(steps.t).all()) else None
 
     def _unknown(self) -> Float[Tensor, "direction rank"]:
         """Directions of a residual of which nothing is known: those at the training points, at evenly spread times.

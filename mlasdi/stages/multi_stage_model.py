@@ -14,7 +14,7 @@ from mlasdi.latent import LatentModel, Trajectories
 from mlasdi.operator_inference import OperatorInferenceSettings
 from mlasdi.stages.dynamics_stage import DynamicsStage
 from mlasdi.stages.encoders import Encoder
-from mlasdi.stages.stage import LatentSteps, Stage
+from mlasdi.stages.stage import CommonDirections, LatentSteps, Stage
 from mlasdi.stages.training_set import TrainingSet
 
 # 0: extrapolated values count as data; 1: they count as unknown. Chosen by the coverage of the bands on the benchmark
@@ -79,6 +79,27 @@ class StagedModel:
             return steps
         inflation = _std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling)
         return steps * torch.from_numpy(inflation)[:, :, None]
+
+    def common_directions(
+        self,
+        x: Float[np.ndarray, "param d"],
+        t: Float[Tensor, " time"],
+        gp: CoefficientGP | None = None,
+        time_scaling: TimeScaling = COMMON_TIMES,
+        *,
+        for_estimate: bool = False,
+    ) -> CommonDirections | None:
+        """`deviations` of a model whose directions are the same at all points; None for other models."""
+        if len(self.stages) != 1:
+            return None
+        gp = gp or self.latent.gp
+        found = self.stages[0].common_directions(LatentSteps(self.latent, x, t, gp, for_estimate))
+        if found is None or time_scaling.is_common or gp.kernel is None:
+            return found
+        if found.everywhere is not None:  # inflated, these differ from point to point
+            return None
+        inflation = _std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling)
+        return CommonDirections(found.std[:, None] * inflation, found.directions)
 
     def _at_times(self, evaluate: Callable[[Tensor], Tensor], t: Float[Tensor, " time"]) -> Tensor:
         """Values of smooth stages; of all times at once where the trajectories are integrated in steps."""

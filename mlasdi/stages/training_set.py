@@ -152,12 +152,11 @@ class TrainingSet:
         keep = np.delete(np.arange(self.n_points), out)
         rest = splines and splines.without(out)
         t = self.t[self._covered_by_fold[i]]
-        c = self.c[keep].numpy() if rest is None else np.stack([spline(self.t.numpy()) for spline in rest.splines])
+        c = self.c[keep].numpy() if rest is None else rest.c
         if missing is not None:
             c = c + missing.fold_correction(out)
         if rest is not None:
-            if missing is not None:
-                rest = TrajectorySplines.of(rest.x, self.t.numpy(), c, rest.mean, rest.continuation)
+            rest = replace(rest, c=c)
             c = rest.resample_to_rescaled_time(self.time_scaling, t.numpy())
         extrapolation = replace(self.extrapolation, trajectory_splines=rest, missing=None)
         kernels = self.kernels.without_folds()

@@ -6,6 +6,7 @@ beyond the end of a trajectory the values are extrapolated. So each part of the 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -118,6 +119,16 @@ def student_factor(n_points: int) -> float:
     return float(stdtrit(n_points - 1, 0.95)) / NORMAL_90
 
 
+def _parts(x: Float[np.ndarray, "param d"]) -> list[Float[np.ndarray, "some d"]]:
+    """The points in parts of `CHUNK`."""
+    return np.array_split(x, range(CHUNK, len(x), CHUNK))
+
+
+def _length(steps: Float[np.ndarray, "direction *batch rank"]) -> Float[np.ndarray, "*batch"]:
+    """Root sum of squares over directions and coordinates."""
+    return np.sqrt(np.einsum("d...r,d...r->...", steps, steps))
+
+
 @dataclass(frozen=True)
 class FieldStd:
     """Standard deviation of the field in the L2 norm, relative to that of the solution.
@@ -151,15 +162,36 @@ class FieldStd:
         Args:
             norms: of these fields, by `PodBasis.field_norms`.
         """
-        steps = self.model.deviations(x, t, self.gp, self.time_scaling, for_estimate=True)
-        std = self.basis.scale * steps.square().sum(dim=(0, -1)).sqrt().numpy()
-        mean = self.model.mean(x, t).numpy()
-        found = [relative(std, self.basis.norm(mean))]
-        for norm in norms:
-            offset, matrix = norm[:, 0], norm[:, 1:].T
-            of_field = np.sqrt(np.square(steps.numpy() @ matrix).sum(axis=(0, -1)))
-            found.append(relative(of_field, np.linalg.norm(offset + mean @ matrix, axis=-1)))
-        return np.stack(found)
+        offsets, matrices = [norm[:, 0] for norm in norms], [norm[:, 1:].T for norm in norms]
+        lengths = self._lengths(x, t, matrices)
+        sizes = []
+        for part in _parts(x):
+            mean = self.model.mean(part, t).numpy()
+            of_fields = [
+                np.linalg.norm(offset + mean @ matrix, axis=-1)
+                for offset, matrix in zip(offsets, matrices, strict=True)
+            ]
+            sizes.append(np.stack([self.basis.norm(mean), *of_fields]))
+        return relative(lengths, np.concatenate(sizes, axis=1))
+
+    def _lengths(
+        self,
+        x: Float[np.ndarray, "param d"],
+        t: Float[Tensor, " time"],
+        matrices: Sequence[Float[np.ndarray, "rank _"]],
+    ) -> Float[np.ndarray, "norm param time"]:
+        """Norms of the steps of one standard deviation: of the state, and of coordinates times each matrix."""
+
+        def norms(steps: Float[np.ndarray, "direction ... rank"]) -> Float[np.ndarray, "norm ..."]:
+            return np.stack([self.basis.scale * _length(steps), *(_length(steps @ matrix) for matrix in matrices)])
+
+        common = self.model.common_directions(x, t, self.gp, self.time_scaling, for_estimate=True)
+        if common is not None:
+            std = common.std if common.std.ndim == 2 else common.std[:, None]
+            lengths = std * norms(common.directions)[:, None]
+            return lengths if common.everywhere is None else np.hypot(lengths, norms(common.everywhere)[:, None])
+        deviations = partial(self.model.deviations, gp=self.gp, time_scaling=self.time_scaling, for_estimate=True)
+        return np.concatenate([norms(deviations(part, t).numpy()) for part in _parts(x)], axis=1)
 
     def maximum(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Float[np.ndarray, " param"]:
         """The largest calibrated value over time, at points of the unit cube.
@@ -173,17 +205,14 @@ class FieldStd:
         self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], norms: FieldNorms
     ) -> Float[np.ndarray, "field param"]:
         """`maximum`, then the same for single fields; see `by_field`."""
-        maxima = []
-        for part in np.array_split(x, range(CHUNK, len(x), CHUNK)):
-            rates = self.time_scaling.rate(part)[:, None]
-            values = self.by_field(part, t, norms)
-            calibrated = self.factors(t.numpy() / rates) * values
-            if not self.time_scaling.is_common:
-                # The end of a point's interval lies between two times. Interpolated there, the maximum is continuous
-                # in `x`, over which it is maximised.
-                ends = [[np.interp(end, t, row) for end, row in zip(rates[:, 0], one, strict=True)] for one in values]
-                inside = np.where(self.time_scaling.covers(part, t.numpy()), calibrated, 0.0)
-                at_ends = self.factors(np.ones(len(part))) * np.array(ends)
-                calibrated = np.concatenate([inside, at_ends[..., None]], axis=-1)
-            maxima.append(calibrated.max(axis=-1))
-        return np.concatenate(maxima, axis=-1)
+        rates = self.time_scaling.rate(x)[:, None]
+        values = self.by_field(x, t, norms)
+        calibrated = self.factors(t.numpy() / rates) * values
+        if self.time_scaling.is_common:
+            return np.asarray(calibrated.max(axis=-1))
+        # The end of a point's interval lies between two times. Interpolated there, the maximum is continuous in `x`,
+        # over which it is maximised.
+        ends = [[np.interp(end, t, row) for end, row in zip(rates[:, 0], one, strict=True)] for one in values]
+        inside = np.where(self.time_scaling.covers(x, t.numpy()), calibrated, 0.0)
+        at_ends = self.factors(np.ones(len(x))) * np.array(ends)
+        return np.concatenate([inside, at_ends[..., None]], axis=-1).max(axis=-1)

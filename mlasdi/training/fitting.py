@@ -131,6 +131,8 @@ def fit(
     of_quantities = known_quantities(surrogate, data, context.data, quantities or {}, known)
     surrogate = replace(surrogate, record=replace(surrogate.record, quantities=of_quantities))
     findings = tuple(asdict(finding) for finding in diagnose(surrogate))
+    for stage in surrogate.model.stages:
+        stage.forget()
     return replace(surrogate, record=replace(surrogate.record, findings=findings))
 
 

@@ -57,6 +57,8 @@ def _with_fold_errors(
     stage = DynamicsStage(
         model, log_ratios, basis.mean_coordinates, float(rest**2), data.kernels.uncertainty or data.kernel, starts
     )
+    if not data.extrapolation.uses_other_points:
+        stage = stage.with_folds()
     return stage.with_errors(data.fold_points, fold_differences(stage, context))
 
 

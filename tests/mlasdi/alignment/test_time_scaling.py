@@ -60,7 +60,7 @@ def test_parameters_without_a_logarithm_are_not_transformed():
 def test_in_rescaled_time_trajectories_coincide_up_to_their_amplitude(continuation):
     """Beyond its end a trajectory is continued from the others, of which it is a multiple."""
     time_scaling = TimeScaling(tuple(RATES))
-    trajectory_splines = TrajectorySplines.of(GRID, T, run(GRID), NO_MEAN, continuation)
+    trajectory_splines = TrajectorySplines(GRID, T, run(GRID), NO_MEAN, continuation)
     found = trajectory_splines.resample_to_rescaled_time(time_scaling, T)
     truth = (1 + GRID[:, 0] / 3)[:, None, None] * course(np.exp(RATES[0]) * T)
     covered = time_scaling.covers(GRID, T)
@@ -78,7 +78,7 @@ def test_a_continuation_has_no_jump(continuation):
     x, tau = np.array([[0.0], [1.0]]), np.linspace(0, 1, 2001)
     c = np.stack([np.cumsum(np.cos(k * T[:, None] + np.arange(3)), axis=0) / 81 for k in (2.0, 9.0)])
     time_scaling = TimeScaling((0.4,))
-    found = TrajectorySplines.of(x, T, c, NO_MEAN, continuation).resample_to_rescaled_time(time_scaling, tau)
+    found = TrajectorySplines(x, T, c, NO_MEAN, continuation).resample_to_rescaled_time(time_scaling, tau)
     first = np.flatnonzero(~time_scaling.covers(x, tau)[0])[0]
     assert np.abs(found[0, first] - c[0, -1]).max() < 0.05 * np.abs(np.diff(c[0, ::8], axis=0)).max()
 
@@ -92,7 +92,7 @@ def test_each_point_is_evaluated_at_its_rescaled_times():
 
 @pytest.fixture(scope="module")
 def data(oscillator) -> TrainingSet:
-    time_scaling, trajectory_splines = TimeScaling(tuple(RATES)), TrajectorySplines.of(GRID, T, run(GRID), NO_MEAN)
+    time_scaling, trajectory_splines = TimeScaling(tuple(RATES)), TrajectorySplines(GRID, T, run(GRID), NO_MEAN)
     c = torch.from_numpy(trajectory_splines.resample_to_rescaled_time(time_scaling, T))
     kernel = oscillator.training_set(GRID[:, :1], GRID[:1, :1]).kernel.model_copy(update={"lengthscale": (2.0, 2.0)})
     return TrainingSet(
@@ -108,7 +108,7 @@ def data(oscillator) -> TrainingSet:
 def test_a_fold_continues_nothing_from_the_point_left_out(data):
     for i in (0, 6):
         fold = data.without(i)
-        alone = TrajectorySplines.of(np.delete(GRID, i, axis=0), T, np.delete(run(GRID), i, axis=0), NO_MEAN)
+        alone = TrajectorySplines(np.delete(GRID, i, axis=0), T, np.delete(run(GRID), i, axis=0), NO_MEAN)
         np.testing.assert_allclose(
             fold.c.numpy(), alone.resample_to_rescaled_time(data.time_scaling, fold.t.numpy()), atol=1e-12
         )

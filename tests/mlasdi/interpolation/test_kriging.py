@@ -184,3 +184,25 @@ def test_nested_variances_are_those_of_the_first_points(drawn):
     for n, variance in enumerate(kriging.nested_variance(x_new), start=1):
         first = Kriging(kriging.x[:n], kriging.kernel)
         np.testing.assert_allclose(variance, first.variance(x_new), rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=50)
+@given(krigings())
+def test_sequential_weights_are_those_of_the_points_before(drawn):
+    kriging, _ = drawn
+    found = kriging.sequential_weights
+    assert not found[0].any()
+    for k in range(1, len(kriging.x)):
+        expected = Kriging(kriging.x[:k], kriging.kernel).weights(kriging.x[k : k + 1])[0]
+        np.testing.assert_allclose(found[k, :k], expected, atol=1e-7)
+        assert not found[k, k:].any()
+
+
+def test_ties_between_near_replicates_are_broken_by_their_order():
+    """Whatever rounding makes of equal distances."""
+    x = np.array([[0.5, 0.5], [0.25, 0.5], [0.75, 0.5], [0.5, 0.25], [0.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    groups = []
+    for change in (1e-9, -1e-9):
+        kernel = Kernel(family="matern52", lengthscale=(5.0 * (1 + change), 5.0))
+        groups.append(Kriging(x, kernel).near_replicates(1e-4)[0].tolist())
+    assert groups == [[0, 1], [0, 1]]

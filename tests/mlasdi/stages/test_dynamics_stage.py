@@ -119,3 +119,18 @@ def test_models_of_earlier_versions_name_coordinates_in_place_of_powers(model):
     alone = [StagedModel(model.latent, (one,)).mean(new, steps).numpy() for one in (stage, again)]
     np.testing.assert_allclose(alone[0], spirals(new), atol=2e-4)
     np.testing.assert_allclose(alone[1], alone[0], atol=1e-10)
+
+
+def test_predictions_are_remembered_by_point(model):
+    """Also for other times of the training and for other sets of points, until they are forgotten."""
+    stage, t = replace(model.stages[0]), torch.from_numpy(T)
+    along = StagedModel(model.latent, (stage,))
+    first = along.mean(np.array([[0.1], [0.6]]), t)
+    assert len(stage.recent.rows) == 2
+    again = along.mean(np.array([[0.6], [0.3]]), t[::20])
+    assert len(stage.recent.rows) == 3
+    torch.testing.assert_close(again[0], first[1, ::20], rtol=0, atol=0)
+    alone = StagedModel(model.latent, (replace(stage),)).mean(np.array([[0.6], [0.3]]), t[::20])
+    torch.testing.assert_close(again, alone)
+    stage.forget()
+    assert not stage.recent.rows

@@ -204,3 +204,16 @@ def test_without_a_shared_kernel_deviations_are_not_inflated(oscillator, points)
         model.deviations(X_NEW, oscillator.t, time_scaling=TimeScaling((1.0,))),
         model.deviations(X_NEW, oscillator.t),
     )
+
+
+@pytest.mark.parametrize("scaling", [TimeScaling(()), TimeScaling((1.0,))])
+def test_deviations_of_one_kriging_stage_have_common_directions(oscillator, points, scaling):
+    joint, c = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
+    along = joint.latent.trajectories(points, oscillator.t)
+    model = StagedModel(joint.latent, (KrigingStage.unfitted(joint.latent.kernel).refit(along, c),))
+    found = model.common_directions(X_NEW, oscillator.t, time_scaling=scaling)
+    steps = model.deviations(X_NEW, oscillator.t, time_scaling=scaling)
+    torch.testing.assert_close(found.steps(), steps, rtol=1e-12, atol=0)
+    assert joint.common_directions(X_NEW, oscillator.t) is None  # two stages: each point has its own directions
+    beyond = torch.cat([oscillator.t, oscillator.t[-1:] + 0.1])
+    assert model.common_directions(X_NEW, beyond) is None
