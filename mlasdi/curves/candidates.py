@@ -34,14 +34,15 @@ class Candidate(NamedTuple):
 
 
 # Chosen on sod, traffic (the Riemann problem of the LWR model) and fisher.
-CANDIDATES = (
-    Candidate("states", 0.0, 0.0),
-    Candidate("arc length", 5.0, 0.0),
+UNREGISTERED = (Candidate("states", 0.0, 0.0), Candidate("arc length", 5.0, 0.0))
+REGISTERED = (
     Candidate("signed, grid weight 2", 2.0, 2.0),
+    Candidate("by values", 2.0, 20.0),
     Candidate("unsigned, grid weight 2", 2.0, 2.0, is_signed=False),
     Candidate("signed, grid weight 4", 4.0, 2.0),
-    Candidate("by values", 2.0, 20.0),
 )
+# Ways that are tried where time is short: the mean error of sod with 9 points is 6.2 % with them and 6.3 % with all.
+FEW = (*UNREGISTERED, *REGISTERED[:2])
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Folds:
         weights = [self._weights(member.kernel) for member in members]
         errors = []
         for out, rows in zip(self.left_out, zip(*weights, strict=True), strict=True):
-            mean = weighted_mean(members, rows, self.grid)
+            mean = weighted_mean(members, [row[None] for row in rows], self.grid)[0]
             distance = np.linalg.norm((mean - self.u[out[0]]).reshape(len(mean), -1), axis=1)
             errors.append(float(np.max(self.relative(distance, self._norms[out[0]]))))
         return np.array(errors)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 MIN_NODES = 257  # of a curve; 161 to 401 change errors little on sod and traffic
 CONSTANT = 1e-9  # variation of a field, over its size, that is rounding
+UNIFORM = 1e-9  # range of the steps of a grid, over the first, that is rounding
 SEPARATION = 1e-9  # of the nodes of a curve in x, over the length of the grid: values at a jump stay single-valued
 
 
@@ -65,29 +66,53 @@ def states(
     curves: Float[np.ndarray, "time component curve_node"], grid: Float[np.ndarray, " node"]
 ) -> Float[np.ndarray, "time field node"]:
     """Values on the grid of curves (x, u1, u2, ...); where a sum of curves turns back in x, it goes straight up."""
-    spread = SEPARATION * (grid[-1] - grid[0]) * np.arange(curves.shape[-1])
-    return piecewise_linear(np.maximum.accumulate(curves[:, 0], axis=-1) + spread, curves[:, 1:], grid)
+    position = curves[:, 0].astype(float)
+    turns = (position[:, 1:] < position[:, :-1]).any(axis=1)
+    position[turns] = np.maximum.accumulate(position[turns], axis=-1)
+    position += SEPARATION * (grid[-1] - grid[0]) * np.arange(curves.shape[-1])
+    return piecewise_linear(position, curves, grid, first=1)
 
 
 def piecewise_linear(
     knots: Float[np.ndarray, "row knot"],
     values: Float[np.ndarray, "row component knot"],
     at: Float[np.ndarray, " node"],
-) -> Float[np.ndarray, "row component node"]:
-    """`numpy.interp` of many rows: linear between the increasing knots of each row, constant outside of them."""
+    first: int = 0,
+) -> Float[np.ndarray, "row some node"]:
+    """`numpy.interp` of many rows: linear between the increasing knots of each row, constant outside of them.
+
+    Args:
+        knots: of each row.
+        values: at the knots.
+        at: increasing places at which values are wanted.
+        first: component from which on they are wanted.
+    """
     n_rows, n_knots = knots.shape
     # Number of knots of each row that lie at or before each node: one search for all, as the nodes are the same.
-    first = np.searchsorted(at, knots) + (len(at) + 1) * np.arange(n_rows)[:, None]
-    count = np.bincount(first.ravel(), minlength=n_rows * (len(at) + 1)).reshape(n_rows, -1)
+    places = _first_at(at, knots) + (len(at) + 1) * np.arange(n_rows)[:, None]
+    count = np.bincount(places.ravel(), minlength=n_rows * (len(at) + 1)).reshape(n_rows, -1)
     left = np.clip(np.cumsum(count[:, :-1], axis=1) - 1, 0, n_knots - 2)
-    of_row, flat = left + n_knots * np.arange(n_rows)[:, None], knots.ravel()  # flat indices: fast to take
-    start, end = flat.take(of_row), flat.take(of_row + 1)
-    part = np.clip((at - start) / np.maximum(end - start, np.finfo(float).tiny), 0.0, 1.0)[:, None]
-    n_components = values.shape[1]
-    of_value = left[:, None] + n_knots * np.arange(n_rows * n_components).reshape(n_rows, n_components, 1)
-    flat = np.ascontiguousarray(values).ravel()
-    low = flat.take(of_value)
-    return low + part * (flat.take(of_value + 1) - low)
+    index, flat = left + n_knots * np.arange(n_rows)[:, None], knots.ravel()  # flat indices: fast to take
+    start, end = flat.take(index), flat.take(index + 1)
+    part = np.clip((at - start) / np.maximum(end - start, np.finfo(float).tiny), 0.0, 1.0)
+    n_components, flat = values.shape[1], values.reshape(-1)
+    found = np.empty((n_rows, n_components - first, len(at)))
+    index += n_knots * ((n_components - 1) * np.arange(n_rows)[:, None] + first)
+    for k in range(n_components - first):
+        low = flat.take(index)
+        index += 1
+        found[:, k] = low + part * (flat.take(index) - low)
+        index += n_knots - 1
+    return found
+
+
+def _first_at(at: Float[np.ndarray, " node"], knots: Float[np.ndarray, "row knot"]) -> Int[np.ndarray, "row knot"]:
+    """The first node at or after each knot; of equidistant nodes by arithmetic, which is faster than a search."""
+    steps = np.diff(at)
+    if len(steps) and np.ptp(steps) <= UNIFORM * steps[0]:
+        places = np.ceil((knots - at[0]) * (len(steps) / (at[-1] - at[0])))
+        return np.asarray(np.clip(places, 0, len(at)).astype(np.intp))
+    return np.searchsorted(at, knots)
 
 
 def linear_in_index(values: Float[np.ndarray, "index ..."], at: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n ..."]:

@@ -32,21 +32,25 @@ class Member:
 
     def combined(
         self,
-        weights: Float[np.ndarray, " point"],
+        weights: Float[np.ndarray, "sum point"],
         grid: Float[np.ndarray, " node"],
         at: Float[np.ndarray, " n"] | None = None,
-    ) -> Float[np.ndarray, "n field node"]:
-        """The states of a weighted sum of the runs.
+    ) -> Float[np.ndarray, "sum n field node"]:
+        """The states of weighted sums of the runs.
 
         Args:
             weights: of the runs, with the sum 1.
             grid: positions of the nodes.
             at: fractional indices of times; by default all times.
         """
-        found = np.tensordot(weights.astype(self.values.dtype), self.values, axes=1)
+        of_runs = self.values.reshape(len(self.values), -1)
+        found = (weights.astype(of_runs.dtype) @ of_runs).reshape(len(weights), *self.values.shape[1:])
         if at is not None:
-            found = linear_in_index(found, at)
-        return states(found, grid) if self.is_curve else found
+            found = linear_in_index(found.swapaxes(0, 1), at).swapaxes(0, 1)
+        if not self.is_curve:
+            return found
+        of_curves = states(found.reshape(-1, *found.shape[2:]), grid)
+        return of_curves.reshape(*found.shape[:2], *of_curves.shape[1:])
 
     def state_shape(self, grid: Float[np.ndarray, " node"]) -> tuple[int, int]:
         """Numbers of fields and of nodes of a state."""
@@ -60,11 +64,11 @@ class Member:
 
 def weighted_mean(
     members: Sequence[Member],
-    weights: Iterable[Float[np.ndarray, " point"]],
+    weights: Iterable[Float[np.ndarray, "sum point"]],
     grid: Float[np.ndarray, " node"],
     at: Float[np.ndarray, " n"] | None = None,
-) -> Float[np.ndarray, "n field node"]:
-    """The weighted sum over members of what each combines with its weights of the runs (see `Member.combined`)."""
+) -> Float[np.ndarray, "sum n field node"]:
+    """The weighted sums over members of what each combines with its weights of the runs (see `Member.combined`)."""
     terms = zip(members, weights, strict=True)
     return np.sum(
         [member.weight * member.combined(of_runs, grid, at) for member, of_runs in terms], axis=0, dtype=float

@@ -271,6 +271,18 @@ class PodBasis:
         along += along_mean
         return np.sqrt(np.einsum("...r,...r->...", along, along) + rest)
 
+    def norm_of_sums(
+        self, weights: Float[np.ndarray, "param point"], c: Float[np.ndarray, "point time rank"]
+    ) -> Float[np.ndarray, "param time"]:
+        """`norm` of weighted sums of trajectories, weights of the sum 1; by products of pairs if these are few."""
+        if len(c) > self.rank:
+            return self.norm(np.tensordot(weights, c, axes=1))
+        along_mean, rest = self._mean_parts
+        along = (self.scale * c + along_mean).swapaxes(0, 1)
+        products = np.matmul(along, along.swapaxes(1, 2))
+        squares = np.einsum("tmp,mp->mt", np.matmul(weights, products), weights)
+        return np.sqrt(np.maximum(squares, 0.0) + rest)
+
 
 def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:
     """Sum of squares of the components orthogonal to orthonormal modes."""

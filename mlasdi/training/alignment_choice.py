@@ -228,7 +228,7 @@ class KrigedAlignment:
         variance = kriging.variance(x)[:, None]
         if not self.aligned.time_scaling.is_common:
             variance = variance ** (1 - WEIGHT) * self._variance_from_covering(data, x) ** WEIGHT
-        norms = self.aligned.basis.norm(self._kriged(data, x))
+        norms = self.aligned.basis.norm_of_sums(Kriging(data.x, data.kernel).weights(x), data.c.numpy())
         return relative(self.aligned.basis.scale * np.sqrt(process * variance), norms)
 
     def _variance_from_covering(

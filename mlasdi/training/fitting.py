@@ -194,10 +194,11 @@ def _contexts(
     return contexts
 
 
-def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool) -> TrainingContext | None:
+def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool, to_beat: float) -> TrainingContext | None:
     """The trajectories with their curves, in a basis that holds what these predict between the points, too.
 
-    None where there are no curves: the states must lie on one one-dimensional grid, be in memory and without noise.
+    None where there are no curves: the states must lie on one one-dimensional grid, be in memory and without noise; or
+    where their error is far from the one `to_beat`.
     """
     layout, own, u = data.layout, states.data, data.u
     is_line = len(layout.coordinates) == 1 and not (layout.others or layout.scattered or layout.steady)
@@ -209,7 +210,12 @@ def _curve_context(data: TrainingData, states: TrainingContext, noisy: bool) -> 
     if not is_long or len(data.t) < 2 or not MIN_FOLDS <= own.n_points <= MAX_POINTS:
         return None
     by_field = u.reshape(*u.shape[:2], len(layout.fields), len(grid))
-    model = CurveKriging.fit(own.x, own.t.numpy(), by_field, grid, own.kernels, relative)
+    is_quick = states.settings.effort == "quick"
+    model = CurveKriging.fit(
+        own.x, own.t.numpy(), by_field, grid, own.kernels, relative, is_quick=is_quick, to_beat=to_beat
+    )
+    if model is None:
+        return None
     between = model.predict(data.space.unit_sobol(N_BETWEEN, states.seed)).reshape(-1, u.shape[2])
     settings = states.settings.basis
     coarse = settings.model_copy(update={"tolerance": max(settings.tolerance, CURVES_TOLERANCE)})

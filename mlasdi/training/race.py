@@ -105,7 +105,7 @@ class Failure:
 
 
 def run_race(
-    contexts: dict[str, TrainingContext], curves: Callable[[], TrainingContext | None]
+    contexts: dict[str, TrainingContext], curves: Callable[[float], TrainingContext | None]
 ) -> tuple[Contender, dict[str, Contender | Failure]]:
     """The chosen model, and all that were tried, by name.
 
@@ -113,8 +113,8 @@ def run_race(
 
     Args:
         contexts: name of the variables -> what models are fitted with in them; the preferred ones last.
-        curves: makes what kriging of curves is fitted with; None where curves cannot be registered. It
-            is called where the other models err much.
+        curves: makes what kriging of curves is fitted with, from the leave-one-out error of the best other model; None
+            where curves cannot be registered. It is called where the other models err much.
     """
     finished: dict[str, Contender] = {}
     failed: dict[str, Failure] = {}
@@ -126,7 +126,9 @@ def run_race(
                 finished[name] = tried
             elif tried is not None:
                 failed[name] = tried
-    found = curves() if _errs_much(finished) else None
+    to_beat = min((one.errors.loo_error for one in finished.values()), default=np.inf)
+    # Nothing is to be gained for a model that loses up to half a percent on the way to curves and back.
+    found = curves(to_beat) if LEAST_OF_CURVES < to_beat < np.inf else None
     if found is not None:
         name = f"kriging ({CURVES})"
         tried = _trained(name, replace(found, settings=_with(found.settings, CurveSettings(), kriging_alone=False)))
@@ -148,11 +150,6 @@ def second_best(winner: Contender, tried: dict[str, Contender | Failure]) -> Con
     others = [one for one in tried.values() if isinstance(one, Contender) and one is not winner]
     known = [one for one in others if np.isfinite(one.errors.loo_error)]
     return min(known, key=lambda one: one.errors.loo_error, default=None)
-
-
-def _errs_much(finished: dict[str, Contender]) -> bool:
-    """Whether there is something to gain for a model that loses up to half a percent on the way to curves and back."""
-    return bool(finished) and LEAST_OF_CURVES < min(one.errors.loo_error for one in finished.values()) < np.inf
 
 
 def _entries(contexts: dict[str, TrainingContext]) -> Iterator[tuple[str, TrainingContext, ModelSettings]]:

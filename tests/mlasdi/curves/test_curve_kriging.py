@@ -1,11 +1,13 @@
 """Registration along a 1-D grid: moving steps, round trips, folds, and data in which little is to be registered."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
 from mlasdi.curves import CurveKriging
+from mlasdi.curves.candidates import FEW
 from mlasdi.curves.curves import CurveSpace, linear_in_index, piecewise_linear, states
 from mlasdi.curves.matching import registered
 from mlasdi.interpolation import Kernel, Kernels, Kriging
@@ -38,6 +40,33 @@ def test_a_moving_step_errs_far_less_than_in_kriging(model):
     assert largest_error(model.predict(new), step(new)) < 0.2 * largest_error(kriged, step(new))
     assert sum(member.weight for member in model.members) == pytest.approx(1)
     assert all(member.is_curve for member in model.members)
+
+
+def test_curves_are_given_up_where_another_model_is_far_better(model):
+    fit = partial(CurveKriging.fit, X, T, step(X), GRID, KERNELS, relative)
+    assert fit(to_beat=1e-6) is None
+    np.testing.assert_array_equal(fit(to_beat=0.5).predict(X), model.predict(X))
+
+
+def test_a_quick_fit_registers_fewer_curves(model):
+    quick = CurveKriging.fit(X, T, step(X), GRID, KERNELS, relative, is_quick=True)
+    assert {member.name for member in quick.members} <= {way.name for way in FEW}
+    assert not {member.name for member in model.members} <= {way.name for way in FEW}
+    new = np.array([[0.31], [0.72]])
+    kriged = np.tensordot(Kriging(X, KERNELS.mean).weights(new), step(X), axes=1)
+    assert largest_error(quick.predict(new), step(new)) < 0.5 * largest_error(kriged, step(new))
+
+
+def test_on_uneven_grids_the_nodes_are_found_as_on_even_ones():
+    """By search, and by arithmetic."""
+    rng = np.random.default_rng(0)
+    knots, values = np.sort(rng.random((4, 30)), axis=1), rng.random((4, 2, 30))
+    even = np.linspace(-0.1, 1.1, 50)
+    found = piecewise_linear(knots, values, even)
+    with_another = np.sort(np.append(even, 0.123))
+    kept = with_another != 0.123
+    np.testing.assert_allclose(piecewise_linear(knots, values, with_another)[:, :, kept], found, atol=1e-12)
+    np.testing.assert_array_equal(piecewise_linear(knots, values, even, first=1), found[:, 1:])
 
 
 def test_training_runs_are_reproduced(model):

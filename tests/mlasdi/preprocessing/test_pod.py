@@ -101,6 +101,16 @@ def test_norm_is_that_of_the_lifted_states(basis):
     np.testing.assert_allclose(basis.norm(c), np.linalg.norm(basis.lift(c), axis=-1), rtol=1e-11)
 
 
+@pytest.mark.parametrize("n_points", [2, 40])
+def test_norms_of_weighted_sums_are_those_of_the_sums(basis, n_points):
+    """Whether there are fewer points than modes or more."""
+    rng = np.random.default_rng(1)
+    c, weights = rng.standard_normal((n_points, 5, basis.rank)), rng.standard_normal((3, n_points))
+    weights += (1 - weights.sum(axis=1, keepdims=True)) / n_points
+    assert 2 < basis.rank < 40
+    np.testing.assert_allclose(basis.norm_of_sums(weights, c), basis.norm(np.tensordot(weights, c, axes=1)), rtol=1e-10)
+
+
 def test_lift_std_is_the_diagonal_of_the_lifted_covariance(basis):
     steps = np.random.default_rng(6).standard_normal((4, 3, basis.rank))
     std = basis.lift_std(steps)
