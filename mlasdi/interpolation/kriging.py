@@ -194,17 +194,17 @@ def _cholesky(covariance: Float[np.ndarray, "n n"], nugget: float) -> Float[np.n
         LinAlgError: it is not positive definite.
     """
     covariance.flat[:: len(covariance) + 1] += nugget
-    factor, info = lapack.dpotrf(covariance, lower=True)
-    if info or not np.isfinite(factor[-1, -1]):
+    factor, info = lapack.dpotrf(covariance, lower=True) if covariance.size else (covariance, 0)
+    if info or not np.isfinite(np.diag(factor)).all():
         raise np.linalg.LinAlgError("a covariance matrix is not positive definite")
     return factor
 
 
 def _solve_lower(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
     """Solution of `factor X = right`."""
-    return lapack.dtrtrs(factor, right, lower=True)[0]
+    return lapack.dtrtrs(factor, right, lower=True)[0] if right.size else np.empty_like(right)
 
 
 def _solve(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
     """Solution of `factor factor^T X = right`."""
-    return lapack.dpotrs(factor, right, lower=True)[0]
+    return lapack.dpotrs(factor, right, lower=True)[0] if right.size else np.empty_like(right)
