@@ -79,6 +79,7 @@ def alignment_candidates(
     coordinate_scaling: bool,
     carried_over: Sequence[ScalingExponents] = (),
     unscaled: Aligned | None = None,
+    few: bool = False,
 ) -> Iterator[Aligned]:
     """The trajectories in the variables of the states, then in each candidate for rescaled variables.
 
@@ -96,6 +97,7 @@ def alignment_candidates(
         carried_over: exponents of other candidates, such as the best of an earlier fit to fewer points with the same
             settings.
         unscaled: the first candidate, where it is known already.
+        few: see `mlasdi.alignment.search.exponent_groups`.
     """
     candidates = _Candidates.of(data, settings, unscaled)
     yield candidates.unscaled
@@ -104,7 +106,7 @@ def alignment_candidates(
     if not (time_scaling or coordinate_scaling) or not identifiable:
         return
     objective = candidates.objective()
-    groups = exponent_groups(objective, time=time_scaling, coordinates=coordinate_scaling)
+    groups = exponent_groups(objective, time=time_scaling, coordinates=coordinate_scaling, few=few)
     fitted = chain(
         ((group.name, exponents) for group in groups for exponents in fit_group(objective, group)),
         (("carried over", exponents) for exponents in carried_over),

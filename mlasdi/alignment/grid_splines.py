@@ -9,7 +9,7 @@ from functools import partial, reduce
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.interpolate import BSpline, make_interp_spline
+from scipy.interpolate import make_interp_spline
 from scipy.sparse import csr_array, diags_array, kron
 
 from mlasdi.solvers import StateLayout
@@ -86,16 +86,39 @@ def interpolation_matrix(
     fixed_nodes = is_boundary(rows, n)
     moved, fixed = np.flatnonzero(~fixed_nodes), np.flatnonzero(fixed_nodes)
     inside = np.clip(place[moved], interior[0], interior[-1])
-    spline = BSpline.design_matrix(inside, knots, DEGREE).tocoo()
+    first_basis, basis = _basis_values(knots, inside)
     beyond = np.clip(place[moved], *_reach(interior)) - inside
     outside = np.flatnonzero(beyond)
     # The slope at an end is that between the first two coefficients, or the last two.
     first = np.where(beyond[outside] < 0, 0, len(interior) - 2)
     rise = beyond[outside] * DEGREE / (knots[first + DEGREE + 1] - knots[first + 1])
-    data = np.concatenate([spline.data, -rise, rise, np.ones(len(fixed))])
-    row = np.concatenate([moved[spline.row], moved[outside], moved[outside], fixed])
-    column = np.concatenate([spline.col + n_boundary, first + n_boundary, first + 1 + n_boundary, rows[fixed]])
+    data = np.concatenate([basis.ravel(), -rise, rise, np.ones(len(fixed))])
+    row = np.concatenate([np.tile(moved, len(basis)), moved[outside], moved[outside], fixed])
+    of_basis = (first_basis + np.arange(len(basis))[:, None]).ravel() + n_boundary
+    column = np.concatenate([of_basis, first + n_boundary, first + 1 + n_boundary, rows[fixed]])
     return csr_array((data, (row, column)), shape=(len(rows), n))
+
+
+def _basis_values(
+    knots: Float[np.ndarray, " k"], place: Float[np.ndarray, " m"]
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, "basis m"]]:
+    """At each place, the number of the first B-spline that is not zero there, and the values of these splines.
+
+    The recurrence of Cox and de Boor; `scipy.interpolate.BSpline.design_matrix` takes several times longer.
+    Reference: L. Piegl and W. Tiller, The NURBS Book, Springer 1997, algorithm A2.2.
+    """
+    piece = np.clip(np.searchsorted(knots, place, side="right") - 1, DEGREE, len(knots) - DEGREE - 2)
+    before = [place - knots[piece + 1 - j] for j in range(1, DEGREE + 1)]
+    after = [knots[piece + j] - place for j in range(1, DEGREE + 1)]
+    values = np.ones((DEGREE + 1, len(place)))
+    for j in range(DEGREE):
+        carried = np.zeros(len(place))
+        for r in range(j + 1):
+            share = values[r] / (after[r] + before[j - r])
+            values[r] = carried + after[r] * share
+            carried = before[j - r] * share
+        values[j + 1] = carried
+    return piece - DEGREE, values
 
 
 def _reach(interior: Float[np.ndarray, " n"]) -> tuple[float, float]:

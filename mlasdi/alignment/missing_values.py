@@ -20,6 +20,9 @@ def missing_patterns(
     known: Bool[np.ndarray, "point column"],
 ) -> Iterator[tuple[Bool[np.ndarray, " point"], Bool[np.ndarray, " column"]]]:
     """Each set of points that have values in the same columns, and these columns."""
+    if known.all():
+        yield np.ones(len(known), dtype=bool), np.ones(known.shape[1], dtype=bool)
+        return
     packed = np.ascontiguousarray(np.packbits(known, axis=0).T)
     codes = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
     _, first, group = np.unique(codes, return_index=True, return_inverse=True)

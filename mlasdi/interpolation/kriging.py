@@ -26,7 +26,9 @@ PRIOR_SCALE, PRIOR_LOG_STD = 2.5, 0.5
 # Variance of the uncertain constant mean of `CoefficientGP`, over that of the process: large enough to be flat, small
 # enough to keep the covariance matrix well conditioned.
 MEAN_VARIANCE = 100.0
-TIE_DIGITS = 7  # of correlations: regular designs have equal distances, whose order would be that of rounding errors
+# Digits of correlations that count. Regular designs have equal distances, whose order would be that of rounding errors:
+# of equally near points the later one goes first, since designs begin with corners, without which folds extrapolate.
+TIE_DIGITS = 7
 MIN_TRAINING_POINTS = 3  # of a fold, however many near-replicates it leaves out
 
 
@@ -97,7 +99,7 @@ class Kriging:
         """
         groups = []
         for i, row in enumerate(self.kernel(self.x, self.x)):
-            order = np.argsort(-row.round(TIE_DIGITS), kind="stable")
+            order = np.lexsort((-np.arange(len(row)), -row.round(TIE_DIGITS)))
             group = np.append(i, order[order != i][: max(len(self.x) - MIN_TRAINING_POINTS - 1, 0)])
             for n in range(1, len(group)):
                 inner = self._projected_inverse[np.ix_(group[:n], group[:n])]
@@ -192,17 +194,17 @@ def _cholesky(covariance: Float[np.ndarray, "n n"], nugget: float) -> Float[np.n
         LinAlgError: it is not positive definite.
     """
     covariance.flat[:: len(covariance) + 1] += nugget
-    factor, info = lapack.dpotrf(covariance, lower=True)
-    if info or not np.isfinite(factor[-1:, -1:]).all():
+    factor, info = lapack.dpotrf(covariance, lower=True) if covariance.size else (covariance, 0)
+    if info or not np.isfinite(np.diag(factor)).all():
         raise np.linalg.LinAlgError("a covariance matrix is not positive definite")
     return factor
 
 
 def _solve_lower(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
     """Solution of `factor X = right`."""
-    return lapack.dtrtrs(factor, right, lower=True)[0] if right.size else right
+    return lapack.dtrtrs(factor, right, lower=True)[0] if right.size else np.empty_like(right)
 
 
 def _solve(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
     """Solution of `factor factor^T X = right`."""
-    return lapack.dpotrs(factor, right, lower=True)[0] if right.size else right
+    return lapack.dpotrs(factor, right, lower=True)[0] if right.size else np.empty_like(right)

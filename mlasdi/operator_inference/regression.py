@@ -165,7 +165,7 @@ class KernelRegression:
         """The same without each of the groups of points."""
         factor, dual = self._dual(ridge)
         inverse, _ = lapack.dpotri(factor, lower=True)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        inverse += np.tril(inverse, -1).T  # the upper triangle is zero
         n_steps, found = self.targets.shape[1], []
         for group in groups:
             out = (np.asarray(group)[:, None] * n_steps + np.arange(n_steps)).ravel()

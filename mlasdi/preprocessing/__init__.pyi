@@ -9,6 +9,7 @@ from .noise import Denoised as Denoised
 from .noise import denoised as denoised
 from .noise import noise_std as noise_std
 from .pod import PodBasis as PodBasis
+from .pod import squares_of_sums as squares_of_sums
 from .run_lengths import common_runs as common_runs
 from .same_points import SAME_POINT as SAME_POINT
 from .same_points import places_among as places_among

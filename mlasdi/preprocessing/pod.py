@@ -278,10 +278,16 @@ class PodBasis:
         if len(c) > self.rank:
             return self.norm(np.tensordot(weights, c, axes=1))
         along_mean, rest = self._mean_parts
-        along = (self.scale * c + along_mean).swapaxes(0, 1)
-        products = np.matmul(along, along.swapaxes(1, 2))
-        squares = np.einsum("tmp,mp->mt", np.matmul(weights, products), weights)
-        return np.sqrt(np.maximum(squares, 0.0) + rest)
+        return np.sqrt(squares_of_sums(weights, self.scale * c + along_mean) + rest)
+
+
+def squares_of_sums(
+    weights: Float[np.ndarray, "param point"], values: Float[np.ndarray, "point time k"]
+) -> Float[np.ndarray, "param time"]:
+    """Squared norms of weighted sums of vectors, by the scalar products of all pairs."""
+    vectors = values.swapaxes(0, 1)
+    sums = np.matmul(weights, np.matmul(vectors, vectors.swapaxes(1, 2)))
+    return np.maximum(np.einsum("tmp,mp->mt", sums, weights), 0.0)
 
 
 def _truncated_square(rows: Float[np.ndarray, "row state"], modes: Float[np.ndarray, "state rank"]) -> float:

@@ -118,6 +118,11 @@ class KrigingStage(Stage):
     def common_directions(self, steps: LatentSteps) -> CommonDirections | None:
         return self._directions(steps) if bool(self._inside(steps.t).all()) else None
 
+    def weighted_sums(
+        self, x: Float[np.ndarray, "n d"], t: Float[Tensor, " m"]
+    ) -> tuple[Float[np.ndarray, "n point"], Float[np.ndarray, "point m rank"]]:
+        return self.kriging.weights(x), self.weighted_residuals(np.eye(len(self.x)), t).numpy()
+
     def _unknown(self) -> Float[Tensor, "direction rank"]:
         """Directions of a residual of which nothing is known: those at the training points, at evenly spread times.
 

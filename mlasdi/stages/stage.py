@@ -69,9 +69,7 @@ class LatentSteps:
 
 @dataclass(frozen=True)
 class CommonDirections:
-    """Steps of one standard deviation that differ between points by a factor alone.
-
-    Norms of such steps need the directions once, not once for each point.
+    """Steps of one standard deviation that differ between points by a factor alone, so norms need them once.
 
     Attributes:
         std: factor at each point, or at each point and time.
@@ -200,8 +198,7 @@ class RecentPredictions:
             latest = dict(zip([keys[i] for i in new], predict(x[new], times), strict=True))
             found = self.rows | latest
             kept = next((rows for rows in (found, latest) if sum(map(np.size, rows.values())) <= MOST_REMEMBERED), {})
-            self.rows.clear()
-            self.rows.update(kept)
+            self.rows = dict(kept)
         else:
             found = self.rows
         values = np.stack([found[key] for key in keys])
@@ -275,6 +272,12 @@ class Stage(ABC):
 
     def common_directions(self, steps: LatentSteps) -> CommonDirections | None:
         """`deviations` as the first stage, where these are the same directions at all points; None where not."""
+        return None
+
+    def weighted_sums(
+        self, x: Float[np.ndarray, "n d"], t: Float[Tensor, " m"]
+    ) -> tuple[Float[np.ndarray, "n point"], Float[np.ndarray, "point m rank"]] | None:
+        """Weights of the sum 1, and trajectories whose sums with them are `evaluate`; None of other stages."""
         return None
 
     def forget(self) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlasdi.alignment import COMMON_TIMES, TimeScaling
 from mlasdi.interpolation import CoefficientGP, Kernel
-from mlasdi.preprocessing import PodBasis
+from mlasdi.preprocessing import PodBasis, squares_of_sums
 from mlasdi.stages import StagedModel
 from mlasdi.surrogate.error_norms import relative
 
@@ -164,6 +164,12 @@ class FieldStd:
         """
         offsets, matrices = [norm[:, 0] for norm in norms], [norm[:, 1:].T for norm in norms]
         lengths = self._lengths(x, t, matrices)
+        only = self.model.stages[0].weighted_sums(x, t) if len(self.model.stages) == 1 else None
+        if only is not None and len(only[1]) <= self.basis.rank:
+            weights, values = only
+            pairs = zip(offsets, matrices, strict=True)
+            squares = [squares_of_sums(weights, offset + values @ matrix) for offset, matrix in pairs]
+            return relative(lengths, np.stack([self.basis.norm_of_sums(weights, values), *map(np.sqrt, squares)]))
         sizes = []
         for part in _parts(x):
             mean = self.model.mean(part, t).numpy()

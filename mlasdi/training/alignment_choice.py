@@ -57,6 +57,7 @@ def choose_alignment(
     noise: Float[np.ndarray, " state"] | None = None,
     carried_over: Sequence[ScalingExponents] = (),
     unscaled: Aligned | None = None,
+    few: bool = False,
 ) -> AlignmentChoice:
     """Krige the trajectories in each candidate for rescaled variables; take the one with the smallest error estimate.
 
@@ -70,6 +71,7 @@ def choose_alignment(
         noise: standard deviation of what is left of the noise in each value of a state.
         carried_over: exponents that were good in an earlier fit.
         unscaled: the trajectories in the variables of the states, where they are known already.
+        few: whether to try few combinations of scalings.
     """
     if data.is_streamed and (time_scaling or coordinate_scaling):
         coarse, kept = data.on_coarse_grid()
@@ -80,6 +82,7 @@ def choose_alignment(
             coordinate_scaling=coordinate_scaling,
             noise=None if noise is None else noise[kept],
             carried_over=carried_over,
+            few=few,
         )
         return _on_full_grid(found, data, settings, noise, unscaled or Aligned(*data.pod(settings)))
     candidates = alignment_candidates(
@@ -89,6 +92,7 @@ def choose_alignment(
         coordinate_scaling=coordinate_scaling,
         carried_over=carried_over,
         unscaled=unscaled,
+        few=few,
     )
     points = feasible_points(data.space, N_SOBOL, 0)
     estimates: dict[str, float] = {}

@@ -176,7 +176,8 @@ def _contexts(
     cannot = data.layout.others or few or data.is_streamed
     coordinate_scaling = settings.coordinate_scaling == "learned" and not cannot
     if time_scaling or coordinate_scaling:
-        best = choose(time_scaling=time_scaling, coordinate_scaling=coordinate_scaling)
+        few = settings.effort == "quick"
+        best = choose(time_scaling=time_scaling, coordinate_scaling=coordinate_scaling, few=few)
         if not best.aligned.is_common:
             choices[RESCALED] = best
     contexts = {}

@@ -38,6 +38,8 @@ def test_groups_are_each_kind_alone_and_several_together(at):
     assert names(at) == [
         "time", "amplitudes", "place", "place and amplitudes", "time and amplitudes", "time and place", "all",
     ]  # fmt: skip
+    assert names(at, few=True) == ["time", "amplitudes", "place", "time and place", "all"]
+    assert names(at, few=True, time=False) == ["amplitudes", "place", "place and amplitudes"]
     assert names(at, coordinates=False) == ["time"]
     assert "time" not in " ".join(names(at, time=False))
     assert names(at, time=False, coordinates=False) == []

@@ -205,4 +205,9 @@ def test_ties_between_near_replicates_are_broken_by_their_order():
     for change in (1e-9, -1e-9):
         kernel = Kernel(family="matern52", lengthscale=(5.0 * (1 + change), 5.0))
         groups.append(Kriging(x, kernel).near_replicates(1e-4)[0].tolist())
-    assert groups == [[0, 1], [0, 1]]
+    assert groups == [[0, 3, 2], [0, 3, 2]]
+
+
+def test_without_points_there_are_no_weights():
+    kriging = Kriging(np.empty((0, 2)), Kernel(family="rbf", lengthscale=(1.0, 1.0)))
+    assert kriging.weights(np.zeros((3, 2))).shape == (3, 0)
