@@ -1,7 +1,7 @@
 """The notebooks of the documentation: executed, with their outputs stored in them, and as pages.
 
-`make notebooks` executes them as they are. The cells run in one namespace, as in Jupyter; a cell shows what it prints
-and the value of its last expression.
+`make notebooks` executes them as they are. The cells run in one namespace, as in Jupyter; a cell shows what it prints,
+the value of its last expression unless a semicolon follows, and the figures of pyplot that it has drawn.
 """
 
 import ast
@@ -13,9 +13,12 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
+
+import matplotlib
+from matplotlib import pyplot
 
 DOCS = Path(__file__).parent
 NOTEBOOKS = sorted((DOCS / "tutorials").glob("*.ipynb"))
@@ -34,14 +37,19 @@ def executed(notebook: dict[str, Any], changes: Mapping[str, str] | None = None)
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     cells = []
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            source = "".join(cell["source"])
-            for text, other in (changes or {}).items():
-                source = source.replace(text, other)
-            number = 1 + sum(one["cell_type"] == "code" for one in cells)
-            cell = cell | {"outputs": _outputs(source, names, number), "execution_count": number}
-        cells.append(cell)
+    with matplotlib.rc_context():  # settings of one notebook have no effect on the next
+        pyplot.switch_backend("agg")
+        try:
+            for cell in notebook["cells"]:
+                if cell["cell_type"] == "code":
+                    source = "".join(cell["source"])
+                    for text, other in (changes or {}).items():
+                        source = source.replace(text, other)
+                    number = 1 + sum(one["cell_type"] == "code" for one in cells)
+                    cell = cell | {"outputs": _outputs(source, names, number), "execution_count": number}
+                cells.append(cell)
+        finally:
+            pyplot.close("all")
     return notebook | {"cells": cells}
 
 
@@ -58,13 +66,25 @@ def _outputs(source: str, names: dict[str, Any], number: int) -> list[dict[str, 
     if printed.getvalue():
         text = printed.getvalue().splitlines(keepends=True)
         found.append({"output_type": "stream", "name": "stdout", "text": text})
-    if value is not None:
+    if value is not None and not source.rstrip().endswith(";"):
         data = {"text/plain": repr(value).splitlines(keepends=True)}
         if hasattr(value, "_repr_png_"):
             data["image/png"] = base64.b64encode(value._repr_png_()).decode()
         elif hasattr(value, "_repr_html_"):
             data["text/html"] = value._repr_html_().splitlines(keepends=True)
         found.append({"output_type": "execute_result", "execution_count": number, "data": data, "metadata": {}})
+    return found + _drawn_figures()
+
+
+def _drawn_figures() -> list[dict[str, Any]]:
+    """The open figures of pyplot, which are closed."""
+    found: list[dict[str, Any]] = []
+    for number in pyplot.get_fignums():
+        stream = BytesIO()
+        pyplot.figure(number).savefig(stream, format="png")
+        data = {"image/png": base64.b64encode(stream.getvalue()).decode()}
+        found.append({"output_type": "display_data", "data": data, "metadata": {}})
+    pyplot.close("all")
     return found
 
 

@@ -51,8 +51,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Links between files of the repository as links between pages."""
+    """Links between files as links between pages; those to a notebook lead to its page, where they are not on it."""
     here = page.file.src_uri
+    notebooks = {f"tutorials/{path.stem}.ipynb": f"tutorials/{path.stem}.md" for path in notebook_pages.NOTEBOOKS}
     source = {page: source for source, page in ELSEWHERE.items()}.get(here, f"docs/{here}")
 
     def as_page(found: re.Match[str]) -> str:
@@ -60,6 +61,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         where = ELSEWHERE.get(target) or (target.removeprefix("docs/") if target.startswith("docs/") else None)
         if where is None:
             return found[0]
+        if notebooks.get(where) != here:
+            where = notebooks.get(where, where)
         return f"]({relpath(where, dirname(here) or '.')}{found[2] or ''})"
 
     return _LINK.sub(as_page, markdown)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from command_line_page import commands
 from headless import SCREENS
+from notebook_pages import NOTEBOOKS
 from reference_pages import configuration_keys
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,8 @@ def test_every_page_is_there(site: Path) -> None:
     names = {str(path.relative_to(ROOT / "docs").with_suffix(".html")) for path in (ROOT / "docs").rglob("*.md")}
     names |= {f"benchmarks/{path.stem.lower()}.html" for path in (ROOT / "tests/benchmarks").glob("*.md")}
     names |= {"index.html", "contributing.html", "changelog.html"}
-    names |= {"reference/configuration.html", "reference/command-line.html", "tutorials/tour.html"}
+    names |= {"reference/configuration.html", "reference/command-line.html"}
+    names |= {f"tutorials/{path.stem}.html" for path in NOTEBOOKS}
     assert set(pages(site)) == names
     assert "Surrogate models of expensive" in pages(site)["tutorials/first-campaign.html"]
     for page, text in pages(site).items():
