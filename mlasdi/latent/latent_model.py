@@ -109,16 +109,9 @@ class LatentModel:
             mean[:, -n:] = self.initial_states.put_into(mean[:, -n:], x)
         return mean
 
-    def deviated(
-        self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"], gp: CoefficientGP | None = None
-    ) -> Trajectories:
-        """Trajectories one standard deviation away along each direction: `[direction * param, ...]`.
-
-        Args:
-            gp: the Gaussian processes whose uncertainty counts, conditioned on pending points for example; those of
-                this model by default.
-        """
-        steps = (gp or self.gp).deviations(x)
+    def deviated(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Trajectories:
+        """Trajectories one standard deviation away along each direction: `[direction * param, ...]`."""
+        steps = self.gp.deviations(x)
         if self.initial_states is not None:
             steps[:, self.initial_states.are_known(x), -self.z0.shape[1] :] = 0.0
         flat = (self.mean_coefficients(x) + steps).reshape(-1, steps.shape[-1])

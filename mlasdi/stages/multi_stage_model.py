@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mlasdi.alignment import COMMON_TIMES, TimeScaling
-from mlasdi.interpolation import CoefficientGP, Kriging, at_times
+from mlasdi.interpolation import Kriging, at_times
 from mlasdi.latent import LatentModel, Trajectories
 from mlasdi.operator_inference import OperatorInferenceSettings
 from mlasdi.stages.dynamics_stage import DynamicsStage
@@ -53,7 +53,6 @@ class StagedModel:
         self,
         x: Float[np.ndarray, "param d"],
         t: Float[Tensor, " time"],
-        gp: CoefficientGP | None = None,
         time_scaling: TimeScaling = COMMON_TIMES,
         *,
         for_estimate: bool = False,
@@ -64,27 +63,24 @@ class StagedModel:
         `KrigingStage.deviations`).
 
         Args:
-            gp: the GPs whose uncertainty counts, conditioned on pending points for example; those of the latent model
-                by default.
             time_scaling: of the times `t`, up to which some training trajectories are extrapolated.
             for_estimate: see `LatentSteps`.
         """
-        gp = gp or self.latent.gp
+        gp = self.latent.gp
         smooth, others = _split(self.stages)
         steps = torch.zeros(1).double()
         if smooth:
-            steps = self._at_times(lambda times: _deviations(smooth, LatentSteps(self.latent, x, times, gp)), t)
-        steps = _deviations(others, LatentSteps(self.latent, x, t, gp, for_estimate), steps)
+            steps = self._at_times(lambda times: _deviations(smooth, LatentSteps(self.latent, x, times)), t)
+        steps = _deviations(others, LatentSteps(self.latent, x, t, for_estimate), steps)
         if time_scaling.is_common or gp.kernel is None:
             return steps
-        inflation = _std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling)
+        inflation = _std_inflation(Kriging(gp.x, gp.kernel), x, t.numpy(), time_scaling)
         return steps * torch.from_numpy(inflation)[:, :, None]
 
     def common_directions(
         self,
         x: Float[np.ndarray, "param d"],
         t: Float[Tensor, " time"],
-        gp: CoefficientGP | None = None,
         time_scaling: TimeScaling = COMMON_TIMES,
         *,
         for_estimate: bool = False,
@@ -92,13 +88,13 @@ class StagedModel:
         """`deviations` of a model whose directions are the same at all points; None for other models."""
         if len(self.stages) != 1:
             return None
-        gp = gp or self.latent.gp
-        found = self.stages[0].common_directions(LatentSteps(self.latent, x, t, gp, for_estimate))
+        gp = self.latent.gp
+        found = self.stages[0].common_directions(LatentSteps(self.latent, x, t, for_estimate))
         if found is None or time_scaling.is_common or gp.kernel is None:
             return found
         if found.everywhere is not None:  # inflated, these differ from point to point
             return None
-        inflation = _std_inflation(Kriging(gp.known, gp.kernel), x, t.numpy(), time_scaling)
+        inflation = _std_inflation(Kriging(gp.x, gp.kernel), x, t.numpy(), time_scaling)
         return CommonDirections(found.std[:, None] * inflation, found.directions)
 
     def _at_times(self, evaluate: Callable[[Tensor], Tensor], t: Float[Tensor, " time"]) -> Tensor:

@@ -41,7 +41,6 @@ class LatentSteps:
         latent: coefficients and initial states over the unit cube.
         x: points of the unit cube `[param, d]`.
         t: times in units of the training interval `[time]`.
-        gp: the Gaussian processes of the coefficients, which give the directions.
         for_estimate: whether they are for error estimates, which are calibrated for standard deviations proportional to
             those of kriging, and not for bands.
     """
@@ -49,8 +48,12 @@ class LatentSteps:
     latent: LatentModel
     x: Float[np.ndarray, "param d"]
     t: Float[Tensor, " time"]
-    gp: CoefficientGP
     for_estimate: bool = False
+
+    @property
+    def gp(self) -> CoefficientGP:
+        """The Gaussian processes of the coefficients, which give the directions."""
+        return self.latent.gp
 
     @cached_property
     def mean(self) -> Trajectories:
@@ -59,7 +62,7 @@ class LatentSteps:
     @cached_property
     def deviated(self) -> Trajectories:
         """All directions one after the other: `[direction * param, time, latent]`."""
-        return self.latent.deviated(self.x, self.t, self.gp)
+        return self.latent.deviated(self.x, self.t)
 
     def change(self, stage: "Stage") -> Float[Tensor, "direction param time rank"]:
         """What each step changes in the contribution of a stage."""

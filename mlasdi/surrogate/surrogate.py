@@ -141,18 +141,32 @@ class Surrogate(Predictor, Analyses):
     def _std(
         self, mu: Points, pending: ArrayLike | None, n_time: int | None, field: str | None = None
     ) -> Float[np.ndarray, " param"]:
-        """Uncalibrated standard deviation of the state, or of a field."""
+        """Uncalibrated standard deviation of the state, or of a field.
+
+        Solves under way lower it by as much as that of the latent coefficients. Propagated anew through several stages,
+        it could rise: their steps add with their signs, and decoders are not linear.
+        """
         x = self.space.to_unit(self.space.as_array(mu))
         stride = 1 if n_time is None else math.ceil(len(self.t) / n_time)
         tau = self.unit_times(self.t[::-stride][::-1])
         # Models of earlier versions, and those with too few points for folds, have factors over time alone.
         factors = UNCALIBRATED if self.record.calibration else TimeFactors(self.record.error_factors)
-        std = FieldStd(self.model, self.basis, self._gp(pending), self.time_scaling, factors)
+        std = FieldStd(self.model, self.basis, self.time_scaling, factors)
         if field is None:
-            return self.record.disagreement.widened(x, std.maximum(x, tau))
-        self.layout.of(field)
-        norm = self._field_norms[self.layout.fields.index(field)]
-        return self.record.disagreement.widened(x, std.maxima(x, tau, (norm,))[1])
+            values = std.maximum(x, tau)
+        else:
+            self.layout.of(field)
+            norm = self._field_norms[self.layout.fields.index(field)]
+            values = std.maxima(x, tau, (norm,))[1]
+        return self.record.disagreement.widened(x, values) * self._share_left(x, pending)
+
+    def _share_left(self, x: Float[np.ndarray, "param d"], pending: ArrayLike | None) -> Float[np.ndarray, " param"]:
+        """Standard deviation of the latent coefficients with solves under way, over that without them."""
+        points, gp = self._pending(pending), self.model.latent.gp
+        if not len(points):
+            return np.ones(len(x))
+        before = np.maximum(gp.process_std(x), np.finfo(float).tiny)
+        return np.minimum(gp.with_pending(points).process_std(x) / before, 1.0)
 
     @cached_property
     def _field_norms(self) -> FieldNorms:

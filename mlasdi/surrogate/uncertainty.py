@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 
 from mlasdi.alignment import COMMON_TIMES, TimeScaling
-from mlasdi.interpolation import CoefficientGP, Kernel
+from mlasdi.interpolation import Kernel
 from mlasdi.preprocessing import PodBasis, squares_of_sums
 from mlasdi.stages import StagedModel
 from mlasdi.surrogate.error_norms import relative
@@ -136,15 +136,12 @@ class FieldStd:
     Attributes:
         model: the multi-stage model.
         basis: of its POD coordinates.
-        gp: the Gaussian processes whose uncertainty counts, conditioned on pending points for example; those of the
-            model by default.
         time_scaling: of the model.
         factors: calibration over each point's time interval.
     """
 
     model: StagedModel
     basis: PodBasis
-    gp: CoefficientGP | None = None
     time_scaling: TimeScaling = COMMON_TIMES
     factors: TimeFactors = UNCALIBRATED
 
@@ -191,12 +188,12 @@ class FieldStd:
         def norms(steps: Float[np.ndarray, "direction ... rank"]) -> Float[np.ndarray, "norm ..."]:
             return np.stack([self.basis.scale * _length(steps), *(_length(steps @ matrix) for matrix in matrices)])
 
-        common = self.model.common_directions(x, t, self.gp, self.time_scaling, for_estimate=True)
+        common = self.model.common_directions(x, t, self.time_scaling, for_estimate=True)
         if common is not None:
             std = common.std if common.std.ndim == 2 else common.std[:, None]
             lengths = std * norms(common.directions)[:, None]
             return lengths if common.everywhere is None else np.hypot(lengths, norms(common.everywhere)[:, None])
-        deviations = partial(self.model.deviations, gp=self.gp, time_scaling=self.time_scaling, for_estimate=True)
+        deviations = partial(self.model.deviations, time_scaling=self.time_scaling, for_estimate=True)
         return np.concatenate([norms(deviations(part, t).numpy()) for part in _parts(x)], axis=1)
 
     def maximum(self, x: Float[np.ndarray, "param d"], t: Float[Tensor, " time"]) -> Float[np.ndarray, " param"]:

@@ -85,6 +85,16 @@ class Faulty:
 
 
 @dataclass(frozen=True)
+class Killed(Faulty):
+    """Kills its process, whose number it writes into `log`."""
+
+    def solve(self, mu: Mapping[str, float]) -> Snapshots:
+        Path(self.log).write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise SolverError("alive", "the process was not killed")
+
+
+@dataclass(frozen=True)
 class Meeting(Faulty):
     """Finishes only if `n_members` of these solves run at the same time: each waits for the others in `folder`."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -349,9 +350,22 @@ def test_a_lost_worker_is_a_failure_of_its_task_alone(ray_executor, tmp_path):
     assert len(results) == 4
 
 
-def test_a_lost_worker_does_not_write_on_standard_output(ray_executor, tmp_path, capfd):
-    list(ray_executor.run([solve_task(0, faulty("kill"), {"a": 1.0}, tmp_path)]))
-    time.sleep(1)  # Ray's announcement would come from a thread, after the result
+def test_a_lost_worker_does_not_write_on_standard_output(ray_executor, tmp_path, capfd, monkeypatch):
+    """Ray announces the loss from a thread, which may be after the result."""
+    announced, announce = queue.SimpleQueue(), ray._private.worker.print_to_stdstream
+
+    def announce_and_tell(data, **options):
+        announce(data, **options)
+        announced.put(" ".join(data["lines"]))
+
+    monkeypatch.setattr(ray._private.worker, "print_to_stdstream", announce_and_tell)
+    # Otherwise an announcement like an earlier one is held back for seconds.
+    monkeypatch.setattr(ray._private.ray_logging, "RAY_DEDUP_LOGS", False)
+    noted = tmp_path / "pid"
+    killed = SolverSpec("faulty_solvers:Killed", {"log": str(noted)})
+    list(ray_executor.run([solve_task(0, killed, {"a": 1.0}, tmp_path)]))
+    while f"PID: {noted.read_text()} " not in announced.get(timeout=60):
+        pass  # of a worker that was lost before
     assert capfd.readouterr().out == ""
 
 

@@ -166,15 +166,6 @@ def test_without_a_shared_kernel_the_residual_has_independent_directions(oscilla
         np.testing.assert_allclose(steps[8:, i].square().sum(dim=0).numpy(), variance * process, rtol=1e-9)
 
 
-def test_pending_points_lower_the_deviations(oscillator, points):
-    model, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))
-    pending = model.latent.gp.with_pending(X_NEW[:1])
-    before = model.deviations(X_NEW, oscillator.t).square().sum(dim=(0, 2, 3))
-    after = model.deviations(X_NEW, oscillator.t, pending).square().sum(dim=(0, 2, 3))
-    assert after[0] < 1e-3 * before[0]
-    assert after[1] < before[1]
-
-
 def test_deviations_are_larger_where_trajectories_are_extrapolated(oscillator, points):
     """By a power of the ratio of two standard deviations: from the points that reach a time, and from all."""
     model, _ = linear_model(oscillator, points, Kernel(family="matern52", lengthscale=(0.4,)))

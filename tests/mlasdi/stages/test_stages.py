@@ -160,7 +160,7 @@ def test_outside_the_training_interval_deviations_are_as_large_as_the_residual(o
     stage, latent = stages(along)["kriging"], oscillator.latent_model(x)
 
     def deviations(*times: float) -> torch.Tensor:
-        steps = LatentSteps(latent, x, torch.tensor(times, dtype=torch.float64), latent.gp)
+        steps = LatentSteps(latent, x, torch.tensor(times, dtype=torch.float64))
         return stage.deviations(torch.zeros(1).double(), steps)
 
     found = deviations(-0.5, 0.5, 1.0, 1.5, 30.0)
