@@ -35,6 +35,9 @@ class OperatorInferenceSettings(BaseModel, frozen=True, extra="forbid"):
     form: Form
     rank: int = Field(ge=1, description="leading POD coordinates that the dynamics evolve")
     degree: int = Field(ge=0, le=3, description="total degree of the operators in the parameters")
+    parameter_degrees: tuple[int, ...] = Field(
+        (), description="largest degree in each parameter; none: the total degree in all"
+    )
     ratios: tuple[float, ...] = Field((), description="upper over lower bound of each parameter; none without powers")
     powers: tuple[float, ...] = Field(
         (), description="of each parameter, in which the operators are polynomials; 0: its logarithm; none: 1 for all"

@@ -28,9 +28,10 @@ PRIOR_STD = 0.3
 SMALLEST = 0.1  # share of its lower bound below which powers of a parameter are constant: out of the box alone
 
 
-def exponents(d: int, degree: int) -> list[tuple[int, ...]]:
-    """Degrees in each parameter of all polynomials up to a total degree, lowest first."""
-    found = [powers for powers in product(range(degree + 1), repeat=d) if sum(powers) <= degree]
+def exponents(d: int, degree: int, parameter_degrees: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    """Degrees in each parameter of all polynomials up to a total degree and one for each parameter, lowest first."""
+    ranges = [range(min(most, degree) + 1) for most in parameter_degrees or (degree,) * d]
+    found = [powers for powers in product(*ranges) if sum(powers) <= degree]
     return sorted(found, key=lambda powers: (sum(powers), [-power for power in powers]))
 
 
@@ -56,16 +57,18 @@ def transformed(
     return np.stack(columns, axis=1)
 
 
-def parameter_basis(x: Float[np.ndarray, "n d"], degree: int) -> Float[np.ndarray, "n term"]:
+def parameter_basis(
+    x: Float[np.ndarray, "n d"], degree: int, parameter_degrees: tuple[int, ...] = ()
+) -> Float[np.ndarray, "n term"]:
     """Products of Legendre polynomials on the unit cube, each times the prior standard deviation of its coefficient.
 
-    theta_a(x) = s^|a| prod_k sqrt(2 a_k + 1) P_{a_k}(2 x_k - 1), |a| <= degree, s = .3: with this scale, all
-    coefficients have the same prior variance, and one ridge suits them all.
+    theta_a(x) = s^|a| prod_k sqrt(2 a_k + 1) P_{a_k}(2 x_k - 1), |a| <= degree, a_k <= parameter_degrees_k, s = .3:
+    with this scale, all coefficients have the same prior variance, and one ridge suits them all.
     """
     one_dimensional = np.polynomial.legendre.legvander(2 * x - 1, degree) * np.sqrt(2 * np.arange(degree + 1) + 1)
     terms = [
         PRIOR_STD ** sum(powers) * np.prod([one_dimensional[:, k, p] for k, p in enumerate(powers)], axis=0)
-        for powers in exponents(x.shape[1], degree)
+        for powers in exponents(x.shape[1], degree, parameter_degrees)
     ]
     return np.stack(terms, axis=1)
 

@@ -25,7 +25,8 @@ def model_coordinates(
     settings: OperatorInferenceSettings, raw: Float[np.ndarray, "n d"]
 ) -> Float[np.ndarray, "n term"]:
     """The parameter basis of a model at points."""
-    return parameter_basis(transformed(raw, settings.ratios, settings.powers), settings.degree)
+    x = transformed(raw, settings.ratios, settings.powers)
+    return parameter_basis(x, settings.degree, settings.parameter_degrees)
 
 
 def row_weights(data: TrajectoryData) -> Float[np.ndarray, " point"]:

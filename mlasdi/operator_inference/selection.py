@@ -134,7 +134,7 @@ class _Search:
     work: Work = field(default_factory=Work)
     frequencies: tuple[float, ...] = ()
     evaluator: Evaluator = field(init=False)
-    _identifiable: dict[tuple[int, tuple[float, ...]], bool] = field(default_factory=dict)
+    _identifiable: dict[tuple, bool] = field(default_factory=dict)
     coarse: Evaluator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -185,14 +185,16 @@ class _Search:
     def _carried_over(self, settings: OperatorInferenceSettings) -> OperatorInferenceSettings:
         """The settings, with what these trajectories have of ranks, degrees and frequencies."""
         rank = min(ranks(self.data, settings.form), key=lambda one: abs(one - settings.rank))
-        degree = min(settings.degree, max(degrees(self.data)))
-        changes = {"rank": rank, "degree": degree, "frequencies": self.frequencies}
+        changes: Json = {"rank": rank, "frequencies": self.frequencies}
+        degree = max(degrees(self.data))
+        if settings.degree > degree:
+            changes |= {"degree": degree, "parameter_degrees": ()}
         return self._admitted(settings.model_copy(update=changes))
 
     def _admitted(self, start: OperatorInferenceSettings) -> OperatorInferenceSettings:
         """The start, with a degree and a rank that are admitted."""
         while start.degree and not self._admits(start):
-            start = start.model_copy(update={"degree": start.degree - 1})
+            start = start.model_copy(update={"degree": start.degree - 1, "parameter_degrees": ()})
         return start
 
     def _starts(self, form: Form) -> list[OperatorInferenceSettings]:
@@ -246,9 +248,9 @@ class _Search:
         too_many = n_unknowns(self.data, settings) > MOST_UNKNOWNS[self.settings.effort]
         if too_many and settings.form not in KERNEL:  # their number is given, and bounded by `MOST_ROWS`
             return False
-        if settings.powers and not allows_powers(self.data, settings.degree):
+        if settings.powers and not allows_powers(self.data, settings):
             return False
-        key = (settings.degree, settings.powers)
+        key = (settings.degree, settings.parameter_degrees, settings.powers)
         if key not in self._identifiable:
             self._identifiable[key] = settings.degree == 0 or is_identifiable(self.data, settings, self.probes)
         return self._identifiable[key]

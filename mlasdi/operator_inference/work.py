@@ -9,6 +9,7 @@ from math import comb
 from typing import Literal
 
 from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.forms import exponents
 
 Effort = Literal["quick", "normal", "thorough"]
 
@@ -40,7 +41,7 @@ def n_unknowns(data: TrajectoryData, settings: OperatorInferenceSettings) -> int
     """Of the regression for one latent coordinate; with a kernel, one for each trajectory and time."""
     if settings.form in KERNEL:
         return data.n_points * len(data.t)
-    return comb(data.x.shape[1] + settings.degree, settings.degree) * _n_features(settings)
+    return len(exponents(data.x.shape[1], settings.degree, settings.parameter_degrees)) * _n_features(settings)
 
 
 def _n_features(settings: OperatorInferenceSettings) -> int:

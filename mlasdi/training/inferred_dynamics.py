@@ -79,4 +79,5 @@ def fold_differences(stage: Stage, context: TrainingContext) -> Float[np.ndarray
 def summary(stage: DynamicsStage) -> str:
     """The name of the stage, with its form and size."""
     settings = stage.model.settings
-    return f"{stage.kind} ({settings.form}, rank {settings.rank}, degree {settings.degree})"
+    degrees = " and ".join(map(str, settings.parameter_degrees)) or str(settings.degree)
+    return f"{stage.kind} ({settings.form}, rank {settings.rank}, degree {degrees})"

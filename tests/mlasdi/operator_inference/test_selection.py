@@ -115,6 +115,18 @@ def test_designs_on_which_a_polynomial_vanishes():
     assert is_identifiable(data_of(oscillators(X)), OperatorInferenceSettings(form="linear", rank=4, degree=2), PROBES)
 
 
+def test_one_parameter_gets_a_higher_degree_than_the_other():
+    """Of frequencies quadratic in the first parameter alone, at points that do not tell the two squares apart."""
+    diagonals = np.concatenate([CORNERS, [[0.5, 0.5], [0.75, 0.25], [0.25, 0.75], [0.375, 0.375], [0.875, 0.875]]])
+    squared = np.stack([diagonals[:, 0] ** 2, diagonals[:, 1]], axis=1)
+    searched = select(data_of(oscillators(squared), diagonals), PROBES, QUICK)
+    assert searched.model.settings.parameter_degrees == (2, 1)
+    new = np.array([[0.0, 0.5], [0.5, 0.0], [1.0, 0.4]])
+    truth = oscillators(np.stack([new[:, 0] ** 2, new[:, 1]], axis=1))
+    predicted = searched.model.predict(new, new)
+    assert np.abs(predicted - truth).max() < 0.02 * np.abs(truth).max()
+
+
 def test_the_search_finds_powers_of_the_parameters():
     """Oscillators with frequency 1 / mu: first degree in the inverse is exact, in mu it is not."""
     x = X.copy()
@@ -129,11 +141,14 @@ def test_the_search_finds_powers_of_the_parameters():
 
 
 def test_powers_of_higher_degree_need_points():
+    first, second = (OperatorInferenceSettings(form="linear", rank=4, degree=degree) for degree in (1, 2))
     data = data_of(oscillators(X))
-    assert allows_powers(data, 1)
-    assert not allows_powers(data, 2)  # 9 points, 6 terms
+    assert allows_powers(data, first)
+    assert not allows_powers(data, second)  # 9 points, 6 terms
+    assert not allows_powers(data, second.model_copy(update={"parameter_degrees": (2, 1)}))  # 5 terms
+    assert allows_powers(data, second.model_copy(update={"parameter_degrees": (2, 0)}))  # 3 terms
     twice = np.concatenate([X, X[::-1] / 2])
-    assert allows_powers(data_of(oscillators(twice), twice), 2)
+    assert allows_powers(data_of(oscillators(twice), twice), second)
 
 
 def test_residual_weight_never_raises_the_score():
