@@ -44,7 +44,19 @@ class OperatorInferenceSettings(BaseModel, frozen=True, extra="forbid"):
     )
     ridge: float = Field(1e-7, gt=0)
     frequencies: tuple[float, ...] = Field((), description="angular, of a forcing by sin and cos of the time")
+    frequency_parameter: tuple[int, float] | None = Field(
+        None,
+        description="parameter to which the frequencies are proportional, which are those at its lower bound, and its "
+        "upper over its lower bound; null: they are the same everywhere",
+    )
     start: Literal["kriged", "rest"] = Field("kriged", description="first increment of the form two-delays")
+
+    def frequency_factors(self, raw: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Of the frequencies, at points `(mu - low) / (high - low)`."""
+        if self.frequency_parameter is None:
+            return np.ones(len(raw))
+        column, ratio = self.frequency_parameter
+        return 1 + raw[:, column] * (ratio - 1)
 
     @property
     def equation(self) -> str:
@@ -72,6 +84,8 @@ class TrajectoryData:
         mean_square: of the norms of `c`, the unit of kernels of the state; by default that of these trajectories.
         ratios: upper over lower bound of each parameter; 0 for those whose powers differ little from themselves, or
             are not defined. By default no powers are tried.
+        frequency_parameters: parameters to which frequencies of a forcing may be proportional, with their upper over
+            their lower bounds.
     """
 
     x: Float[np.ndarray, "point d"]
@@ -85,6 +99,7 @@ class TrajectoryData:
     start_kernel: Kernel | None = None
     mean_square: float | None = None
     ratios: tuple[float, ...] = ()
+    frequency_parameters: tuple[tuple[int, float], ...] = ()
 
     @cached_property
     def state_norms(self) -> Float[np.ndarray, "point time"]:

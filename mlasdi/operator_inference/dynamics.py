@@ -46,8 +46,8 @@ def initial(
         return Start(z)
     if settings.start == "kriged" or not isinstance(rates, LinearRates):
         return Start(z, weights @ (data.c[:, 1, :r] - data.c[:, 0, :r]))
-    known = np.append(1.0, forcing(data.t[:1], settings.frequencies))
-    features = np.concatenate([np.tile(known, (len(z), 1)), z, np.zeros_like(z)], axis=1)
+    known = forcing(data.t[:1], settings.frequencies, rates.factors)[:, 0]
+    features = np.concatenate([np.ones((len(z), 1)), known, z, np.zeros_like(z)], axis=1)
     return Start(z, 0.5 * np.matmul(features[:, None], rates.operators)[:, 0])
 
 
@@ -55,21 +55,25 @@ def shared_rates(
     settings: OperatorInferenceSettings,
     data: TrajectoryData,
     operators: np.ndarray,
-    theta: Float[np.ndarray, "n term"],
+    raw: Float[np.ndarray, "n d"],
 ) -> AnyRates:
-    """The dynamics of one model at points."""
+    """The dynamics of one model at points `(mu - low) / (high - low)`."""
+    theta, factors = model_coordinates(settings, raw), settings.frequency_factors(raw)
     if settings.form in KERNEL:
         basis = model_coordinates(settings, data.raw)
-        return kernel_rates(settings, data, operators.reshape(-1, settings.rank), theta @ basis.T)
-    return explicit_rates(settings, data, np.tensordot(theta, operators, axes=1))
+        return kernel_rates(settings, data, operators.reshape(-1, settings.rank), theta @ basis.T, factors)
+    return explicit_rates(settings, data, np.tensordot(theta, operators, axes=1), factors)
 
 
 def explicit_rates(
-    settings: OperatorInferenceSettings, data: TrajectoryData, operators: Float[np.ndarray, "n feature rank"]
+    settings: OperatorInferenceSettings,
+    data: TrajectoryData,
+    operators: Float[np.ndarray, "n feature rank"],
+    factors: Float[np.ndarray, " n"],
 ) -> LinearRates | PolynomialRates:
     if settings.form in LINEAR:
-        return LinearRates(operators, settings, float(data.t[-1] - data.t[0]), float(data.t[1] - data.t[0]))
-    return PolynomialRates(operators, POWER[settings.form])
+        return LinearRates(operators, factors, settings, float(data.t[-1] - data.t[0]), float(data.t[1] - data.t[0]))
+    return PolynomialRates(operators, factors, POWER[settings.form])
 
 
 def kernel_rates(
@@ -77,12 +81,13 @@ def kernel_rates(
     data: TrajectoryData,
     beta: Float[np.ndarray, "*model snapshot rank"],
     kappa: Float[np.ndarray, "n point"],
+    factors: Float[np.ndarray, " n"],
 ) -> KernelRates | PolynomialRates:
     """Dynamics in kernel form; by explicit operators where these are smaller and the batch is small too."""
     n_t, r = len(data.t), settings.rank
     centres = data.c[:, :, :r].reshape(-1, r)
-    known = np.tile(forcing(data.t, settings.frequencies), (data.n_points, 1))
-    rates = KernelRates(np.repeat(kappa, n_t, axis=1), centres, known, beta, POWER[settings.form], data.unit)
+    known = forcing(data.t, settings.frequencies, settings.frequency_factors(data.raw)).reshape(len(centres), -1)
+    rates = KernelRates(np.repeat(kappa, n_t, axis=1), factors, centres, known, beta, POWER[settings.form], data.unit)
     n_features = 1 + r + r * (r + 1) // 2 + (r * (r + 1) * (r + 2) // 6 if rates.power == 3 else 0)
     if n_features < 0.8 * len(centres) and (beta.ndim == 3 or len(kappa) <= 8):
         return rates.as_polynomials()
@@ -116,15 +121,17 @@ def fold_forecasts(
     """
     points = data.fold_points.tolist()
     theta, groups = regression.theta, [data.left_out[i] for i in points]
+    factors = settings.frequency_factors(data.raw[points])
     rates: AnyRates
     if isinstance(regression, KernelRegression):
         beta = regression.fold_solutions(settings.ridge, groups)
-        rates = kernel_rates(settings, data, beta.reshape(len(points), -1, settings.rank), theta[points] @ theta.T)
+        beta = beta.reshape(len(points), -1, settings.rank)
+        rates = kernel_rates(settings, data, beta, theta[points] @ theta.T, factors)
     else:
         operators = [
             np.tensordot(theta[i], regression.solve(settings.ridge, group), axes=1)
             for i, group in zip(points, groups, strict=True)
         ]
-        rates = explicit_rates(settings, data, np.stack(operators))
+        rates = explicit_rates(settings, data, np.stack(operators), factors)
     start = initial(settings, data, data.fold_start_weights, rates, z0)
     return integrate(settings, data, rates, start, data.t)

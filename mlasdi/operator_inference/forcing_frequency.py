@@ -1,7 +1,14 @@
-"""The frequency of an unknown periodic forcing, from what an autonomous linear system leaves of the trajectories."""
+"""The frequencies of an unknown periodic forcing, from what autonomous dynamics leave of the trajectories.
+
+They are the same at all points, or proportional to a parameter: a driving frequency, or the speed of a load.
+"""
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import make_interp_spline
 from scipy.optimize import minimize_scalar
 
 from mlasdi.operator_inference.data import Form, OperatorInferenceSettings, TrajectoryData
@@ -15,42 +22,70 @@ MOST_FREQUENCIES = 3
 PEAKS = 3  # of the periodogram, that are refined
 WORTH_REFINING = 0.5  # fraction of the squared residual that the unrefined peak leaves, at most
 POINTS_PER_PEAK = 8  # of the search, in widths of a spectral peak
+MOST_FOR_CUBIC = 4  # coordinates of states whose dynamics may be cubic: what linear ones leave would hide the forcing
 
 
-def forcing_frequencies(data: TrajectoryData, rank: int, degree: int) -> tuple[float, ...]:
-    """Angular frequencies of the forcing, one after the other, as long as each explains what is left."""
-    found: tuple[float, ...] = ()
-    while len(found) < MOST_FREQUENCIES:
-        another = _another_frequency(data, rank, degree, found)
-        if another is None:
+@dataclass(frozen=True)
+class Forcing:
+    """A periodic forcing; none without frequencies.
+
+    Attributes:
+        frequencies: angular.
+        parameter: to which the frequencies are proportional (`OperatorInferenceSettings.frequency_parameter`).
+        unexplained: fraction of the squared residual of autonomous dynamics that it leaves.
+    """
+
+    frequencies: tuple[float, ...] = ()
+    parameter: tuple[int, float] | None = None
+    unexplained: float = 1.0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of `OperatorInferenceSettings` it determines."""
+        return {"frequencies": self.frequencies, "frequency_parameter": self.parameter}
+
+
+def find_forcing(data: TrajectoryData, rank: int, degree: int) -> Forcing:
+    """The forcing, at equal frequencies or at frequencies proportional to a parameter, that leaves least."""
+    found = [_of_parameter(data, rank, degree, parameter) for parameter in (None, *data.frequency_parameters)]
+    return min(found, key=lambda one: one.unexplained)
+
+
+def _of_parameter(data: TrajectoryData, rank: int, degree: int, parameter: tuple[int, float] | None) -> Forcing:
+    """Frequencies, one after the other, as long as each explains what is left."""
+    found = Forcing((), parameter)
+    while len(found.frequencies) < MOST_FREQUENCIES:
+        unexplained, frequency = _another_frequency(data, rank, degree, found)
+        if unexplained >= UNEXPLAINED:
             break
-        found = (*found, another)
-    return found
+        found = Forcing((*found.frequencies, frequency), parameter, found.unexplained * unexplained)
+    return found if found.frequencies else Forcing()
 
 
-def _another_frequency(data: TrajectoryData, rank: int, degree: int, known: tuple[float, ...]) -> float | None:
-    """The frequency, beside those known, that leaves least of a linear form's regression, or None."""
-    forms: tuple[Form, ...] = ("linear", "continuous-linear") if data.is_uniform else ("continuous-linear",)
-    found = [
-        _of_form(data, OperatorInferenceSettings(form=form, rank=rank, degree=degree, ridge=1e-10, frequencies=known))
-        for form in forms
+def _another_frequency(data: TrajectoryData, rank: int, degree: int, known: Forcing) -> tuple[float, float]:
+    """Fraction of the squared residual that the best frequency beside those known leaves, and that frequency."""
+    forms: list[Form] = ["linear", "continuous-linear"] if data.is_uniform else ["continuous-linear"]
+    if data.c.shape[2] <= MOST_FOR_CUBIC:
+        forms.append("cubic")
+    alone = [
+        OperatorInferenceSettings(form=form, rank=rank, degree=degree, ridge=1e-10, **known.settings) for form in forms
     ]
-    unexplained, frequency = min(found)
-    return frequency if unexplained < UNEXPLAINED else None
+    return min(_of_form(data, one) for one in alone)
 
 
 def _of_form(data: TrajectoryData, alone: OperatorInferenceSettings) -> tuple[float, float]:
-    """Fraction of the squared residual that the best frequency leaves, and that frequency.
+    """The same for one form.
 
-    A forcing that all trajectories share at equal times cannot be a function of the state. The residual of the
-    autonomous regression, averaged over the trajectories, starts the search by its periodogram; the joint regression
-    of operators and forcing refines it.
+    A forcing that all trajectories share at equal times, times the factors of its frequencies, cannot be a function of
+    the state. The residual of the autonomous regression at such times, averaged over the trajectories, starts the
+    search by its periodogram; the joint regression of operators and forcing refines it.
     """
     residual = _residual(data, alone)
     t = data.t[: residual.shape[1]]
     span = float(data.t[-1] - data.t[0])
     grid = np.arange(1.0, len(t) / 2, 1 / POINTS_PER_PEAK) * 2 * np.pi / span
-    power = [_explained(forcing(t, (w,)), residual.mean(axis=0)) for w in grid]
+    shared = _shared(residual, t, alone.frequency_factors(data.raw))
+    power = [_explained(forcing(t, (w,), np.ones(1))[0], shared) for w in grid]
     total = float(np.sum(residual**2))
     reach = np.pi / span  # half the width of a peak: what the operators absorb also moves the peaks
     # The highest peaks: what the operators absorb may hide the true one behind others.
@@ -74,6 +109,17 @@ def _residual(data: TrajectoryData, settings: OperatorInferenceSettings) -> Floa
     rows, regression = Rows.of(data, settings), ExplicitRegression.of(data, settings)
     operators = np.tensordot(regression.theta, regression.solve(settings.ridge), axes=1)
     return np.asarray(rows.targets - rows.features @ operators)
+
+
+def _shared(
+    residual: Float[np.ndarray, "point time rank"], t: Float[np.ndarray, " time"], factors: Float[np.ndarray, " point"]
+) -> Float[np.ndarray, "time rank"]:
+    """Mean over the points at equal times, where each point counts its time by its factor."""
+    if np.ptp(factors) == 0:
+        return residual.mean(axis=0)
+    # Of points with a factor above 1, the first part counts.
+    each = [make_interp_spline(t, one)(t[0] + (t - t[0]) / f) for one, f in zip(residual, factors, strict=True)]
+    return np.asarray(np.mean(each, axis=0))
 
 
 def _explained(basis: Float[np.ndarray, "row k"], values: Float[np.ndarray, "row rank"]) -> float:

@@ -85,10 +85,12 @@ def monomials(rank: int, power: int) -> tuple[tuple[np.ndarray, ...], np.ndarray
     return (a, b, c), np.choose(same, [6.0, 3.0, 1.0])
 
 
-def forcing(t: Float[np.ndarray, " time"], frequencies: tuple[float, ...]) -> Float[np.ndarray, "time forcing"]:
-    """Values of sin and cos of each frequency, one pair after the other."""
-    phases = np.multiply.outer(t, np.asarray(frequencies, dtype=float))
-    return np.stack([np.sin(phases), np.cos(phases)], axis=-1).reshape(len(t), -1)
+def forcing(
+    t: Float[np.ndarray, " time"], frequencies: tuple[float, ...], factors: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n time forcing"]:
+    """Values of sin and cos of each frequency, one pair after the other, at points with factors of the frequencies."""
+    phases = np.multiply.outer(factors, np.multiply.outer(t, np.asarray(frequencies, dtype=float)))
+    return np.stack([np.sin(phases), np.cos(phases)], axis=-1).reshape(len(factors), len(t), -1)
 
 
 def polynomial_features(
@@ -129,7 +131,7 @@ class Rows:
     @classmethod
     def of(cls, data: TrajectoryData, settings: OperatorInferenceSettings) -> "Rows":
         z, form = data.c[:, :, : settings.rank], settings.form
-        f = np.broadcast_to(forcing(data.t, settings.frequencies), (*z.shape[:2], 2 * len(settings.frequencies)))
+        f = forcing(data.t, settings.frequencies, settings.frequency_factors(data.raw))
         power = POWER.get(form, 1)
         steps = np.diff(z, axis=1)
         if form == "two-delays":

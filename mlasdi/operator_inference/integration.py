@@ -1,6 +1,5 @@
 """Integration of latent dynamics at many points together, with a guard against trajectories that blow up."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -56,12 +55,14 @@ class LinearRates:
 
     Attributes:
         operators: `W(mu)` `[batch, feature, rank]`, features in the order of `forms`.
+        factors: of the frequencies of the forcing `[batch]`.
         settings: which form this is.
         unit: length of the training interval.
         dt: step of the training data, which a discrete form is tied to.
     """
 
     operators: Float[np.ndarray, "batch feature rank"]
+    factors: Float[np.ndarray, " batch"]
     settings: OperatorInferenceSettings
     unit: float
     dt: float
@@ -116,14 +117,13 @@ class LinearRates:
         batch, size, n_known = known.shape
         full = np.zeros((batch, size + n_known, size + n_known))
         full[:, :size, :size], full[:, :size, size:] = matrix, known
-        frequencies = np.asarray(self.settings.frequencies)
-        for k, w in enumerate(frequencies):
-            a = size + 1 + 2 * k
+        for k, frequency in enumerate(self.settings.frequencies):
+            a, w = size + 1 + 2 * k, frequency * self.factors
             if self.settings.form == "continuous-linear":
                 full[:, a, a + 1], full[:, a + 1, a] = w * self.unit, -w * self.unit
             else:
-                cos, sin = np.cos(w * dt), np.sin(w * dt)
-                full[:, a : a + 2, a : a + 2] = [[cos, sin], [-sin, cos]]
+                full[:, a, a] = full[:, a + 1, a + 1] = np.cos(w * dt)
+                full[:, a, a + 1], full[:, a + 1, a] = np.sin(w * dt), -np.sin(w * dt)
         if self.settings.form == "continuous-linear":
             with np.errstate(all="ignore"):
                 return np.asarray(expm(full * (dt / self.unit)))
@@ -137,22 +137,22 @@ class LinearRates:
             grown = np.flatnonzero(~(np.max(np.sum(z**2, axis=-1), axis=-1) <= (GROWTH * size) ** 2))
         if len(grown):
             step = None if start.step is None else start.step[grown]
-            part = LinearRates(self.operators[grown], self.settings, self.unit, self.dt)
+            part = LinearRates(self.operators[grown], self.factors[grown], self.settings, self.unit, self.dt)
             if np.isfinite(part.operators).all():
-                z[grown] = self._run(part.clipped(), Start(start.z[grown], step), t)
+                z[grown] = part._run(part.clipped(), Start(start.z[grown], step), t)
         return Forecast.checked(z, size)
 
     def _run(self, blocks: tuple[np.ndarray, np.ndarray], start: Start, t: np.ndarray) -> np.ndarray:
         parts = [start.z] if start.step is None else [start.z, start.step]
-        known = np.append(1.0, forcing(t[:1], self.settings.frequencies))
-        y = np.concatenate([*parts, np.tile(known, (len(start.z), 1))], axis=1)[:, :, None]
+        known = forcing(t[:2], self.settings.frequencies, self.factors)
+        y = np.concatenate([*parts, np.ones((len(start.z), 1)), known[:, 0]], axis=1)[:, :, None]
         z = np.empty((len(y), len(t), start.z.shape[1]))
         z[:, 0] = start.z
         first = 1
         if start.step is not None and len(t) > 1:  # the state is that of the second snapshot
             z[:, 1] = start.z + start.step
             y[:, : z.shape[2], 0] = z[:, 1]
-            y[:, 2 * z.shape[2] :, 0] = np.append(1.0, forcing(t[1:2], self.settings.frequencies))
+            y[:, 2 * z.shape[2] + 1 :, 0] = known[:, 1]
             first = 2
         steps = np.diff(t)
         matrix, last = None, np.nan
@@ -171,11 +171,11 @@ class PolynomialRates:
     """dz/dt = [1, f, z, z (x) z, ...] W(mu) for a batch of points, `operators [batch, feature, rank]`."""
 
     operators: Float[np.ndarray, "batch feature rank"]
+    factors: Float[np.ndarray, " batch"]  # of the frequencies of the forcing
     power: int
 
-    def __call__(self, z: Float[np.ndarray, "batch rank"], f: Float[np.ndarray, " forcing"]) -> np.ndarray:
-        known = np.broadcast_to(f, (len(z), len(f)))
-        features = polynomial_features(z, known, self.power)
+    def __call__(self, z: Float[np.ndarray, "batch rank"], f: Float[np.ndarray, "batch forcing"]) -> np.ndarray:
+        features = polynomial_features(z, f, self.power)
         return np.matmul(features[:, None], self.operators)[:, 0]
 
 
@@ -185,6 +185,7 @@ class KernelRates:
 
     Attributes:
         kappa: of each point and snapshot `[batch, snapshot]`.
+        factors: of the frequencies of the forcing `[batch]`.
         centres: the snapshots `[snapshot, rank]`, and the forcing at them `[snapshot, forcing]`.
         beta: `[snapshot, rank]`, or of a model of its own for each point `[batch, snapshot, rank]`.
         power: largest power in the kernel.
@@ -192,16 +193,17 @@ class KernelRates:
     """
 
     kappa: Float[np.ndarray, "batch snapshot"]
+    factors: Float[np.ndarray, " batch"]
     centres: Float[np.ndarray, "snapshot rank"]
     forcing: Float[np.ndarray, "snapshot forcing"]
     beta: Float[np.ndarray, "*model snapshot rank"]
     power: int
     unit: float
 
-    def __call__(self, z: Float[np.ndarray, "batch rank"], f: Float[np.ndarray, " forcing"]) -> np.ndarray:
+    def __call__(self, z: Float[np.ndarray, "batch rank"], f: Float[np.ndarray, "batch forcing"]) -> np.ndarray:
         values = kernel_values(z, self.centres, self.power, self.unit)
-        if len(f):
-            values += self.forcing @ f
+        if f.size:
+            values += f @ self.forcing.T
         values *= self.kappa
         if self.beta.ndim == 2:
             return values @ self.beta
@@ -216,14 +218,11 @@ class KernelRates:
         features = (features * np.concatenate(factors)).T
         beta = np.broadcast_to(self.beta, (len(self.kappa), *self.beta.shape[-2:]))
         operators = [features @ (kappa[:, None] * own) for kappa, own in zip(self.kappa, beta, strict=True)]
-        return PolynomialRates(np.stack(operators), self.power)
-
-
-Rates = Callable[[np.ndarray, np.ndarray], np.ndarray]
+        return PolynomialRates(np.stack(operators), self.factors, self.power)
 
 
 def runge_kutta(
-    rates: Rates,
+    rates: PolynomialRates | KernelRates,
     z: Float[np.ndarray, "batch rank"],
     t: Float[np.ndarray, " time"],
     settings: OperatorInferenceSettings,
@@ -243,7 +242,7 @@ def runge_kutta(
     failed = ~np.isfinite(z).all(axis=1)
     z = np.where(failed[:, None], 0.0, z)
     fine = np.concatenate([np.linspace(a, b, 2 * SUBSTEPS, endpoint=False) for a, b in pairwise(t)])
-    known = forcing(np.append(fine, t[-1]), settings.frequencies)
+    known = forcing(np.append(fine, t[-1]), settings.frequencies, rates.factors).transpose(1, 0, 2)
     with np.errstate(all="ignore"):
         for k, dt in enumerate(np.diff(t) / unit):
             h = dt / SUBSTEPS

@@ -14,7 +14,7 @@ from mlasdi.latent import Modes
 from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
 from mlasdi.operator_inference.dynamics import Regression, initial, integrate, regression_of, shared_rates
 from mlasdi.operator_inference.integration import Forecast, LinearRates
-from mlasdi.operator_inference.regression import ExplicitRegression, model_coordinates
+from mlasdi.operator_inference.regression import ExplicitRegression
 
 Json = dict[str, Any]
 _CHUNK = 1 << 24  # values of the operators of a batch of points, at most
@@ -96,13 +96,12 @@ class OperatorInferenceModel:
         z0: Float[np.ndarray, "n rank"] | None = None,
     ) -> Forecast:
         """Integrated latent trajectories at times `t` of the training's grid or beyond, from kriged or given states."""
-        theta = model_coordinates(self.settings, raw)
         weights = self.data.weights(x, self.data.initial_kernel)
         rows = max(_CHUNK // max(self.operators[0].size, 1), 1) if self.settings.form not in KERNEL else 4096
         parts = []
         for first in range(0, len(x), rows):
             use = slice(first, first + rows)
-            rates = shared_rates(self.settings, self.data, self.operators, theta[use])
+            rates = shared_rates(self.settings, self.data, self.operators, raw[use])
             start = initial(self.settings, self.data, weights[use], rates, None if z0 is None else z0[use])
             parts.append(integrate(self.settings, self.data, rates, start, t))
         return Forecast(np.concatenate([part.z for part in parts]), np.concatenate([part.failed for part in parts]))
@@ -185,7 +184,7 @@ class OperatorInferenceModel:
         """The modes at points, in units of the times of the training data; none of a form that is not linear."""
         if self.settings.form not in LINEAR:
             return []
-        rates = shared_rates(self.settings, self.data, self.operators, model_coordinates(self.settings, raw))
+        rates = shared_rates(self.settings, self.data, self.operators, raw)
         assert isinstance(rates, LinearRates)
         return rates.modes(self.latent(x, raw, self.data.t).z, self.data.t)
 

@@ -126,7 +126,7 @@ class KernelRegression:
         z = data.c[:, :, : settings.rank]
         n, n_t, rank = z.shape
         flat = z.reshape(-1, rank)
-        f = np.tile(forcing(data.t, settings.frequencies), (n, 1))
+        f = forcing(data.t, settings.frequencies, settings.frequency_factors(data.raw)).reshape(n * n_t, -1)
         values = kernel_values(flat, flat, POWER[settings.form], data.unit) + f @ f.T
         integrals = integration_matrix(data.t) / (data.t[-1] - data.t[0])
         roots = np.sqrt(row_weights(data))

@@ -28,7 +28,7 @@ from mlasdi.operator_inference.candidates import (
     score,
 )
 from mlasdi.operator_inference.data import KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
-from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
+from mlasdi.operator_inference.forcing_frequency import Forcing, find_forcing
 from mlasdi.operator_inference.model import OperatorInferenceModel
 from mlasdi.operator_inference.work import Effort, Work, budget, estimated_seconds, n_unknowns
 
@@ -106,7 +106,7 @@ def select(data: TrajectoryData, probes: Probes, settings: SelectionSettings | N
         "chosen": None if chosen is None else chosen.model.describe(),
         "reason": "leave-one-out error" if chosen else "no candidate is clearly better than kriging",
         "kriging_score": score(kriging_errors),
-        "frequencies": list(search.frequencies),
+        "frequencies": list(search.forcing.frequencies),
         "n_evaluated": len(search.evaluator.errors),
         "candidates": [one.describe() for one in finals],
         "seconds": time.process_time() - began,
@@ -132,7 +132,7 @@ class _Search:
     settings: SelectionSettings
     deadline: float
     work: Work = field(default_factory=Work)
-    frequencies: tuple[float, ...] = ()
+    forcing: Forcing = field(default_factory=Forcing)
     evaluator: Evaluator = field(init=False)
     _identifiable: dict[tuple, bool] = field(default_factory=dict)
     coarse: Evaluator = field(init=False)
@@ -145,11 +145,9 @@ class _Search:
         if thinning > 1:
             self.coarse = Evaluator(self.data.thinned(thinning), self.settings.known_start, self.work)
         if self.settings.frequencies is not None:
-            self.frequencies = self.settings.frequencies
+            self.forcing = Forcing(self.settings.frequencies)
         elif max(degrees(self.data)) > 0:
-            self.frequencies = forcing_frequencies(
-                self.data, ranks(self.data, "linear")[-1], min(2, max(degrees(self.data)))
-            )
+            self.forcing = find_forcing(self.data, ranks(self.data, "linear")[-1], min(2, max(degrees(self.data))))
 
     def _evaluator(self, form: Form) -> Evaluator:
         return self.coarse if form in KERNEL else self.evaluator
@@ -185,7 +183,7 @@ class _Search:
     def _carried_over(self, settings: OperatorInferenceSettings) -> OperatorInferenceSettings:
         """The settings, with what these trajectories have of ranks, degrees and frequencies."""
         rank = min(ranks(self.data, settings.form), key=lambda one: abs(one - settings.rank))
-        changes: Json = {"rank": rank, "frequencies": self.frequencies}
+        changes: Json = {"rank": rank, **self.forcing.settings}
         degree = max(degrees(self.data))
         if settings.degree > degree:
             changes |= {"degree": degree, "parameter_degrees": ()}
@@ -201,7 +199,7 @@ class _Search:
         available = ranks(self.data, form)
         degree = min(1, max(degrees(self.data)))
         first = OperatorInferenceSettings(
-            form=form, rank=available[len(available) // 2], degree=degree, ridge=1e-8, frequencies=self.frequencies
+            form=form, rank=available[len(available) // 2], degree=degree, ridge=1e-8, **self.forcing.settings
         )
         if form == "two-delays":
             # One pooled operator of many modes: right for a wave equation that knows the parameters by its start alone.

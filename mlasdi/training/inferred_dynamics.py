@@ -29,6 +29,7 @@ def inferred_dynamics(context: TrainingContext, settings: InferredDynamicsSettin
         groups=data.held_out,
         folds=data.fold_points,
         ratios=tuple(p.high / p.low if p.low > 0 and p.high > LEAST_RATIO * p.low else 0.0 for p in space.parameters),
+        frequency_parameters=tuple((k, p.high / p.low) for k, p in enumerate(space.parameters) if p.high > p.low > 0),
     )
     probes = feasible_points(space, N_PROBES, 0)
     is_given = settings.initial_state == "given"

@@ -136,6 +136,23 @@ def test_known_forcing():
         assert np.allclose(model.predict(new, new), solution(1 + new[:, :1]), atol=1e-3)
 
 
+@pytest.mark.parametrize("form", ["linear", "continuous-linear", "quadratic", "kernel-quadratic"])
+def test_a_forcing_whose_frequency_is_a_parameter(form):
+    """z' = -z + sin w t, w = 5 (1 + .5 x_2) from 5 to 7.5."""
+
+    def solution(x: np.ndarray) -> np.ndarray:
+        w, t = 5 * (1 + 0.5 * x[:, 1:]), T[None]
+        return ((np.sin(w * t) - w * np.cos(w * t) + w * np.exp(-t)) / (1 + w**2))[:, :, None]
+
+    own = settings(form, 1, 2 if form == "linear" else 1, frequencies=(5.0,), frequency_parameter=(1, 1.5))
+    model = OperatorInferenceModel.fit(data_of(solution(X)), own)
+    new = np.array([[0.4, 0.5], [0.9, 0.2]])
+    np.testing.assert_allclose(model.predict(new, new), solution(new), atol=1e-3)
+    found, arrays = model.state()
+    again = OperatorInferenceModel.from_state(json.loads(json.dumps(found)), arrays)
+    np.testing.assert_array_equal(again.predict(new, new), model.predict(new, new))
+
+
 @pytest.mark.parametrize("form", ["linear", "two-delays", "quadratic", "kernel-quadratic", "kernel-cubic"])
 def test_folds_are_refits(form):
     """By subtraction of Gram matrices, or from one inverse."""

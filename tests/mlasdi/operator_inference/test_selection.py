@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.stats import qmc
 
@@ -12,7 +13,7 @@ from mlasdi.interpolation import Kernel, select_kernels
 from mlasdi.operator_inference import Probes, SelectionSettings, TrajectoryData, select
 from mlasdi.operator_inference.candidates import Evaluator, allows_powers, is_identifiable, score
 from mlasdi.operator_inference.data import OperatorInferenceSettings
-from mlasdi.operator_inference.forcing_frequency import forcing_frequencies
+from mlasdi.operator_inference.forcing_frequency import Forcing, find_forcing
 from mlasdi.operator_inference.selection import _Search
 from mlasdi.operator_inference.work import budget
 
@@ -84,12 +85,42 @@ def test_quick_searches_grow_with_the_number_of_points():
 
 @pytest.mark.slow
 def test_the_frequency_of_a_forcing():
-    assert forcing_frequencies(data_of(oscillators(X)), 4, 2) == ()
-    assert forcing_frequencies(data_of(oscillators(X, 0.8)), 4, 2) == pytest.approx((3.0,), rel=1e-3)
-    forced = data_of(oscillators(X, 0.8))
+    assert find_forcing(data_of(oscillators(X)), 4, 2) == Forcing()
+    forced = replace(data_of(oscillators(X, 0.8)), frequency_parameters=((0, 1.4),))
+    found = find_forcing(forced, 4, 2)
+    assert found.frequencies == pytest.approx((3.0,), rel=1e-3)
+    assert found.parameter is None
     selection = select(forced, PROBES, QUICK)
     assert selection.model is not None
     assert score(selection.errors) < 0.1 * score(selection.kriging_errors)
+
+
+def driven(x: np.ndarray) -> np.ndarray:
+    """A hardening spring, driven harmonically: both force and frequency are parameters, from .5 to .9, and 1 to 1.4."""
+
+    def one(p: np.ndarray) -> np.ndarray:
+        force, frequency = 0.5 + 0.4 * p[0], 1 + 0.4 * p[1]
+
+        def rates(t: float, y: np.ndarray) -> list[float]:
+            return [y[1], force * np.cos(frequency * t) - 0.1 * y[1] - y[0] - 0.5 * y[0] ** 3]
+
+        return solve_ivp(rates, (0, 20), [0.0, 0.0], t_eval=np.linspace(0, 20, 161), rtol=1e-9, atol=1e-9).y.T
+
+    return np.stack([one(p) for p in x])
+
+
+def test_the_frequency_of_a_forcing_may_be_a_parameter():
+    c = driven(X)
+    t, kernel = np.linspace(0, 20, 161), select_kernels(X, c.reshape(len(X), -1)).mean
+    data = TrajectoryData(X, X, c, t, kernel, frequency_parameters=((0, 1.8), (1, 1.4)))
+    found = find_forcing(data, 2, 2)
+    assert found.parameter == (1, 1.4)
+    assert found.frequencies[0] == pytest.approx(1.0, rel=1e-3)
+    selection = select(data, PROBES, QUICK)
+    new = np.array([[0.4, 0.4], [0.1, 0.9]])
+    truth = driven(new)
+    assert np.abs(selection.model.predict(new, new) - truth).max() < 0.01 * np.abs(truth).max()
+    assert np.abs(np.tensordot(data.weights(new), c, axes=1) - truth).max() > 0.1 * np.abs(truth).max()
 
 
 def test_noise_has_no_dynamics():
