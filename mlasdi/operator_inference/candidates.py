@@ -8,12 +8,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.operator_inference.data import DISCRETE, KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.data import (
+    DISCRETE,
+    KERNEL,
+    OF_SECOND_ORDER,
+    POWER,
+    Form,
+    OperatorInferenceSettings,
+    TrajectoryData,
+)
 from mlasdi.operator_inference.dynamics import Regression, fold_forecasts, regression_of
 from mlasdi.operator_inference.forms import exponents
 from mlasdi.operator_inference.model import OperatorInferenceModel
-from mlasdi.operator_inference.regression import model_coordinates
-from mlasdi.operator_inference.work import Work, estimated_seconds
+from mlasdi.operator_inference.regression import ExplicitRegression, model_coordinates
+from mlasdi.operator_inference.work import Work, estimated_seconds, regression_seconds
 
 RIDGES = tuple(10.0**power for power in range(-12, -2))
 RESIDUAL_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -29,8 +37,10 @@ MOST_MODES: dict[Form, int] = {
     "linear": 80,
     "two-delays": 120,
     "continuous-linear": 80,
+    "second-order": 80,
     "quadratic": 20,
     "cubic": 8,
+    "quintic": 3,
     "kernel-quadratic": 50,
     "kernel-cubic": 30,
 }
@@ -135,6 +145,36 @@ class Evaluator:
                 del self._predictions[max(self._predictions, key=lambda one: score(self.errors[one]))]
         return score(self.errors[settings])
 
+    def simplest_powers(self, settings: OperatorInferenceSettings, most_seconds: float) -> OperatorInferenceSettings:
+        """The settings with the powers of the parameters that leave least of the regression problems of the folds.
+
+        Powers are changed one parameter at a time. The settings themselves, where that takes too long.
+        """
+        regression = self.regression(settings)
+        if not isinstance(regression, ExplicitRegression):
+            return settings
+        points = self.data.fold_points.tolist()
+        groups = [self.data.left_out[i] for i in points]
+        seconds = regression_seconds(self.data, settings)
+
+        def error(one: OperatorInferenceSettings) -> float:
+            theta = model_coordinates(one, self.data.raw)
+            return score(regression.with_theta(theta).equation_errors(one.ridge, points, groups))
+
+        current = settings
+        left = {settings: error(settings)}
+        while True:
+            others = [one for one in neighbours(current, self.data, ("powers",)) if one.degree == settings.degree]
+            new = [one for one in others if one not in left]
+            if not new or seconds * (len(left) + len(new)) > most_seconds:
+                return current
+            left |= {one: error(one) for one in new}
+            self.work.seconds += seconds * len(new)
+            best = min(new, key=lambda one: left[one])
+            if left[best] >= left[current]:
+                return current
+            current = best
+
     def _fold_trajectories(self, settings: OperatorInferenceSettings) -> Float[np.ndarray, "fold time rank"]:
         z0 = self.data.c[self.data.fold_points, 0, : settings.rank] if self.z0_known else None
         return fold_forecasts(self.data, settings, self.regression(settings), z0).z
@@ -185,7 +225,7 @@ def neighbours(
             changes += [{"rank": value} for value in steps(ranks(data, settings.form), settings.rank)]
         elif choice == "powers" and settings.degree:
             changes += _other_powers(settings, data)
-        elif choice == "start" and settings.form == "two-delays":
+        elif choice == "start" and settings.form in OF_SECOND_ORDER:
             changes.append({"start": "rest" if settings.start == "kriged" else "kriged"})
     return [settings.model_copy(update=change) for change in changes]
 
@@ -227,7 +267,10 @@ def _other_powers(settings: OperatorInferenceSettings, data: TrajectoryData) -> 
 
 def forms_for(data: TrajectoryData) -> list[Form]:
     """All forms that the times admit, cheap ones first."""
-    forms: list[Form] = ["continuous-linear", "linear", "two-delays", "cubic", "kernel-quadratic", "kernel-cubic"]
+    forms: list[Form] = ["continuous-linear", "linear", "two-delays", "second-order"]
+    # Few coordinates, those of a pendulum for example, may have strong nonlinearities, and polynomials of any degree.
+    forms += ["quintic"] if data.c.shape[2] <= MOST_MODES["quintic"] else []
+    forms += ["cubic", "kernel-quadratic", "kernel-cubic"]
     return [form for form in forms if data.is_uniform or form not in DISCRETE]
 
 
@@ -246,7 +289,7 @@ class Finalist:
     @property
     def complexity(self) -> tuple[int, int, int, int, float]:
         own = self.model.settings
-        power = 1 if own.form in LINEAR else 3 if own.form.endswith("cubic") else 2
+        power = POWER.get(own.form, 1)
         n_terms = len(exponents(self.model.data.x.shape[1], own.degree, own.parameter_degrees))
         return (power, n_terms, sum(one != 1 for one in own.powers), own.rank, -own.ridge)
 

@@ -11,17 +11,30 @@ from pydantic import BaseModel, Field
 
 from mlasdi.interpolation import Kernel, Kriging, select_kernels
 
-Form = Literal["linear", "two-delays", "continuous-linear", "quadratic", "cubic", "kernel-quadratic", "kernel-cubic"]
-LINEAR: tuple[Form, ...] = ("linear", "two-delays", "continuous-linear")
+Form = Literal[
+    "linear",
+    "two-delays",
+    "continuous-linear",
+    "second-order",
+    "quadratic",
+    "cubic",
+    "quintic",
+    "kernel-quadratic",
+    "kernel-cubic",
+]
+LINEAR: tuple[Form, ...] = ("linear", "two-delays", "continuous-linear", "second-order")
+OF_SECOND_ORDER: tuple[Form, ...] = ("two-delays", "second-order")
 DISCRETE: tuple[Form, ...] = ("linear", "two-delays")
 KERNEL: tuple[Form, ...] = ("kernel-quadratic", "kernel-cubic")
-POWER: dict[Form, int] = {"quadratic": 2, "cubic": 3, "kernel-quadratic": 2, "kernel-cubic": 3}
+POWER: dict[Form, int] = {"quadratic": 2, "cubic": 3, "quintic": 5, "kernel-quadratic": 2, "kernel-cubic": 3}
 EQUATIONS: dict[Form, str] = {
     "linear": "z[k+1] - z[k] = b + A z[k]",
     "two-delays": "z[k+1] - 2 z[k] + z[k-1] = b + A z[k] + B (z[k] - z[k-1])",
     "continuous-linear": "dz/dt = b + A z",
+    "second-order": "d2z/dt2 = b + A z + B dz/dt",
     "quadratic": "dz/dt = b + A z + H (z x z)",
     "cubic": "dz/dt = b + A z + H (z x z) + C (z x z x z)",
+    "quintic": "dz/dt = a polynomial of degree five of z",
     "kernel-quadratic": "dz/dt = a quadratic polynomial of z, as an expansion in kernels",
     "kernel-cubic": "dz/dt = a cubic polynomial of z, as an expansion in kernels",
 }
@@ -49,7 +62,9 @@ class OperatorInferenceSettings(BaseModel, frozen=True, extra="forbid"):
         description="parameter to which the frequencies are proportional, which are those at its lower bound, and its "
         "upper over its lower bound; null: they are the same everywhere",
     )
-    start: Literal["kriged", "rest"] = Field("kriged", description="first increment of the form two-delays")
+    start: Literal["kriged", "rest"] = Field(
+        "kriged", description="first increment, or velocity, of forms of second order"
+    )
 
     def frequency_factors(self, raw: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Of the frequencies, at points `(mu - low) / (high - low)`."""

@@ -3,8 +3,16 @@
 import numpy as np
 from jaxtyping import Float
 
-from mlasdi.operator_inference.data import DISCRETE, KERNEL, LINEAR, POWER, OperatorInferenceSettings, TrajectoryData
-from mlasdi.operator_inference.forms import forcing
+from mlasdi.operator_inference.data import (
+    DISCRETE,
+    KERNEL,
+    LINEAR,
+    OF_SECOND_ORDER,
+    POWER,
+    OperatorInferenceSettings,
+    TrajectoryData,
+)
+from mlasdi.operator_inference.forms import forcing, velocities
 from mlasdi.operator_inference.integration import (
     Forecast,
     KernelRates,
@@ -35,15 +43,17 @@ def initial(
     rates: AnyRates,
     z0: Float[np.ndarray, "n rank"] | None = None,
 ) -> Start:
-    """Kriged initial states and increments; increments of systems that start from rest by their own operators.
+    """Kriged initial states, and increments or velocities; of systems that start from rest by their own operators.
 
     A second-order system at rest is symmetric in time, z(-dt) = z(dt), so its first increment is half the second
     difference: z1 - z0 = [1, f, z0, 0] W / 2.
     """
     r = settings.rank
     z = weights @ data.c[:, 0, :r] if z0 is None else z0
-    if settings.form != "two-delays":
+    if settings.form not in OF_SECOND_ORDER:
         return Start(z)
+    if settings.form == "second-order":
+        return Start(z, np.zeros_like(z) if settings.start == "rest" else weights @ velocities(data, r)[:, 0])
     if settings.start == "kriged" or not isinstance(rates, LinearRates):
         return Start(z, weights @ (data.c[:, 1, :r] - data.c[:, 0, :r]))
     known = forcing(data.t[:1], settings.frequencies, rates.factors)[:, 0]

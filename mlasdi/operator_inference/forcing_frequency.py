@@ -22,7 +22,8 @@ MOST_FREQUENCIES = 3
 PEAKS = 3  # of the periodogram, that are refined
 WORTH_REFINING = 0.5  # fraction of the squared residual that the unrefined peak leaves, at most
 POINTS_PER_PEAK = 8  # of the search, in widths of a spectral peak
-MOST_FOR_CUBIC = 4  # coordinates of states whose dynamics may be cubic: what linear ones leave would hide the forcing
+# Coordinates of states whose dynamics may be polynomials of a form: what linear ones leave would hide the forcing.
+MOST_COORDINATES: dict[Form, int] = {"cubic": 6, "quintic": 3}
 
 
 @dataclass(frozen=True)
@@ -65,41 +66,42 @@ def _of_parameter(data: TrajectoryData, rank: int, degree: int, parameter: tuple
 def _another_frequency(data: TrajectoryData, rank: int, degree: int, known: Forcing) -> tuple[float, float]:
     """Fraction of the squared residual that the best frequency beside those known leaves, and that frequency."""
     forms: list[Form] = ["linear", "continuous-linear"] if data.is_uniform else ["continuous-linear"]
-    if data.c.shape[2] <= MOST_FOR_CUBIC:
-        forms.append("cubic")
+    forms += [form for form, most in MOST_COORDINATES.items() if data.c.shape[2] <= most]
     alone = [
         OperatorInferenceSettings(form=form, rank=rank, degree=degree, ridge=1e-10, **known.settings) for form in forms
     ]
-    return min(_of_form(data, one) for one in alone)
+    # Each form at the peaks of all of them: what the operators of one absorb may hide the frequency behind others.
+    peaks = sorted({w for one in alone for w in _peaks(data, one)})
+    return min(_of_form(data, one, peaks) for one in alone)
 
 
-def _of_form(data: TrajectoryData, alone: OperatorInferenceSettings) -> tuple[float, float]:
-    """The same for one form.
+def _peaks(data: TrajectoryData, alone: OperatorInferenceSettings) -> list[float]:
+    """Frequencies at the highest peaks of the periodogram of what autonomous dynamics leave.
 
     A forcing that all trajectories share at equal times, times the factors of its frequencies, cannot be a function of
-    the state. The residual of the autonomous regression at such times, averaged over the trajectories, starts the
-    search by its periodogram; the joint regression of operators and forcing refines it.
+    the state: it is in the mean of the residuals at such times.
     """
     residual = _residual(data, alone)
     t = data.t[: residual.shape[1]]
-    span = float(data.t[-1] - data.t[0])
-    grid = np.arange(1.0, len(t) / 2, 1 / POINTS_PER_PEAK) * 2 * np.pi / span
+    grid = np.arange(1.0, len(t) / 2, 1 / POINTS_PER_PEAK) * 2 * np.pi / (data.t[-1] - data.t[0])
     shared = _shared(residual, t, alone.frequency_factors(data.raw))
     power = [_explained(forcing(t, (w,), np.ones(1))[0], shared) for w in grid]
-    total = float(np.sum(residual**2))
-    reach = np.pi / span  # half the width of a peak: what the operators absorb also moves the peaks
-    # The highest peaks: what the operators absorb may hide the true one behind others.
     inner = [k for k in range(1, len(grid) - 1) if power[k] >= max(power[k - 1], power[k + 1])]
+    return [float(grid[k]) for k in sorted(inner, key=lambda k: -power[k])[:PEAKS]]
+
+
+def _of_form(data: TrajectoryData, alone: OperatorInferenceSettings, peaks: list[float]) -> tuple[float, float]:
+    """Fraction that the best frequency leaves with one form, and that frequency, by the regression with the forcing."""
+    total = float(np.sum(_residual(data, alone) ** 2))
+    reach = float(np.pi / (data.t[-1] - data.t[0]))  # half the width of a peak: the operators also move the peaks
 
     def left(w: float) -> float:
         return float(np.sum(_residual(data, alone.model_copy(update={"frequencies": (*alone.frequencies, w)})) ** 2))
 
     found = [
-        minimize_scalar(
-            left, bounds=(grid[k] - reach, grid[k] + reach), method="bounded", options={"xatol": 1e-8 * reach}
-        )
-        for k in sorted(inner, key=lambda k: -power[k])[:PEAKS]
-        if left(grid[k]) < WORTH_REFINING * total
+        minimize_scalar(left, bounds=(w - reach, w + reach), method="bounded", options={"xatol": 1e-8 * reach})
+        for w in peaks
+        if left(w) < WORTH_REFINING * total
     ]
     return min(((float(one.fun) / total, float(one.x)) for one in found if total > 0), default=(1.0, 0.0))
 

@@ -4,24 +4,26 @@ With W(mu) = sum_a theta_a(mu) W_a and known functions f of the time, sin and co
 
 - linear: z+ - z = [1, f, z] W
 - two-delays: z+ - 2 z + z- = [1, f, z, z - z-] W; the discrete form of second-order systems
-- continuous-linear, quadratic, cubic: z+ - z = integral over the step of [1, f, z, z (x) z, z (x) z (x) z] dt W
+- second-order: v+ - v = integral over the step of [1, f, z, v] dt W, v = dz/dt; its operators are simpler functions of
+  the parameters than those of steps, where the steps resolve the oscillations
+- continuous-linear, quadratic, cubic, quintic: z+ - z = integral over the step of [1, f, z, z (x) z, ...] dt W
 
 The integral is that of the spline of degree five through the values of the features, so no derivative of the data is
-taken. Without W's dependence on mu this is operator inference (Peherstorfer & Willcox 2016,
-doi:10.1016/j.cma.2016.03.025); with it, parametric operator inference (McQuarrie, Khodabakhshi & Willcox 2023,
+taken but that of this spline for v. Without W's dependence on mu this is operator inference (Peherstorfer & Willcox
+2016, doi:10.1016/j.cma.2016.03.025); with it, parametric operator inference (McQuarrie, Khodabakhshi & Willcox 2023,
 doi:10.1137/21M1452810).
 """
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import make_interp_spline
-from scipy.special import boxcox
+from scipy.special import boxcox, factorial
 
-from mlasdi.operator_inference.data import DISCRETE, POWER, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.data import DISCRETE, OF_SECOND_ORDER, POWER, OperatorInferenceSettings, TrajectoryData
 
 # Prior standard deviation of a coefficient, per degree of its polynomial.
 PRIOR_STD = 0.3
@@ -79,10 +81,9 @@ def monomials(rank: int, power: int) -> tuple[tuple[np.ndarray, ...], np.ndarray
     if power == 2:
         first, second = np.triu_indices(rank)
         return (first, second), np.where(first == second, 1.0, 2.0)
-    index = np.array([(a, b, c) for a in range(rank) for b in range(a, rank) for c in range(b, rank)]).T
-    a, b, c = index
-    same = (a == b).astype(int) + (b == c)
-    return (a, b, c), np.choose(same, [6.0, 3.0, 1.0])
+    index = np.array(list(combinations_with_replacement(range(rank), power))).T
+    repeats = (index[:, :, None] == np.arange(rank)).sum(axis=0)
+    return tuple(index), factorial(power) / factorial(repeats).prod(axis=1)
 
 
 def forcing(
@@ -109,9 +110,20 @@ def polynomial_features(
 
 def integration_matrix(t: Float[np.ndarray, " time"]) -> Float[np.ndarray, "step time"]:
     """Integrals over each step of the interpolating spline, as a matrix on the values at the times `t`."""
-    degree = next(k for k in (5, 3, 1) if len(t) > k)
-    primitive = make_interp_spline(t, np.eye(len(t)), k=degree).antiderivative()
+    primitive = make_interp_spline(t, np.eye(len(t)), k=spline_degree(len(t))).antiderivative()
     return np.diff(primitive(t), axis=0)
+
+
+def velocities(data: TrajectoryData, rank: int) -> Float[np.ndarray, "point time rank"]:
+    """Derivatives of leading coordinates, per length of the training interval, of the spline through their values."""
+    degree = spline_degree(len(data.t))
+    spline = make_interp_spline(data.t, data.c[:, :, :rank], k=degree, axis=1)
+    return np.asarray(spline.derivative()(data.t) * (data.t[-1] - data.t[0]))
+
+
+def spline_degree(n_times: int) -> int:
+    """Of splines through values at the times."""
+    return next(k for k in (5, 3, 1) if n_times > k)
 
 
 @dataclass(frozen=True)
@@ -142,10 +154,13 @@ class Rows:
         else:
             # The time in units of the training interval, so that operators of any problem are of similar size.
             unit = data.t[-1] - data.t[0]
-            features = np.matmul(integration_matrix(data.t) / unit, polynomial_features(z, f, power))
-            targets = steps
+            features, targets = polynomial_features(z, f, power), steps
+            if form == "second-order":
+                v = velocities(data, settings.rank)
+                features, targets = np.concatenate([features, v], axis=-1), np.diff(v, axis=1)
+            features = np.matmul(integration_matrix(data.t) / unit, features)
         sizes = [1, f.shape[-1], settings.rank]
-        if form == "two-delays":
+        if form in OF_SECOND_ORDER:
             sizes.append(settings.rank)
         sizes += [len(monomials(settings.rank, order)[1]) for order in range(2, power + 1)]
         return cls(features, targets, np.repeat(np.arange(len(sizes)), sizes))

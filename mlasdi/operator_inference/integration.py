@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from scipy.linalg import expm
 
 from mlasdi.latent import Modes
-from mlasdi.operator_inference.data import OperatorInferenceSettings
+from mlasdi.operator_inference.data import DISCRETE, OperatorInferenceSettings
 from mlasdi.operator_inference.forms import forcing, monomials, polynomial_features
 from mlasdi.operator_inference.regression import kernel_values
 
@@ -24,7 +24,7 @@ SUBSTEPS = 2  # of the Runge-Kutta method, per snapshot
 
 @dataclass(frozen=True)
 class Start:
-    """Initial latent states `[batch, rank]`, and first increments for systems of second order in the time."""
+    """Initial latent states, and first increments, or velocities, of systems of second order in the time."""
 
     z: Float[np.ndarray, "batch rank"]
     step: Float[np.ndarray, "batch rank"] | None = None
@@ -67,6 +67,10 @@ class LinearRates:
     unit: float
     dt: float
 
+    @property
+    def _is_continuous(self) -> bool:
+        return self.settings.form not in DISCRETE
+
     @cached_property
     def _blocks(self) -> tuple[np.ndarray, np.ndarray]:
         """Matrix on (z, last step) `[batch, s, s]`, and what [1, f] adds to it `[batch, s, 1 + forcing]`; per step or,
@@ -81,16 +85,23 @@ class LinearRates:
             return np.concatenate([upper, lower], axis=1), np.concatenate([known, known], axis=1)
         if self.settings.form == "linear":
             return eye + on_z, known
+        if self.settings.form == "second-order":
+            upper = np.concatenate([np.zeros_like(on_z), np.broadcast_to(eye, on_z.shape)], axis=2)
+            matrix = np.concatenate([upper, np.concatenate([on_z, on_step], axis=2)], axis=1)
+            return matrix, np.concatenate([np.zeros_like(known), known], axis=1)
         return on_z, known
 
     def modes(self, z: Float[np.ndarray, "batch time rank"], t: Float[np.ndarray, " time"]) -> list[Modes]:
         """The modes along trajectories of these dynamics, with rates per unit of `t`."""
         values, vectors = np.linalg.eig(self.clipped()[0])
-        if self.settings.form == "continuous-linear":
+        if self._is_continuous:
             rates = values.astype(complex) / self.unit
         else:
             rates = np.log(np.where(np.abs(values) > 0, values, np.finfo(float).tiny).astype(complex)) / self.dt
-        states = np.concatenate([z[:, 1:], np.diff(z, axis=1)], axis=2)[:, :, : vectors.shape[1]]
+        steps = np.diff(z, axis=1)
+        if self.settings.form == "second-order":
+            steps = steps * (self.unit / np.diff(t)[:, None])
+        states = np.concatenate([z[:, 1:], steps], axis=2)[:, :, : vectors.shape[1]]
         return [
             Modes.along(rate, vector, state, t[1:], self.settings.rank)
             for rate, vector, state in zip(rates, vectors, states, strict=True)
@@ -100,7 +111,7 @@ class LinearRates:
         """The same with eigenvalues of at most `CLIPPED` growth over the training interval."""
         matrix, known = self._blocks
         values, vectors = np.linalg.eig(matrix)
-        if self.settings.form == "continuous-linear":
+        if self._is_continuous:
             bounded = np.minimum(values.real, CLIPPED) + 1j * values.imag
         else:
             limit = 1 + CLIPPED * self.dt / self.unit
@@ -119,12 +130,12 @@ class LinearRates:
         full[:, :size, :size], full[:, :size, size:] = matrix, known
         for k, frequency in enumerate(self.settings.frequencies):
             a, w = size + 1 + 2 * k, frequency * self.factors
-            if self.settings.form == "continuous-linear":
+            if self._is_continuous:
                 full[:, a, a + 1], full[:, a + 1, a] = w * self.unit, -w * self.unit
             else:
                 full[:, a, a] = full[:, a + 1, a + 1] = np.cos(w * dt)
                 full[:, a, a + 1], full[:, a + 1, a] = np.sin(w * dt), -np.sin(w * dt)
-        if self.settings.form == "continuous-linear":
+        if self._is_continuous:
             with np.errstate(all="ignore"):
                 return np.asarray(expm(full * (dt / self.unit)))
         full[:, size, size] = 1.0
@@ -149,8 +160,8 @@ class LinearRates:
         z = np.empty((len(y), len(t), start.z.shape[1]))
         z[:, 0] = start.z
         first = 1
-        if start.step is not None and len(t) > 1:  # the state is that of the second snapshot
-            z[:, 1] = start.z + start.step
+        if self.settings.form == "two-delays" and len(t) > 1:  # the state is that of the second snapshot
+            z[:, 1] = start.z + y[:, z.shape[2] : 2 * z.shape[2], 0]
             y[:, : z.shape[2], 0] = z[:, 1]
             y[:, 2 * z.shape[2] + 1 :, 0] = known[:, 1]
             first = 2

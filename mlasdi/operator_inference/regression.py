@@ -57,12 +57,14 @@ class ExplicitRegression:
         theta: parameter basis at the training points `[point, term]`.
         grams: weighted `X_i^T X_i` of the scaled features `[point, feature, feature]`.
         crosses: weighted `X_i^T Y_i` `[point, feature, rank]`.
+        squares: weighted sums of the squares of `Y_i` `[point]`.
         scales: of the features.
     """
 
     theta: Float[np.ndarray, "point term"]
     grams: Float[np.ndarray, "point feature feature"]
     crosses: Float[np.ndarray, "point feature rank"]
+    squares: Float[np.ndarray, " point"]
     scales: Float[np.ndarray, " feature"]
 
     @classmethod
@@ -72,11 +74,12 @@ class ExplicitRegression:
         features = rows.features / rows.scales
         transposed = weights[:, None, None] * features.transpose(0, 2, 1)
         theta = model_coordinates(settings, data.raw)
-        return cls(theta, transposed @ features, transposed @ rows.targets, rows.scales)
+        squares = weights * np.sum(rows.targets**2, axis=(1, 2))
+        return cls(theta, transposed @ features, transposed @ rows.targets, squares, rows.scales)
 
     def with_theta(self, theta: Float[np.ndarray, "point term"]) -> "ExplicitRegression":
         """The regression with another parameter basis."""
-        return ExplicitRegression(theta, self.grams, self.crosses, self.scales)
+        return ExplicitRegression(theta, self.grams, self.crosses, self.squares, self.scales)
 
     def _assembled(self, points: Int[np.ndarray, " used"]) -> tuple[np.ndarray, np.ndarray]:
         """Normal matrix and right-hand side of some points."""
@@ -99,6 +102,20 @@ class ExplicitRegression:
             normal, right = normal - less_normal, right - less_right
         solution = solve_positive(normal, right, ridge)
         return solution.reshape(self.theta.shape[1], *self.crosses.shape[1:]) / self.scales[:, None]
+
+    def equation_errors(
+        self, ridge: float, points: Sequence[int], groups: Sequence[Int[np.ndarray, " _"]]
+    ) -> Float[np.ndarray, " fold"]:
+        """Relative residuals of the regression problems of points by the operators without their groups of points.
+
+        They need no integration, and tell in which powers of the parameters the operators are simple.
+        """
+        errors = []
+        for i, group in zip(points, groups, strict=True):
+            own = np.tensordot(self.theta[i], self.solve(ridge, group), axes=1) * self.scales[:, None]
+            left = self.squares[i] - 2 * np.sum(own * self.crosses[i]) + np.sum(own * (self.grams[i] @ own))
+            errors.append(np.sqrt(max(left, 0.0) / max(self.squares[i], np.finfo(float).tiny)))
+        return np.array(errors)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,14 @@ from mlasdi.operator_inference.candidates import (
     ranks,
     score,
 )
-from mlasdi.operator_inference.data import KERNEL, LINEAR, Form, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.data import (
+    KERNEL,
+    LINEAR,
+    OF_SECOND_ORDER,
+    Form,
+    OperatorInferenceSettings,
+    TrajectoryData,
+)
 from mlasdi.operator_inference.forcing_frequency import Forcing, find_forcing
 from mlasdi.operator_inference.model import OperatorInferenceModel
 from mlasdi.operator_inference.work import Effort, Work, budget, estimated_seconds, n_unknowns
@@ -201,16 +208,25 @@ class _Search:
         first = OperatorInferenceSettings(
             form=form, rank=available[len(available) // 2], degree=degree, ridge=1e-8, **self.forcing.settings
         )
-        if form == "two-delays":
+        if form in OF_SECOND_ORDER:
             # One pooled operator of many modes: right for a wave equation that knows the parameters by its start alone.
             pooled = {"rank": available[-1], "degree": 0, "ridge": 1e-12, "start": "rest"}
-            return [first, first.model_copy(update=pooled)]
+            return [first, first.model_copy(update=pooled), *self._in_powers(first)]
+        starts = [first, *self._in_powers(first)] if form in LINEAR else [first]
         if self.settings.effort == "quick" or form in KERNEL:
-            return [first]
+            return starts
         last = first.model_copy(
             update={"rank": available[-1], "degree": min(2, max(degrees(self.data))), "ridge": 1e-10}
         )
-        return [first, last]
+        return [*starts, last]
+
+    def _in_powers(self, start: OperatorInferenceSettings) -> list[OperatorInferenceSettings]:
+        """A start with all modes in those powers of the parameters that suit the equations best, if in any."""
+        if not (any(self.data.ratios) and start.degree):
+            return []
+        full = start.model_copy(update={"rank": ranks(self.data, start.form)[-1], "ridge": 1e-10})
+        found = self.evaluator.simplest_powers(full, SHARE_OF_POWERS * self.deadline)
+        return [found] if found.powers else []
 
     def _descend(self, start: OperatorInferenceSettings, until: float, evaluator: Evaluator | None = None) -> None:
         """Moves to the first better neighbour, until none is better."""

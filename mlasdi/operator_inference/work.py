@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from math import comb
 from typing import Literal
 
-from mlasdi.operator_inference.data import KERNEL, LINEAR, OperatorInferenceSettings, TrajectoryData
+from mlasdi.operator_inference.data import (
+    KERNEL,
+    LINEAR,
+    OF_SECOND_ORDER,
+    POWER,
+    OperatorInferenceSettings,
+    TrajectoryData,
+)
 from mlasdi.operator_inference.forms import exponents
 
 Effort = Literal["quick", "normal", "thorough"]
 
 # Estimated seconds of a search; a candidate that has begun is finished.
-BUDGETS: dict[Effort, float] = {"quick": 1.2, "normal": 14.0, "thorough": 120.0}
+BUDGETS: dict[Effort, float] = {"quick": 1.6, "normal": 14.0, "thorough": 120.0}
 FOLDS = 9  # with which a quick search takes its budget
 OPERATIONS_A_SECOND = 2e9  # of one core on small matrices
 OVERHEAD, OVERHEAD_OF_A_STEP = 0.01, 2e-5  # seconds of a candidate, and of a time step of all folds
@@ -47,21 +54,25 @@ def n_unknowns(data: TrajectoryData, settings: OperatorInferenceSettings) -> int
 def _n_features(settings: OperatorInferenceSettings) -> int:
     """Of the right-hand side at one point of the parameters."""
     r = settings.rank
-    of_state = {"two-delays": 2 * r, "quadratic": comb(r + 2, 2), "cubic": comb(r + 3, 3)}
-    return 1 + 2 * len(settings.frequencies) + of_state.get(settings.form, r)
+    power = POWER.get(settings.form, 1)
+    of_state = 2 * r if settings.form in OF_SECOND_ORDER else comb(r + power, power) - 1
+    return 1 + 2 * len(settings.frequencies) + of_state
 
 
 def estimated_seconds(data: TrajectoryData, settings: OperatorInferenceSettings) -> float:
     """Of the leave-one-out errors of one candidate: a regression and an integrated trajectory for each fold."""
     n, n_t, r = len(data.fold_points), len(data.t), settings.rank
-    unknowns = float(n_unknowns(data, settings))
-    if settings.form in KERNEL:
-        regression = unknowns**3 + n * unknowns**2
-        features = unknowns
-    else:
-        features = float(_n_features(settings))
-        regression = n * (unknowns**3 / 3 + unknowns**2 * r) + data.n_points * n_t * features**2
+    features = float(n_unknowns(data, settings) if settings.form in KERNEL else _n_features(settings))
+    regression = 0.0 if settings.form in KERNEL else data.n_points * n_t * features**2
     stages = 1 if settings.form in LINEAR else STAGES_OF_A_STEP
     integration = n * n_t * stages * features * r
     overhead = OVERHEAD + OVERHEAD_OF_A_STEP * n_t * stages
-    return overhead + (regression + integration) / OPERATIONS_A_SECOND
+    return overhead + (regression + integration) / OPERATIONS_A_SECOND + regression_seconds(data, settings)
+
+
+def regression_seconds(data: TrajectoryData, settings: OperatorInferenceSettings) -> float:
+    """Of the operators of all folds, from their normal equations or from one inverse of the kernel matrix."""
+    n, unknowns = len(data.fold_points), float(n_unknowns(data, settings))
+    if settings.form in KERNEL:
+        return (unknowns**3 + n * unknowns**2) / OPERATIONS_A_SECOND
+    return n * (unknowns**3 / 3 + unknowns**2 * settings.rank) / OPERATIONS_A_SECOND

@@ -121,6 +121,45 @@ def test_two_delays_know_a_second_order_system_from_its_positions():
         assert np.allclose(model.predict(new, new), exact, atol=2e-3)
 
 
+@pytest.mark.parametrize("start", ["kriged", "rest"])
+def test_an_equation_of_second_order(start):
+    """z'' = -(4 + 3 x_1) z - .2 z' from rest, of which the velocities are not given: exact at first degree."""
+
+    def solution(x: np.ndarray) -> np.ndarray:
+        w = np.sqrt(4 + 3 * x[:, :1] - 0.01)
+        return (np.exp(-0.1 * T) * (np.cos(w * T) + 0.1 / w * np.sin(w * T)))[:, :, None]
+
+    new = np.array([[0.4, 0.5], [0.9, 0.2]])
+    model = OperatorInferenceModel.fit(data_of(solution(X)), settings("second-order", 1, start=start))
+    np.testing.assert_allclose(model.predict(new, new), solution(new), atol=1e-4)
+    mode = model.modes(new, new)[0]
+    assert np.abs(mode.rates.imag).max() == pytest.approx(np.sqrt(4 + 3 * 0.4 - 0.01), rel=1e-3)
+    later = model.predict(new, new, np.linspace(0, 3, 61))
+    np.testing.assert_allclose(later[:, :41], model.predict(new, new), atol=1e-12)
+
+
+def test_a_polynomial_of_degree_five():
+    """z' = (1 + x_1) (.5 - z^5)."""
+
+    def solution(x: np.ndarray) -> np.ndarray:
+        one = [solve_ivp(lambda _, z, a=1 + p[0]: a * (0.5 - z**5), (0, 2), [0.1], t_eval=T, rtol=1e-10, atol=1e-12)
+               for p in x]  # fmt: skip
+        return np.stack([found.y.T for found in one])
+
+    new = np.array([[0.4, 0.5], [0.9, 0.2]])
+    model = OperatorInferenceModel.fit(data_of(solution(X)), settings("quintic", 1))
+    np.testing.assert_allclose(model.predict(new, new), solution(new), atol=1e-4)
+
+
+def test_monomials_of_any_degree():
+    """Each with the number of its orderings: (a + b)^5 = sum of them."""
+    for power in (2, 3, 5):
+        index, orderings = monomials(2, power)
+        z = np.array([0.7, -1.3])
+        products = np.prod(z[np.stack(index)], axis=0)
+        assert orderings @ products == pytest.approx(z.sum() ** power)
+
+
 def test_known_forcing():
     """z' = -(1 + x) z + sin 5 t, with a linear form that knows the frequency."""
     a = 1 + X[:, :1]
@@ -196,7 +235,9 @@ def test_subtraction_is_the_regression_of_the_rest():
     regression = regression_of(data, own)
     keep = [0, 1, 3, 4, 5, 6, 7]
     theta = parameter_basis(X, 1)
-    rest = type(regression)(theta[keep], regression.grams[keep], regression.crosses[keep], regression.scales)
+    rest = type(regression)(
+        theta[keep], regression.grams[keep], regression.crosses[keep], regression.squares[keep], regression.scales
+    )
     assert np.allclose(regression.solve(1e-9, [2]), rest.solve(1e-9), atol=1e-5)
 
 

@@ -95,6 +95,9 @@ def test_the_frequency_of_a_forcing():
     assert score(selection.errors) < 0.1 * score(selection.kriging_errors)
 
 
+SPRING_T = np.linspace(0, 15, 91)
+
+
 def driven(x: np.ndarray) -> np.ndarray:
     """A hardening spring, driven harmonically: both force and frequency are parameters, from .5 to .9, and 1 to 1.4."""
 
@@ -104,19 +107,19 @@ def driven(x: np.ndarray) -> np.ndarray:
         def rates(t: float, y: np.ndarray) -> list[float]:
             return [y[1], force * np.cos(frequency * t) - 0.1 * y[1] - y[0] - 0.5 * y[0] ** 3]
 
-        return solve_ivp(rates, (0, 20), [0.0, 0.0], t_eval=np.linspace(0, 20, 161), rtol=1e-9, atol=1e-9).y.T
+        return solve_ivp(rates, (0, 15), [0.0, 0.0], t_eval=SPRING_T, rtol=1e-9, atol=1e-9).y.T
 
     return np.stack([one(p) for p in x])
 
 
 def test_the_frequency_of_a_forcing_may_be_a_parameter():
     c = driven(X)
-    t, kernel = np.linspace(0, 20, 161), select_kernels(X, c.reshape(len(X), -1)).mean
-    data = TrajectoryData(X, X, c, t, kernel, frequency_parameters=((0, 1.8), (1, 1.4)))
+    kernel = select_kernels(X, c.reshape(len(X), -1)).mean
+    data = TrajectoryData(X, X, c, SPRING_T, kernel, frequency_parameters=((0, 1.8), (1, 1.4)))
     found = find_forcing(data, 2, 2)
     assert found.parameter == (1, 1.4)
     assert found.frequencies[0] == pytest.approx(1.0, rel=1e-3)
-    selection = select(data, PROBES, QUICK)
+    selection = select(data, PROBES, QUICK.model_copy(update={"forms": ("cubic",)}))
     new = np.array([[0.4, 0.4], [0.1, 0.9]])
     truth = driven(new)
     assert np.abs(selection.model.predict(new, new) - truth).max() < 0.01 * np.abs(truth).max()
@@ -169,6 +172,31 @@ def test_the_search_finds_powers_of_the_parameters():
     without = select(replace(data, ratios=()), PROBES, QUICK.model_copy(update={"forms": ("continuous-linear",)}))
     assert without.model is None or without.model.settings.powers == ()
     assert score(searched.errors) < 0.5 * score(without.errors)
+
+
+def test_powers_are_found_by_the_residuals_of_the_equations():
+    """Three masses between springs, whose velocities are not given: u'' = -K u / m is of first degree in 1 / m.
+
+    A search by errors of trajectories alone would have to find form, power and ridge at once.
+    """
+    stiffness = np.array([[2.0, -1.0, 0.0], [-1.0, 2.0, -1.0], [0.0, -1.0, 2.0]])
+    values, vectors = np.linalg.eigh(stiffness)
+
+    def solution(x: np.ndarray) -> np.ndarray:
+        squares = values / (1 + 9 * x[:, :1])
+        modes = np.cos(np.sqrt(squares)[:, None] * T[:, None]) * (vectors.T @ np.array([1.0, 0.0, 0.3]))
+        return modes @ vectors.T
+
+    data = replace(data_of(solution(X)), ratios=(10.0, 0.0))
+    evaluate = Evaluator(data)
+    start = OperatorInferenceSettings(form="second-order", rank=3, degree=1, ridge=1e-10)
+    assert evaluate.simplest_powers(start, most_seconds=1.0).powers == (-1.0, 1.0)
+    assert evaluate.simplest_powers(start, most_seconds=0.0) == start
+    searched = select(data, PROBES, QUICK)
+    new = np.array([[0.1, 0.5], [0.6, 0.5]])
+    error = np.abs(searched.model.predict(new, new) - solution(new)).max()
+    assert error < 0.01
+    assert np.abs(np.tensordot(data.weights(new), data.c, axes=1) - solution(new)).max() > 10 * error
 
 
 def test_powers_of_higher_degree_need_points():
