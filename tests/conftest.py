@@ -7,7 +7,7 @@ import jaxtyping
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 ROOMS = "solvers preprocessing interpolation alignment latent operator_inference stages decoders surrogate validation"
 jaxtyping.install_import_hook(
-    [f"mlasdi.{room}" for room in [*ROOMS.split(), "curves", "training", "analysis"]], CHECKER
+    [f"mlasdi.{room}" for room in [*ROOMS.split(), "curves", "dynamics_selection", "training", "analysis"]], CHECKER
 )
 
 import torch  # noqa: E402

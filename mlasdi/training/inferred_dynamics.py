@@ -3,8 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
+from mlasdi.dynamics_selection import Probes, SelectionSettings, select
 from mlasdi.latent import InitialStates
-from mlasdi.operator_inference import OperatorInferenceModel, Probes, SelectionSettings, TrajectoryData, select
+from mlasdi.operator_inference import OperatorInferenceModel, TrajectoryData
 from mlasdi.stages import DynamicsStage, Stage, StagedModel, unscaled
 from mlasdi.training.alignment_choice import feasible_points
 from mlasdi.training.context import TrainingContext

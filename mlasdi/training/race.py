@@ -2,7 +2,7 @@
 
 Kriging is always there. Another model replaces it if it has a smaller leave-one-out error. That error looks at training
 points alone, and a model may be right there and wrong between them. So latent dynamics take part only if they behave at
-other points of the box (`mlasdi.operator_inference.selection`), and models whose folds have seen the left-out points
+other points of the box (`mlasdi.dynamics_selection`), and models whose folds have seen the left-out points
 must have a smaller error estimate, too, which looks at the whole box with its corners and faces.
 """
 

@@ -24,7 +24,7 @@ NOTES = {
     "`thorough`, or with fewer than five points, since then); the coverage of their bands (`POWERS` of "
     "`mlasdi.stages`, then chosen on other problems); that powers of the parameters took the time of the search on "
     "ignition with 20 points, whose mean error rose from 4.1 to 6.5 % (`SHARE_OF_POWERS` of "
-    "`mlasdi.operator_inference` bounds it since then); errors of curves on bore, by which their kernels are chosen "
+    "`mlasdi.dynamics_selection` bounds it since then); errors of curves on bore, by which their kernels are chosen "
     "by the errors of states (`mlasdi.curves`); and campaigns on bore, chain and ignition, which are no longer held "
     "out for the error estimate and the choice among models (`mlasdi.surrogate.local_calibration`).",
     "development": "Methods and constants were chosen by looking at these.",

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from math import comb
 from typing import Literal
 
-from mlasdi.operator_inference.data import (
+from mlasdi.operator_inference import (
     KERNEL,
     LINEAR,
     OF_SECOND_ORDER,
     POWER,
     OperatorInferenceSettings,
     TrajectoryData,
+    exponents,
 )
-from mlasdi.operator_inference.forms import exponents
 
 Effort = Literal["quick", "normal", "thorough"]
 

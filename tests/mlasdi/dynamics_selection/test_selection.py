@@ -9,13 +9,14 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm
 from scipy.stats import qmc
 
+from mlasdi.dynamics_selection import Probes, SelectionSettings, select
+from mlasdi.dynamics_selection.evaluation import Evaluator, score
+from mlasdi.dynamics_selection.hyperparameters import allows_powers
+from mlasdi.dynamics_selection.probes import is_identifiable
+from mlasdi.dynamics_selection.search import Search
+from mlasdi.dynamics_selection.work import budget
 from mlasdi.interpolation import Kernel, select_kernels
-from mlasdi.operator_inference import Probes, SelectionSettings, TrajectoryData, select
-from mlasdi.operator_inference.candidates import Evaluator, allows_powers, is_identifiable, score
-from mlasdi.operator_inference.data import OperatorInferenceSettings
-from mlasdi.operator_inference.forcing_frequency import Forcing, find_forcing
-from mlasdi.operator_inference.selection import _Search
-from mlasdi.operator_inference.work import budget
+from mlasdi.operator_inference import Forcing, OperatorInferenceSettings, TrajectoryData, find_forcing
 
 CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 X = np.concatenate([CORNERS, [[0.5, 0.6], [0.2, 0.7], [0.8, 0.3], [0.3, 0.2], [0.7, 0.85]]])
@@ -72,8 +73,8 @@ def test_the_search_goes_on_where_an_earlier_one_ended():
     assert all(one.rank <= data.c.shape[2] and not one.frequencies for one in searches[2].evaluator.errors)
 
 
-def _searched(data: TrajectoryData, settings: SelectionSettings) -> _Search:
-    search = _Search(data, PROBES, settings, deadline=0.0)
+def _searched(data: TrajectoryData, settings: SelectionSettings) -> Search:
+    search = Search(data, PROBES, settings, deadline=0.0)
     search.run()
     return search
 
