@@ -34,6 +34,10 @@ from mlasdi.validation import MIN_FOLDS
 # Error of kriging in rescaled variables, relative to that in the variables of the states, below which dynamics are
 # inferred in them, too. On bar and heat4, where the ratio is larger, they were worse there.
 MUCH_BETTER = 0.5
+# Leave-one-out error, relative to that of plain kriging in the variables of the states, below which another model is
+# better. On 34 problems that are not in this repository, models above it were as often worse as better, those below
+# seldom worse; .8 would give up gains of shocks.
+CLEARLY_LESS = 0.9
 # Size of the variation of states, relative to the states, up to which it is rounding errors.
 ROUNDING = 1e-12
 STATES, RESCALED, CURVES = "states", "rescaled", "curves"  # names of variables
@@ -243,7 +247,7 @@ def _fitted(name: str, context: TrainingContext) -> Contender:
 
 
 def _winner(finished: dict[str, Contender]) -> Contender:
-    """The smallest leave-one-out error.
+    """The smallest leave-one-out error, and plain kriging where it has hardly more.
 
     A model whose folds have seen the left-out points must have a smaller error estimate, too.
     """
@@ -254,6 +258,9 @@ def _winner(finished: dict[str, Contender]) -> Contender:
     if contenders[0].selection.context.data.n_points < MIN_FOLDS:
         return contenders[-1]
     best = min(honest, key=lambda one: one.errors.loo_error)
+    plain = finished.get(f"kriging ({STATES})")
+    if plain is not None and best.errors.loo_error > CLEARLY_LESS * plain.errors.loo_error:
+        best = plain
     better = [one for one in contenders if not one.refits_folds and _beats(one, best)]
     return min([best, *better], key=lambda one: one.errors.loo_error)
 
