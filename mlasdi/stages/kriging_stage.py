@@ -107,7 +107,11 @@ class KrigingStage(Stage):
         if not bool(inside.all()):
             of_residual = torch.where(inside[:, None], of_residual, self._unknown()[:, None, None])
         of_drift = self.drift_weight_at(steps.t) * before
-        return of_drift + of_residual if steps.gp.kernel else torch.cat([of_drift, of_residual])
+        n = len(of_residual)
+        if not steps.gp.kernel or 1 < len(of_drift) < n:
+            return torch.cat([of_drift, of_residual])
+        # Latent dynamics may have further directions, behind those of the training points.
+        return torch.cat([of_drift[:n] + of_residual, of_drift[n:]])
 
     def _directions(self, steps: LatentSteps) -> CommonDirections:
         """Steps of the residual inside the training interval."""

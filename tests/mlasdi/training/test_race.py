@@ -71,10 +71,13 @@ def test_a_saved_one_predicts_the_same(surrogate, tmp_path):
     assert loaded.record.chosen == surrogate.record.chosen
 
 
-def test_training_points_are_certain(surrogate):
-    data, middle = training_data(9), BOX.from_unit(np.array([[0.5, 0.5]]))
-    assert max_relative_error(data.u, surrogate.predict(data.mu).mean).max() < surrogate.error_estimate
-    assert (surrogate.relative_std(data.mu) < 0.1 * surrogate.relative_std(middle)).all()
+def test_training_points_are_more_certain_than_others(surrogate):
+    """Though not quite: dynamics miss them a little, and their standard deviation says by how much."""
+    data, others = training_data(9), BOX.sobol(16, seed=3)
+    errors = max_relative_error(data.u, surrogate.predict(data.mu).mean)
+    assert errors.max() < surrogate.error_estimate
+    assert surrogate.relative_std(data.mu).max() < np.median(surrogate.relative_std(others))
+    assert (surrogate.relative_std(data.mu) > 0.1 * errors).all()
 
 
 def test_what_is_smooth_over_the_parameters_is_kriged():

@@ -17,8 +17,7 @@ def oscillators(a: np.ndarray) -> np.ndarray:
     return np.exp(-0.2 * t) * (first + 0.5 * np.cos(6 * a * t) * np.sin(2 * np.pi * X))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scaling", ["off", "learned"])
+@pytest.mark.parametrize("scaling", ["off", pytest.param("learned", marks=pytest.mark.slow)])
 def test_frequencies_and_damping_of_oscillators(scaling: str) -> None:
     """Also in rescaled time, where all of them have the same frequencies."""
     surrogate = mlasdi.fit(
