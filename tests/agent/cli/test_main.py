@@ -750,9 +750,9 @@ def test_run_that_is_stopped_gracefully_reports_and_says_how_to_resume(campaign:
 
 
 def test_terminal_shows_where_the_campaign_stands() -> None:
-    screen = io.StringIO()
+    screen, now = io.StringIO(), [0.0]
     console = Console(file=screen, force_terminal=True, width=100, markup=False, highlight=False)
-    with ConsoleMonitor(console) as monitor:
+    with ConsoleMonitor(console, now=lambda: now[0]) as monitor:
         assert drawn(monitor) == "starting\n"
         monitor.started("pulse", Path("folder"), 9, 0)
         monitor.round_started(0, 0)
@@ -760,6 +760,7 @@ def test_terminal_shows_where_the_campaign_stands() -> None:
         monitor.solved("train", {"a": 0.7}, solve_result(1))
         assert "1 of 9 solver runs" in drawn(monitor)
         assert "solving points, 1 of 4 done" in drawn(monitor)
+        now[0] = 10.0
         monitor.assessed(0, 4, 0.0075, None, {})
         monitor.published(0, "1")
         monitor.round_started(1, 4)
