@@ -12,7 +12,7 @@ from scipy.interpolate import make_interp_spline
 from scipy.optimize import minimize_scalar
 
 from mlasdi.operator_inference.data import Form, OperatorInferenceSettings, TrajectoryData
-from mlasdi.operator_inference.forms import Rows, forcing
+from mlasdi.operator_inference.forms import Rows, exponents, forcing
 from mlasdi.operator_inference.regression import ExplicitRegression
 
 # The forcing must explain all but this fraction of the squared residual to be a candidate. Chosen on the problem bar,
@@ -22,6 +22,8 @@ MOST_FREQUENCIES = 3
 PEAKS = 3  # of the periodogram, that are refined
 WORTH_REFINING = 0.5  # fraction of the squared residual that the unrefined peak leaves, at most
 POINTS_PER_PEAK = 8  # of the search, in widths of a spectral peak
+# Both bound the cost, which is that of a few dozen regressions for each parameter.
+MOST_POINTS, MOST_UNKNOWNS = 32, 400
 # Coordinates of states whose dynamics may be polynomials of a form: what linear ones leave would hide the forcing.
 MOST_COORDINATES: dict[Form, int] = {"cubic": 6, "quintic": 3}
 
@@ -47,7 +49,16 @@ class Forcing:
 
 
 def find_forcing(data: TrajectoryData, rank: int, degree: int) -> Forcing:
-    """The forcing, at equal frequencies or at frequencies proportional to a parameter, that leaves least."""
+    """The forcing, at equal frequencies or at frequencies proportional to a parameter, that leaves least.
+
+    Args:
+        rank, degree: of the dynamics, at most; lower where their regression would be large.
+    """
+    if data.n_points > MOST_POINTS:
+        data = data.subset(np.linspace(0, data.n_points - 1, MOST_POINTS).astype(int))
+    d = data.x.shape[1]
+    while degree and len(exponents(d, degree)) * (rank + 1) > MOST_UNKNOWNS:
+        degree -= 1
     found = [_of_parameter(data, rank, degree, parameter) for parameter in (None, *data.frequency_parameters)]
     return min(found, key=lambda one: one.unexplained)
 
