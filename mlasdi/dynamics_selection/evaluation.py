@@ -73,16 +73,21 @@ class Evaluator:
         return score(self.errors[settings])
 
     def simplest_powers(self, settings: OperatorInferenceSettings, most_seconds: float) -> OperatorInferenceSettings:
-        """The settings with the powers of the parameters that leave least of the regression problems of the folds.
+        """The settings in those powers of the parameters whose operators fit the equations of left-out points best.
 
-        Powers are changed one parameter at a time. The settings themselves, where that takes too long.
+        Powers are changed one parameter at a time, as long as the error falls and the time suffices.
+
+        Args:
+            settings: of a linear form.
+            most_seconds: estimated seconds of all regressions, at most.
         """
-        regression = self.regression(settings)
-        if not isinstance(regression, ExplicitRegression):
+        seconds = regression_seconds(self.data, settings)
+        if seconds > most_seconds:
             return settings
+        regression = self.regression(settings)
+        assert isinstance(regression, ExplicitRegression)  # as that of every linear form
         points = self.data.fold_points.tolist()
         groups = [self.data.left_out[i] for i in points]
-        seconds = regression_seconds(self.data, settings)
 
         def error(one: OperatorInferenceSettings) -> float:
             theta = model_coordinates(one, self.data.raw)

@@ -32,8 +32,9 @@ FINALISTS = 6
 # Of the work of a search, at most, for the starts: the rest is for what lies around them. Set when the starts of heat4
 # with 22 points took five times the work of a whole search; other shares were not tried.
 SHARE_OF_STARTS = 0.6
-# Of the same work, at most, for other powers of the parameters at one candidate of a form that is not linear. Set when
-# these took the time of the search on ignition with 20 points; other shares were not tried.
+# Of the same work, at most, for other powers of the parameters at one candidate of a form that is not linear, and for
+# the comparison of powers by the equations of a linear form. Set when the first took the time of the search on
+# ignition with 20 points; other shares were not tried.
 SHARE_OF_POWERS = 0.05
 
 
@@ -143,7 +144,7 @@ class Search:
         return [*starts, last]
 
     def _in_powers(self, start: OperatorInferenceSettings) -> list[OperatorInferenceSettings]:
-        """A start with all modes in those powers of the parameters that suit the equations best, if in any."""
+        """A start with all modes, in the powers of the parameters that fit the equations best; none without powers."""
         if not (any(self.data.ratios) and start.degree):
             return []
         full = start.model_copy(update={"rank": ranks(self.data, start.form)[-1], "ridge": 1e-10})

@@ -43,10 +43,11 @@ def initial(
     rates: AnyRates,
     z0: Float[np.ndarray, "n rank"] | None = None,
 ) -> Start:
-    """Kriged initial states, and increments or velocities; of systems that start from rest by their own operators.
+    """Kriged initial states, and first increments or velocities of second-order forms.
 
-    A second-order system at rest is symmetric in time, z(-dt) = z(dt), so its first increment is half the second
-    difference: z1 - z0 = [1, f, z0, 0] W / 2.
+    These are kriged, too, unless the system starts from rest: then velocities are zero, and increments follow from its
+    operators. A second-order system at rest is symmetric in time, z(-dt) = z(dt), so its first increment is half the
+    second difference: z1 - z0 = [1, f, z0, 0] W / 2.
     """
     r = settings.rank
     z = weights @ data.c[:, 0, :r] if z0 is None else z0

@@ -22,9 +22,10 @@ MOST_FREQUENCIES = 3
 PEAKS = 3  # of the periodogram, that are refined
 WORTH_REFINING = 0.5  # fraction of the squared residual that the unrefined peak leaves, at most
 POINTS_PER_PEAK = 8  # of the search, in widths of a spectral peak
-# Both bound the cost, which is that of a few dozen regressions for each parameter.
+# Both bound the cost, which is that of a few dozen regressions for each parameter; others were not compared.
 MOST_POINTS, MOST_UNKNOWNS = 32, 400
-# Coordinates of states whose dynamics may be polynomials of a form: what linear ones leave would hide the forcing.
+# Most coordinates of a state with which a polynomial form is tried, too: what linear dynamics leave of a nonlinear
+# oscillator hides its forcing. Others were not compared.
 MOST_COORDINATES: dict[Form, int] = {"cubic": 6, "quintic": 3}
 
 
@@ -89,8 +90,8 @@ def _another_frequency(data: TrajectoryData, rank: int, degree: int, known: Forc
 def _peaks(data: TrajectoryData, alone: OperatorInferenceSettings) -> list[float]:
     """Frequencies at the highest peaks of the periodogram of what autonomous dynamics leave.
 
-    A forcing that all trajectories share at equal times, times the factors of its frequencies, cannot be a function of
-    the state: it is in the mean of the residuals at such times.
+    A forcing depends on the time alone, so its part of the residuals is the same in all trajectories, and in their
+    mean. Where the frequencies are proportional to a parameter, the time of each point is scaled by its factor.
     """
     residual = _residual(data, alone)
     t = data.t[: residual.shape[1]]

@@ -99,8 +99,9 @@ class KrigingStage(Stage):
         """Steps of one standard deviation of the prediction with this stage.
 
         Where the coefficients share a kernel, the residual varies along their directions, one a training point: its
-        steps add to those before with their signs, as in one joint Gaussian process. Otherwise its directions are
-        independent of those before.
+        steps add to those before with their signs, as in one joint Gaussian process. Directions of latent dynamics
+        beyond those of the training points are kept as they are. Without a shared kernel, or where the stages before
+        have directions of fewer points, the directions of the residual are independent of those before.
         """
         of_residual = self._directions(steps).steps()
         inside = self._inside(steps.t)
@@ -110,7 +111,6 @@ class KrigingStage(Stage):
         n = len(of_residual)
         if not steps.gp.kernel or 1 < len(of_drift) < n:
             return torch.cat([of_drift, of_residual])
-        # Latent dynamics may have further directions, behind those of the training points.
         return torch.cat([of_drift[:n] + of_residual, of_drift[n:]])
 
     def _directions(self, steps: LatentSteps) -> CommonDirections:
